@@ -1,0 +1,1 @@
+"""Run directory or traces in; tables, answers, figures and reports out. Imports none of the other packages."""

@@ -1,0 +1,1 @@
+"""Start the parts, record the run: the ``worthit`` command."""

@@ -1,0 +1,1 @@
+"""Locust scenarios with honest open-loop arrivals: ``locust -f loadtests``."""

@@ -1,0 +1,1 @@
+"""The reference chat service: the service under test. Imports none of the other packages."""
