@@ -1,0 +1,1 @@
+"""Experiments as files: what was changed, how it is loaded, for how long, and what is claimed."""

@@ -1,0 +1,212 @@
+"""What may stand in an experiment file, and what everything left out means.
+
+The only place in the harness where an experiment's keys, defaults and limits are written. Read
+with ``harness.experiment.reading``, which turns what is wrong into a sentence with a line number.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+Setting: TypeAlias = str | int | float | bool
+"""A value of a scenario's knob."""
+
+SERVICE_SETTINGS: Final = frozenset(
+    {
+        "REDIS_ENABLED",
+        "PERSONALITY_TTL_SECONDS",
+        "PERSONALITY_PREWARM",
+        "PREFERENCES_CACHE_ENABLED",
+        "MEMORY_CACHE_ENABLED",
+        "CONVERSATION_BUFFER_ENABLED",
+        "RATE_LIMIT_ENABLED",
+        "RATE_LIMIT_PER_MINUTE",
+        "PIPELINE",
+        "LLM_MODEL",
+        "EMBEDDING_MODEL",
+        "DB_POOL_MIN",
+        "DB_POOL_MAX",
+    }
+)
+"""The service's settings that an arm may set, as docs/how-the-parts-meet.md lists them.
+
+A closed list, because a misspelt setting would make two arms the same without a word."""
+
+HARNESS_SETTINGS: Final = frozenset(
+    {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "LLM_BASE_URL",
+        "LLM_API_KEY",
+        "LATENCY_PROFILE",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_SERVICE_NAME",
+        "OTEL_SDK_DISABLED",
+        "API_KEY",
+    }
+)
+"""Settings that the harness itself gives to every arm."""
+
+REDIS_SETTINGS: Final = (
+    "REDIS_ENABLED",
+    "PREFERENCES_CACHE_ENABLED",
+    "MEMORY_CACHE_ENABLED",
+    "CONVERSATION_BUFFER_ENABLED",
+    "RATE_LIMIT_ENABLED",
+)
+"""An arm that turns any of these on is given a Redis of its own."""
+
+MAX_ARMS_AT_ONCE: Final = 4
+"""More services than this are not up at the same time: memory, and a fair share of two cores."""
+
+
+def _as_text(value: object) -> object:
+    """Environment values are text; TOML's ``false`` and ``20`` are what a person writes."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    return value
+
+
+EnvironmentValue: TypeAlias = Annotated[str, BeforeValidator(_as_text)]
+ArmName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._=-]{0,39}$")]
+RatePerSecond: TypeAlias = Annotated[float, Field(gt=0, le=5000)]
+
+
+class _Table(BaseModel):
+    """A table of the file: unknown keys are an error, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Arm(_Table):
+    """One configuration of the service under test."""
+
+    name: ArmName
+    baseline: bool = False
+    """What the other arms are compared with; the first arm if no arm says so."""
+    env: dict[str, EnvironmentValue] = {}
+    knobs: dict[str, Setting] = {}
+    """Knobs of the scenario for this arm alone."""
+    instances: int | None = Field(default=None, ge=1, le=16)
+    """Processes of the service; the experiment's own number if absent."""
+
+    @field_validator("env")
+    @classmethod
+    def _known(cls, env: dict[str, str]) -> dict[str, str]:
+        for key in env:
+            if key in HARNESS_SETTINGS:
+                raise PydanticCustomError(
+                    "reserved_setting", "{key} is set by the harness for every arm", {"key": key}
+                )
+            if key not in SERVICE_SETTINGS:
+                raise PydanticCustomError(
+                    "unknown_setting",
+                    "unknown setting {key} of the service",
+                    {"key": key, "known": sorted(SERVICE_SETTINGS)},
+                )
+        return env
+
+    @property
+    def uses_redis(self) -> bool:
+        """Whether this arm is given a Redis."""
+        return any(self.env.get(key, "false").lower() == "true" for key in REDIS_SETTINGS)
+
+
+class Load(_Table):
+    """The arrivals: how many, how long, in which order."""
+
+    rates_per_s: Annotated[tuple[RatePerSecond, ...], Field(min_length=1, max_length=50)]
+    """The steps, one offered rate each, in the order they are run."""
+    arrivals: Literal["poisson", "even"] = "poisson"
+    block_s: float = Field(default=10.0, ge=0.5, le=3600)
+    """Length of one block; arrivals belong to the block of their intended time."""
+    blocks: int = Field(default=6, ge=1, le=500)
+    """Blocks of each arm at each step; under 6 there is no interval."""
+    order: Literal["ABBA", "ABAB"] = "ABBA"
+    """ABBA cancels a drift that is linear in time; ABAB is for experiments about drift itself."""
+    warmup_s: float = Field(default=10.0, ge=0, le=3600)
+    """One block of every arm before the first step, recorded and never counted."""
+    warmup_rate_per_s: RatePerSecond | None = None
+    """The first step's rate if absent."""
+    pause_s: float = Field(default=0.0, ge=0, le=600)
+    """No arrivals for this long between steps, for a backlog to drain."""
+    knobs: dict[str, Setting] = {}
+    """Knobs of the scenario, such as ``cold_fraction``."""
+
+
+class Data(_Table):
+    """How the database is filled before the run, the same for every arm."""
+
+    personalities: int | None = Field(default=None, ge=1, le=2_000_000)
+    """As many as the arrivals can ask for, if absent."""
+    users: int = Field(default=500, ge=1, le=1_000_000)
+    memories_per_user: int = Field(default=5, ge=0, le=1000)
+
+
+class Sweep(_Table):
+    """One arm repeated with each of several values of one setting."""
+
+    arm: ArmName
+    """The arm that is repeated; it is replaced by one arm a value."""
+    set: Annotated[str, Field(pattern=r"^(env\.[A-Z_]+|knobs\.[a-z_]+|instances)$")]
+    """``env.NAME``, ``knobs.name`` or ``instances``."""
+    values: Annotated[tuple[Setting, ...], Field(min_length=1, max_length=30)]
+
+
+class Experiment(_Table):
+    """What was changed, how it is loaded, for how long, and what is claimed."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
+    question: str = Field(min_length=1, max_length=200)
+    note: str = ""
+    """What a reader of the report should know about the plan."""
+    scenario: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] = "chat"
+    profile: Literal["seed", "native"] = "seed"
+    seed: int = Field(default=1, ge=0, lt=2**31)
+    instances: int = Field(default=1, ge=1, le=16)
+    cached_operation: str | None = None
+    """The span of the operation that the change is about."""
+    cached_collection: str | None = None
+    """The table whose queries the change is meant to save."""
+    claims: tuple[str, ...] = ()
+    """Files of claims to be checked when the run is done, beside this file or by absolute path."""
+    load: Load
+    data: Data = Data()
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1, max_length=30)]
+    sweep: Annotated[tuple[Sweep, ...], Field(max_length=3)] = ()
+
+    @model_validator(mode="after")
+    def _arms_are_distinct(self) -> Experiment:
+        names = [arm.name for arm in self.arms]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise PydanticCustomError(
+                    "arm_twice", "two arms are named {name}", {"name": name, "at": ("arms", index)}
+                )
+        baselines = [index for index, arm in enumerate(self.arms) if arm.baseline]
+        if len(baselines) > 1:
+            raise PydanticCustomError(
+                "baseline_twice",
+                "two arms are the baseline",
+                {"at": ("arms", baselines[1], "baseline")},
+            )
+        for index, sweep in enumerate(self.sweep):
+            if sweep.arm not in names:
+                raise PydanticCustomError(
+                    "sweep_arm",
+                    "the sweep repeats an arm named {name}, and there is none",
+                    {"name": sweep.arm, "at": ("sweep", index, "arm"), "known": names},
+                )
+        return self

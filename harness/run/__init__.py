@@ -1,0 +1,1 @@
+"""One experiment in, one run directory out: start the parts, drive the load, record, judge."""
