@@ -70,12 +70,10 @@ def _text(path: Path) -> str:
 
 def _syntax_fault(name: str, message: str) -> str:
     """Put the line that ``tomllib`` names at its end in front, where editors look for it."""
-    found = re.fullmatch(
-        r"(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)", message
-    )
+    found = re.fullmatch(r"(?P<what>.*) \(at line (?P<line>\d+), column (?P<col>\d+)\)", message)
     if found is None:
         return f"{name}: this is not TOML: {message}."
-    place = f"{name}:{found['line']}:{found['column']}"
+    place = f"{name}:{found['line']}:{found['col']}"
     return f"{place}: this is not TOML: {_lower(found['what'])}; mend this line."
 
 

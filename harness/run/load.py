@@ -1,0 +1,171 @@
+"""Drive the load: one Locust child process for the whole run, steered by a plan file."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from harness.errors import PartError
+from harness.experiment.plan import Plan
+from harness.supervision import Process
+from harness.workspace import Workspace
+
+START_TIMEOUT_S: Final = 60.0
+"""Locust imports in about 2 s; on a busy machine much longer."""
+
+DRAIN_TIMEOUT_S: Final = 90.0
+"""After the last arrival, the slowest reply may take this long before the load counts as stuck."""
+
+POLL_S: Final = 0.2
+"""Between two looks at how far the load is."""
+
+GRACE_S: Final = 15.0
+"""When stopped early: time for the load to write down what it has sent."""
+
+RATE_MISSED: Final = 4
+"""The load's exit code when it could not keep the offered rate; the run goes on and is judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadResult:
+    """What the load left behind."""
+
+    t0_ns: int
+    """The schedule's zero; a block's planned start counts from here."""
+    folder: Path
+    stopped_early: bool
+    stopped_at_s: float
+
+
+def plan_document(plan: Plan, run_id: str, hosts: Mapping[str, str]) -> dict[str, Any]:
+    """Write the plan in the words that docs/how-the-parts-meet.md fixes for PLAN.json."""
+    experiment = plan.experiment
+    knobs = {arm.name: arm.knobs for arm in plan.arms}
+    return {
+        "run": run_id,
+        "seed": experiment.seed,
+        "arrivals": experiment.load.arrivals,
+        "scenario": experiment.scenario,
+        "knobs": experiment.load.knobs,
+        "start_at_ns": None,
+        "blocks": [
+            {
+                "block": block.block,
+                "pair": block.pair,
+                "arm": block.arm,
+                "step": block.step,
+                "rate_per_s": block.rate_per_s,
+                "start_s": block.start_s,
+                "duration_s": block.duration_s,
+                "host": hosts[block.arm],
+                "warmup": block.warmup,
+                "knobs": knobs[block.arm],
+            }
+            for block in plan.blocks
+        ],
+    }
+
+
+def loadtests_folder() -> Path:
+    """Find the scenarios without importing them: importing Locust patches sockets."""
+    spec = importlib.util.find_spec("loadtests")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not places:
+        raise PartError(
+            "The Locust scenarios (package loadtests) are missing; install the project again."
+        )
+    return Path(places[0])
+
+
+async def start_load(workspace: Workspace, document: dict[str, Any], folder: Path) -> Process:
+    """Start Locust with the plan `document`; it writes what it sends to `folder`."""
+    plan_file = _write_plan(document, folder)
+    scenarios = loadtests_folder()
+    return await workspace.start(
+        "locust",
+        [
+            *(sys.executable, "-m", "locust", "-f", str(scenarios), "--headless"),
+            *("--worthit-plan", str(plan_file), "--worthit-out", str(folder)),
+        ],
+        cwd=scenarios.parent,
+    )
+
+
+async def await_zero(process: Process, folder: Path) -> int:
+    """Wait until the load has begun, and give its schedule's zero in ns."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + START_TIMEOUT_S
+    while loop.time() < deadline:
+        zero = _zero(folder / "started.json")
+        if zero is not None:
+            return zero
+        if not process.alive:
+            raise PartError(
+                f"Locust ended at its start with {process.ending()}; {process.last_words()}"
+            )
+        await asyncio.sleep(POLL_S)
+    raise PartError(f"Locust did not begin within {START_TIMEOUT_S:g} s; {process.last_words()}")
+
+
+async def await_end(
+    process: Process,
+    *,
+    load_s: float,
+    elapsed: Callable[[], float],
+    on_tick: Callable[[float], None],
+    stop: asyncio.Event,
+    check: Callable[[], None],
+) -> bool:
+    """Wait for the load to end; True when `stop` ended it early.
+
+    Parameters
+    ----------
+    process
+        The Locust child.
+    load_s
+        Planned seconds of arrivals.
+    elapsed
+        Seconds since the schedule's zero.
+    on_tick
+        Told the elapsed seconds, a few times a second.
+    stop
+        Set to end early.
+    check
+        Raises when another part has died.
+    """
+    while process.alive:
+        seconds = elapsed()
+        on_tick(seconds)
+        check()
+        if stop.is_set():
+            await process.stop(GRACE_S)
+            return True
+        if seconds > load_s + DRAIN_TIMEOUT_S:
+            raise PartError(
+                f"Locust did not end within {DRAIN_TIMEOUT_S:g} s of its last arrival; "
+                f"{process.last_words()}"
+            )
+        await asyncio.sleep(POLL_S)
+    if process.returncode not in {0, RATE_MISSED}:
+        raise PartError(f"Locust failed with {process.ending()}; {process.last_words()}")
+    return False
+
+
+def _write_plan(document: dict[str, Any], folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    file = folder / "plan.json"
+    file.write_text(json.dumps(document), encoding="utf-8")
+    return file
+
+
+def _zero(file: Path) -> int | None:
+    try:
+        return int(json.loads(file.read_text(encoding="utf-8"))["t0_ns"])
+    except (OSError, ValueError, KeyError):
+        return None  # not there, or not yet whole
