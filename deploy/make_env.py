@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script beside configuration files, not a package
 """Write .env from .env.example with fresh random secrets; never touches a .env that is there."""
 
 from __future__ import annotations
@@ -34,11 +35,13 @@ def main(folder: Path) -> int:
     try:
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        print(f"{target} is there already and was left as it is; remove it to get new secrets.")
+        sys.stdout.write(
+            f"{target} is there already and was left; remove it to get new secrets.\n"
+        )
         return 0
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(filled((folder / ".env.example").read_text(encoding="utf-8")))
-    print(f"Wrote {target} with fresh secrets.")
+    sys.stdout.write(f"Wrote {target} with fresh secrets.\n")
     return 0
 
 
