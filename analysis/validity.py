@@ -1,0 +1,202 @@
+"""May this run be believed?
+
+``judge(run)`` is called by the harness when a run is being finished, and by anybody who doubts the
+manifest later. It takes an opened run directory (``open_run``) whose manifest need not hold a
+verdict yet: the harness writes everything else first, calls ``judge(open_run(folder))``, and puts
+``judgement.verdict_entry()`` and ``judgement.witness_entries()`` into the manifest. Nothing is
+written here.
+
+VALID: nothing speaks against the numbers. SUSPECT: believe them with the reasons beside them.
+INVALID: no number may be shown as an answer. The worst doubt decides. The limits are constants
+with their reasons, here and in ``analysis.doubts``; a check that has nothing to look at says
+nothing, but a run for which nothing vouches is SUSPECT.
+
+Answer: ``Judgement`` with verdict, reasons, doubts and the witnesses table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.doubts import Doubt, Level, about_generator, about_simulator, about_traces
+from analysis.manifest import Manifest
+from analysis.run import Run, measured
+from analysis.witnesses import witnesses
+
+WITNESS_SUSPECT_SHARE = 0.001
+"""Two exact counts that differ by at most this are SUSPECT: one call in a thousand moves no answer
+by more than its interval. Beyond it spans or queries were lost in numbers: INVALID."""
+
+ERRORS_VALID_SHARE = 0.01
+"""Above 1 % errors (no status, or 5xx, outside of injected faults) the times mix work and
+failure."""
+
+ERRORS_INVALID_SHARE = 0.20
+"""Above 20 % errors it is an experiment about failing, whatever it was meant to be."""
+
+FAULT_RECOVERY_NS = 10_000_000_000
+"""Errors up to 10 s after an injected fault ended are the fault's, not the run's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The verdict on a run, why, and the counts that it rests on."""
+
+    verdict: str
+    """VALID, SUSPECT or INVALID."""
+    doubts: tuple[Doubt, ...]
+    """Everything that speaks against the run, worst first."""
+    witnesses: pd.DataFrame
+    """As ``analysis.witnesses.witnesses``."""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The doubts as sentences."""
+        return tuple(doubt.sentence for doubt in self.doubts)
+
+    def verdict_entry(self) -> dict[str, Any]:
+        """The manifest's ``verdict``."""
+        return {"verdict": self.verdict, "reasons": list(self.reasons)}
+
+    def witness_entries(self) -> list[dict[str, Any]]:
+        """The manifest's ``witnesses``: plain numbers, null where nobody counted."""
+        rows = self.witnesses.astype("object")
+        return [
+            {str(key): value for key, value in row.items()}
+            for row in rows.where(rows.notna(), None).to_dict("records")
+        ]
+
+
+def judge(run: Run) -> Judgement:
+    """Hold a run against everything that could make its numbers wrong."""
+    return judge_tables(
+        run.manifest,
+        spans=run.spans,
+        requests=run.requests,
+        counters=run.counters,
+        events=run.events,
+        llm_calls=run.llm_calls,
+    )
+
+
+def judge_tables(
+    manifest: Manifest,
+    *,
+    spans: pd.DataFrame,
+    requests: pd.DataFrame,
+    counters: pd.DataFrame,
+    events: pd.DataFrame,
+    llm_calls: pd.DataFrame,
+) -> Judgement:
+    """``judge`` without the files: tables as in docs/run-directory.md, warm-up included."""
+    counted = measured(requests, manifest)
+    table = witnesses(manifest, spans, requests, counters, llm_calls)
+    doubts = [
+        *_about_substance(manifest, spans, requests, counted),
+        *about_generator(manifest, requests, counted),
+        *about_traces(manifest, spans, requests),
+        *_about_witnesses(table),
+        *about_simulator(llm_calls),
+        *_about_errors(counted, events),
+        *_about_parts(events),
+    ]
+    doubts.sort(key=lambda doubt: -doubt.level)
+    worst = max((doubt.level for doubt in doubts), default=None)
+    verdict = "VALID" if worst is None else worst.name
+    return Judgement(verdict=verdict, doubts=tuple(doubts), witnesses=table)
+
+
+def _about_substance(
+    manifest: Manifest, spans: pd.DataFrame, requests: pd.DataFrame, counted: pd.DataFrame
+) -> list[Doubt]:
+    """Is there anything to measure, was it run to its end, and is the cold start out of it?"""
+    if spans.empty:
+        return [Doubt(Level.INVALID, "No span was recorded: nothing was measured.")]
+    if manifest.blocks and counted.empty:
+        return [
+            Doubt(Level.INVALID, "No request was sent after the warm-up: nothing was measured.")
+        ]
+    doubts = []
+    if not manifest.complete:
+        sentence = "The run was interrupted: the last blocks are missing or cut short."
+        doubts.append(Doubt(Level.SUSPECT, sentence))
+    if requests.empty:
+        sentence = (
+            "The load was not recorded, so nothing vouches for the schedule or for whole traces."
+        )
+        doubts.append(Doubt(Level.SUSPECT, sentence))
+    asked_for_none = manifest.experiment.get("load", {}).get("warmup_s") == 0
+    if manifest.blocks and not asked_for_none and not any(b.warmup for b in manifest.blocks):
+        sentence = "No block was marked as warm-up: the cold start is in the numbers."
+        doubts.append(Doubt(Level.SUSPECT, sentence))
+    return doubts + _about_empty_blocks(manifest, counted)
+
+
+def _about_empty_blocks(manifest: Manifest, counted: pd.DataFrame) -> list[Doubt]:
+    seen = set(counted["block"].dropna())
+    empty = [block.block for block in manifest.measured_blocks if block.block not in seen]
+    if not empty:
+        return []
+    sentence = f"{len(empty)} of {len(manifest.measured_blocks)} measured blocks hold no request."
+    return [Doubt(Level.SUSPECT, sentence)]
+
+
+def _about_witnesses(table: pd.DataFrame) -> list[Doubt]:
+    """Exact counts that differ: a little is SUSPECT, more is INVALID."""
+    doubts = []
+    for row in table[table["exact"].astype(bool)].to_dict("records"):
+        what, said, counted = str(row["what"]), float(row["from_spans"]), row["independent"]
+        where = f", arm {row['arm']}" if isinstance(row["arm"], str) else ""
+        if pd.isna(counted):
+            sentence = f"Nobody but the spans counted {what}{where}: {row['witness']} is missing."
+            doubts.append(Doubt(Level.SUSPECT, sentence))
+        elif said != counted:
+            small = abs(said - counted) <= WITNESS_SUSPECT_SHARE * max(said, counted)
+            sentence = (
+                f"{what[0].upper()}{what[1:]}{where}: {said:.0f} by the spans,"
+                f" {counted:.0f} by {row['witness']}."
+            )
+            doubts.append(Doubt(Level.SUSPECT if small else Level.INVALID, sentence))
+    return doubts
+
+
+def _about_errors(counted: pd.DataFrame, events: pd.DataFrame) -> list[Doubt]:
+    """Failed requests outside of injected faults; a 4xx is an answer (a rate limiter's, say)."""
+    usual = counted[~_in_fault(counted["sent_ns"], events)]
+    if usual.empty:
+        return []
+    status = usual["status_code"].astype("float64")
+    failed = status.isna() | (status >= 500)  # noqa: PLR2004 - HTTP's own line
+    share = float(failed.mean())
+    if share <= ERRORS_VALID_SHARE:
+        return []
+    level = Level.INVALID if share > ERRORS_INVALID_SHARE else Level.SUSPECT
+    sentence = (
+        f"{share:.1%} of {len(usual)} requests failed, above {ERRORS_VALID_SHARE:.0%}:"
+        " the times mix work and failure."
+    )
+    return [Doubt(level, sentence)]
+
+
+def _in_fault(times_ns: pd.Series, events: pd.DataFrame) -> pd.Series:
+    """Which of the times lie in an injected fault or its recovery."""
+    inside = pd.Series(data=False, index=times_ns.index)
+    starts = events.loc[events["kind"] == "fault_start", "t_ns"].sort_values()
+    ends = events.loc[events["kind"] == "fault_end", "t_ns"].sort_values()
+    for start in starts:
+        later = ends[ends >= start]
+        end = later.iloc[0] + FAULT_RECOVERY_NS if len(later) else None
+        inside |= (times_ns >= start) & (True if end is None else times_ns <= end)
+    return inside
+
+
+def _about_parts(events: pd.DataFrame) -> list[Doubt]:
+    """A part that died although nobody killed it."""
+    died = events[events["kind"] == "part_died"]
+    died = died[~_in_fault(died["t_ns"], events)]
+    return [
+        Doubt(Level.INVALID, f"A part died during the run: {text}.") for text in died["detail"]
+    ]
