@@ -1,0 +1,129 @@
+"""The run as it went: small panels over one clock, the arms in their colours, events marked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures import style
+
+_PANEL_IN = 0.95
+"""Height of one panel, its title included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One row of the figure: which series, under which title."""
+
+    title: str
+    series: tuple[str, ...]
+    factor: float = 1.0
+    """Shown over stored, such as 100 for percent."""
+
+
+PANELS = (
+    Panel("Requests per second", ("rate",)),
+    Panel("Response time, seconds: median, and dotted the slowest", ("median", "slowest"), 1e-3),
+    Panel("Database queries per second", ("queries",)),
+    Panel("Lookups answered by the cache, %", ("hit_rate",), 100.0),
+    Panel("Database connections in use", ("pool",)),
+    Panel("Machine's processor, %", ("cpu",)),
+)
+
+
+def figure(
+    timeline: pd.DataFrame,
+    blocks: pd.DataFrame,
+    events: pd.DataFrame,
+    arms: tuple[str, ...],
+    *,
+    narrow: bool = False,
+) -> Figure:
+    """Draw the panels of which there is a series.
+
+    Parameters
+    ----------
+    timeline
+        As ``analysis.timeline.timeline`` gives it.
+    blocks
+        ``arm``, ``start_s``, ``end_s``, ``warmup``: the coloured strip on top.
+    events
+        ``t_s``, ``label``: marked by a line through all panels.
+    arms
+        In the manifest's order, for their colours.
+    narrow
+        For a phone.
+    """
+    panels = [panel for panel in PANELS if timeline["series"].isin(panel.series).any()]
+    height = _PANEL_IN * max(len(panels), 1) + 0.9
+    canvas = style.canvas(height, narrow=narrow)
+    top, bottom = 1 - 0.42 / height, 0.42 / height
+    step = (top - bottom) / max(len(panels), 1)
+    left, width = (0.11, 0.87) if narrow else (0.06, 0.925)
+    end_s = float(max(timeline["t_s"].max(), blocks["end_s"].max() if not blocks.empty else 0.0))
+    strip = canvas.add_axes((left, top + 0.06 / height, width, 0.10 / height))
+    _draw_blocks(strip, blocks, arms, end_s)
+    for row, panel in enumerate(panels):
+        axes = canvas.add_axes(
+            (left, top - (row + 1) * step + 0.07 / height, width, step - 0.36 / height)
+        )
+        _draw_panel(axes, timeline, panel, arms)
+        axes.set_xlim(0, end_s)
+        for at in events["t_s"]:
+            axes.axvline(at, color=style.ALARM, linewidth=0.9, linestyle=(0, (2, 2)))
+        if row < len(panels) - 1:
+            axes.tick_params(labelbottom=False)
+        else:
+            axes.set_xlabel("seconds from the start")
+    for at, label in zip(events["t_s"], events["label"], strict=True):
+        strip.text(at, 2.6, label, color=style.ALARM, fontsize=style.SMALL_PT - 1, ha="center")
+    return canvas
+
+
+def _draw_blocks(axes: Axes, blocks: pd.DataFrame, arms: tuple[str, ...], end_s: float) -> None:
+    """The strip that says which arm was on when; warm-up is pale; each arm is named once."""
+    style.quiet(axes)
+    axes.set(xlim=(0, end_s), ylim=(0, 1), xticks=[], yticks=[])
+    for arm, start, end, warmup in zip(
+        blocks["arm"], blocks["start_s"], blocks["end_s"], blocks["warmup"], strict=True
+    ):
+        colour = style.arm_colour(arms.index(arm)) if arm in arms else style.MUTED
+        axes.axvspan(start, end, color=colour, alpha=0.3 if warmup else 1.0, linewidth=0)
+    at = 0.0
+    for position, arm in enumerate(arms):
+        axes.text(
+            at,
+            1.5,
+            style.arm_label(arm),
+            color=style.arm_colour(position),
+            transform=axes.transAxes,
+            fontweight="bold",
+            va="bottom",
+            fontsize=style.SMALL_PT,
+        )
+        at += 0.012 * len(style.arm_label(arm)) + 0.06
+
+
+def _draw_panel(axes: Axes, timeline: pd.DataFrame, panel: Panel, arms: tuple[str, ...]) -> None:
+    """One panel: points for bins, so that the gaps between an arm's blocks stay gaps."""
+    style.quiet(axes, grid="y")
+    rows = timeline[timeline["series"].isin(panel.series)]
+    for (series, arm), points in rows.groupby(["series", "arm"], dropna=False):
+        known = isinstance(arm, str) and arm in arms
+        colour = style.arm_colour(arms.index(str(arm))) if known else style.MUTED
+        second = series != panel.series[0]
+        axes.plot(
+            points["t_s"],
+            points["value"].astype("float64") * panel.factor,
+            "." if second or known else "-",
+            color=colour,
+            markersize=2.2 if second else 4.2,
+            alpha=0.55 if second else 1.0,
+            linewidth=1.2,
+        )
+    axes.set_ylim(bottom=0)
+    axes.locator_params(axis="y", nbins=3)
+    axes.set_title(panel.title, loc="left", fontsize=style.SMALL_PT, color=style.INK, pad=3)

@@ -1,0 +1,1 @@
+"""Findings in, words out: one document, written as page, Markdown, terminal."""

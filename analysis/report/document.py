@@ -1,0 +1,161 @@
+"""The report as values: what it says, before anybody decides how it looks.
+
+Built once from the findings, rendered three times (page, Markdown, terminal), so that the three
+cannot disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from matplotlib.figure import Figure
+
+
+class Tone(StrEnum):
+    """What a word or cell tells beyond its text; never carried by colour alone."""
+
+    PLAIN = ""
+    GOOD = "good"
+    BAD = "bad"
+    DOUBT = "doubt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A table's column."""
+
+    label: str
+    """Heading; on a phone it stands before each cell."""
+    numeric: bool = False
+    """Right-aligned, tabular figures."""
+    code: bool = False
+    """An identifier: monospaced, may break anywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table as it is read: text already formatted."""
+
+    caption: str
+    """What the table holds, one line."""
+    columns: tuple[Column, ...]
+    """Columns in order."""
+    rows: tuple[tuple[str, ...], ...]
+    """Cells, as many a row as there are columns."""
+    tones: tuple[Tone, ...] = ()
+    """One a row, or none: colours the row's first cell's mark."""
+
+
+class Draw(Protocol):
+    """Something that draws one figure."""
+
+    def __call__(self, *, narrow: bool) -> Figure:
+        """Draw it; ``narrow`` asks for the form for phones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """A figure at two widths, with what it shows in words."""
+
+    name: str
+    """File name without ending, and prefix of its ids in the page."""
+    alt: str
+    """What a person who cannot see it needs to know: its message and its main numbers."""
+    draw: Draw
+    """Draws it, at either width."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One question and its answer."""
+
+    key: str
+    """Anchor in the page."""
+    question: str
+    """The heading."""
+    answer: str
+    """One or two sentences, with the number that matters and its interval."""
+    reading: str = ""
+    """One line: how to read the figure and table."""
+    emulated: str = ""
+    """What of this was emulated and what measured."""
+    sample: str = ""
+    """n, and what kind of interval."""
+    drawings: tuple[Drawing, ...] = ()
+    """The section's figures; usually one."""
+    tables: tuple[Table, ...] = ()
+    """The section's tables."""
+    notes: tuple[str, ...] = ()
+    """What limits the answer, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceView:
+    """One single request, as a waterfall."""
+
+    label: str
+    """Why this one: typical, slowest, cache hit, cache miss."""
+    trace_id: str
+    """Lower-case hex, to be copied."""
+    link: str | None
+    """Its address in the configured Jaeger, or None."""
+    summary: str
+    """Arm, duration, number of spans."""
+    drawing: Drawing
+    """The waterfall."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """A term and what it was in this run."""
+
+    term: str
+    """Such as ``processor``."""
+    value: str
+    """As read by a person."""
+    code: bool = False
+    """An identifier or command, to be copied as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """The whole report."""
+
+    run_id: str
+    """Name of the run directory."""
+    question: str
+    """What the run was made to answer; the page's title."""
+    verdict: str
+    """VALID, SUSPECT or INVALID."""
+    reasons: tuple[str, ...]
+    """Why, a sentence each."""
+    answer: tuple[str, ...] = ()
+    """The answer in two sentences; empty when the run is INVALID."""
+    headline: Drawing | None = None
+    """None when the run is INVALID or has nothing to compare."""
+    ledger: Section | None = None
+    """The claims, if the run carries any."""
+    sections: tuple[Section, ...] = ()
+    """One a question."""
+    traces: tuple[TraceView, ...] = ()
+    """Single requests worth looking at."""
+    evidence: tuple[Section, ...] = ()
+    """Timeline, witnesses, generator: why the numbers may be believed."""
+    facts: tuple[Fact, ...] = ()
+    """How it was measured."""
+    commands: tuple[Fact, ...] = field(default=())
+    """What to type to repeat it."""
+
+    @property
+    def is_invalid(self) -> bool:
+        """Whether no number of the run may be believed."""
+        return self.verdict == "INVALID"
+
+    def drawings(self) -> tuple[Drawing, ...]:
+        """All figures of the report in reading order."""
+        blocks = (*((self.ledger,) if self.ledger else ()), *self.sections, *self.evidence)
+        inner = tuple(drawing for block in blocks for drawing in block.drawings)
+        first = (self.headline,) if self.headline else ()
+        return (*first, *inner, *(trace.drawing for trace in self.traces))

@@ -1,0 +1,170 @@
+"""How was it measured, and what does it take to measure it again? From the manifest alone."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from analysis import formatting
+from analysis.manifest import Manifest
+from analysis.report.document import Fact
+
+
+def facts(manifest: Manifest) -> tuple[Fact, ...]:
+    """All that a person needs to know to judge the run, a term and a value each.
+
+    What is not known is left out.
+    """
+    known = (
+        ("Started", _when(manifest.started_ns)),
+        ("Took", _lasted(manifest)),
+        ("Scenario", manifest.scenario),
+        ("Latency profile", _profile(manifest.profile)),
+        (
+            "Offered rates",
+            ", ".join(formatting.plain(step.rate_per_s, "per_s") for step in manifest.steps),
+        ),
+        ("Blocks", _blocks(manifest)),
+        *((f"Arm “{arm.name}”", _settings(arm.env)) for arm in manifest.arms),
+        ("Seed", "" if manifest.seed is None else str(manifest.seed)),
+        ("Parts", _parts(manifest)),
+        ("Machine", _machine(manifest)),
+        (
+            "Versions",
+            ", ".join(
+                f"{name} {version}" for name, version in manifest.versions.items() if version
+            ),
+        ),
+        ("Recorded", _recorded(manifest)),
+    )
+    commit = (
+        (Fact(term="Commit", value=manifest.git_commit, code=True),) if manifest.git_commit else ()
+    )
+    experiment = (
+        (
+            Fact(
+                term="Experiment",
+                value=json.dumps(manifest.experiment, ensure_ascii=False),
+                code=True,
+            ),
+        )
+        if manifest.experiment
+        else ()
+    )
+    return (
+        *(Fact(term=term, value=value) for term, value in known if value),
+        *commit,
+        *experiment,
+    )
+
+
+def commands(manifest: Manifest, run_path: str) -> tuple[Fact, ...]:
+    """What to type to see the run again and to make it again."""
+    again = [
+        Fact(
+            term="this report from the recorded run", value=f"worthit report {run_path}", code=True
+        )
+    ]
+    if manifest.experiment and manifest.name:
+        if manifest.git_commit:
+            again.append(
+                Fact(
+                    term="the same version of everything",
+                    value=f"git checkout {manifest.git_commit}",
+                    code=True,
+                )
+            )
+        again.append(
+            Fact(
+                term="the same run",
+                value=f"worthit run experiments/{manifest.name}.toml",
+                code=True,
+            )
+        )
+    return tuple(again)
+
+
+def _when(at_ns: int) -> str:
+    return (
+        datetime.fromtimestamp(at_ns / 1e9, tz=UTC).strftime("%d %B %Y, %H:%M UTC")
+        if at_ns
+        else ""
+    )
+
+
+def _lasted(manifest: Manifest) -> str:
+    seconds = (manifest.ended_ns - manifest.started_ns) / 1e9
+    if seconds <= 0:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _profile(profile: str) -> str:
+    words = {
+        "seed": "seed: every stage takes the time that the original write-up gives it; the real "
+        "work is done and topped up",
+        "native": "native: nothing is emulated",
+    }
+    return words.get(profile, profile)
+
+
+def _blocks(manifest: Manifest) -> str:
+    """How often each arm was on, and that they took turns."""
+    measured = manifest.measured_blocks
+    if not measured:
+        return ""
+    order = " ".join(block.arm for block in measured[:8]) + (" …" if len(measured) > 8 else "")  # noqa: PLR2004 # enough to see the pattern
+    lengths = sorted({round((block.end_ns - block.start_ns) / 1e9, 1) for block in measured})
+    length = f"{lengths[0]:g} s" if len(lengths) == 1 else f"{lengths[0]:g} to {lengths[-1]:g} s"
+    warmup = len(manifest.blocks) - len(measured)
+    return (
+        f"{len(measured)} measured of {length} each, in the order {order}; {warmup} of "
+        "warm-up, not counted"
+    )
+
+
+def _settings(env: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in env.items()) or "as it comes"
+
+
+def _parts(manifest: Manifest) -> str:
+    """Which parts were the embedded ones and which were the user's own."""
+    words = []
+    for name, part in manifest.parts.items():
+        own = "embedded" if part.get("embedded") else "not ours"
+        instances = part.get("instances")
+        words.append(
+            f"{name} ({own}{f', {instances} processes' if instances and instances > 1 else ''})"
+        )
+    return ", ".join(words)
+
+
+def _machine(manifest: Manifest) -> str:
+    """Processor, memory, system."""
+    machine = manifest.machine
+    memory = machine.get("memory_bytes")
+    known = (
+        f"{machine['cpus']} cores" if machine.get("cpus") else "",
+        str(machine.get("cpu_model") or ""),
+        formatting.plain(memory, "bytes") + " of memory" if memory else "",
+        str(machine.get("os") or ""),
+        f"Python {machine['python']}" if machine.get("python") else "",
+    )
+    return ", ".join(part for part in known if part)
+
+
+def _recorded(manifest: Manifest) -> str:
+    """What was taken in and what was lost; both matter."""
+    recorded = manifest.recorded
+    if not recorded.spans:
+        return ""
+    lost = []
+    if recorded.refused_batches:
+        lost.append(f"{formatting.count(recorded.refused_batches)} batches refused")
+    if recorded.undecodable_bytes:
+        lost.append(f"{formatting.count(recorded.undecodable_bytes)} bytes undecodable")
+    return (
+        f"{formatting.count(recorded.spans)} spans of {formatting.count(recorded.requests)} "
+        "requests; " + (", ".join(lost) or "nothing lost")
+    )

@@ -1,0 +1,72 @@
+"""The report as one HTML file: no network, light and dark, on a phone and on paper."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from analysis import formatting
+from analysis.figures import style
+from analysis.report.document import Document, Drawing, Section
+
+_VERDICT_WORDS = {
+    "VALID": "The run proved itself: the load kept its schedule, nothing was lost, independent "
+    "counts agree.",
+    "SUSPECT": "The numbers stand, with the doubts listed here.",
+    "INVALID": "Do not use any number of this run. It did not prove itself:",
+}
+"""What each verdict means for the person who decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One drawing as inline SVG, at both widths."""
+
+    wide: Markup
+    narrow: Markup
+
+
+def html(document: Document) -> str:
+    """Render the page. Everything that comes from the run is escaped.
+
+    The only markup let through is our own figures.
+    """
+    environment = Environment(
+        loader=PackageLoader("analysis.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates = resources.files("analysis.report") / "templates"
+    script = (templates / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html.jinja").render(
+        doc=document,
+        svgs={drawing.name: _inline(drawing) for drawing in document.drawings()},
+        contents=_contents(document),
+        verdict_words=_VERDICT_WORDS.get(document.verdict, ""),
+        css=Markup((templates / "page.css").read_text(encoding="utf-8")),  # noqa: S704 # our own file
+        script=Markup(script),  # noqa: S704 # our own file
+        script_hash=digest,
+        missing=formatting.MISSING,
+    )
+
+
+def _inline(drawing: Drawing) -> Rendered:
+    """Both widths of a drawing, each with ids of its own."""
+    wide = style.to_page_svg(drawing.draw(narrow=False), f"{drawing.name}-w")
+    narrow = style.to_page_svg(drawing.draw(narrow=True), f"{drawing.name}-n")
+    return Rendered(Markup(wide), Markup(narrow))  # noqa: S704 # matplotlib escapes text
+
+
+def _contents(document: Document) -> tuple[Section, ...]:
+    """What the table of contents lists: only worth its room when there are several sections."""
+    traces = (Section(key="traces", question="What does a single request look like?", answer=""),)
+    entries = (*document.sections, *(traces if document.traces else ()), *document.evidence)
+    return entries if len(entries) > 2 else ()  # noqa: PLR2004 # two need no list
