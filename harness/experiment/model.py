@@ -193,7 +193,9 @@ class Experiment(_Table):
         for index, name in enumerate(names):
             if name in names[:index]:
                 raise PydanticCustomError(
-                    "arm_twice", "two arms are named {name}", {"name": name, "at": ("arms", index)}
+                    "arm_twice",
+                    "two arms are named {name}",
+                    {"name": name, "at": ("arms", index, "name")},
                 )
         baselines = [index for index, arm in enumerate(self.arms) if arm.baseline]
         if len(baselines) > 1:
