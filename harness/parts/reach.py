@@ -1,0 +1,76 @@
+"""What every part's start shares: an environment for the child, a free port, a sign of life."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import harness
+from harness.errors import PartError
+from harness.supervision import Process, Ready
+from harness.workspace import Workspace
+
+ATTEMPTS = 3
+"""How often another port is tried when the chosen one was taken in between."""
+
+ANSWER_SECONDS = 2.0
+"""How long a sign of life may take before the question is asked again."""
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The harness's environment for a Python child: this very source tree first, no telemetry settings."""
+    tree = str(Path(harness.__path__[0]).parent)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    path = os.pathsep.join(filter(None, (tree, kept.get("PYTHONPATH"))))
+    return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(extra or {})}
+
+
+async def first_free(
+    workspace: Workspace, port: int, launch: Callable[[int], Awaitable[Process]]
+) -> tuple[int, Process]:
+    """Launch on `port`, or for 0 on a free one (another when it was taken in between)."""
+    if port:
+        return port, await launch(port)
+    for _attempt in range(ATTEMPTS - 1):
+        port = workspace.free_port()
+        try:
+            return port, await launch(port)
+        except PartError as error:
+            if "in use" not in str(error):
+                raise
+    port = workspace.free_port()
+    return port, await launch(port)
+
+
+def answers(url: str) -> Ready:
+    """A question for `until_ready`: does a GET of `url` answer 200?
+
+    By hand over a socket: it is asked every 0.02 s, and a client library costs more than the answer.
+    """
+    parts = urlsplit(url)
+
+    async def ask() -> bool:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return (
+                    await _status(parts.hostname or "", parts.port or 80, parts.path or "/")
+                    == b"200"
+                )
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            return False
+
+    return ask
+
+
+async def _status(host: str, port: int, path: str) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+        writer.write(request.encode("latin-1"))
+        line = await reader.readuntil(b"\r\n")
+        return line.split(b" ")[1]
+    finally:
+        writer.close()

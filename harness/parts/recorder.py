@@ -1,0 +1,131 @@
+"""The recorder as a child process, or an OTLP endpoint of the person's own to pass its spans on to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from harness.errors import PartError
+from harness.parts.reach import answers, child_environment, first_free
+from harness.supervision import Process
+from harness.workspace import Workspace
+
+
+class Recorder:
+    """One recorder; `async with Recorder(workspace) as recorder`."""
+
+    embedded = True
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        path: Path | None = None,
+        forward: str | None = None,
+        http_port: int = 0,
+        grpc_port: int = 0,
+    ) -> None:
+        """`path` is the file of traces (metrics go beside it), `forward` a second OTLP/HTTP endpoint."""
+        self._workspace = workspace
+        self.path = path or workspace.path / "traces.otlp"
+        self._forward = forward
+        self._http_port = http_port
+        self._grpc_port = grpc_port
+        self._process: Process | None = None
+
+    @property
+    def process(self) -> Process:
+        """The recorder's process."""
+        if self._process is None:
+            raise PartError("The recorder is not running; enter it with `async with` first.")
+        return self._process
+
+    @property
+    def endpoint(self) -> str:
+        """For OTEL_EXPORTER_OTLP_ENDPOINT with the protocol http/protobuf or http/json."""
+        return f"http://127.0.0.1:{self._http_port}"
+
+    @property
+    def grpc_endpoint(self) -> str:
+        """For OTEL_EXPORTER_OTLP_ENDPOINT with the protocol grpc."""
+        return f"http://127.0.0.1:{self._grpc_port}"
+
+    @property
+    def metrics_path(self) -> Path:
+        """The file of metrics."""
+        return self.path.with_name(self.path.name + ".metrics")
+
+    async def start(self) -> None:
+        """Start it; after `stop` on the same ports and appending to the same files."""
+        if not self._grpc_port:
+            self._grpc_port = self._workspace.free_port()
+        self._http_port, self._process = await first_free(
+            self._workspace, self._http_port, self._launch
+        )
+
+    async def stop(self) -> None:
+        """End it; the files are complete afterwards."""
+        if self._process is not None:
+            await self._process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL it; what it acknowledged is in the files."""
+        self.process.kill()
+
+    def pause(self) -> None:
+        """Freeze it."""
+        self.process.pause()
+
+    def resume(self) -> None:
+        """Thaw it."""
+        self.process.resume()
+
+    async def stats(self) -> dict[str, int]:
+        """Its counts: bytes, batches, spans, refused, unwritten, ..."""
+        found: dict[str, int] = await self._get("/stats")
+        return found
+
+    async def live(self, seconds: float = 5.0) -> dict[str, Any]:
+        """A rough look at the last seconds, by operation."""
+        return await self._get(f"/live?seconds={seconds:g}")
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        try:
+            async with httpx.AsyncClient(timeout=10) as client:
+                answer = await client.get(self.endpoint + path)
+                answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise PartError(
+                f"The recorder did not answer ({type(error).__name__}); "
+                f"{self.process.last_words()}"
+            ) from error
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def _launch(self, port: int) -> Process:
+        forward = ["--forward", self._forward] if self._forward else []
+        return await self._workspace.start(
+            "recorder",
+            [
+                *(sys.executable, "-m", "harness.recorder", "--http-port", str(port)),
+                *("--grpc-port", str(self._grpc_port), "--out", str(self.path), *forward),
+            ],
+            env=child_environment(),
+            ready=answers(f"http://127.0.0.1:{port}/healthz"),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()

