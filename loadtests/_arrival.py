@@ -1,0 +1,49 @@
+"""One arrival: when it is due, in which block, and everything random about it."""
+
+from __future__ import annotations
+
+from loadtests import _draws
+from loadtests._plan import Block
+
+
+class Arrival:
+    """One arrival of the schedule; a scenario's ``arrive`` gets one and makes its request from it."""
+
+    __slots__ = ("block", "draw", "intended_ns", "ordinal", "scenario", "seed", "used")
+
+    def __init__(
+        self, *, block: Block, draw: int, ordinal: int, seed: int, intended_ns: int, scenario: str
+    ) -> None:
+        self.block = block
+        self.draw = draw
+        """The same in every arm of a pair."""
+        self.ordinal = ordinal
+        """Counts different draws through the plan: equal in the arms of a pair, never used twice within one arm."""
+        self.seed = seed
+        self.intended_ns = intended_ns
+        self.scenario = scenario
+        self.used = False
+        """Whether its request has been sent."""
+
+    def uniform(self, what: str) -> float:
+        """Return a number in [0, 1) for this purpose, the same in every arm of a pair."""
+        return _draws.uniform(self.seed, self.draw, what)
+
+    def integer(self, what: str, count: int) -> int:
+        """Return a whole number 0..count-1 for this purpose, each equally likely."""
+        return int(_draws.uniform(self.seed, self.draw, what) * count)
+
+    def zipf(self, what: str, *, count: int, exponent: float) -> int:
+        """Return a rank 0..count-1 for this purpose, low ranks more likely (Zipf's law)."""
+        return _draws.zipf_rank(self.uniform(what), count=count, exponent=exponent)
+
+    def once(self, what: str, fraction: float) -> int | None:
+        """Return None, or, for this fraction of all arrivals, a number that no other arrival of the arm gets: 0, 1, 2, ..."""
+        return _draws.stratum_of(self.seed, self.ordinal, fraction, what)
+
+    def take_intended_ns(self) -> int | None:
+        """Return when the arrival was due, to its first request only."""
+        if self.used:
+            return None
+        self.used = True
+        return self.intended_ns

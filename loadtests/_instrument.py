@@ -1,0 +1,171 @@
+"""Gives every HttpUser and FastHttpUser request a traceparent, baggage and a row, whoever wrote the locustfile.
+
+Locust's two HTTP clients are wrapped at the class, so that clients made before or after are covered, and the request
+event's ``fire`` is wrapped because it is the one place that every finished request passes, with or without ``catch_response``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Protocol
+
+from gevent import getcurrent
+from locust.clients import HttpSession
+from locust.contrib.fasthttp import FastHttpSession
+from locust.event import Events
+
+from loadtests._arrival import Arrival
+from loadtests._ledger import Clock, Ledger, Mark
+from loadtests._plan import Block
+from loadtests._trace_context import Identifiers, baggage_before_draw, given_trace_id, traceparent
+
+CONTEXT_KEY = "worthit"
+"""Under this key of a request's Locust context travels its mark."""
+_POSITIONAL_HEADERS = 4
+"""FastHttpSession.request(method, url, name, data, catch_response, stream, headers, ...): the first that must be a keyword."""
+
+
+class SpanSink(Protocol):
+    """Where client spans go, if anywhere."""
+
+    def add(self, mark: Mark, meta: dict[str, Any]) -> None:
+        """Take one finished request."""
+
+
+class Instrument:
+    """What the wrapped clients do while a test runs; without a ledger they do nothing."""
+
+    def __init__(self) -> None:
+        self.ledger: Ledger | None = None
+        self.run = "run"
+        self.block = Block(
+            block=0, arm="-", step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0, host=""
+        )
+        """Stands in for the block of requests that no schedule sent."""
+        self.clock = Clock()
+        self.spans: SpanSink | None = None
+        self._ids = Identifiers()
+        self._unscheduled = count()
+
+    def start(self, ledger: Ledger, *, run: str, block: Block, first_draw: int) -> None:
+        """Begin to mark and record."""
+        self.run = run
+        self.block = block
+        self.clock = ledger.clock
+        self._ids = Identifiers()
+        self._unscheduled = count(first_draw)
+        self.ledger = ledger
+
+    def stop(self, *, reason: str) -> None:
+        """Record what is still open and stop recording."""
+        ledger, self.ledger = self.ledger, None
+        if ledger is not None:
+            ledger.close(reason=reason)
+
+    def mark(self, client: Any, name: str, headers: dict[str, str]) -> Mark:
+        """Return the mark of a request about to be sent, and write its headers."""
+        arrival: Arrival | None = getattr(getcurrent(), "worthit_arrival", None)
+        user = client.user
+        if arrival is not None:
+            block, draw, scenario = arrival.block, arrival.draw, arrival.scenario
+        else:
+            block, draw = self.block, next(self._unscheduled)
+            scenario = getattr(user, "scenario", None) or type(user).__name__
+        given = headers.get("traceparent")
+        trace_id = (given_trace_id(given) if given else None) or self._ids.trace_id()
+        span_id = self._ids.span_id()
+        if not given:
+            headers["traceparent"] = traceparent(trace_id, span_id)
+        ours = f"{baggage_before_draw(self.run, block, scenario)}{draw}"
+        theirs = headers.get("baggage")
+        headers["baggage"] = f"{theirs},{ours}" if theirs else ours
+        sent_ns = self.clock.now_ns()
+        # only the first request of an arrival has a time it was wanted at; what follows follows from the reply
+        intended_ns = arrival.take_intended_ns() if arrival is not None else None
+        return Mark(
+            trace_id=trace_id,
+            span_id=span_id,
+            block=block,
+            draw=draw,
+            scenario=scenario,
+            name=name,
+            intended_ns=sent_ns if intended_ns is None else intended_ns,
+            sent_ns=sent_ns,
+        )
+
+    def finish(self, mark: Mark, meta: dict[str, Any]) -> None:
+        """Record a finished request and give its response time from the intended send to Locust's statistics."""
+        ledger = self.ledger
+        if ledger is None:
+            return
+        mark.end_ns = end_ns = mark.sent_ns + int(meta["response_time"] * 1e6)
+        response = meta.get("response")
+        status = response.status_code if response is not None else None
+        exception = meta.get("exception")
+        mark.name = meta["name"]
+        recorded = ledger.finish(
+            mark,
+            end_ns=end_ns,
+            status_code=status or None,
+            error=None if exception is None else in_one_sentence(exception, status),
+            response_bytes=meta.get("response_length") or 0,
+        )
+        if recorded and self.spans is not None:
+            self.spans.add(mark, meta)
+        meta["response_time"] += (mark.sent_ns - mark.intended_ns) / 1e6
+
+
+def in_one_sentence(exception: object, status: int | None) -> str:
+    """Return an error as one line, the same for the same cause."""
+    if status and status >= 400:  # noqa: PLR2004 - HTTP's first error status
+        return f"HTTP {status}"
+    text = " ".join(str(exception).split())
+    if not isinstance(exception, BaseException):
+        return text[:200]
+    name = type(exception).__name__
+    return f"{name}: {text}"[:200] if text else name
+
+
+def wrap(instrument: Instrument, events: Events) -> None:
+    """Put the instrument into Locust's clients and its request event, once a process."""
+    fast, plain = FastHttpSession.request, HttpSession.request
+    FastHttpSession.request = _wrapped(fast, instrument)  # type: ignore[method-assign] - wrapping it is the point
+    HttpSession.request = _wrapped(plain, instrument)  # type: ignore[method-assign] - as above
+    fire = events.request.fire
+
+    def fire_marked(*, reverse: bool = False, **meta: Any) -> None:
+        context = meta.get("context")
+        mark = context.get(CONTEXT_KEY) if context else None
+        if mark is not None:
+            instrument.finish(mark, meta)
+        fire(reverse=reverse, **meta)
+
+    events.request.fire = fire_marked  # type: ignore[method-assign] - as above
+
+
+def _wrapped(original: Callable[..., Any], instrument: Instrument) -> Callable[..., Any]:
+    def request(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        ledger = instrument.ledger
+        if ledger is None or len(args) > _POSITIONAL_HEADERS:
+            return original(self, method, url, *args, **kwargs)
+        given = kwargs.get("headers")
+        headers = dict(given) if given else {}
+        name = (args[0] if args else kwargs.get("name")) or self.request_name or url
+        mark = instrument.mark(self, name, headers)
+        arrival: Arrival | None = getattr(getcurrent(), "worthit_arrival", None)
+        if arrival is not None and url.startswith("/"):
+            if not args:
+                kwargs["name"] = name
+            url = arrival.block.host + url
+        context = kwargs.get("context")
+        kwargs["context"] = {**context, CONTEXT_KEY: mark} if context else {CONTEXT_KEY: mark}
+        kwargs["headers"] = headers
+        ledger.begin(mark)
+        result = original(self, method, url, *args, **kwargs)
+        if mark.end_ns is None:
+            # inside `with ... catch_response=True`: it has ended, and is recorded when the block is left
+            mark.end_ns = instrument.clock.now_ns()
+        return result
+
+    return request

@@ -1,0 +1,171 @@
+"""What happened to every request of this process: rows on disk, and counts and histograms in memory.
+
+Nothing here costs a request more than packing 64 bytes: all else is computed from the packed rows, twice a second.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loadtests._histogram import Histogram
+from loadtests._plan import Block
+from loadtests._recording import Rows, StreamFile
+
+_MISSING_END = -(1 << 62)
+
+
+class Clock:
+    """Nanoseconds since the epoch that never jump: the wall clock as it was once, plus the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._anchor_ns = time.time_ns() - time.monotonic_ns()
+
+    def now_ns(self) -> int:
+        """Return the time in ns since the Unix epoch."""
+        return time.monotonic_ns() + self._anchor_ns
+
+
+class Mark:
+    """A request on its way."""
+
+    __slots__ = (
+        "block",
+        "draw",
+        "end_ns",
+        "intended_ns",
+        "name",
+        "scenario",
+        "sent_ns",
+        "span_id",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        trace_id: bytes,
+        span_id: bytes,
+        block: Block,
+        draw: int,
+        scenario: str,
+        name: str,
+        intended_ns: int,
+        sent_ns: int,
+    ) -> None:
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.block = block
+        self.draw = draw
+        self.scenario = scenario
+        self.name = name
+        self.intended_ns = intended_ns
+        self.sent_ns = sent_ns
+        self.end_ns: int | None = None
+
+
+@dataclass(slots=True)
+class StepCounts:
+    """What the recorded requests of one step add up to; warm-up blocks are kept apart as step -1 - step."""
+
+    requests: int = 0
+    errors: int = 0
+    lag: Histogram = field(default_factory=Histogram)
+    service: Histogram = field(default_factory=Histogram)
+    response: Histogram = field(default_factory=Histogram)
+
+
+class Ledger:
+    """The process's rows, streamed to ``path`` if there is one."""
+
+    def __init__(self, path: Path | None, clock: Clock) -> None:
+        self._rows = Rows()
+        self._file = StreamFile(path) if path else None
+        self._open: dict[int, Mark] = {}
+        self.clock = clock
+        self.fresh: dict[int, StepCounts] = {}
+        """What was counted since ``take_fresh``, by step."""
+        self.last_sent_ns: dict[int, int] = {}
+        """When the last request of each block was sent."""
+        self.rows_written = 0
+
+    def begin(self, mark: Mark) -> None:
+        """Remember a request until it is recorded, so that the end of the test loses none."""
+        self._open[id(mark)] = mark
+
+    def finish(
+        self,
+        mark: Mark,
+        *,
+        end_ns: int | None,
+        status_code: int | None,
+        error: str | None,
+        response_bytes: int,
+    ) -> bool:
+        """Record a request once; False when it was recorded before."""
+        if self._open.pop(id(mark), None) is None:
+            return False
+        if self._rows.full:
+            self.flush()
+        self._rows.add(
+            trace_id=mark.trace_id,
+            scenario=mark.scenario,
+            name=mark.name,
+            block=mark.block,
+            draw=mark.draw,
+            intended_ns=mark.intended_ns,
+            sent_ns=mark.sent_ns,
+            end_ns=end_ns,
+            status_code=status_code,
+            error=error,
+            response_bytes=response_bytes,
+        )
+        return True
+
+    @property
+    def open_requests(self) -> int:
+        """Requests sent and not yet recorded."""
+        return len(self._open)
+
+    def flush(self) -> None:
+        """Count the rows so far and write them."""
+        if not self._rows.count:
+            return
+        batch, rows = self._rows.take()
+        if self._file:
+            self._file.write(batch)
+        self.rows_written += len(rows)
+        for block, mask in self._rows.blocks_of(rows):
+            self._count(block, rows[mask])
+
+    def take_fresh(self) -> dict[int, StepCounts]:
+        """Return what was counted since the last call."""
+        fresh, self.fresh = self.fresh, {}
+        return fresh
+
+    def _count(self, block: Block, rows: np.ndarray[Any, np.dtype[np.void]]) -> None:
+        counts = self.fresh.setdefault(
+            -1 - block.step if block.warmup else block.step, StepCounts()
+        )
+        self.last_sent_ns[block.block] = max(
+            self.last_sent_ns.get(block.block, 0), int(rows["sent"].max())
+        )
+        ended = rows[rows["end"] != _MISSING_END]
+        counts.requests += len(rows)
+        counts.errors += int(np.count_nonzero(rows["error"]))
+        counts.lag.add(rows["sent"] - rows["intended"])
+        counts.service.add(ended["end"] - ended["sent"])
+        counts.response.add(ended["end"] - ended["intended"])
+
+    def close(self, *, reason: str) -> None:
+        """Record what is still open as never ended, for this reason, and end the file."""
+        for mark in list(self._open.values()):
+            self.finish(mark, end_ns=mark.end_ns, status_code=None, error=reason, response_bytes=0)
+        self.flush()
+        if self._file:
+            self._file.close()
+            self._file = None

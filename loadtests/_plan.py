@@ -1,0 +1,214 @@
+"""What load is wanted: blocks of arm, step and rate on one time line, from a plan file or from Locust's arguments."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+ARRIVALS = ("poisson", "even", "replay")
+"""How the times between arrivals come about."""
+
+DRAWS_PER_BLOCK = 1_000_000
+"""``draw`` is (pair * 1000 + step) * DRAWS_PER_BLOCK + index, so a block holds at most this many arrivals."""
+STEPS_PER_PAIR = 1000
+
+_OVERLAP_SECONDS = 1e-9
+"""Blocks may touch; rounding of their starts is no overlap."""
+
+
+class PlanError(Exception):
+    """A plan cannot be followed; the message says what was found, what was expected and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One arm at one load level for a while."""
+
+    block: int
+    pair: int = 0
+    """Blocks of one pair and step draw the same arrivals."""
+    arm: str
+    step: int
+    rate_per_s: float
+    rate_end_per_s: float | None = None
+    """Rate at the end of a linear ramp; None for a constant rate."""
+    start_s: float
+    """From the schedule's zero."""
+    duration_s: float
+    host: str
+    warmup: bool = False
+
+    @property
+    def end_s(self) -> float:
+        """When the block ends, in seconds from the schedule's zero."""
+        return self.start_s + self.duration_s
+
+    @property
+    def final_rate_per_s(self) -> float:
+        """The rate at the block's end."""
+        return self.rate_per_s if self.rate_end_per_s is None else self.rate_end_per_s
+
+    @property
+    def expected_arrivals(self) -> float:
+        """The mean number of arrivals: the integral of the rate."""
+        return (self.rate_per_s + self.final_rate_per_s) / 2.0 * self.duration_s
+
+    @property
+    def key(self) -> int:
+        """What the block's draws count from, in units of DRAWS_PER_BLOCK."""
+        return self.pair * STEPS_PER_PAIR + self.step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A whole run's load."""
+
+    run: str
+    seed: int
+    arrivals: str
+    scenario: str | None
+    """One scenario's name, or None for those that were picked."""
+    knobs: dict[str, Any]
+    start_at_ns: int | None
+    blocks: tuple[Block, ...]
+    replay: str | None = None
+    """A run directory or a requests.parquet whose arrivals are sent again, with ``arrivals`` = replay."""
+
+    @property
+    def end_s(self) -> float:
+        """When the last block ends, in seconds from the schedule's zero."""
+        return max((block.end_s for block in self.blocks), default=0.0)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan as a document that ``parse`` reads back."""
+        document = asdict(self)
+        document["blocks"] = [asdict(block) for block in self.blocks]
+        return document
+
+
+def read(path: Path) -> Plan:
+    """Read a plan file."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(
+            f"The plan {path} cannot be read ({error.strerror}); name an existing JSON file."
+        ) from error
+    except ValueError as error:
+        raise PlanError(
+            f"The plan {path} is not JSON ({error}); docs/how-the-parts-meet.md shows one."
+        ) from error
+    return parse(document, where=str(path))
+
+
+def parse(document: object, *, where: str = "the plan") -> Plan:
+    """Turn a decoded plan file into a checked plan; unknown keys are errors, so that no typing mistake passes in silence."""
+    found = _known(document, Plan, where)
+    raw_blocks = found.pop("blocks", None)
+    if not isinstance(raw_blocks, list | tuple) or not raw_blocks:
+        raise PlanError(f"{where} has no blocks; give at least one under 'blocks'.")
+    blocks = tuple(
+        _block(raw, f"{where}, block {number}") for number, raw in enumerate(raw_blocks)
+    )
+    values: dict[str, Any] = {
+        "run": "run",
+        "seed": 0,
+        "arrivals": "poisson",
+        "scenario": None,
+        "knobs": {},
+        "start_at_ns": None,
+        "replay": None,
+    }
+    values.update(found)
+    if (
+        not isinstance(values["seed"], int)
+        or isinstance(values["seed"], bool)
+        or values["seed"] < 0
+    ):
+        raise PlanError(
+            f"{where} has seed {values['seed']!r}; a whole number from 0 up was expected."
+        )
+    if values["arrivals"] not in ARRIVALS:
+        raise PlanError(
+            f"{where} has arrivals {values['arrivals']!r}; expected one of {', '.join(ARRIVALS)}."
+        )
+    if not isinstance(values["knobs"], dict):
+        raise PlanError(
+            f"{where} has knobs {values['knobs']!r}; an object of names and values was expected."
+        )
+    if values["start_at_ns"] is not None and not isinstance(values["start_at_ns"], int):
+        raise PlanError(
+            f"{where} has start_at_ns {values['start_at_ns']!r}; integer nanoseconds or null was expected."
+        )
+    if values["arrivals"] == "replay" and not values["replay"]:
+        raise PlanError(
+            f"{where} has arrivals 'replay' but no 'replay'; name a run directory or a requests.parquet."
+        )
+    plan = Plan(blocks=tuple(sorted(blocks, key=lambda block: block.start_s)), **values)
+    _check_time_line(plan, where)
+    return plan
+
+
+def _known(document: object, kind: type[Plan | Block], where: str) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise PlanError(
+            f"{where} is {type(document).__name__}, not an object; docs/how-the-parts-meet.md shows one."
+        )
+    names = {field.name for field in fields(kind)}
+    if unknown := sorted(set(document) - names):
+        raise PlanError(
+            f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(sorted(names))}."
+        )
+    return dict(document)
+
+
+def _block(raw: object, where: str) -> Block:
+    found = _known(raw, Block, where)
+    for name in ("block", "arm", "step", "rate_per_s", "start_s", "duration_s", "host"):
+        if name not in found:
+            raise PlanError(
+                f"{where} lacks {name!r}; docs/how-the-parts-meet.md shows a whole block."
+            )
+    for name in ("block", "pair", "step"):
+        if not isinstance(found.get(name, 0), int) or found.get(name, 0) < 0:
+            raise PlanError(
+                f"{where} has {name} {found[name]!r}; a whole number from 0 up was expected."
+            )
+    for name in ("rate_per_s", "rate_end_per_s", "start_s", "duration_s"):
+        value = found.get(name)
+        if value is None and name == "rate_end_per_s":
+            continue
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not math.isfinite(value)
+            or value < 0
+        ):
+            raise PlanError(f"{where} has {name} {value!r}; a number from 0 up was expected.")
+        found[name] = float(value)
+    for name in ("arm", "host"):
+        if not isinstance(found[name], str):
+            raise PlanError(f"{where} has {name} {found[name]!r}; text was expected.")
+    if found["step"] >= STEPS_PER_PAIR:
+        raise PlanError(
+            f"{where} has step {found['step']}; steps go from 0 to {STEPS_PER_PAIR - 1}."
+        )
+    block = Block(**{**found, "host": found["host"].rstrip("/")})
+    if block.expected_arrivals + 6 * math.sqrt(block.expected_arrivals) >= DRAWS_PER_BLOCK:
+        raise PlanError(
+            f"{where} expects {block.expected_arrivals:.0f} arrivals, more than the {DRAWS_PER_BLOCK} draws of a block; "
+            "split it into blocks of different pairs."
+        )
+    return block
+
+
+def _check_time_line(plan: Plan, where: str) -> None:
+    for earlier, later in zip(plan.blocks, plan.blocks[1:], strict=False):
+        if later.start_s < earlier.end_s - _OVERLAP_SECONDS:
+            raise PlanError(
+                f"{where}: block {later.block} starts at {later.start_s:g} s, before block {earlier.block} ends at "
+                f"{earlier.end_s:g} s; blocks follow one another."
+            )

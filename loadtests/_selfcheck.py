@@ -1,0 +1,65 @@
+"""Was the generator itself fit: CPU and garbage collection pauses of this process, and what it did per step."""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import Any, Literal
+
+_CPU_SAMPLE_SECONDS = 1.0
+
+
+class ProcessCheck:
+    """Watches this process while a test runs."""
+
+    def __init__(self) -> None:
+        self.cpu_share_max = 0.0
+        self.cpu_share = 0.0
+        self.gc_pause_max_ms = 0.0
+        self.gc_pauses = 0
+        self.cpu_seconds = 0.0
+        self._gc_began = 0.0
+        self._last_cpu = self._last_wall = 0.0
+
+    def start(self) -> None:
+        """Begin; what exists now is moved out of the collector's sight, since it will live as long as the process."""
+        gc.collect()
+        gc.freeze()
+        gc.callbacks.append(self._on_gc)
+        self._last_cpu, self._last_wall = time.process_time(), time.monotonic()
+
+    def sample(self) -> None:
+        """Take the CPU share since the last sample, at most once a second."""
+        wall = time.monotonic()
+        if wall - self._last_wall < _CPU_SAMPLE_SECONDS:
+            return
+        cpu = time.process_time()
+        self.cpu_share = (cpu - self._last_cpu) / (wall - self._last_wall)
+        self.cpu_share_max = max(self.cpu_share_max, self.cpu_share)
+        self.cpu_seconds += cpu - self._last_cpu
+        self._last_cpu, self._last_wall = cpu, wall
+
+    def stop(self) -> None:
+        """End."""
+        if self._on_gc in gc.callbacks:
+            gc.callbacks.remove(self._on_gc)
+            gc.unfreeze()
+
+    def _on_gc(self, phase: Literal["start", "stop"], _info: dict[str, int]) -> None:
+        if phase == "start":
+            self._gc_began = time.perf_counter()
+            return
+        self.gc_pauses += 1
+        self.gc_pause_max_ms = max(
+            self.gc_pause_max_ms, (time.perf_counter() - self._gc_began) * 1e3
+        )
+
+    def as_json(self, worker: str) -> dict[str, Any]:
+        """Return the manifest's row for this worker."""
+        return {
+            "worker": worker,
+            "cpu_share_max": round(self.cpu_share_max, 4),
+            "cpu_seconds": round(self.cpu_seconds, 3),
+            "gc_pause_max_ms": round(self.gc_pause_max_ms, 3),
+            "gc_pauses": self.gc_pauses,
+        }

@@ -1,0 +1,30 @@
+"""The cached operation alone: who is this personality? Cheap enough for 1000 a second.
+
+Nothing hides the lookup here: no LLM, no memories. The personality is drawn as in ``chat``.
+"""
+
+from __future__ import annotations
+
+from locust.argument_parser import LocustArgumentParser
+
+from loadtests._arrival import Arrival
+from loadtests._open_loop import OpenLoopUser
+from loadtests._population import add_population_knobs, personality_of
+
+
+class personality_lookup(OpenLoopUser):  # noqa: N801 - the class's name is the scenario's name in --list and on the page
+    """The lookup alone."""
+
+    host = "http://127.0.0.1:8000"
+    default_rate = "100"
+
+    @classmethod
+    def add_knobs(cls, parser: LocustArgumentParser) -> None:
+        """Add the population's knobs."""
+        add_population_knobs(parser)
+
+    def arrive(self, arrival: Arrival) -> None:
+        """Look one personality up."""
+        self.client.get(
+            f"/personalities/{personality_of(arrival, self.knobs)}", name="/personalities/{name}"
+        )
