@@ -34,6 +34,9 @@ REASONS = {
 }
 """Reason phrases; another status is sent with an empty one, as HTTP allows."""
 
+LOOPBACK = "127.0.0.1"
+"""Where a part listens unless told otherwise; a container has to say 0.0.0.0."""
+
 JSON = b"application/json"
 """The content type of most answers."""
 
@@ -240,20 +243,22 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.close()
 
 
-async def listen(handler: Handler, *, port: int, max_body_bytes: int, what: str) -> asyncio.Server:
-    """Serve `handler` on 127.0.0.1; `what` names the server in the sentence about a port in use."""
+async def listen(
+    handler: Handler, *, port: int, max_body_bytes: int, what: str, host: str = LOOPBACK
+) -> asyncio.Server:
+    """Serve `handler` on `host`; `what` names the server in the sentence about a port in use."""
     loop = asyncio.get_running_loop()
     try:
         return await loop.create_server(
             lambda: HttpProtocol(handler, max_body_bytes),
-            "127.0.0.1",
+            host,
             port,
             backlog=4096,
             family=socket.AF_INET,
         )
     except (OSError, OverflowError) as error:
         raise HarnessError(
-            f"{what} cannot listen on 127.0.0.1:{port}, {listen_problem(error)}; "
+            f"{what} cannot listen on {host}:{port}, {listen_problem(error)}; "
             "end what listens there or choose another port."
         ) from error
 

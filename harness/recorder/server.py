@@ -34,7 +34,7 @@ from harness.recorder.otlp import (
     from_protobuf,
     unpack,
 )
-from harness.serving import JSON, Request, listen, listen_problem
+from harness.serving import JSON, LOOPBACK, Request, listen, listen_problem
 
 MAX_BODY_BYTES = 32 << 20
 """Of one batch as sent; OpenTelemetry's own collector takes 20 MiB."""
@@ -272,7 +272,7 @@ class GrpcFront:
         return b""
 
 
-async def _listen_grpc(recorder: Recorder, port: int) -> grpc.aio.Server:
+async def _listen_grpc(recorder: Recorder, host: str, port: int) -> grpc.aio.Server:
     server = grpc.aio.server(
         options=[
             ("grpc.so_reuseport", 0),
@@ -281,11 +281,11 @@ async def _listen_grpc(recorder: Recorder, port: int) -> grpc.aio.Server:
     )
     GrpcFront(recorder).add_to(server)
     try:
-        server.add_insecure_port(f"127.0.0.1:{port}")
+        server.add_insecure_port(f"{host}:{port}")
     except RuntimeError:
         reason = listen_problem(OSError(98, "Address already in use"))
         raise HarnessError(
-            f"The recorder cannot listen on 127.0.0.1:{port} for gRPC, {reason}; "
+            f"The recorder cannot listen on {host}:{port} for gRPC, {reason}; "
             "end what listens there or choose another port."
         ) from None
     await server.start()
@@ -293,7 +293,13 @@ async def _listen_grpc(recorder: Recorder, port: int) -> grpc.aio.Server:
 
 
 async def serve(
-    stop: asyncio.Event, *, http_port: int, grpc_port: int | None, out: Path, forward: str | None
+    stop: asyncio.Event,
+    *,
+    http_port: int,
+    grpc_port: int | None,
+    out: Path,
+    forward: str | None,
+    host: str = LOOPBACK,
 ) -> None:
     """Serve until `stop`; every batch answered with success is in the file by then."""
     forwarder = Forwarder(forward) if forward else None
@@ -304,10 +310,14 @@ async def serve(
             await stack.enter_async_context(forwarder)
         front = HttpFront(recorder)
         server = await listen(
-            front.handle, port=http_port, max_body_bytes=MAX_BODY_BYTES, what="The recorder"
+            front.handle,
+            host=host,
+            port=http_port,
+            max_body_bytes=MAX_BODY_BYTES,
+            what="The recorder",
         )
         stack.callback(server.close)
         if grpc_port is not None:
-            grpc_server = await _listen_grpc(recorder, grpc_port)
+            grpc_server = await _listen_grpc(recorder, host, grpc_port)
             stack.push_async_callback(grpc_server.stop, GRPC_STOP_SECONDS)
         await stop.wait()

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import click
 
-from harness.serving import run_until_signalled
+from harness.serving import LOOPBACK, run_until_signalled
 from harness.simulator.latency import PROFILES
 from harness.simulator.server import serve
 
 
 @click.command()
-@click.option(
-    "--port", type=click.IntRange(1, 65535), required=True, help="Port of 127.0.0.1 to listen on."
-)
+@click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port to listen on.")
 @click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True)
 @click.option(
     "--profile", type=click.Choice(sorted(PROFILES)), default="native", show_default=True
@@ -27,11 +26,11 @@ from harness.simulator.server import serve
     required=True,
     help="JSON lines, one a call.",
 )
-def command(port: int, seed: int, profile: str, log: Path) -> None:
+def command(host: str, port: int, seed: int, profile: str, log: Path) -> None:
     """Serve an OpenAI-compatible API that takes log-normal time and says what it did."""
     sys.exit(
         run_until_signalled(
-            partial(serve, port=port, seed=seed, profile=PROFILES[profile], log=log)
+            partial(serve, host=host, port=port, seed=seed, profile=PROFILES[profile], log=log)
         )
     )
 

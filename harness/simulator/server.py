@@ -14,7 +14,7 @@ from typing import BinaryIO
 import orjson
 
 from harness.errors import HarnessError
-from harness.serving import Request, listen
+from harness.serving import LOOPBACK, Request, listen
 from harness.simulator import openai_api
 from harness.simulator.latency import LogNormal, Profile, mix, uniform
 from harness.simulator.openai_api import BadRequestError
@@ -321,7 +321,15 @@ def _trace_id(request: Request) -> str | None:
     return parts[1].decode("ascii", "replace") if len(parts) >= 4 and len(parts[1]) == 32 else None  # noqa: PLR2004 - W3C
 
 
-async def serve(stop: asyncio.Event, *, port: int, seed: int, profile: Profile, log: Path) -> None:
+async def serve(
+    stop: asyncio.Event,
+    *,
+    port: int,
+    seed: int,
+    profile: Profile,
+    log: Path,
+    host: str = LOOPBACK,
+) -> None:
     """Serve until `stop`; the log is written every second and at the end."""
     try:
         opened = log.open("ab")
@@ -332,7 +340,11 @@ async def serve(stop: asyncio.Event, *, port: int, seed: int, profile: Profile, 
     with opened as file:
         simulator = Simulator(seed=seed, profile=profile, log=file, clock_ns=time.time_ns)
         server = await listen(
-            simulator.handle, port=port, max_body_bytes=MAX_BODY_BYTES, what="The simulator"
+            simulator.handle,
+            host=host,
+            port=port,
+            max_body_bytes=MAX_BODY_BYTES,
+            what="The simulator",
         )
         try:
             while not stop.is_set():
