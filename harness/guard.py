@@ -1,8 +1,8 @@
 """The guard: ends a dead harness's processes and removes its files, also after SIGKILL.
 
-Run as a script by `harness.workspace` (``python -I -S guard.py``), standard library only, so that it
-is up in a few hundredths of a second and owes nothing to the environment. It holds one end of a pipe; the
-harness holds the other. While the harness lives it writes lines:
+Run as a script by `harness.workspace` (``python -I -S guard.py``), standard library only, so that
+it is up in a few hundredths of a second and owes nothing to the environment. It holds one end of
+a pipe; the harness holds the other. While the harness lives it writes lines:
 
     folder "PATH"   remove this folder at the end, and end whatever has its working directory in it
     half "PATH"     remove this half-written folder at the end
@@ -10,7 +10,7 @@ harness holds the other. While the harness lives it writes lines:
     start PID SIG   a child of the harness, leader of its own session, to be ended by signal SIG
     done            the harness has cleaned up by itself: exit, touch nothing
 
-When the pipe ends without `done` the harness is gone, however it went, and the guard does its work.
+When the pipe ends without `done` the harness is gone, however it went: the guard does its work.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 GRACE_SECONDS = 5.0
-"""How long PostgreSQL may take over an immediate shutdown (0.01 s on an idle machine) before SIGKILL."""
+"""How long an immediate shutdown of PostgreSQL may take (0.01 s when idle) before SIGKILL."""
 
 POLL_SECONDS = 0.02
 """Between two looks at what still lives."""
@@ -42,7 +42,7 @@ class Charge:
     done: bool = False
 
     def obey(self, line: str) -> None:
-        """Take one line of the harness; an unfinished last line (killed while writing) is ignored."""
+        """Take one line of the harness; an unfinished one (killed while writing) is ignored."""
         if not line.endswith("\n"):
             return
         word, _, rest = line.rstrip("\n").partition(" ")

@@ -1,9 +1,9 @@
 """What did the servers and the machine count while the run went on? Rows for counters.parquet.
 
-PostgreSQL's count of transactions is a witness against the spans, so sampling must not add to it: the
-samples come from a connection to another database (`postgres`), and a table's own statistics, which can only
-be read from inside its database, are read before the first and after the last look at the transactions.
-A connection's start is itself a transaction; `sessions` counts them, so that
+PostgreSQL's count of transactions is a witness against the spans, so sampling must not add to it:
+the samples come from a connection to another database (`postgres`), and a table's own statistics,
+which can only be read from inside its database, are read before the first and after the last look
+at the transactions. A connection's start is itself a transaction; `sessions` counts them, so that
 `xact_commit - sessions` is the number of transactions that clients asked for.
 """
 
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psutil
@@ -76,7 +76,7 @@ def sample(t_ns: int, source: str, name: str, value: float, **labels: object) ->
 async def postgres_counters(
     url: str, *, databases: Sequence[str] | None = None, now_ns: Callable[[], int] = time.time_ns
 ) -> list[Sample]:
-    """`xact_commit`, `xact_rollback`, `sessions` and `connections` of each database (or of `databases`).
+    """`xact_commit`, `xact_rollback`, `sessions`, `connections` of each database (or `databases`).
 
     Reads through the database `postgres`, so that no other database's count moves.
     """
@@ -105,8 +105,8 @@ async def table_counters(
 ) -> list[Sample]:
     """`table_scans` and `rows_*` by table, and `statement_calls` where pg_stat_statements exists.
 
-    Connects to each database, which adds to its `xact_commit` and `sessions`: use only before the first or
-    after the last `postgres_counters` of a run, and see `settled`.
+    Connects to each database, which adds to its `xact_commit` and `sessions`: use only before the
+    first or after the last `postgres_counters` of a run, and see `settled`.
     """
     names = ("table_scans", "rows_inserted", "rows_updated", "rows_deleted")
     found = []
@@ -158,7 +158,7 @@ async def settled(url: str, databases: Sequence[str]) -> bool:
 
 
 async def first_postgres_counters(url: str, databases: Sequence[str]) -> list[Sample]:
-    """The opening bracket of a run: tables first, then the transactions, which move no more until the run."""
+    """The opening bracket of a run: tables first, then transactions, which then stand still."""
     tables = await table_counters(url, databases)
     await settled(url, databases)
     return tables + await postgres_counters(url, databases=databases)
@@ -189,7 +189,7 @@ REDIS_COUNTS = {
 async def redis_counters(
     url: str, *, now_ns: Callable[[], int] = time.time_ns, **labels: object
 ) -> list[Sample]:
-    """INFO's counts, the number of keys, and `command_calls` by command. INFO itself is a command too."""
+    """INFO's counts, the number of keys, and `command_calls` by command (INFO is one too)."""
     async with redis_client.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
         info = await client.info("everything")
     t_ns = now_ns()
@@ -224,7 +224,7 @@ class ProcessMeter:
         self._known: dict[int, psutil.Process] = {}
 
     def read(self, pids: Sequence[int], t_ns: int, source: str, **labels: object) -> list[Sample]:
-        """`cpu_seconds` (its own, not its children's) and `rss_bytes` of each process that still lives."""
+        """`cpu_seconds` (without its children's) and `rss_bytes` of each process that lives."""
         found = []
         for pid in pids:
             try:
@@ -251,10 +251,10 @@ def machine_counters(t_ns: int) -> list[Sample]:
 
 @dataclass(slots=True, kw_only=True)
 class Sampler:
-    """Samples every `interval_s` until stopped; `async with Sampler(...) as sampler`, then `sampler.rows`.
+    """Samples every `interval_s` until stopped; `async with Sampler(...)`, then `.rows`.
 
-    `redis` maps an arm to an address, `services` an arm to a function giving its process ids, `parts` a part's
-    name likewise. A server that does not answer (a fault) leaves a gap, never a zero.
+    `redis` maps an arm to an address, `services` an arm to a function giving its process ids,
+    `parts` a part's name likewise. A server that does not answer leaves a gap, never a zero.
     """
 
     postgres: str | None = None
@@ -299,7 +299,7 @@ class Sampler:
             await self.once()
             await asyncio.sleep(max(0.0, self.interval_s - (time.monotonic() - started)))
 
-    async def __aenter__(self) -> Sampler:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
         return self
 

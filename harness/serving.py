@@ -1,8 +1,8 @@
 """A very lean HTTP/1.1 server for the simulator and the recorder.
 
-Both share two cores with what is measured, so every microsecond they take is taken from the run. A
-request is parsed by httptools (C) and answered from a callback, without a task, a scope or a framework:
-about a tenth of what an ASGI stack costs. See docs/decisions/0030-lean-http-server.md.
+Both share two cores with what is measured, so every microsecond they take is taken from the run.
+A request is parsed by httptools (C) and answered from a callback, without a task, a scope or a
+framework. See docs/decisions/0030-lean-http-server.md.
 """
 
 from __future__ import annotations
@@ -272,7 +272,7 @@ def listen_problem(error: Exception) -> str:
 
 
 def run_until_signalled(serve: Callable[[asyncio.Event], Awaitable[None]]) -> int:
-    """Run a server until SIGTERM or SIGINT; its exit code. A HarnessError becomes one line on stderr."""
+    """Run a server until SIGTERM or SIGINT; its exit code. An error is one line on stderr."""
 
     async def main() -> None:
         stop = asyncio.Event()

@@ -1,8 +1,8 @@
 """Child processes that cannot outlive the harness: started, awaited, paused, stopped.
 
-Every child leads its own session, so that a Ctrl-C in the terminal reaches the harness alone and the
-harness decides in what order things end. Two nets catch what the harness itself cannot: the kernel's
-parent-death signal on each child, and the guard process (`harness.guard`).
+Every child leads its own session, so that a Ctrl-C in the terminal reaches the harness alone and
+the harness decides in what order things end. Two nets catch what the harness itself cannot: the
+kernel's parent-death signal on each child, and the guard process (`harness.guard`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import math
 import os
 import signal
 import subprocess
@@ -42,7 +43,7 @@ class Identity:
 
 
 def _die_with_parent(signum: int) -> Callable[[], None] | None:
-    """What a child does before exec: ask the kernel for a signal when the harness dies (Linux only)."""
+    """What a child does before exec: ask for a signal when the harness dies (Linux only)."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
@@ -89,7 +90,7 @@ class Process:
                     user=identity.uid if identity else None,
                     group=identity.gid if identity else None,
                     extra_groups=[] if identity else None,
-                    preexec_fn=_die_with_parent(abandon_signal),  # noqa: PLW1509 - one C call, no lock taken
+                    preexec_fn=_die_with_parent(abandon_signal),  # noqa: PLW1509 - one C call, no lock
                 )
             except OSError as error:
                 raise PartError(
@@ -143,10 +144,15 @@ class Process:
     async def stop(self, grace_seconds: float = 10.0) -> None:
         """Ask it to end; kill it and all below it when it has not after the grace."""
         below = self._ask_to_end()
-        deadline = time.monotonic() + grace_seconds
-        while self.alive and time.monotonic() < deadline:
-            await asyncio.sleep(POLL_SECONDS)
+        await self.wait(grace_seconds)
         self._sweep(below)
+
+    async def wait(self, timeout_seconds: float = math.inf) -> bool:
+        """Wait until it has ended; False when it has not after the timeout."""
+        deadline = time.monotonic() + timeout_seconds
+        while self.alive and time.monotonic() < deadline:  # noqa: ASYNC110 - no event tells of a child
+            await asyncio.sleep(POLL_SECONDS)
+        return not self.alive
 
     def stop_now(self, grace_seconds: float = 10.0) -> None:
         """As `stop`, for places without an event loop."""
@@ -169,7 +175,7 @@ class Process:
         _signal(below, signal.SIGKILL)
 
     async def until_ready(self, ready: Ready, timeout_seconds: float) -> None:
-        """Wait until `ready` says so; a child that ends or takes too long is one clear sentence."""
+        """Wait until `ready` says so; a child that ends or takes too long is a PartError."""
         deadline = time.monotonic() + timeout_seconds
         while self.alive:
             if await ready():
@@ -200,7 +206,7 @@ class Process:
 
 
 def _signal(processes: Sequence[psutil.Process], signum: signal.Signals) -> None:
-    """Send to each that still exists; psutil sees to it that no id taken over by another is hit."""
+    """Send to each that still exists; psutil never hits an id that another has taken over."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signum)

@@ -1,7 +1,7 @@
 """A place for one run's processes, ports, logs and files; all of it gone when the run ends.
 
-Gone after success, failure, Ctrl-C and a SIGKILL of the harness itself: see `harness.guard`. What a
-power cut leaves behind is removed by the next workspace, which finds the folder's lock unheld.
+Gone after success, failure, Ctrl-C and a SIGKILL of the harness itself: see `harness.guard`. What
+a power cut leaves behind is removed by the next workspace, which finds the folder's lock unheld.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LOCK_NAME = "harness.lock"
 """Held while the harness lives; an unheld one marks a folder that nobody looks after."""
 
 PORTS = range(10_240, 32_768)
-"""Free ports come from below Linux's ephemeral range: no outgoing connection can take one in between."""
+"""Below Linux's ephemeral range, so that no outgoing connection can take a port in between."""
 
 
 class Workspace:
@@ -111,7 +111,7 @@ class Workspace:
         self._guard = None
 
     def remove_at_end(self, folder: Path) -> None:
-        """Have the guard remove `folder` too if the harness dies: for what is only half written."""
+        """Have the guard remove `folder` too if the harness dies: for what is half written."""
         self._tell(f"half {json.dumps(str(folder.resolve()))}")
 
     def spare(self, folder: Path) -> None:
@@ -143,7 +143,7 @@ class Workspace:
         identity: Identity | None = None,
         stdin: bytes | None = None,
     ) -> Process:
-        """Start a process (its whole environment is `env`, by default the harness's) and await `ready`."""
+        """Start a process and await `ready`; `env` is its whole environment, by default ours."""
         process = Process(
             name,
             argv,
@@ -166,7 +166,7 @@ class Workspace:
         return process
 
     def _tell(self, line: str) -> None:
-        """One line to the guard; a dead guard is no reason to fail, the kernel's net is still there."""
+        """One line to the guard; a dead one is no reason to fail, the kernel's net remains."""
         if self._guard is not None and self._guard.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._guard.stdin.write(line.encode() + b"\n")

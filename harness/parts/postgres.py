@@ -1,8 +1,9 @@
 """PostgreSQL 18 with pgvector, embedded: started from a wheel, gone afterwards.
 
-The server is ephemeral and set up for measuring, not for keeping data: `fsync` and `synchronous_commit`
-are off (a machine crash may lose everything, a killed process nothing), autovacuum is off (so that
-`xact_commit` counts the service's transactions and nothing else). See docs/parts.md.
+The server is ephemeral and set up for measuring, not for keeping data: `fsync` and
+`synchronous_commit` are off (a machine crash may lose everything, a killed process nothing),
+autovacuum is off (so that `xact_commit` counts the service's transactions and nothing else). See
+docs/parts.md.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ SETTINGS = {
     "timezone": "UTC",
     "datestyle": "iso",
 }
-"""What differs from PostgreSQL's own defaults. `mmap` keeps shared memory inside the data folder, so that
-removing the folder removes it; nothing is left in /dev/shm after a SIGKILL."""
+"""What differs from PostgreSQL's own defaults. `mmap` keeps shared memory inside the data folder,
+so that removing the folder removes it; nothing is left in /dev/shm after a SIGKILL."""
 
 ATTEMPTS = 3
 """How often another port is tried when the chosen one was taken in between."""
@@ -80,7 +81,7 @@ class Postgres:
         return f"postgresql://{ROLE}:{self._password}@127.0.0.1:{self._port}/{database}"
 
     async def create_database(self, name: str, template: str | None = None) -> str:
-        """Create a database, empty or as a copy of `template` (which nobody may be connected to)."""
+        """Create a database, empty or a copy of `template` (which nobody may be connected to)."""
         await create_database(self.url(), name, template)
         return self.url(name)
 
@@ -89,7 +90,7 @@ class Postgres:
         await drop_database(self.url(), name)
 
     async def start(self) -> None:
-        """Start it, the first time in a new data folder; later (after `stop`) on the same port and data."""
+        """Start it, at first in a new data folder; after `stop` on the same port and data."""
         identity = _identity()
         binaries = await asyncio.to_thread(_reachable_binaries, self._workspace.path, identity)
         data = self._workspace.path / "postgres"
@@ -157,7 +158,7 @@ class Postgres:
 
 
 class ExternalPostgres:
-    """A PostgreSQL of the person's own, named by DATABASE_URL. It is used and never started or stopped."""
+    """A PostgreSQL of the person's own, named by DATABASE_URL: used, never started or stopped."""
 
     embedded = False
 
@@ -202,7 +203,7 @@ class ExternalPostgres:
 
 
 async def server_version(url: str) -> str:
-    """The server's version, such as `18.4`; raises psycopg.OperationalError when it cannot be reached."""
+    """The server's version, such as `18.4`; raises psycopg.Error when it cannot be reached."""
     async with await psycopg.AsyncConnection.connect(url, connect_timeout=5) as connection:
         row = await (await connection.execute("SHOW server_version")).fetchone()
     return str(row[0]).split(" ", maxsplit=1)[0] if row else ""
@@ -241,8 +242,8 @@ def _identity() -> Identity | None:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
         raise PartError(
-            "PostgreSQL refuses to run as root and this machine has no user `nobody` to run it as; "
-            "run the command as an ordinary user, or name your own server in DATABASE_URL."
+            "PostgreSQL refuses to run as root and this machine has no user `nobody` to run it "
+            "as; run the command as an ordinary user, or name your own server in DATABASE_URL."
         ) from None
     return Identity(uid=nobody.pw_uid, gid=nobody.pw_gid)
 
@@ -262,7 +263,7 @@ def _installation() -> Path:
 
 
 def _reachable_binaries(workspace: Path, identity: Identity | None) -> Path:
-    """The installation, copied into the workspace when its user cannot reach it (a clone under /root)."""
+    """The installation, copied when PostgreSQL's user cannot reach it (a clone under /root)."""
     root = _installation()
     if identity is None or _can_run(root, identity):
         return root
@@ -327,6 +328,6 @@ def _initialise(binaries: Path, data: Path, password: str, identity: Identity | 
         shutil.rmtree(data, ignore_errors=True)
         words = (ended.stderr.strip() or ended.stdout.strip()).splitlines()
         raise PartError(
-            f"PostgreSQL's initdb failed: {words[0] if words else 'it printed nothing'}; free some "
-            "space in the temporary folder (or name another in TMPDIR), or set DATABASE_URL."
+            f"PostgreSQL's initdb failed: {words[0] if words else 'it printed nothing'}; "
+            "free some space in the temporary folder (or name another in TMPDIR)."
         )

@@ -21,7 +21,7 @@ ANSWER_SECONDS = 2.0
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The harness's environment for a Python child: this very source tree first, no telemetry settings."""
+    """The harness's environment for a Python child: this source tree first, no OTEL settings."""
     tree = str(Path(harness.__path__[0]).parent)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     path = os.pathsep.join(filter(None, (tree, kept.get("PYTHONPATH"))))
@@ -48,7 +48,7 @@ async def first_free(
 def answers(url: str) -> Ready:
     """A question for `until_ready`: does a GET of `url` answer 200?
 
-    By hand over a socket: it is asked every 0.02 s, and a client library costs more than the answer.
+    By hand over a socket: asked every 0.02 s, a client library would cost more than the answer.
     """
     parts = urlsplit(url)
 

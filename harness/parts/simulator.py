@@ -67,7 +67,7 @@ class Simulator:
         self.process.resume()
 
     async def fault(self, **fault: Any) -> None:  # noqa: ANN401 - the simulator checks them
-        """Make calls fail or take longer: `kind`, `status`, `rate`, `extra_ms`; none of them ends the fault."""
+        """Make calls fail or take longer: `kind`, `status`, `rate`, `extra_ms`; none ends it."""
         address = self.base_url.removesuffix("/v1") + "/admin/fault"
         async with httpx.AsyncClient() as client:
             answer = await client.post(address, json=fault)

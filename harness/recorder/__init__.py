@@ -1,1 +1,1 @@
-"""The recorder: takes OTLP from anything, appends the bytes as they come, leaves understanding for later."""
+"""The recorder: takes OTLP from anything, appends the bytes, leaves understanding for later."""

@@ -1,4 +1,4 @@
-"""Append-only files of length-delimited messages that stay whole on a full disk and after a kill."""
+"""Append-only files of length-delimited messages, whole on a full disk and after a kill."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from harness.errors import HarnessError
 class DelimitedFile:
     """Messages one after the other, each after its length as a protobuf varint.
 
-    Every batch is one write(2), so nothing waits in the process to be lost with it. When a write comes
-    short (a full disk), the file is cut back to its last whole message.
+    Every batch is one write(2), so nothing waits in the process to be lost with it. When a write
+    comes short (a full disk), the file is cut back to its last whole message.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,7 +27,7 @@ class DelimitedFile:
         self.size = os.fstat(self._fd).st_size
 
     def append(self, data: bytes) -> None:
-        """Add one message; raises OSError, with the file as it was, when it cannot be written whole."""
+        """Add one message; raises OSError, the file as it was, when it cannot be written whole."""
         framed = varint(len(data)) + data
         try:
             written = os.write(self._fd, framed)

@@ -1,4 +1,4 @@
-"""Pass on what was recorded to a second OTLP endpoint (a Jaeger), never at the recording's cost."""
+"""Pass what was recorded on to a second OTLP endpoint (a Jaeger), never at its cost."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ SIGNALS = {b"/v1/traces": TRACES, b"/v1/metrics": METRICS, b"/v1/logs": LOGS}
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch fit to be kept: its protobuf bytes and how many spans (or points, or records) it has."""
+    """A batch fit to be kept: its protobuf bytes and how many spans, metrics or records it has."""
 
     data: bytes
     items: int
@@ -86,7 +86,7 @@ def from_protobuf(signal: Signal, data: bytes) -> Batch:
 
 
 def from_json(signal: Signal, data: bytes) -> Batch:
-    """Turn OTLP/JSON (hexadecimal ids, numbers for enums, unknown fields ignored) into protobuf."""
+    """Turn OTLP/JSON (hexadecimal ids, enums as numbers, unknown fields ignored) into protobuf."""
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -103,7 +103,7 @@ def from_json(signal: Signal, data: bytes) -> Batch:
 
 
 def _ids_to_base64(value: dict[str, Any]) -> None:
-    """OTLP/JSON writes ids in hexadecimal where protobuf's JSON wants base64; change them in place."""
+    """OTLP/JSON writes ids in hexadecimal, protobuf's JSON in base64; change them in place."""
     waiting: list[Any] = [value]
     while waiting:
         node = waiting.pop()

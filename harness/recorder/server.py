@@ -172,29 +172,13 @@ class HttpFront:
         else:
             request.respond(
                 404,
-                b'{"error":"unknown path; there are /v1/traces, /v1/metrics, /v1/logs, /stats, /live"}',
+                b'{"error":"unknown path; there are /v1/{traces,metrics,logs}, /stats, /live"}',
             )
 
     def _export(self, signal: Signal, request: Request) -> None:
-        kind = request.headers.get(b"content-type", PROTOBUF).partition(b";")[0].strip().lower()
-        kind = (
-            JSON
-            if kind == JSON
-            else PROTOBUF
-            if kind in {PROTOBUF, b"application/protobuf"}
-            else kind
-        )
+        kind = _content_type(request)
         try:
-            data = unpack(request.body, request.headers.get(b"content-encoding", b""))
-            if kind == PROTOBUF:
-                batch = from_protobuf(signal, data)
-            elif kind == JSON:
-                batch = from_json(signal, data)
-            else:
-                shown = kind.decode("latin-1")
-                raise RefusedError(
-                    f"Content-Type {shown} is not OTLP; send protobuf or JSON.", 415
-                )
+            batch = _decode(signal, kind, request)
             self._recorder.take(signal, batch)
         except RefusedError as error:
             self._recorder.refuse()
@@ -224,6 +208,21 @@ class HttpFront:
         batches = self._recorder.recent(seconds)
         answer = await asyncio.to_thread(live, batches, seconds)
         request.respond(200, orjson.dumps(answer))
+
+
+def _content_type(request: Request) -> bytes:
+    """The body's type without parameters, one name for protobuf's two; protobuf when none is said."""
+    kind = request.headers.get(b"content-type", PROTOBUF).partition(b";")[0].strip().lower()
+    return PROTOBUF if kind == b"application/protobuf" else kind
+
+
+def _decode(signal: Signal, kind: bytes, request: Request) -> Batch:
+    """The body as a batch; raises RefusedError."""
+    if kind not in {PROTOBUF, JSON}:
+        shown = kind.decode("latin-1")
+        raise RefusedError(f"Content-Type {shown} is not OTLP; send protobuf or JSON.", 415)
+    data = unpack(request.body, request.headers.get(b"content-encoding", b""))
+    return from_json(signal, data) if kind == JSON else from_protobuf(signal, data)
 
 
 def _respond_status(request: Request, kind: bytes, status: int, code: int, message: str) -> None:

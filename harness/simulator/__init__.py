@@ -1,1 +1,1 @@
-"""The LLM simulator: an OpenAI-compatible server that takes as long as it was told and says what it did."""
+"""The LLM simulator: OpenAI-compatible, takes as long as it was told, says what it did."""

@@ -42,12 +42,12 @@ PROFILES = {
     "seed": Profile(chat=LogNormal(low_s=2.0, high_s=4.0), embeddings=None),
     "native": Profile(chat=None, embeddings=None),
 }
-"""`seed` gives the LLM the 2-4 s of the write-up. The time of an embedding is part of the memory stage's
-200-500 ms, which the service tops up to; the simulator adds nothing to it."""
+"""`seed` gives the LLM the 2-4 s of the write-up. The time of an embedding is part of the memory
+stage's 200-500 ms, which the service tops up to; the simulator adds nothing to it."""
 
 
 def mix(*words: int) -> int:
-    """A 64-bit hash of integers: splitmix64's finaliser over each, so that neighbours differ wholly.
+    """A 64-bit hash of integers: splitmix64's finaliser over each, so that neighbours differ.
 
     Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014, figure 16.
     """

@@ -1,7 +1,7 @@
-"""What does an OpenAI-compatible server understand and answer? Bytes in, values out; no clock, no socket.
+"""What does an OpenAI-compatible server understand and answer? No clock and no socket in here.
 
-Tokens are counted as one for every four bytes of UTF-8, rounded up: the usual rule of thumb, and stated
-as such. A vector is a signed bag of words, so texts that share words lie near each other.
+Tokens are counted as one for every four bytes of UTF-8, rounded up: the usual rule of thumb, and
+stated as such. A vector is a signed bag of words, so texts that share words lie near each other.
 """
 
 from __future__ import annotations
@@ -25,11 +25,15 @@ BYTES_A_TOKEN = 4
 MAX_INPUTS = 2048
 """As many texts as OpenAI's own embeddings endpoint takes in one call."""
 
-WORDS = (
-    "I hear you and that sounds like a lot to carry at once let us look at it together one small step "
-    "at a time what would make today a little lighter for you tell me more about how it felt when it "
-    "began and what you wish had gone another way I am here and there is no hurry at all"
-).split()
+SENTENCE = (
+    "I hear you and that sounds like a lot to carry at once let us look at it together one "
+    "small step at a time what would make today a little lighter for you tell me more about "
+    "how it felt when it began and what you wish had gone another way I am here and there is "
+    "no hurry at all"
+)
+"""Replies go round and round in it."""
+
+WORDS = SENTENCE.split()
 """What replies are made of."""
 
 
@@ -149,11 +153,16 @@ def parse_chat(body: bytes) -> ChatCall:
     )
 
 
+def _is_tokens(given: object) -> bool:
+    """Whether this is a text as token numbers."""
+    return isinstance(given, list) and bool(given) and all(type(item) is int for item in given)
+
+
 def _texts(given: object) -> tuple[str, ...]:
     """The inputs as texts; token numbers, which OpenAI takes too, become words."""
-    if isinstance(given, str):
-        given = [given]
-    elif isinstance(given, list) and given and all(type(item) is int for item in given):
+    if isinstance(given, str) or (
+        isinstance(given, list) and given and all(type(item) is int for item in given)
+    ):
         given = [given]
     if not isinstance(given, list) or not given:
         raise BadRequestError("input must be a string or a non-empty list.", param="input")
@@ -163,7 +172,7 @@ def _texts(given: object) -> tuple[str, ...]:
         )
     texts = []
     for item in given:
-        if isinstance(item, list) and item and all(type(token) is int for token in item):
+        if isinstance(item, list) and _is_tokens(item):
             texts.append(" ".join(map(str, item)))
         elif isinstance(item, str) and item:
             texts.append(item)
@@ -226,7 +235,7 @@ def embeddings_body(call: EmbeddingsCall) -> bytes:
 
 
 def reply(draw: int, wanted: int, max_tokens: int) -> tuple[str, int, str]:
-    """A reply of about `wanted` tokens: its text, its tokens, and why it ended (stop or length)."""
+    """A reply of `wanted` tokens at most: its text, tokens, and why it ended (stop, length)."""
     count = min(wanted, max_tokens)
     start = draw % len(WORDS)
     text = " ".join(WORDS[(start + i) % len(WORDS)] for i in range(count))
@@ -265,7 +274,7 @@ def chat_body(call: ChatCall, ident: str, created: int, said: tuple[str, int, st
 def chat_chunks(
     call: ChatCall, ident: str, created: int, said: tuple[str, int, str], pieces: int
 ) -> list[bytes]:
-    """The same answer as server-sent events: `pieces` of text, the end, the usage if asked for, [DONE]."""
+    """The same answer as server-sent events: `pieces` of text, the end, the usage, [DONE]."""
     text, count, reason = said
     words = text.split(" ")
     size = max(1, -(-len(words) // pieces))

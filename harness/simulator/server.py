@@ -1,9 +1,10 @@
-"""The simulator's server: takes calls, waits as long as their draw says, answers, logs what it did."""
+"""The simulator's server: takes calls, waits as long as their draw says, answers, logs it."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,13 +38,22 @@ TOKENS = LogNormal(low_s=20, high_s=120)
 CHAT, EMBEDDINGS, FAILURE, LENGTH = 1, 2, 3, 4
 """Keep the draws of one request apart."""
 
+MAX_EXTRA_MS = 600_000
+"""Ten minutes: more is a mistake."""
+
+DRAW = re.compile(rb"[0-9]{1,19}")
+"""A draw in the baggage: a non-negative decimal integer below 2^63."""
+
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context's header, any version."""
+
 CLIENT_GONE = 499
 """The status logged when the client went away before the answer, as nginx does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Failures on purpose: with probability `rate` answer `status`; add `extra_ns` to every call."""
+    """Failures on purpose: `status` with probability `rate`, `extra_ns` on top of every call."""
 
     kind: str = "all"
     status: int = 503
@@ -290,12 +300,14 @@ def parse_fault(body: bytes) -> Fault:
     rate, extra_ms = value.get("rate", 0.0), value.get("extra_ms", 0.0)
     if kind not in {"all", "chat", "embeddings"}:
         raise BadRequestError("kind must be all, chat or embeddings.", param="kind")
-    if type(status) is not int or not 400 <= status <= 599:  # noqa: PLR2004 - HTTP's error statuses
+    if type(status) is not int or not 400 <= status <= 599:  # noqa: PLR2004 - HTTP errors
         raise BadRequestError("status must be an integer from 400 to 599.", param="status")
     if type(rate) not in {int, float} or not 0 <= rate <= 1:
         raise BadRequestError("rate must be a number from 0 to 1.", param="rate")
-    if type(extra_ms) not in {int, float} or not 0 <= extra_ms <= 600_000:  # noqa: PLR2004 - ten minutes
-        raise BadRequestError("extra_ms must be a number from 0 to 600000.", param="extra_ms")
+    if type(extra_ms) not in {int, float} or not 0 <= extra_ms <= MAX_EXTRA_MS:
+        raise BadRequestError(
+            f"extra_ms must be a number from 0 to {MAX_EXTRA_MS}.", param="extra_ms"
+        )
     return Fault(kind=kind, status=status, rate=float(rate), extra_ns=round(extra_ms * 1e6))
 
 
@@ -304,21 +316,21 @@ def _planned(duration: LogNormal | None, at: float) -> int:
 
 
 def _draw(request: Request) -> tuple[int | None, int]:
-    """The draw in the baggage (None without one) and the number that decides: the draw or the body's hash."""
+    """The baggage's draw (None without one), and what decides: the draw or the body's hash."""
     baggage = request.headers.get(b"baggage")
     if baggage is not None:
         for member in baggage.split(b","):
             key, _, value = member.partition(b";")[0].partition(b"=")
             value = value.strip()
-            if key.strip() == b"worthit.draw" and value.isdigit() and len(value) < 20:  # noqa: PLR2004 - below 2^63
+            if key.strip() == b"worthit.draw" and DRAW.fullmatch(value):
                 return int(value), int(value)
     return None, int.from_bytes(hashlib.blake2b(request.body, digest_size=8).digest(), "big")
 
 
 def _trace_id(request: Request) -> str | None:
     """The trace id of the traceparent, if there is one."""
-    parts = request.headers.get(b"traceparent", b"").split(b"-")
-    return parts[1].decode("ascii", "replace") if len(parts) >= 4 and len(parts[1]) == 32 else None  # noqa: PLR2004 - W3C
+    found = TRACEPARENT.match(request.headers.get(b"traceparent", b""))
+    return found[1].decode("ascii") if found else None
 
 
 async def serve(
@@ -335,7 +347,7 @@ async def serve(
         opened = log.open("ab")
     except OSError as error:
         raise HarnessError(
-            f"The simulator cannot write its log {log}: {error.strerror}; name a file it may write."
+            f"The simulator cannot write its log {log}: {error.strerror}; name another file."
         ) from error
     with opened as file:
         simulator = Simulator(seed=seed, profile=profile, log=file, clock_ns=time.time_ns)
