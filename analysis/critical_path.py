@@ -1,0 +1,78 @@
+"""Which spans decided how long the request took?
+
+From the end of a root walk back: its last-finishing child, into it, and on before its start. ``rules="jaeger"`` gives Jaeger UI's sections
+(``CriticalPath/index.ts``), ``rules="crisp"`` those of CRISP (Zhang et al., USENIX ATC 2022, section 3). Every root of a trace has a
+path; the sections of a root add up to its duration under both rules.
+
+Answer: trace_id, span_id, start_ns, end_ns, in order of time within a trace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from analysis import walks
+from analysis.errors import AnalysisError
+from analysis.forest import Forest, plant
+
+Rules = Literal["jaeger", "crisp"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """Sections of all critical paths, trace by trace in order of time, and what each span has of them."""
+
+    position: NDArray[np.int32]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    critical: NDArray[np.int64]
+    """By position of the forest: ns on the critical path."""
+
+
+def sections(spans: pd.DataFrame, rules: Rules = "jaeger") -> pd.DataFrame:
+    """Give the critical path of every trace, one row a section.
+
+    Raises ``ColumnError`` for a table that is not spans, ``AnalysisError`` for unknown rules.
+    """
+    forest = plant(spans)
+    path = walk(forest, rules)
+    rows = pa.array(forest.order[path.position])
+    return pd.DataFrame(
+        {
+            "trace_id": _taken(spans["trace_id"], rows),
+            "span_id": _taken(spans["span_id"], rows),
+            "start_ns": path.start,
+            "end_ns": path.end,
+        }
+    )
+
+
+def walk(forest: Forest, rules: Rules) -> Path:
+    """Walk all critical paths of a forest."""
+    if rules not in ("jaeger", "crisp"):
+        raise AnalysisError(
+            f"The rules of the critical path are 'jaeger' or 'crisp', not {rules!r}."
+        )
+    crisp = rules == "crisp"
+    start, end, alive = walks.clip(
+        forest.start, forest.end, forest.parent, forest.queue, forest.kind, forest.follows, crisp
+    )
+    by_end, by_start, living = walks.order_children(
+        start, end, alive, forest.queue, forest.child_begin, forest.child_count, crisp
+    )
+    position, starts, ends, critical = walks.walk(
+        forest.begins, forest.queue_begins, forest.queue, forest.parent,
+        start, end, by_end, by_start, forest.child_begin, living, crisp,
+    )  # fmt: skip
+    return Path(position=position, start=starts, end=ends, critical=critical)
+
+
+def _taken(column: pd.Series[str], rows: pa.Array) -> pd.Series[str]:
+    array = pa.array(column, from_pandas=True)
+    return pd.Series(array.take(rows).to_pandas(), dtype=column.dtype)

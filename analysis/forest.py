@@ -1,0 +1,203 @@
+"""Which span called which: the call trees of all traces at once, as whole columns of integers.
+
+Spans are laid out trace by trace and, within a trace, by start, then longest first, then operation, so that nothing depends on the
+order of rows. A place in that layout is a *position*; ``order`` leads from positions back to rows. ``queue`` lists the positions of each trace
+parents first, the children of one parent side by side. All of it is built without recursion, in time linear in the number of
+spans but for sorting within a trace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from analysis import ordering, parents
+from analysis.errors import ColumnError
+from analysis.identity import ids, trace_codes
+
+ROOT = -1
+"""The parent of a span that names none."""
+MISSING = -2
+"""The parent of a span whose parent is not in the trace: a root of what is left, and reported."""
+CUT = -3
+"""The parent of a span that was its own ancestor: cut at its earliest span, and reported."""
+REPEAT = -4
+"""A span delivered twice with the same content: counted once, and reported."""
+
+OTHER, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
+"""Span kinds, as far as the shape of a trace depends on them."""
+
+_NEEDED = ("trace_id", "span_id", "parent_span_id", "start_ns", "duration_ns")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forest:
+    """All traces' trees. n spans, t traces; arrays of n are by position unless said otherwise."""
+
+    order: NDArray[np.int64]
+    """Position to row."""
+    begins: NDArray[np.int64]
+    """t + 1 positions: where each trace begins; the last is n."""
+    start: NDArray[np.int64]
+    """Start, ns."""
+    end: NDArray[np.int64]
+    """End, ns; the start where the duration is missing or negative."""
+    unfinished: NDArray[np.bool_]
+    """The duration is missing or negative."""
+    kind: NDArray[np.int8]
+    operation: NDArray[np.int32]
+    """Code of (service, name), row of ``operations``."""
+    follows: NDArray[np.bool_]
+    """The reference to the parent is FOLLOWS_FROM."""
+    parent: NDArray[np.int32]
+    """Position of the parent, or ROOT, MISSING, CUT, REPEAT."""
+    queue: NDArray[np.int32]
+    """Positions, parents first, siblings together in order of start; repeats are left out."""
+    queue_begins: NDArray[np.int64]
+    """t + 1 places in ``queue``."""
+    child_begin: NDArray[np.int32]
+    """Where in ``queue`` the span's children begin."""
+    child_count: NDArray[np.int32]
+    operations: pd.DataFrame
+    """service, name of each operation code, in lexical order."""
+
+    @property
+    def is_root(self) -> NDArray[np.bool_]:
+        """Positions that begin a tree: no parent, a missing one, or one that was cut."""
+        return (self.parent < 0) & (self.parent != REPEAT)
+
+
+def plant(spans: pd.DataFrame) -> Forest:
+    """Build the trees of a spans table of any order, index and size.
+
+    Raises ``ColumnError`` where a needed column is missing or of a type that cannot be read.
+    """
+    _require(spans)
+    trace, span, parent = (ids(spans[name]) for name in ("trace_id", "span_id", "parent_span_id"))
+    start, duration, unfinished = _times(spans)
+    codes, count = trace_codes(trace.data, trace.offsets, trace.hashes)
+    operation, operations = operation_codes(spans)
+    kind, follows = _kinds(spans), _flags(spans, "follows_from")
+    begins, order = ordering.by_trace(codes, count)
+    ordering.sort_traces(order, begins, start, duration, operation, span.hashes)
+    start, end = start[order], (start + duration)[order]
+    parent_of = parents.resolve(
+        order, begins, start, end, operation[order], kind[order],
+        span.data, span.offsets, span.hashes, parent.data, parent.offsets, parent.hashes,
+    )  # fmt: skip
+    queue, queue_begins, child_begin, child_count = parents.lay_out(parent_of, begins)
+    return Forest(
+        order=order, begins=begins, start=start, end=end, unfinished=unfinished[order],
+        kind=kind[order], operation=operation[order], follows=follows[order], parent=parent_of,
+        queue=queue, queue_begins=queue_begins, child_begin=child_begin, child_count=child_count,
+        operations=operations,
+    )  # fmt: skip
+
+
+def to_rows(values: NDArray[np.generic], forest: Forest) -> NDArray[np.generic]:
+    """Bring an array from positions to the order of rows."""
+    found = np.empty_like(values)
+    found[forest.order] = values
+    return found
+
+
+def _require(spans: pd.DataFrame) -> None:
+    missing = [name for name in _NEEDED if name not in spans.columns]
+    if missing:
+        raise ColumnError(
+            f"The spans table lacks {', '.join(missing)}; it has {', '.join(map(str, spans.columns)) or 'no columns'}. "
+            "Read traces with analysis.traces.read, which gives every column."
+        )
+
+
+def _times(spans: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Start, duration (0 where there is none) and whether there is none, by row."""
+    start = _integers(spans["start_ns"])
+    duration = _integers(spans["duration_ns"], missing=-1)
+    unfinished = duration < 0
+    return start, np.where(unfinished, 0, duration), unfinished
+
+
+def _integers(column: pd.Series[int], missing: int = 0) -> NDArray[np.int64]:
+    """Read a column of nanoseconds exactly, whichever integer or float type it has."""
+    array = pa.array(column, from_pandas=True)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if pa.types.is_null(array.type):
+        array = array.cast(pa.int64())
+    if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
+        raise ColumnError(
+            f"The column {column.name} holds {array.type}; whole nanoseconds (int64) are expected."
+        )
+    filled = pc.fill_null(array, missing)
+    return np.ascontiguousarray(filled.to_numpy(zero_copy_only=False)).astype(np.int64, copy=False)
+
+
+def operation_codes(spans: pd.DataFrame) -> tuple[NDArray[np.int32], pd.DataFrame]:
+    """Number the operations (service, name) in lexical order: a code a row, and the table of them."""
+    service, services = _codes(spans, "service")
+    name, names = _codes(spans, "name")
+    pair = service.astype(np.int64) * len(names) + name
+    used, codes = _dense(pair, len(services) * len(names))
+    table = pd.DataFrame(
+        {
+            "service": services.take(used // max(1, len(names))),
+            "name": names.take(used % max(1, len(names))),
+        }
+    )
+    return codes, table
+
+
+def _dense(pair: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Renumber the codes that occur, keeping their order, without sorting the rows where that can be."""
+    if size > max(1 << 22, 4 * pair.size):
+        used, codes = np.unique(pair, return_inverse=True)
+        return used, codes.astype(np.int32)
+    seen = np.zeros(size, np.bool_)
+    seen[pair] = True
+    used = np.flatnonzero(seen)
+    places = np.zeros(size, np.int32)
+    places[used] = np.arange(used.size, dtype=np.int32)
+    return used, places[pair]
+
+
+def _codes(spans: pd.DataFrame, name: str) -> tuple[NDArray[np.int32], pd.Index[str]]:
+    """Codes of one text column in lexical order; a missing text or column is the empty string."""
+    if name not in spans.columns:
+        return np.zeros(len(spans), np.int32), pd.Index([""], dtype="str")
+    array = pa.array(spans[name], from_pandas=True)
+    chunked = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    if not pa.types.is_dictionary(chunked.type):
+        chunked = chunked.cast(pa.large_string()).dictionary_encode(null_encoding="encode")
+    whole = chunked.unify_dictionaries().combine_chunks()
+    texts = pc.fill_null(whole.dictionary.cast(pa.large_string()), "").to_pylist()
+    rank = {
+        text: place
+        for place, text in enumerate(sorted(set(texts) | ({""} if whole.null_count else set())))
+    }
+    lookup = np.array([rank[text] for text in texts] or [0], np.int32)
+    indices = pc.fill_null(whole.indices, -1).to_numpy(zero_copy_only=False)
+    codes = (
+        np.where(indices < 0, rank.get("", 0), lookup[indices])
+        if len(spans)
+        else np.zeros(0, np.int32)
+    )
+    return codes.astype(np.int32, copy=False), pd.Index(list(rank), dtype="str")
+
+
+def _kinds(spans: pd.DataFrame) -> NDArray[np.int8]:
+    codes, names = _codes(spans, "kind")
+    known = {"SERVER": SERVER, "CLIENT": CLIENT, "PRODUCER": PRODUCER, "CONSUMER": CONSUMER}
+    meaning = np.array([known.get(str(name).upper(), OTHER) for name in names] or [OTHER], np.int8)
+    return meaning[codes]
+
+
+def _flags(spans: pd.DataFrame, name: str) -> NDArray[np.bool_]:
+    if name not in spans.columns:
+        return np.zeros(len(spans), np.bool_)
+    return spans[name].fillna(value=False).to_numpy(dtype=np.bool_)

@@ -1,0 +1,125 @@
+"""OTLP JSON: one TracesData document, one a line, or wrapped in ``{"result": ...}`` as Jaeger's v3 API answers."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from analysis.errors import InputError
+from analysis.formats.columns import Batch, promote
+
+KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+"""Span.SpanKind of opentelemetry/proto/trace/v1/trace.proto, by number."""
+STATUSES = ("UNSET", "OK", "ERROR")
+"""Status.StatusCode of the same, by number."""
+
+_SPANS = ("resourceSpans", "resource_spans", "batches")
+_SCOPES = (
+    "scopeSpans",
+    "scope_spans",
+    "instrumentationLibrarySpans",
+    "instrumentation_library_spans",
+)
+"""Today's names, protobuf's own names, then those of OTLP before 0.19 and of Tempo's API."""
+_HEX_LENGTHS = (16, 32)
+
+
+def matches(document: object) -> bool:
+    """Whether a parsed JSON document is OTLP's."""
+    if isinstance(document, list):
+        return bool(document) and matches(document[0])
+    if not isinstance(document, dict):
+        return False
+    return any(name in document for name in _SPANS) or (
+        "result" in document and (document["result"] == {} or matches(document["result"]))
+    )
+
+
+def table(document: Any) -> pa.Table:
+    """Turn a parsed document into spans columns. Raises ``InputError`` where a span lacks what every span has."""
+    batch = Batch()
+    for part in document if isinstance(document, list) else [document]:
+        for resource in _get(part.get("result", part), _SPANS):
+            service = next(
+                (_value(a.get("value")) for a in (resource.get("resource") or {}).get("attributes") or ()
+                 if a.get("key") == "service.name"), None,
+            )  # fmt: skip
+            for scope in _get(resource, _SCOPES):
+                for span in scope.get("spans") or ():
+                    _add(batch.columns, span, service)
+    return batch.table()
+
+
+def _get(part: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    return next((part[name] or [] for name in names if name in part), [])
+
+
+def _add(columns: dict[str, list[Any]], span: dict[str, Any], service: object) -> None:
+    def either(camel: str, snake: str) -> Any:
+        return span.get(camel, span.get(snake))
+
+    trace_id, span_id = (
+        identifier(either("traceId", "trace_id")),
+        identifier(either("spanId", "span_id")),
+    )
+    if trace_id is None or span_id is None:
+        raise InputError("A span has no traceId or no spanId; OTLP gives each span both.")
+    columns["trace_id"].append(trace_id)
+    columns["span_id"].append(span_id)
+    columns["parent_span_id"].append(identifier(either("parentSpanId", "parent_span_id")))
+    columns["service"].append(service)
+    columns["name"].append(span.get("name"))
+    columns["kind"].append(_enum(span.get("kind"), KINDS, "SPAN_KIND_"))
+    start = int(either("startTimeUnixNano", "start_time_unix_nano") or 0)
+    end = int(either("endTimeUnixNano", "end_time_unix_nano") or 0)
+    columns["start_ns"].append(start)
+    columns["duration_ns"].append(end - start if end else None)
+    columns["status"].append(
+        _enum((span.get("status") or {}).get("code"), STATUSES, "STATUS_CODE_")
+    )
+    columns["follows_from"].append(False)
+    links = [
+        {"trace_id": identifier(link.get("traceId", link.get("trace_id"))),
+         "span_id": identifier(link.get("spanId", link.get("span_id")))}
+        for link in span.get("links") or ()
+    ]  # fmt: skip
+    columns["links"].append(orjson.dumps(links).decode() if links else None)
+    promote(columns, {a["key"]: _value(a.get("value")) for a in span.get("attributes") or ()})
+
+
+def identifier(value: str | None) -> str | None:
+    """Give an id as lower-case hex; protobuf's own JSON mapping writes base64, which no hex id of that length can be."""
+    if not value:
+        return None
+    if len(value) not in _HEX_LENGTHS and value.endswith("="):
+        return base64.b64decode(value).hex()
+    return value.lower()
+
+
+def _enum(value: object, names: tuple[str, ...], prefix: str) -> str:
+    """Read an enum given by number or by name."""
+    if isinstance(value, str) and not value.isdigit():
+        return value.removeprefix(prefix)
+    number = int(str(value or 0))
+    return names[number] if number < len(names) else names[0]
+
+
+def _value(value: Any) -> Any:
+    """Read an AnyValue."""
+    if not value:
+        return None
+    for name, content in value.items():
+        if name in ("intValue", "int_value"):
+            return int(content)
+        if name in ("arrayValue", "array_value"):
+            return [_value(item) for item in (content or {}).get("values") or ()]
+        if name in ("kvlistValue", "kvlist_value"):
+            return {
+                item["key"]: _value(item.get("value"))
+                for item in (content or {}).get("values") or ()
+            }
+        return content
+    return None

@@ -1,0 +1,126 @@
+"""OTLP protobuf: ExportTraceServiceRequest messages, each preceded by its length as a varint, as the recorder appends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from analysis.formats.columns import Batch, promote
+from analysis.formats.otlp_json import KINDS, STATUSES
+
+_MAX_MESSAGE_BYTES = 1 << 30
+"""Longer than any export: a length above this is no length, the file is damaged or of another format."""
+_MAX_VARINT_BYTES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecodable:
+    """A stretch of the file that is no message."""
+
+    offset: int
+    length: int
+
+
+def messages(file: BinaryIO, lost: list[Undecodable]) -> Iterator[bytes]:
+    """Give each message's bytes; a tail cut off in the middle of a message is put into ``lost``."""
+    offset = 0
+    while True:
+        length, used = _varint(file)
+        if used == 0:
+            return
+        if length < 0 or length > _MAX_MESSAGE_BYTES:
+            lost.append(Undecodable(offset=offset, length=used + len(file.read())))
+            return
+        message = file.read(length)
+        if len(message) < length:
+            lost.append(Undecodable(offset=offset, length=used + len(message)))
+            return
+        yield message
+        offset += used + length
+
+
+def _varint(file: BinaryIO) -> tuple[int, int]:
+    """Read a base-128 varint: its value (-1 where it does not end) and how many bytes it took."""
+    value = used = 0
+    while used < _MAX_VARINT_BYTES:
+        byte = file.read(1)
+        if not byte:
+            return (-1, used) if used else (0, 0)
+        value |= (byte[0] & 0x7F) << (7 * used)
+        used += 1
+        if byte[0] < 0x80:
+            return value, used
+    return -1, used
+
+
+def batches(file: BinaryIO, lost: list[Undecodable], *, rows: int = 100_000) -> Iterator[pa.Table]:
+    """Decode a file into tables of about ``rows`` spans; what cannot be decoded is put into ``lost`` and passed over."""
+    batch, offset = Batch(), 0
+    for message in messages(file, lost):
+        try:
+            request = ExportTraceServiceRequest.FromString(message)
+        except DecodeError:
+            lost.append(Undecodable(offset=offset, length=len(message)))
+            continue
+        finally:
+            offset += len(message)
+        _add_request(batch.columns, request)
+        if len(batch) >= rows:
+            yield batch.table()
+            batch = Batch()
+    if len(batch):
+        yield batch.table()
+
+
+def _add_request(columns: dict[str, list[Any]], request: ExportTraceServiceRequest) -> None:
+    for resource in request.resource_spans:
+        service = next(
+            (
+                a.value.string_value
+                for a in resource.resource.attributes
+                if a.key == "service.name"
+            ),
+            None,
+        )
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                _add(columns, span, service)
+
+
+def _add(columns: dict[str, list[Any]], span: Any, service: str | None) -> None:
+    start, end = span.start_time_unix_nano, span.end_time_unix_nano
+    columns["trace_id"].append(span.trace_id.hex())
+    columns["span_id"].append(span.span_id.hex())
+    columns["parent_span_id"].append(span.parent_span_id.hex() or None)
+    columns["service"].append(service)
+    columns["name"].append(span.name)
+    columns["kind"].append(KINDS[span.kind] if 0 <= span.kind < len(KINDS) else KINDS[0])
+    columns["start_ns"].append(start)
+    columns["duration_ns"].append(end - start if end else None)
+    code = span.status.code
+    columns["status"].append(STATUSES[code] if 0 <= code < len(STATUSES) else STATUSES[0])
+    columns["follows_from"].append(False)
+    links = [
+        {"trace_id": link.trace_id.hex(), "span_id": link.span_id.hex()} for link in span.links
+    ]
+    columns["links"].append(orjson.dumps(links).decode() if links else None)
+    promote(columns, {a.key: _value(a.value) for a in span.attributes})
+
+
+def _value(value: Any) -> Any:
+    """Read an AnyValue."""
+    which = value.WhichOneof("value")
+    if which is None:
+        return None
+    content = getattr(value, which)
+    if which == "array_value":
+        return [_value(item) for item in content.values]
+    if which == "kvlist_value":
+        return {item.key: _value(item.value) for item in content.values}
+    return content.hex() if which == "bytes_value" else content

@@ -1,0 +1,97 @@
+"""Parquet files of spans: what a run directory holds, read whole, by column, or a batch of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from analysis.errors import ColumnError, InputError
+from analysis.formats.columns import REQUIRED, SCHEMA
+
+MAGIC = b"PAR1"
+
+
+def table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a file's spans columns, all or only those named. Raises ``InputError`` or ``ColumnError``."""
+    with _opened(path) as file:
+        names = _present(file.schema_arrow, path, columns)
+        try:
+            found = file.read(columns=names)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path} is damaged: {error}. Copy or record it again.") from error
+    return conform(found, path, columns)
+
+
+def batches(
+    path: Path, columns: Sequence[str] | None = None, rows: int = 1 << 19
+) -> Iterator[pa.Table]:
+    """Read a file a batch of rows at a time."""
+    with _opened(path) as file:
+        names = _present(file.schema_arrow, path, columns)
+        try:
+            for batch in file.iter_batches(batch_size=rows, columns=names):
+                yield conform(pa.Table.from_batches([batch]), path, columns)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path} is damaged: {error}. Copy or record it again.") from error
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, memory_map=True)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path} begins like Parquet and is not whole: {error}. Copy or record it again."
+        ) from error
+
+
+def _present(schema: pa.Schema, path: Path, columns: Sequence[str] | None) -> list[str]:
+    missing = [name for name in REQUIRED if name not in schema.names]
+    if missing:
+        raise ColumnError(
+            f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
+            f"(it has {', '.join(schema.names)}); docs/run-directory.md says what a spans table holds."
+        )
+    wanted = SCHEMA.names if columns is None else columns
+    return [name for name in schema.names if name in wanted]
+
+
+def conform(found: pa.Table, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Bring a table to ``SCHEMA``: types cast, missing columns added as nulls."""
+    arrays, fields = [], []
+    for field in SCHEMA:
+        if columns is not None and field.name not in columns:
+            continue
+        if field.name not in found.column_names:
+            arrays.append(pa.chunked_array([pa.nulls(found.num_rows, field.type)]))
+        else:
+            arrays.append(_cast(found.column(field.name), field, path))
+        fields.append(field)
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field, path: Path) -> pa.ChunkedArray:
+    if column.type == field.type:
+        return column
+    if pa.types.is_map(column.type) or pa.types.is_struct(column.type):
+        texts = [orjson.dumps(dict(row)).decode() if row else None for row in column.to_pylist()]
+        return pa.chunked_array([pa.array(texts, field.type)])
+    try:
+        if pa.types.is_timestamp(column.type):
+            return column.cast(pa.timestamp("ns")).cast(field.type)
+        if pa.types.is_floating(column.type) and pa.types.is_integer(field.type):
+            return pc.cast(column, field.type, safe=True)
+        return column.cast(field.type)
+    except pa.ArrowInvalid as error:
+        raise ColumnError(
+            f"{path}: the column {field.name} holds {column.type} that cannot be read as {field.type} ({error}); "
+            "docs/run-directory.md says what it should hold."
+        ) from error
+    except pa.ArrowNotImplementedError as error:
+        raise ColumnError(
+            f"{path}: the column {field.name} holds {column.type}; {field.type} is expected, see docs/run-directory.md."
+        ) from error

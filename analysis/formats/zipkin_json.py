@@ -1,0 +1,56 @@
+"""Zipkin v2 JSON: a list of spans, or a list of such lists (what ``/api/v2/traces`` answers)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from analysis.errors import InputError
+from analysis.formats.columns import Batch, promote
+
+_NS_PER_US = 1000
+
+
+def matches(document: object) -> bool:
+    """Whether a parsed JSON document is Zipkin's, version 2."""
+    if not isinstance(document, list) or not document:
+        return False
+    first = document[0]
+    if isinstance(first, list):
+        return matches(first) or not first
+    return isinstance(first, dict) and "traceId" in first and "id" in first
+
+
+def table(document: Any) -> pa.Table:
+    """Turn a parsed document into spans columns. Raises ``InputError`` where a span lacks what every span has."""
+    batch = Batch()
+    for part in document:
+        for span in part if isinstance(part, list) else [part]:
+            _add(batch.columns, span)
+    return batch.table()
+
+
+def _add(columns: dict[str, list[Any]], span: dict[str, Any]) -> None:
+    """Add one span. The two sides of a call that share one id stay two rows; ``analysis.forest`` puts one below the other."""
+    trace_id, span_id = span.get("traceId"), span.get("id")
+    if not trace_id or not span_id:
+        raise InputError("A span has no traceId or no id; Zipkin v2 gives each span both.")
+    start, duration = span.get("timestamp"), span.get("duration")
+    attributes = dict(span.get("tags") or {})
+    columns["trace_id"].append(str(trace_id).lower())
+    columns["span_id"].append(str(span_id).lower())
+    columns["parent_span_id"].append(
+        str(span["parentId"]).lower() if span.get("parentId") else None
+    )
+    columns["service"].append((span.get("localEndpoint") or {}).get("serviceName"))
+    columns["name"].append(span.get("name"))
+    columns["kind"].append(str(span.get("kind") or "UNSPECIFIED").upper())
+    columns["start_ns"].append(int(start) * _NS_PER_US if start is not None else 0)
+    columns["duration_ns"].append(
+        int(duration) * _NS_PER_US if duration is not None and start is not None else None
+    )
+    columns["status"].append("ERROR" if "error" in attributes else "UNSET")
+    columns["follows_from"].append(False)
+    columns["links"].append(None)
+    promote(columns, attributes)

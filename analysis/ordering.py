@@ -1,0 +1,102 @@
+"""How the rows of many traces are put in one canonical order: by trace, then by start, longest first, operation, id."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.compiled import compiled
+
+_RUN = 16
+"""Runs this short are sorted by insertion: below it, merging costs more than it saves."""
+
+
+@compiled
+def by_trace(codes: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Group rows by trace: where each trace begins (count + 1 places), and the rows in that order, as they came."""
+    begins = np.zeros(count + 1, np.int64)
+    for code in codes:
+        begins[code + 1] += 1
+    for trace in range(count):
+        begins[trace + 1] += begins[trace]
+    filled = begins[:-1].copy()
+    order = np.empty(codes.size, np.int64)
+    for row in range(codes.size):
+        order[filled[codes[row]]] = row
+        filled[codes[row]] += 1
+    return begins, order
+
+
+@compiled
+def _before(
+    a: int,
+    b: int,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    third: NDArray[np.int32],
+    fourth: NDArray[np.uint64],
+) -> bool:
+    """Whether a comes before b: least first, then greatest second, least third, least fourth."""
+    if first[a] != first[b]:
+        return first[a] < first[b]
+    if second[a] != second[b]:
+        return second[a] > second[b]
+    if third[a] != third[b]:
+        return third[a] < third[b]
+    return fourth[a] < fourth[b]
+
+
+@compiled
+def sort_traces(
+    order: NDArray[np.int64],
+    begins: NDArray[np.int64],
+    start: NDArray[np.int64],
+    duration: NDArray[np.int64],
+    operation: NDArray[np.int32],
+    hashes: NDArray[np.uint64],
+) -> None:
+    """Sort ``order`` within each trace, in place and stably; times and codes are by row."""
+    largest = 0
+    for trace in range(begins.size - 1):
+        largest = max(largest, begins[trace + 1] - begins[trace])
+    spare = np.empty(largest, np.int64)
+    for trace in range(begins.size - 1):
+        low, high = begins[trace], begins[trace + 1]
+        _sort(order, spare, low, high, start, duration, operation, hashes)
+
+
+@compiled
+def _sort(
+    order: NDArray[np.int64],
+    spare: NDArray[np.int64],
+    low: int,
+    high: int,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    third: NDArray[np.int32],
+    fourth: NDArray[np.uint64],
+) -> None:
+    """Merge sort from short sorted runs upwards: n log n whatever the order, no recursion."""
+    for begin in range(low, high, _RUN):
+        for i in range(begin + 1, min(begin + _RUN, high)):
+            row = order[i]
+            j = i - 1
+            while j >= begin and _before(row, order[j], first, second, third, fourth):
+                order[j + 1] = order[j]
+                j -= 1
+            order[j + 1] = row
+    width = _RUN
+    while width < high - low:
+        for begin in range(low, high - width, 2 * width):
+            middle, end = begin + width, min(begin + 2 * width, high)
+            spare[: middle - begin] = order[begin:middle]
+            i, j, k = 0, middle, begin
+            while i < middle - begin:
+                if j < end and _before(order[j], spare[i], first, second, third, fourth):
+                    order[k] = order[j]
+                    j += 1
+                else:
+                    order[k] = spare[i]
+                    i += 1
+                k += 1
+        width *= 2

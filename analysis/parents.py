@@ -1,0 +1,285 @@
+"""Whose child is each span? Ids looked up within a trace, awkward ones settled, cycles cut, trees laid out for walking."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.compiled import compiled
+from analysis.identity import same_bytes
+
+_ROOT, _MISSING, _CUT, _REPEAT = -1, -2, -3, -4
+_SERVER, _CLIENT = 1, 2
+"""As in ``analysis.forest``; kernels take plain numbers."""
+_LOOK_BACK = 64
+"""Spans of one id, time and operation that differ in kind or parent beyond this many are nobody's repeats."""
+
+
+@compiled
+def resolve(
+    order: NDArray[np.int64],
+    begins: NDArray[np.int64],
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    operation: NDArray[np.int32],
+    kind: NDArray[np.int8],
+    span_data: NDArray[np.uint8],
+    span_offsets: NDArray[np.int64],
+    span_hashes: NDArray[np.uint64],
+    parent_data: NDArray[np.uint8],
+    parent_offsets: NDArray[np.int64],
+    parent_hashes: NDArray[np.uint64],
+) -> NDArray[np.int32]:
+    """Position of each span's parent, or why there is none; ids are by row, the rest by position.
+
+    A trace's ids go into a small table of their own that stays in the processor's cache. Where several spans share an id: one that
+    repeats another in operation, times and parent is the same span delivered twice (as Jaeger's de-duplication has it); a
+    SERVER span sharing its id with a CLIENT span is that call's other side, hangs below it and has the children (as Zipkin
+    shares ids and Jaeger's adjuster undoes it); otherwise the earliest has the children.
+    """
+    parent = np.full(order.size, _ROOT, np.int32)
+    largest = 0
+    for trace in range(begins.size - 1):
+        largest = max(largest, begins[trace + 1] - begins[trace])
+    size = 4
+    while size < 2 * largest:
+        size *= 2
+    table = np.empty(size, np.int32)
+    first = np.full(order.size, -1, np.int32)
+    for trace in range(begins.size - 1):
+        low, high = begins[trace], begins[trace + 1]
+        size = 4
+        while size < 2 * (high - low):
+            size *= 2
+        table[:size] = -1
+        shared = False
+        for p in range(low, high):
+            row = order[p]
+            slot = _slot(
+                table, size, order, span_data, span_offsets, span_hashes,
+                span_data, span_offsets[row], span_offsets[row + 1], span_hashes[row],
+            )  # fmt: skip
+            if table[slot] < 0:
+                table[slot] = p
+            else:
+                first[p] = table[slot]
+                shared = True
+        for p in range(low, high):
+            row = order[p]
+            if parent_hashes[row] == 0:
+                continue
+            slot = _slot(
+                table, size, order, span_data, span_offsets, span_hashes,
+                parent_data, parent_offsets[row], parent_offsets[row + 1], parent_hashes[row],
+            )  # fmt: skip
+            parent[p] = table[slot] if table[slot] >= 0 else _MISSING
+        if shared:
+            _settle(low, high, parent, first, start, end, operation, kind)
+    return parent
+
+
+@compiled
+def _slot(
+    table: NDArray[np.int32],
+    size: int,
+    order: NDArray[np.int64],
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    hashes: NDArray[np.uint64],
+    key_data: NDArray[np.uint8],
+    key_from: int,
+    key_to: int,
+    key_hash: np.uint64,
+) -> int:
+    """Where in the trace's table the id is, or the free place where it would go."""
+    slot = np.int64(key_hash & np.uint64(size - 1))
+    while table[slot] >= 0:
+        row = order[table[slot]]
+        if hashes[row] == key_hash and same_bytes(
+            data, offsets[row], offsets[row + 1], key_data, key_from, key_to
+        ):
+            return slot
+        slot = (slot + 1) & (size - 1)
+    return slot
+
+
+@compiled
+def _settle(
+    low: int,
+    high: int,
+    parent: NDArray[np.int32],
+    first: NDArray[np.int32],
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    operation: NDArray[np.int32],
+    kind: NDArray[np.int8],
+) -> None:
+    """Settle spans that share an id: ``first[p]`` is the earliest span with p's id, -1 where p is that one."""
+    client = np.full(high - low, -1, np.int32)
+    server = np.full(high - low, -1, np.int32)
+    for p in range(low, high):
+        group = p if first[p] < 0 else first[p]
+        if kind[p] == _CLIENT and client[group - low] < 0:
+            client[group - low] = p
+        if kind[p] == _SERVER and server[group - low] < 0:
+            server[group - low] = p
+    for p in range(low, high):
+        if first[p] >= 0 and _repeats(p, low, parent, first, start, end, operation, kind):
+            first[p] = _REPEAT
+    for p in range(low, high):
+        if first[p] == _REPEAT:
+            parent[p] = _REPEAT
+            continue
+        group = p if first[p] < 0 else first[p]
+        if kind[p] == _SERVER and client[group - low] >= 0:
+            parent[p] = client[group - low]
+        elif parent[p] >= 0 and client[parent[p] - low] >= 0 and server[parent[p] - low] >= 0:
+            parent[p] = server[parent[p] - low]
+
+
+@compiled
+def _repeats(
+    p: int,
+    low: int,
+    parent: NDArray[np.int32],
+    first: NDArray[np.int32],
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    operation: NDArray[np.int32],
+    kind: NDArray[np.int8],
+) -> bool:
+    """Whether an earlier span of this id has the same content; the canonical order puts such spans side by side."""
+    for q in range(p - 1, max(low - 1, p - 1 - _LOOK_BACK), -1):
+        if start[q] != start[p] or end[q] != end[p] or operation[q] != operation[p]:
+            return False
+        same_id = q == first[p] or first[q] == first[p] or first[q] == _REPEAT
+        if same_id and kind[q] == kind[p] and parent[q] == parent[p]:
+            return True
+    return False
+
+
+@compiled
+def lay_out(
+    parent: NDArray[np.int32], begins: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Put each trace's spans parents first, siblings side by side; cut cycles at their earliest span.
+
+    Gives the queue, where each trace begins in it, and for each position where its children begin in the queue and how many they
+    are. ``parent`` is changed where a cycle was cut.
+    """
+    n = parent.size
+    queue = np.empty(n, np.int32)
+    queue_begins = np.zeros(begins.size, np.int64)
+    child_begin = np.zeros(n, np.int32)
+    child_count = np.zeros(n, np.int32)
+    newest = np.full(n, -1, np.int32)  # head of each parent's list of children
+    older = np.full(n, -1, np.int32)  # next in that list
+    filled = 0
+    for trace in range(begins.size - 1):
+        low, high = begins[trace], begins[trace + 1]
+        queue_begins[trace] = filled
+        wanted = filled + high - low
+        for p in range(high - 1, low - 1, -1):  # backwards, so that each list runs forwards
+            if parent[p] >= 0:
+                older[p] = newest[parent[p]]
+                newest[parent[p]] = p
+                child_count[parent[p]] += 1
+            elif parent[p] == _REPEAT:
+                wanted -= 1
+        head = filled
+        for p in range(low, high):
+            if parent[p] < 0 and parent[p] != _REPEAT:
+                queue[filled] = p
+                filled += 1
+        filled = _spread(queue, head, filled, newest, older, child_begin)
+        if filled < wanted:
+            filled = _cut(
+                low, high, parent, queue, queue_begins[trace], filled, newest, older, child_begin, child_count
+            )  # fmt: skip
+    queue_begins[begins.size - 1] = filled
+    return queue[:filled], queue_begins, child_begin, child_count
+
+
+@compiled
+def _spread(
+    queue: NDArray[np.int32],
+    head: int,
+    filled: int,
+    newest: NDArray[np.int32],
+    older: NDArray[np.int32],
+    child_begin: NDArray[np.int32],
+) -> int:
+    """Append the descendants of what is in the queue from ``head`` on; give the new length."""
+    while head < filled:
+        p = queue[head]
+        head += 1
+        child_begin[p] = filled
+        child = newest[p]
+        while child >= 0:
+            queue[filled] = child
+            filled += 1
+            child = older[child]
+    return filled
+
+
+@compiled
+def _cut(
+    low: int,
+    high: int,
+    parent: NDArray[np.int32],
+    queue: NDArray[np.int32],
+    begun: int,
+    filled: int,
+    newest: NDArray[np.int32],
+    older: NDArray[np.int32],
+    child_begin: NDArray[np.int32],
+    child_count: NDArray[np.int32],
+) -> int:
+    """Cut every cycle of one trace at its earliest span, which becomes a root; give the queue's new length."""
+    reached = np.zeros(high - low, np.bool_)
+    mark = np.full(high - low, -1, np.int32)
+    for k in range(begun, filled):
+        reached[queue[k] - low] = True
+    for p in range(low, high):
+        if reached[p - low] or parent[p] == _REPEAT or mark[p - low] >= 0:
+            continue
+        walker = p
+        while not reached[walker - low] and mark[walker - low] < 0:
+            mark[walker - low] = p
+            walker = parent[walker]
+        if reached[walker - low] or mark[walker - low] != p:
+            continue  # led to a tree, or to a cycle that was cut already
+        earliest = walker
+        member = parent[walker]
+        while member != walker:
+            earliest = min(earliest, member)  # positions are in order of start
+            member = parent[member]
+        _disown(earliest, parent, newest, older, child_count)
+        queue[filled] = earliest
+        head = filled
+        filled = _spread(queue, head, filled + 1, newest, older, child_begin)
+        for k in range(head, filled):
+            reached[queue[k] - low] = True
+    return filled
+
+
+@compiled
+def _disown(
+    child: int,
+    parent: NDArray[np.int32],
+    newest: NDArray[np.int32],
+    older: NDArray[np.int32],
+    child_count: NDArray[np.int32],
+) -> None:
+    """Take a child out of its parent's list and mark it as cut."""
+    above = parent[child]
+    if newest[above] == child:
+        newest[above] = older[child]
+    else:
+        walker = newest[above]
+        while older[walker] != child:
+            walker = older[walker]
+        older[walker] = older[child]
+    older[child] = -1
+    child_count[above] -= 1
+    parent[child] = _CUT

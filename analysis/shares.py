@@ -1,0 +1,204 @@
+"""Where does the time go? Each operation's share of the requests' time, with an interval.
+
+Answer: service, name, spans, per_request, self_ms, critical_ms, share, share_low, share_high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis import self_time
+from analysis.compiled import compiled
+from analysis.critical_path import Rules, walk
+from analysis.errors import ColumnError
+from analysis.forest import Forest, plant
+
+MIN_BLOCKS = 6
+"""Fewer blocks than this carry no interval: the spread of so few says too little about itself."""
+CONFIDENCE = 0.95
+"""Of every interval in this table."""
+_NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """What shares are made of: whole numbers that add up over any partition of the traces."""
+
+    operations: pd.DataFrame
+    """One row a (group, block, service, name): spans, self_ns, critical_ns."""
+    requests: pd.DataFrame
+    """One row a (group, block): requests, root_ns."""
+
+
+def request_shares(
+    spans: pd.DataFrame, rules: Rules = "jaeger", *, by: str | None = None
+) -> pd.DataFrame:
+    """Give each operation's time on the critical path over the roots' total time, most first; shares add up to 1.
+
+    ``self_ms`` and ``critical_ms`` are means per request, ``per_request`` is spans per request; a request is a trace. The interval takes
+    blocks as the unit (``MIN_BLOCKS`` or more, else NaN); ``attrs["interval"]`` says why there is none. ``by="arm"`` gives one such
+    table an arm, with the arm as first column. Raises ``ColumnError`` for a table that is not spans.
+    """
+    return from_sums([sums(spans, rules, by=by)])
+
+
+def sums(spans: pd.DataFrame, rules: Rules = "jaeger", *, by: str | None = None) -> Sums:
+    """Add up spans, self time and critical time by operation, block and (optionally) the column ``by``."""
+    if by is not None and by not in spans.columns:
+        raise ColumnError(
+            f"The spans table has no column {by}; shares can be split by a column it has, such as arm."
+        )
+    forest = plant(spans)
+    critical = walk(forest, rules).critical
+    group, groups = _groups(spans, forest, by)
+    counts, root_ns, requests = _added(
+        forest.begins, group, len(groups), forest.operation, len(forest.operations), forest.parent,
+        forest.start, forest.end, self_time.by_position(forest), critical,
+    )  # fmt: skip
+    which, operation = np.nonzero(counts[:, :, 0])
+    rows = groups.iloc[which].reset_index(drop=True)
+    operations = rows.join(forest.operations.iloc[operation].reset_index(drop=True))
+    for place, name in enumerate(("spans", "self_ns", "critical_ns")):
+        operations[name] = counts[which, operation, place]
+    return Sums(operations=operations, requests=groups.assign(requests=requests, root_ns=root_ns))
+
+
+def from_sums(parts: Iterable[Sums]) -> pd.DataFrame:
+    """Make the table of shares from the sums of one or many partitions of the traces."""
+    kept = list(parts)
+    operations = pd.concat([part.operations for part in kept], ignore_index=True)
+    requests = pd.concat([part.requests for part in kept], ignore_index=True)
+    by = [name for name in requests.columns if name not in ("block", "requests", "root_ns")]
+    operations = operations.groupby(
+        [*by, "block", "service", "name"], dropna=False, as_index=False
+    ).sum()
+    requests = requests.groupby([*by, "block"], dropna=False, as_index=False).sum()
+    if not by:
+        table, reason = _shares(operations, requests)
+        table.attrs["interval"] = reason
+        return table
+    tables, reasons = [], {}
+    for group, rows in requests.groupby(by[0], dropna=False):
+        same = operations[by[0]].isna() if pd.isna(group) else operations[by[0]] == group
+        table, reasons[str(group)] = _shares(operations[same], rows)
+        table.insert(0, by[0], group)
+        tables.append(table)
+    found = pd.concat(tables, ignore_index=True) if tables else _shares(operations, requests)[0]
+    found.attrs["interval"] = reasons
+    return found
+
+
+def _groups(
+    spans: pd.DataFrame, forest: Forest, by: str | None
+) -> tuple[NDArray[np.int64], pd.DataFrame]:
+    """Number the (by, block) of each trace, taken from its earliest span, and give the table of them."""
+    rows = forest.order[forest.begins[:-1]]
+    block = spans["block"].iloc[rows] if "block" in spans.columns else pd.Series(pd.NA, index=rows)
+    table = pd.DataFrame(
+        {"block": block.astype("Int32").to_numpy(dtype=object, na_value=None)}, dtype="Int32"
+    )
+    if by:
+        table.insert(0, by, spans[by].iloc[rows].array)
+    grouped = table.groupby(list(table.columns), dropna=False, sort=True)
+    keys = grouped.size().reset_index().drop(columns=0)
+    return grouped.ngroup().to_numpy(np.int64), keys
+
+
+@compiled
+def _added(
+    begins: NDArray[np.int64],
+    group: NDArray[np.int64],
+    groups: int,
+    operation: NDArray[np.int32],
+    operations: int,
+    parent: NDArray[np.int32],
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    own: NDArray[np.int64],
+    critical: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Spans, self and critical ns by group and operation; roots' ns and number of traces by group."""
+    counts = np.zeros((groups, operations, 3), np.int64)
+    root_ns = np.zeros(groups, np.int64)
+    requests = np.zeros(groups, np.int64)
+    for trace in range(begins.size - 1):
+        g = group[trace]
+        requests[g] += 1
+        for p in range(begins[trace], begins[trace + 1]):
+            if parent[p] == -4:  # a repeat is no second span
+                continue
+            counts[g, operation[p], 0] += 1
+            counts[g, operation[p], 1] += own[p]
+            counts[g, operation[p], 2] += critical[p]
+            if parent[p] < 0:
+                root_ns[g] += end[p] - start[p]
+    return counts, root_ns, requests
+
+
+def _shares(operations: pd.DataFrame, requests: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Shares of one group, and the sentence on its intervals."""
+    count, total = int(requests["requests"].sum()), float(requests["root_ns"].sum())
+    keys = ["service", "name"]
+    table = operations.groupby(keys, as_index=False)[["spans", "self_ns", "critical_ns"]].sum()
+    per_request = max(count, 1) * _NS_PER_MS
+    table["per_request"] = table["spans"] / max(count, 1)
+    table["self_ms"] = table["self_ns"] / per_request
+    table["critical_ms"] = table["critical_ns"] / per_request
+    table["share"] = table["critical_ns"] / total if total > 0 else np.nan
+    blocks = requests.dropna(subset="block")
+    blocks = blocks[blocks["root_ns"] > 0].set_index("block")["root_ns"]
+    table["share_low"], table["share_high"] = np.nan, np.nan
+    if len(blocks) >= MIN_BLOCKS and len(table):
+        inside = operations[operations["block"].isin(blocks.index)]
+        critical = (
+            inside.pivot_table(index="block", columns=keys, values="critical_ns", aggfunc="sum", fill_value=0)
+            .reindex(index=blocks.index, columns=pd.MultiIndex.from_frame(table[keys]), fill_value=0)
+        )  # fmt: skip
+        low, high = _interval(critical.to_numpy(np.float64), blocks.to_numpy(np.float64))
+        table["share_low"], table["share_high"] = low, high
+    columns = [
+        *keys,
+        "spans",
+        "per_request",
+        "self_ms",
+        "critical_ms",
+        "share",
+        "share_low",
+        "share_high",
+    ]
+    table = table.sort_values(["share", *keys], ascending=[False, True, True], ignore_index=True)
+    return table[columns], _reason(len(blocks))
+
+
+def _interval(
+    critical: NDArray[np.float64], roots: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Interval of each ratio of sums with blocks as the unit: delete-one-block jackknife, t(K - 1).
+
+    ``critical`` is blocks x operations. Quenouille-Tukey jackknife of a ratio: Efron and Tibshirani, An Introduction to the
+    Bootstrap (1993), section 11.3. Clipped to [0, 1], where every share lies.
+    """
+    blocks = roots.size
+    whole = critical.sum(axis=0) / roots.sum()
+    without = (critical.sum(axis=0) - critical) / (roots.sum() - roots)[:, np.newaxis]
+    spread = np.sqrt((blocks - 1) / blocks * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, blocks - 1) * spread
+    return np.clip(whole - reach, 0, 1), np.clip(whole + reach, 0, 1)
+
+
+def _reason(blocks: int) -> str:
+    """Say what the interval rests on, or why there is none."""
+    if blocks >= MIN_BLOCKS:
+        return f"95 % interval over {blocks} blocks (jackknife of the ratio, t with {blocks - 1} degrees of freedom)."
+    if blocks == 0:
+        return (
+            f"No interval: the spans name no blocks; requests of one stretch are not independent of each other. "
+            f"Record {MIN_BLOCKS} blocks or more."
+        )
+    return f"No interval: {blocks} block{'s' if blocks > 1 else ''} of spans, {MIN_BLOCKS - blocks} more needed."

@@ -1,0 +1,161 @@
+"""Traces in, one spans table out: whatever tracer wrote them.
+
+``read`` is the only door for files, folders and addresses; ``convert`` turns a recorder's file into Parquet; ``attribute`` takes one
+attribute out of the JSON column.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis.doubts import doubts
+from analysis.errors import InputError
+from analysis.formats import found
+from analysis.formats.columns import empty, to_pandas
+from analysis.identity import ids, trace_codes
+from analysis.recorded import Converted, convert
+
+__all__ = ["Converted", "attribute", "convert", "doubts", "read"]
+
+_RUN_COLUMNS = ("arm", "step", "block")
+
+
+def read(
+    *paths: str | PathLike[str],
+    columns: Sequence[str] | None = None,
+    skip_damaged: bool = False,
+) -> pd.DataFrame:
+    """Read traces from run directories, files, folders of files and Jaeger addresses into one spans table.
+
+    Formats: Parquet, OTLP JSON and protobuf, Jaeger JSON, Zipkin v2 JSON, each also gzipped; found by content. The columns are those of
+    docs/run-directory.md (with ``columns``, only those named, plus what identifies a span). With ``skip_damaged`` what can be read is, and
+    ``attrs["damaged"]`` lists the rest; without, the first damage raises ``InputError`` naming file and place.
+    """
+    if not paths:
+        raise InputError(
+            "No traces were named; name a run directory, files, folders or a Jaeger address."
+        )
+    damage: list[str] | None = [] if skip_damaged else None
+    with _collector_paused():
+        tables = [table for path in paths for table in _tables(path, columns, damage)]
+        whole = pa.concat_tables(tables) if tables else empty()
+        del tables
+        frame = spread(to_pandas(whole))
+    if damage:
+        frame.attrs["damaged"] = damage
+    return frame
+
+
+def _tables(
+    path: str | PathLike[str], columns: Sequence[str] | None, damage: list[str] | None
+) -> Iterator[pa.Table]:
+    if isinstance(path, str) and path.startswith(("http://", "https://")):
+        from analysis.formats import jaeger_api  # noqa: PLC0415 - the HTTP client is needed for addresses only
+
+        yield jaeger_api.table(path)
+        return
+    place = Path(path)
+    for file in files(place):
+        try:
+            yield found.table(file, columns, damage)
+        except InputError as error:
+            if damage is None or not place.is_dir():
+                raise
+            damage.append(str(error))
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def files(place: Path) -> list[Path]:
+    """Give the trace files of a path: itself, a run directory's spans, or every file of a folder, in order of name."""
+    if not place.exists():
+        raise InputError(
+            f"{place} does not exist; name a run directory, a file or a folder of traces."
+        )
+    if place.is_file():
+        return [place]
+    if (place / "spans.parquet").exists():
+        return [place / "spans.parquet"]
+    if (place / "manifest.json").exists():
+        raise InputError(
+            f"The run directory {place} has no spans.parquet: the run did not finish. Run it again."
+        )
+    inside = sorted(
+        file
+        for file in place.rglob("*")
+        if file.is_file() and not file.name.startswith((".", "_"))
+    )
+    if not inside:
+        raise InputError(
+            f"The folder {place} is empty; a run directory or trace files are expected in it."
+        )
+    return inside
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep Python's cycle collector from walking millions of parsed objects again and again; they hold no cycles."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def spread(spans: pd.DataFrame) -> pd.DataFrame:
+    """Give every span the arm, step and block that the earliest span of its trace to name one names."""
+    partly = [
+        name for name in _RUN_COLUMNS
+        if name in spans.columns and spans[name].isna().any() and spans[name].notna().any()
+    ]  # fmt: skip
+    if not partly:
+        return spans
+    trace = ids(spans["trace_id"])
+    codes, count = trace_codes(trace.data, trace.offsets, trace.hashes)
+    start = spans["start_ns"].to_numpy()
+    for name in partly:
+        carriers = np.flatnonzero(spans[name].notna().to_numpy())
+        carriers = carriers[np.argsort(-start[carriers], kind="stable")]
+        carrier = np.full(count, -1, np.int64)
+        carrier[codes[carriers]] = carriers  # the earliest is written last
+        values = spans[name].array.take(carrier[codes], allow_fill=True)
+        spans = spans.assign(**{name: values})
+    return spans
+
+
+def attribute(spans: pd.DataFrame, key: str) -> pd.Series:
+    """Take one attribute out of the ``attributes`` column: a Series with the index of ``spans``, missing where a span lacks it.
+
+    Whole numbers come as Int64, numbers as Float64, truths as boolean, texts as str; anything mixed as objects. Only rows whose JSON
+    mentions the key are parsed.
+    """
+    texts = pa.array(spans["attributes"], pa.large_string(), from_pandas=True)
+    mentioned = pc.match_substring(texts, orjson.dumps(key).decode() + ":")
+    rows = np.flatnonzero(pc.fill_null(mentioned, False).to_numpy(zero_copy_only=False))
+    values = [orjson.loads(text).get(key) for text in texts.take(pa.array(rows)).to_pylist()]
+    found_types = {type(value) for value in values if value is not None}
+    dtype = {
+        frozenset({int}): "Int64", frozenset({float}): "Float64", frozenset({int, float}): "Float64",
+        frozenset({bool}): "boolean", frozenset({str}): "str",
+    }.get(frozenset(found_types), "object")  # fmt: skip
+    series = pd.Series(pd.NA, index=range(len(spans)), dtype=dtype, name=key)
+    if len(rows):
+        series.iloc[rows] = (
+            pd.array(values, dtype=dtype)
+            if dtype != "object"
+            else pd.Series(values, dtype=object, index=rows)
+        )
+    series.index = spans.index
+    return series
