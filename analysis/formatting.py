@@ -126,12 +126,11 @@ def plain(value: float | None, unit: str = "count") -> str:
 def estimate(value: float | None, low: float | None, high: float | None, unit: str) -> str:
     """Write ``20.1× [18.4, 21.9]``: value, unit, interval, all rounded to the same place.
 
-    Without an interval only the value is written, with three significant digits: the caller says
-    why there is none.
+    Without an interval it says so, and the value has three significant digits.
     """
     if is_missing(value):
         return MISSING
-    bounds = interval(value, low, high, unit)
+    bounds = interval(value, low, high, unit) or "(no interval)"
     return f"{point(value, low, high, unit)} {bounds}".strip()
 
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
 
 from analysis import formatting
-from analysis.figures import style
+from analysis.figures import labels, style
 
 _LABEL_FROM_SHARE = 0.055
 """A segment narrower than this share of the request has no room for its name."""
@@ -29,6 +29,9 @@ _TICK_SIDES: tuple[Literal["left", "center", "right"], ...] = ("left", "center",
 
 _NAME_SHARE_A_LETTER = 0.011
 """Share of the bar that one letter of a name takes."""
+
+_LABEL_LINE = 0.074
+"""Height of a label's line as a share of the right panel."""
 
 _WIDE_HEIGHT_IN = 4.6
 _NARROW_HEIGHT_IN = 8.4
@@ -324,11 +327,10 @@ def _draw_predicted(axes: Axes, points: pd.DataFrame) -> _End:
 
 def _label_ends(axes: Axes, ends: list[_End], x: float, top: float) -> None:
     """Name each line at its end, upwards from the lowest, pushed apart."""
-    floor = -math.inf
-    for end in sorted(ends, key=lambda end: (end.value, -len(end.text))):
-        lines = end.text.count("\n") + 1
-        half = top * 0.037 * lines
-        y = max(end.value, floor + half)
+    ordered = sorted(ends, key=lambda end: (end.value, -len(end.text)))
+    heights = [top * _LABEL_LINE * (end.text.count("\n") + 1) for end in ordered]
+    places = labels.spread([end.value for end in ordered], heights)
+    for end, y in zip(ordered, places, strict=True):
         weight = "normal" if end.colour == style.MUTED else "bold"
         axes.text(
             x,
@@ -340,7 +342,6 @@ def _label_ends(axes: Axes, ends: list[_End], x: float, top: float) -> None:
             linespacing=1.25,
             clip_on=False,
         )
-        floor = y + half
 
 
 def _mark_gap(axes: Axes, high: float, low: float, x: float, gap: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import matplotlib as mpl
@@ -106,6 +107,11 @@ def arm_marker(position: int) -> str:
 def arm_label(arm: str) -> str:
     """The arm's name as a person says it: ``on`` alone says nothing, ``cache on`` does."""
     return f"cache {arm}" if arm in {"on", "off"} else arm
+
+
+def arm_key(arms: Sequence[str]) -> tuple[tuple[str, str, str], ...]:
+    """Text, colour and marker of each arm, for a figure's key."""
+    return tuple((arm_label(arm), arm_colour(at), arm_marker(at)) for at, arm in enumerate(arms))
 
 
 def to_png(figure: Figure) -> bytes:

@@ -1,4 +1,4 @@
-"""Writes ``report.html``, ``findings.json`` and ``figures/`` into a run, each whole or not at all."""
+"""Writes ``report.html``, ``findings.json``, ``figures/`` into a run, each whole or not at all."""
 
 from __future__ import annotations
 

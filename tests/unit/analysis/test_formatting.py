@@ -48,7 +48,7 @@ def test_an_uncertainty_of_nothing_gives_no_digits() -> None:
         (3012.2, 2990.0, 3030.0, "ms", f"3.012{THIN}s [2.990, 3.030]"),
         (12345.6, 12000.0, 12700.0, "per_s", f"12{THIN}350/s [12{THIN}000, 12{THIN}700]"),
         (-0.04, -0.9, 0.9, "ms", f"0{THIN}µs [−900, 900]"),
-        (5.0, None, None, "ms", f"5{THIN}ms"),
+        (5.0, None, None, "ms", f"5{THIN}ms (no interval)"),
         (None, 1.0, 2.0, "ms", "–"),
         (math.nan, 1.0, 2.0, "ms", "–"),
     ],

@@ -1,0 +1,192 @@
+"""Where more load stops helping.
+
+Response time against offered rate, and what is expected beyond what was measured.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import formatting
+from analysis.figures import labels, style
+
+_LABEL_LINE = 0.085
+"""Height of a label's line as a share of the panel."""
+
+
+def figure(latency: pd.DataFrame, expected: pd.DataFrame, *, narrow: bool = False) -> Figure:
+    """Draw response times left, queries per second right.
+
+    Beyond the last measured rate all is dashed.
+
+    ``latency``: ``arm``, ``rate_per_s``, ``value`` (ms), ``low``, ``high``, ``quantile`` (such as
+    ``p95``). ``expected``: ``arm``, ``rate_per_s``, ``queries_per_s``, ``low``, ``high``,
+    ``measured`` (bool); may be empty.
+    """
+    arms = list(dict.fromkeys([*latency["arm"], *expected["arm"]]))
+    both = not latency.empty and not expected.empty
+    height = (5.4 if both else 2.9) if narrow else 3.1
+    canvas = style.canvas(height, narrow=narrow)
+    if narrow:
+        places = (
+            [(0.13, 0.60, 0.62, 0.32), (0.13, 0.10, 0.62, 0.32)]
+            if both
+            else [(0.13, 0.18, 0.62, 0.68)]
+        )
+    else:
+        places = (
+            [(0.06, 0.16, 0.30, 0.68), (0.56, 0.16, 0.30, 0.68)]
+            if both
+            else [(0.06, 0.16, 0.5, 0.68)]
+        )
+    free = iter(places)
+    if not latency.empty:
+        _draw_latency(style.quiet(canvas.add_axes(next(free)), grid="y"), latency, arms)
+    if not expected.empty:
+        _draw_expected(style.quiet(canvas.add_axes(next(free)), grid="y"), expected, arms)
+    return canvas
+
+
+def _draw_latency(axes: Axes, latency: pd.DataFrame, arms: list[str]) -> None:
+    """A line an arm and quantile, named at its end.
+
+    The shape tells the quantile, the colour the arm.
+    """
+    styles = ("-", (0, (4, 1.5)), (0, (1, 1.5)))
+    quantiles = list(dict.fromkeys(latency["quantile"]))
+    for (arm, quantile), group in latency.groupby(["arm", "quantile"], sort=False):
+        position = arms.index(str(arm))
+        points = group.sort_values("rate_per_s")
+        colour = style.arm_colour(position)
+        seconds = points["value"] / 1000
+        axes.plot(
+            points["rate_per_s"],
+            seconds,
+            color=colour,
+            linewidth=1.8,
+            linestyle=styles[quantiles.index(quantile) % 3],
+            marker=style.arm_marker(position),
+            markersize=4.5,
+        )
+        known = points.dropna(subset=["low", "high"])
+        axes.vlines(
+            known["rate_per_s"],
+            known["low"] / 1000,
+            known["high"] / 1000,
+            color=colour,
+            linewidth=2,
+            alpha=0.5,
+        )
+    last = latency[latency["rate_per_s"] == latency["rate_per_s"].max()]
+    for quantile in quantiles:
+        y = float(last.loc[last["quantile"] == quantile, "value"].mean()) / 1000
+        axes.text(
+            1.03,
+            y,
+            str(quantile),
+            transform=axes.get_yaxis_transform(),
+            fontsize=style.SMALL_PT,
+            color=style.INK,
+            va="center",
+        )
+    axes.set(
+        ylim=(0, float(latency[["value", "high"]].max().max()) / 1000 * 1.1),
+        xlabel="requests per second, offered",
+    )
+    rates = sorted(float(rate) for rate in latency["rate_per_s"].unique())
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.set_title(
+        "response time, seconds", loc="left", fontsize=style.SMALL_PT, color=style.MUTED
+    )
+    _name_arms(axes, arms)
+
+
+def _draw_expected(axes: Axes, expected: pd.DataFrame, arms: list[str]) -> None:
+    """Measured points with a full line, expectation dashed, both axes logarithmic.
+
+    It spans decades.
+    """
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ends: list[tuple[float, str]] = []
+    for arm in arms:
+        points = expected[expected["arm"] == arm].sort_values("rate_per_s")
+        if points.empty:
+            continue
+        position = arms.index(arm)
+        colour = style.arm_colour(position)
+        measured, beyond = points[points["measured"]], points[~points["measured"]]
+        axes.plot(
+            measured["rate_per_s"],
+            measured["queries_per_s"],
+            color=colour,
+            linewidth=2,
+            marker=style.arm_marker(position),
+            markersize=4.5,
+        )
+        joined = pd.concat([measured.tail(1), beyond])
+        axes.plot(
+            joined["rate_per_s"],
+            joined["queries_per_s"],
+            color=colour,
+            linewidth=1.4,
+            linestyle=(0, (3, 2.5)),
+        )
+        axes.fill_between(
+            beyond["rate_per_s"],
+            beyond["low"].astype("float64"),
+            beyond["high"].astype("float64"),
+            color=colour,
+            alpha=0.15,
+            linewidth=0,
+        )
+        ends.append((float(points["queries_per_s"].iloc[-1]), colour))
+    _label_ends(axes, ends)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:,.10g}".replace(",", "\u202f"))
+    axes.minorticks_off()
+    axes.set_xlabel("requests per second, offered")
+    axes.set_title(
+        "database queries per second, dashed: expected",
+        loc="left",
+        fontsize=style.SMALL_PT,
+        color=style.MUTED,
+    )
+
+
+def _label_ends(axes: Axes, ends: list[tuple[float, str]]) -> None:
+    """What is expected at the highest rate, beside each line's end."""
+    bottom, top = (math.log10(end) for end in axes.get_ylim())
+    ordered = sorted(ends)
+    heights = [(top - bottom) * _LABEL_LINE] * len(ordered)
+    places = labels.spread([math.log10(value) for value, _ in ordered], heights)
+    for (value, colour), place in zip(ordered, places, strict=True):
+        text = formatting.plain(value, "per_s")
+        axes.text(
+            1.03,
+            10**place,
+            text,
+            transform=axes.get_yaxis_transform(),
+            color=colour,
+            fontweight="bold",
+            va="center",
+            fontsize=style.SMALL_PT,
+        )
+
+
+def _name_arms(axes: Axes, arms: list[str]) -> None:
+    """The arms' names inside the panel, at its foot."""
+    for position, arm in enumerate(arms):
+        axes.text(
+            0.02,
+            0.05 + 0.09 * (len(arms) - 1 - position),
+            style.arm_label(arm),
+            transform=axes.transAxes,
+            color=style.arm_colour(position),
+            fontweight="bold",
+            fontsize=style.SMALL_PT,
+        )
