@@ -9,6 +9,7 @@ every comparison stays side by side.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,8 +25,8 @@ SET_UP_S: Final = 15.0
 WIND_DOWN_S: Final = 12.0
 """Last replies, last samples and writing the tables; for the estimate of time alone."""
 
-SETTLE_S: Final = 4.0
-"""Between two batches: services stop and others start."""
+SETTLE_S: Final = 10.0
+"""Between two batches: the next one's services start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +40,8 @@ class PlannedArm:
     baseline: bool
     uses_redis: bool
 
-    @property
-    def database(self) -> str:
-        """Give the name of the arm's own database."""
-        return "worthit_" + "".join(c if c.isalnum() else "_" for c in self.name)
+    database: str
+    """The name of the arm's own database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +136,17 @@ def _planned_arms(experiment: Experiment) -> tuple[PlannedArm, ...]:
             instances=arm.instances or experiment.instances,
             baseline=arm.baseline if names_baseline else index == 0,
             uses_redis=arm.uses_redis,
+            database=_database(arm.name, [other.name for other in arms[:index]]),
         )
         for index, arm in enumerate(arms)
     )
+
+
+def _database(arm: str, before: Sequence[str]) -> str:
+    """Spell an arm as a database, apart from those before it: ``a.b`` and ``a-b`` are two."""
+    spelled = [re.sub(r"[^a-z0-9]", "_", name)[:40] for name in (*before, arm)]
+    twin = spelled[-1] in spelled[:-1]
+    return f"worthit_{spelled[-1]}_{len(before)}" if twin else f"worthit_{spelled[-1]}"
 
 
 def _swept(arm: Arm, sweep: Sweep) -> list[Arm]:

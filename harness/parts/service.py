@@ -30,13 +30,17 @@ class Service:
         env: Mapping[str, str] | None = None,
         instances: int = 1,
         workers: int = 1,
+        port: int = 0,
     ) -> None:
-        """`env` is added to the harness's environment; `name` names the logs, such as `name-0`."""
+        """`env` is added to the harness's environment; `name` names the logs, such as `name-0`.
+
+        `port` fixes the first instance's, for an address that must be known before the start.
+        """
         self._workspace = workspace
         self.name = name
         self._env = dict(env or {})
         self._workers = workers
-        self._ports = [0] * instances
+        self._ports = [port] + [0] * (instances - 1)
         self._processes: list[Process] = []
 
     @property

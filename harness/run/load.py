@@ -46,13 +46,14 @@ class LoadResult:
 def plan_document(plan: Plan, run_id: str, hosts: Mapping[str, str]) -> dict[str, Any]:
     """Write the plan in the words that docs/how-the-parts-meet.md fixes for PLAN.json."""
     experiment = plan.experiment
-    knobs = {arm.name: arm.knobs for arm in plan.arms}
+    population = {"personalities": plan.personalities, "people": experiment.data.users}
+    own = {arm.name: arm.knobs for arm in plan.arms}
     return {
         "run": run_id,
         "seed": experiment.seed,
         "arrivals": experiment.load.arrivals,
         "scenario": experiment.scenario,
-        "knobs": experiment.load.knobs,
+        "knobs": {**population, **experiment.load.knobs},
         "start_at_ns": None,
         "blocks": [
             {
@@ -65,7 +66,7 @@ def plan_document(plan: Plan, run_id: str, hosts: Mapping[str, str]) -> dict[str
                 "duration_s": block.duration_s,
                 "host": hosts[block.arm],
                 "warmup": block.warmup,
-                "knobs": knobs[block.arm],
+                **({"knobs": own[block.arm]} if own[block.arm] != experiment.load.knobs else {}),
             }
             for block in plan.blocks
         ],
@@ -90,8 +91,8 @@ async def start_load(workspace: Workspace, document: dict[str, Any], folder: Pat
     return await workspace.start(
         "locust",
         [
-            *(sys.executable, "-m", "locust", "-f", str(scenarios), "--headless"),
-            *("--worthit-plan", str(plan_file), "--worthit-out", str(folder)),
+            *(sys.executable, "-m", "locust", "-f", str(scenarios), document["scenario"]),
+            *("--headless", "--worthit-plan", str(plan_file), "--worthit-out", str(folder)),
         ],
         cwd=scenarios.parent,
     )

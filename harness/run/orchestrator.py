@@ -1,0 +1,271 @@
+"""Run one experiment: set the stage, drive the load, collect, judge; only then the run appears."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from harness.errors import PartError
+from harness.experiment.plan import SET_UP_S, Plan
+from harness.progress import Progress
+from harness.run import finishing
+from harness.run.crew import Crew
+from harness.run.directory import RunDirectory, check_space
+from harness.run.load import LoadResult, await_end, await_zero, plan_document, start_load
+from harness.run.memory import MemoryMeter
+from harness.run.stage import Stage
+from harness.run.timeline import Events, spell_position
+from harness.sampling import Sample, Sampler, first_postgres_counters, last_postgres_counters
+from harness.sampling import redis_counters as read_redis
+from harness.supervision import Process
+from harness.workspace import Workspace
+
+VITAL_PARTS: Final = ("postgres", "recorder", "service")
+"""Without one of these a run goes nowhere; a service may survive a dead cache or LLM."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended."""
+
+    path: Path | None
+    """The run directory; None when nothing was kept."""
+    interrupted: bool
+    blocks_done: int
+    blocks_planned: int
+    verdict: finishing.Verdict | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Conduct:
+    """One run under way."""
+
+    plan: Plan
+    directory: RunDirectory
+    workspace: Workspace
+    progress: Progress
+    environ: Mapping[str, str]
+    stop: asyncio.Event
+    events: Events = field(default_factory=lambda: Events(time.time_ns))
+    _dead: set[str] = field(default_factory=set)
+
+    async def conduct(self) -> tuple[finishing.Material, bool]:
+        """Set the stage, drive the load, take the last samples; all parts are down afterwards."""
+        started_ns = time.time_ns()
+        self.events.add("run_start", started_ns)
+        self._say(0.0, "starting PostgreSQL, Redis, the LLM and the recorder")
+        async with (
+            MemoryMeter(lambda: self.workspace.processes) as memory,
+            Stage(
+                plan=self.plan,
+                workspace=self.workspace,
+                directory=self.directory,
+                environ=self.environ,
+            ) as stage,
+        ):
+            self._say(0.2 * SET_UP_S, "filling the databases")
+            await stage.fill()
+            material = await self._measure(stage, memory, started_ns)
+        return material, material.load.stopped_early
+
+    async def _measure(
+        self, stage: Stage, memory: MemoryMeter, started_ns: int
+    ) -> finishing.Material:
+        """Bracket the load with the servers' own counts."""
+        address = stage.postgres.url()
+        databases = list(stage.databases.values())
+        sampler = Sampler(
+            postgres=address,
+            databases=databases,
+            redis={arm: cache.url for arm, cache in stage.caches.items()},
+            parts={name: pids_of(process) for name, process in stage.processes().items()},
+        )
+        sampler.rows += await first_postgres_counters(address, databases)
+        sampler.rows += await _redis_bracket(stage)
+        self._say(0.6 * SET_UP_S, "starting the services")
+        load = await self._drive(stage, sampler)
+        self._say(SET_UP_S + self.plan.load_s, "taking the last counts")
+        sampler.rows += await last_postgres_counters(address, databases)
+        sampler.rows += await _redis_bracket(stage)
+        counts = await stage.recorder.stats()
+        self.events.add("run_end")
+        caches = list(stage.caches.values())
+        return finishing.Material(
+            plan=self.plan,
+            load=load,
+            events=self.events,
+            counters=sampler.rows,
+            started_ns=started_ns,
+            ended_ns=time.time_ns(),
+            recorder=counts,
+            parts=stage.facts(),
+            databases=stage.databases,
+            memory=memory.facts(),
+            postgres_version=stage.postgres.version,
+            redis_version=caches[0].version if caches else "",
+        )
+
+    async def _drive(self, stage: Stage, sampler: Sampler) -> LoadResult:
+        """Start the services, then the load; stop the services when it has ended."""
+        async with Crew(stage, self.plan) as crew:
+            sampler.services = crew.pids()
+            async with sampler:
+                return await self._load(stage, sampler, crew)
+
+    async def _load(self, stage: Stage, sampler: Sampler, crew: Crew) -> LoadResult:
+        folder = self.directory.raw / "load"
+        self._say(0.9 * SET_UP_S, "starting Locust")
+        document = plan_document(self.plan, self.directory.run_id, crew.hosts)
+        locust = await start_load(self.workspace, document, folder)
+        t0_ns = await await_zero(locust, folder)
+        sampler.parts = {**sampler.parts, "locust": pids_of(locust)}
+        crew.follow(t0_ns)
+
+        def elapsed() -> float:
+            return (time.time_ns() - t0_ns) / 1e9
+
+        stopped = await await_end(
+            locust,
+            load_s=self.plan.load_s,
+            elapsed=elapsed,
+            on_tick=lambda s: self._say(
+                SET_UP_S + min(s, self.plan.load_s), spell_position(self.plan, s)
+            ),
+            stop=self.stop,
+            check=lambda: self._check(stage, crew),
+        )
+        ended_s = elapsed()
+        self.events.add_schedule(
+            self.plan, t0_ns, t0_ns + round(min(ended_s, self.plan.load_s) * 1e9)
+        )
+        return LoadResult(t0_ns=t0_ns, folder=folder, stopped_early=stopped, stopped_at_s=ended_s)
+
+    def _check(self, stage: Stage, crew: Crew) -> None:
+        """Note a part that died; stop with a sentence when nothing can be measured without it."""
+        crew.check()
+        for name, process in {**stage.processes(), **crew.processes()}.items():
+            if process.alive or name in self._dead:
+                continue
+            self._dead.add(name)
+            self.events.add("part_died", part=name, ending=process.ending())
+            if name.partition(" ")[0] in VITAL_PARTS:
+                raise PartError(
+                    f"{name} died during the run ({process.ending()}); {process.last_words()} "
+                    "Nothing was kept."
+                )
+
+    def _say(self, done_s: float, doing: str) -> None:
+        self.progress.at(done_s, doing)
+
+
+async def run_plan(
+    plan: Plan,
+    *,
+    out: Path,
+    progress: Progress,
+    environ: Mapping[str, str],
+    keep_interrupted: bool,
+) -> Outcome:
+    """Run `plan` and leave a whole run directory in `out`, or nothing.
+
+    Ctrl-C (SIGINT) or SIGTERM ends the load; what was measured is kept if `keep_interrupted`, with
+    ``complete: false`` in its manifest.
+    """
+    check_space(out, sum(plan.arrivals(arm.name) for arm in plan.arms))
+    directory = RunDirectory(out, plan.experiment.name, datetime.now(tz=UTC))
+    progress.begin(plan.experiment.name, plan.estimated_s)
+    try:
+        with Workspace() as workspace, _stop_on_signal() as stop:
+            workspace.remove_at_end(directory.path)
+            conduct = Conduct(
+                plan=plan,
+                directory=directory,
+                workspace=workspace,
+                progress=progress,
+                environ=environ,
+                stop=stop,
+            )
+            material, interrupted = await conduct.conduct()
+            done = _blocks_done(material)
+            if interrupted and not keep_interrupted:
+                return _outcome(plan, None, done, None, interrupted=True)
+            progress.at(plan.estimated_s - 8, "writing the tables")
+            finishing.copy_logs(directory, workspace.logs)
+            verdict = await asyncio.to_thread(_finish, directory, material)
+            path = directory.finish()
+            workspace.spare(directory.path)
+            return _outcome(plan, path, done, verdict, interrupted=interrupted)
+    finally:
+        progress.end()
+        directory.discard()
+
+
+def _finish(directory: RunDirectory, material: finishing.Material) -> finishing.Verdict:
+    recorded = finishing.write_tables(directory, material)
+    content = finishing.manifest(directory, material, recorded)
+    return finishing.judge(directory, content)
+
+
+def _outcome(
+    plan: Plan,
+    path: Path | None,
+    done: int,
+    verdict: finishing.Verdict | None,
+    *,
+    interrupted: bool,
+) -> Outcome:
+    return Outcome(
+        path=path,
+        interrupted=interrupted,
+        blocks_done=done,
+        blocks_planned=len(plan.blocks),
+        verdict=verdict,
+    )
+
+
+def _blocks_done(material: finishing.Material) -> int:
+    """Count the blocks that ran to their end."""
+    if not material.load.stopped_early:
+        return len(material.plan.blocks)
+    ended = material.load.stopped_at_s
+    return sum(block.start_s + block.duration_s <= ended for block in material.plan.blocks)
+
+
+async def _redis_bracket(stage: Stage) -> list[Sample]:
+    rows: list[Sample] = []
+    for arm, cache in stage.caches.items():
+        rows += await read_redis(cache.url, arm=arm)
+    return rows
+
+
+def pids_of(process: Process) -> Callable[[], Sequence[int]]:
+    """Give a function that lists the process and all below it."""
+    return lambda: [child.pid for child in process.tree()]
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[asyncio.Event]:
+    """Turn the first SIGINT or SIGTERM into an event; the second is Ctrl-C as Python knows it."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def on_signal() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()
+        stop.set()
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, on_signal)
+    try:
+        yield stop
+    finally:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(signum)
