@@ -1,0 +1,81 @@
+"""`python -m reference_service`: serve, or prepare the database."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import click
+import uvicorn
+from pydantic import ValidationError
+
+from reference_service.settings import DatabaseSettings, Settings
+from reference_service.storage import schema
+
+_WRONG_USAGE: Final = 2
+
+
+@click.group(invoke_without_command=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64))
+@click.pass_context
+def main(context: click.Context, host: str, port: int, workers: int) -> None:
+    """Serve the reference chat service; settings come from the environment and `.env`."""
+    if context.invoked_subcommand is not None:
+        return
+    settings = Settings()
+    uvicorn.run(
+        "reference_service.application:from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+
+
+@main.command("init-db")
+def init_db() -> None:
+    """Create the tables that are missing."""
+    settings = DatabaseSettings()
+    schema.init_db(settings.database_url.get_secret_value(), settings.embedding_dimensions)
+
+
+@main.command()
+@click.option("--personalities", default=1000, show_default=True, type=click.IntRange(0))
+@click.option("--users", default=100, show_default=True, type=click.IntRange(0))
+@click.option("--memories-per-user", default=20, show_default=True, type=click.IntRange(0))
+@click.option("--seed", "seed_number", default=7, show_default=True, type=int)
+def seed(personalities: int, users: int, memories_per_user: int, seed_number: int) -> None:
+    """Fill the tables; the same arguments give the same rows."""
+    settings = DatabaseSettings()
+    filling = schema.Filling(
+        personalities=personalities,
+        users=users,
+        memories_per_user=memories_per_user,
+        seed=seed_number,
+        dimensions=settings.embedding_dimensions,
+    )
+    schema.seed(settings.database_url.get_secret_value(), filling)
+
+
+def run() -> None:
+    """Run the command line; a wrong setting is a sentence and exit code 2."""
+    try:
+        main()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"{name or 'settings'}: {problem['msg']}", file=sys.stderr)  # noqa: T201 - the command line's own words
+        sys.exit(_WRONG_USAGE)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,47 @@
+"""The ASGI application: routes, error answers, start and stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from reference_service.composition import Service, build
+from reference_service.handlers import answers, chat, operations, personalities
+from reference_service.handlers.request_span import RequestSpan
+from reference_service.settings import Settings
+from reference_service.telemetry import logs
+
+
+def create_app(service: Service) -> ASGIApp:
+    """Return the application around a process's parts."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = FastAPI(
+        title="Reference chat service",
+        version="1.0.0",
+        lifespan=lifespan,
+        max_body_size=service.settings.max_body_bytes,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.service = service
+    answers.register(app)
+    for module in (chat, personalities, operations):
+        app.include_router(module.router)
+    return RequestSpan(app, tracer=service.tracer, registry=service.registry)
+
+
+def from_environment() -> ASGIApp:
+    """Return the application as the environment describes it; what each worker process calls."""
+    settings = Settings()
+    logs.configure(settings.log_level)
+    return create_app(build(settings))

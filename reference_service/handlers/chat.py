@@ -1,0 +1,37 @@
+"""`POST /chat`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header
+from fastapi.responses import Response
+
+from reference_service.handlers.answers import documented
+from reference_service.handlers.body import read_chat_request
+from reference_service.handlers.dependencies import chat_service_dep, verified_key
+from reference_service.models import KEY_PATTERN, USER_PATTERN, ChatReply, ChatRequest
+from reference_service.services.chat import ChatService
+
+router = APIRouter(tags=["chat"], dependencies=[Depends(verified_key)])
+
+
+@router.post(
+    "/chat",
+    response_model=ChatReply,
+    summary="Answer a message",
+    responses=documented(400, 401, 404, 413, 422, 429, 502, 503, 504),
+)
+async def chat(
+    service: Annotated[ChatService, Depends(chat_service_dep)],
+    request: Annotated[ChatRequest, Depends(read_chat_request)],
+    x_user_id: Annotated[str, Header(pattern=USER_PATTERN)],
+    idempotency_key: Annotated[str | None, Header(pattern=KEY_PATTERN)] = None,
+) -> Response:
+    """Answer a message of the user in `X-User-Id`.
+
+    A 200 says that the turn is stored. Send the same `Idempotency-Key` again after an unclear end: the turn is then stored and answered
+    once.
+    """
+    reply = await service.reply(x_user_id, request, idempotency_key)
+    return Response(reply.model_dump_json().encode(), media_type="application/json")

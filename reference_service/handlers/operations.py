@@ -1,0 +1,54 @@
+"""`GET /healthz`, `/readyz` and `/metrics`: for the people and machines that run the service."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Final
+
+import orjson
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
+
+from reference_service.composition import Service
+from reference_service.errors import ServiceError
+from reference_service.handlers.dependencies import service_dep
+from reference_service.telemetry.prometheus import text
+
+router = APIRouter(tags=["operations"])
+Parts = Annotated[Service, Depends(service_dep)]
+
+_READY_TIMEOUT_SECONDS: Final = 0.5
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> dict[str, str]:
+    """Answer whatever the other servers do."""
+    return {"status": "ok"}
+
+
+@router.get(
+    "/readyz",
+    summary="Can it serve?",
+    responses={503: {"description": "PostgreSQL does not answer, or start-up is not over."}},
+)
+async def readyz(service: Parts) -> Response:
+    """Answer 200 when start-up is over and PostgreSQL answers; Redis is reported, for chats go on without it."""
+    database = "ok" if service.started and await _answers(service) else "unavailable"
+    report = {"database": database, "redis": service.redis_state()}
+    status = 200 if database == "ok" else 503
+    return Response(orjson.dumps(report), status, media_type="application/json")
+
+
+@router.get("/metrics", summary="Metrics as Prometheus text")
+async def metrics(service: Parts) -> Response:
+    """Return this process's metrics."""
+    return Response(text(service.registry), media_type="text/plain; version=0.0.4")
+
+
+async def _answers(service: Service) -> bool:
+    try:
+        async with asyncio.timeout(_READY_TIMEOUT_SECONDS):
+            await service.database.ping()
+    except (ServiceError, TimeoutError):
+        return False
+    return True

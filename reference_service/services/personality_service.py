@@ -1,0 +1,217 @@
+"""Personalities by name: from the cache when it knows, from PostgreSQL when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+from uuid import UUID
+
+from reference_service.errors import OverloadedError, PersonalityNotFoundError
+from reference_service.models import Personality, PersonalityConfig
+from reference_service.services.database_gate import DatabaseGate
+from reference_service.services.personality_cache import Absent, PersonalityCache
+from reference_service.services.single_flight import SingleFlight
+from reference_service.storage.personalities import PersonalityStore
+from reference_service.storage.redis_link import RedisUnavailableError
+from reference_service.telemetry import names
+from reference_service.telemetry.metrics import CacheMetrics
+from reference_service.telemetry.spans import Span, Tracer
+
+_LOG = logging.getLogger(__name__)
+
+_LOOKUP_ATTEMPTS: Final = 3
+"""Rounds of a lookup that writes keep overtaking; then it takes what PostgreSQL says and asks no cache."""
+_INVALIDATION_RETRY_SECONDS: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What one load for all callers brought back."""
+
+    personality: Personality | None
+    fill_began: float
+    """When the row was read and its way into the cache began, in seconds of the loop's clock."""
+    stored: bool
+    """Whether the cache took it; if not, a write came in between, or Redis failed."""
+
+
+class PersonalityService:
+    """`get_personality_id`, `get_personality`, and the writes that keep both true."""
+
+    def __init__(
+        self,
+        store: PersonalityStore,
+        cache: PersonalityCache | None,
+        *,
+        gate: DatabaseGate,
+        metrics: CacheMetrics,
+        tracer: Tracer,
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._gate = gate
+        self._metrics = metrics
+        self._tracer = tracer
+        self._flights: SingleFlight[str, _Load] = SingleFlight()
+        self._to_invalidate: dict[str, int] = {}
+        self._repair: asyncio.Task[None] | None = None
+
+    async def get_personality_id(self, name: str) -> UUID:
+        """Return the id; raises PersonalityNotFoundError."""
+        return (await self.get_personality(name)).id
+
+    async def get_personality(self, name: str) -> Personality:
+        """Return the personality; raises PersonalityNotFoundError."""
+        with self._tracer.span(names.PERSONALITY_LOOKUP) as span:
+            personality = await self._lookup(name, span)
+        if personality is None:
+            raise PersonalityNotFoundError
+        return personality
+
+    async def put(self, name: str, config: PersonalityConfig) -> Personality:
+        """Create or replace a personality; no read that begins after this returns sees the old one."""
+        token = await self._begin_write(name)
+        try:
+            personality = await self._store.put(name, config)
+        except BaseException:
+            await asyncio.shield(self._end_write(name, token, 0))
+            raise
+        await asyncio.shield(self._end_write(name, token, personality.row_version))
+        return personality
+
+    async def delete(self, name: str) -> None:
+        """Delete a personality; raises PersonalityNotFoundError when there is none."""
+        token = await self._begin_write(name)
+        version: int | None = 0
+        try:
+            version = await self._store.delete(name)
+        finally:
+            await asyncio.shield(self._end_write(name, token, version or 0))
+        if version is None:
+            raise PersonalityNotFoundError
+
+    async def prewarm(self, count: int) -> int:
+        """Fill the cache with the first `count` personalities; return how many it took."""
+        if self._cache is None or count == 0:
+            return 0
+        taken = 0
+        for personality in await self._store.first(count):
+            try:
+                taken += await self._cache.fill(personality.name, personality)
+            except RedisUnavailableError:
+                break
+        return taken
+
+    async def close(self) -> None:
+        """Let running loads end; stop repairing."""
+        await self._flights.wait()
+        if self._repair is not None:
+            self._repair.cancel()
+
+    async def _lookup(self, name: str, span: Span) -> Personality | None:
+        if self._cache is None:
+            _note(span, hit=False, source="database")
+            return await self._store.get(name)
+        loop = asyncio.get_running_loop()
+        for attempt in range(_LOOKUP_ATTEMPTS):
+            try:
+                cached = await self._cache.get(name)
+            except RedisUnavailableError as error:
+                self._metrics.count("bypass" if error.skipped else "error")
+                _note(span, hit=False, source="fallback")
+                return await self._fallback(name)
+            if cached is not None:
+                if attempt == 0:
+                    self._metrics.count("negative" if isinstance(cached, Absent) else "hit")
+                    _note(span, hit=True, source="redis")
+                return self._hit(name, cached)
+            if attempt == 0:
+                self._metrics.count("miss")
+                _note(span, hit=False, source="database")
+            came = loop.time()
+            landed = await self._flights.run(name, lambda: self._load(name))
+            load = landed.value
+            if not landed.joined:
+                return load.personality
+            self._metrics.count("coalesced")
+            if load.stored and came <= load.fill_began:
+                return load.personality
+            # Joined a load that a write may have overtaken: its row was read before we came, so it may be
+            # older than what was committed before we came.
+        return await self._store.get(name)
+
+    def _hit(self, name: str, cached: Personality | Absent) -> Personality | None:
+        if isinstance(cached, Absent):
+            return None
+        if _LOG.isEnabledFor(logging.DEBUG):
+            _LOG.debug("✅ Cache hit for personality '%s'", name)
+        return cached
+
+    async def _load(self, name: str) -> _Load:
+        """Read the row and offer it to the cache."""
+        assert self._cache is not None  # noqa: S101 - only called with a cache
+        began = perf_counter()
+        personality = await self._store.get(name)
+        fill_began = asyncio.get_running_loop().time()
+        try:
+            stored = await self._cache.fill(name, personality)
+            self._metrics.count("fill" if stored else "fill_refused")
+        except RedisUnavailableError:
+            stored = False
+            self._metrics.count("fill_failed")
+        self._metrics.filled(perf_counter() - began)
+        return _Load(personality, fill_began, stored)
+
+    async def _fallback(self, name: str) -> Personality | None:
+        """Read without the cache, with few others at a time."""
+        return (
+            await self._flights.run(f"fallback:{name}", lambda: self._gated(name))
+        ).value.personality
+
+    async def _gated(self, name: str) -> _Load:
+        try:
+            async with self._gate.place():
+                return _Load(await self._store.get(name), 0.0, stored=False)
+        except OverloadedError:
+            self._metrics.count("shed")
+            raise
+
+    async def _begin_write(self, name: str) -> str:
+        if self._cache is None:
+            return ""
+        try:
+            return await self._cache.begin_write(name)
+        except RedisUnavailableError:
+            return ""
+
+    async def _end_write(self, name: str, token: str, row_version: int) -> None:
+        if self._cache is None:
+            return
+        try:
+            await self._cache.end_write(name, token, row_version)
+        except RedisUnavailableError:
+            self._metrics.count("invalidation_failed")
+            self._to_invalidate[name] = max(row_version, self._to_invalidate.get(name, 0))
+            if self._repair is None or self._repair.done():
+                self._repair = asyncio.create_task(self._repair_invalidations())
+
+    async def _repair_invalidations(self) -> None:
+        """Delete what could not be deleted while Redis was away, as soon as it is back."""
+        assert self._cache is not None  # noqa: S101 - only called with a cache
+        while self._to_invalidate:
+            await asyncio.sleep(_INVALIDATION_RETRY_SECONDS)
+            for name, row_version in tuple(self._to_invalidate.items()):
+                try:
+                    await self._cache.end_write(name, "", row_version)
+                except RedisUnavailableError:
+                    break
+                if self._to_invalidate.get(name) == row_version:
+                    del self._to_invalidate[name]
+
+
+def _note(span: Span, *, hit: bool, source: str) -> None:
+    span.set(names.CACHE_HIT, hit)
+    span.set(names.CACHE_SOURCE, source)

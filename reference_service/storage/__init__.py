@@ -1,0 +1,1 @@
+"""SQL, Redis commands and model calls: the only places that talk to other servers."""

@@ -1,0 +1,222 @@
+"""Redis behind one door: one deadline, no retries, a breaker, and one span a command.
+
+redis-py brings the connections and the protocol. Its pool and its `execute_command` are left out: they retry, they cannot tell
+a wait for the pool from a wait for Redis, and they cost as much again as the exchange itself (docs/decisions/0022-redis-link.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from reference_service.services.circuit_breaker import CircuitBreaker
+from reference_service.telemetry import names
+from reference_service.telemetry.request_context import REQUEST
+from reference_service.telemetry.spans import Span, SpanShape, Tracer
+
+Argument = str | bytes | int | float
+Found = Callable[[Any], tuple[int, int]]
+
+_FAILURES: Final = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    TimeoutError,
+    OSError,
+    BusyLoadingError,
+)
+"""What the breaker counts: Redis refused, hung, hung up, or is still loading. Not: a full pool, a cancelled caller."""
+
+
+_SKIPPED: Final = frozenset({"breaker_open", "failed_before", "pool_full"})
+
+
+class RedisUnavailableError(Exception):
+    """Redis was not asked, or did not answer; `reason` is one word for metrics."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    @property
+    def skipped(self) -> bool:
+        """Whether Redis was not asked at all."""
+        return self.reason in _SKIPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A Redis command and, for one that reads, how to tell its keyspace hits and misses from its reply."""
+
+    name: str
+    found: Found | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script whose reply ends in its own keyspace hits and misses, and its SHA-1."""
+
+    text: str
+    sha1: str
+
+
+def script(text: str) -> Script:
+    """Return a script from its text."""
+    return Script(text=text, sha1=hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - Redis names scripts so
+
+
+def _found_one(reply: Any) -> tuple[int, int]:
+    return (1, 0) if reply else (0, 1)
+
+
+def _found_each(reply: Sequence[Any]) -> tuple[int, int]:
+    misses = reply.count(None)
+    return len(reply) - misses, misses
+
+
+def _found_by_script(reply: Sequence[Any]) -> tuple[int, int]:
+    return int(reply[-2]), int(reply[-1])
+
+
+GET: Final = Command("GET", lambda reply: (0, 1) if reply is None else (1, 0))
+MGET: Final = Command("MGET", _found_each)
+LRANGE: Final = Command("LRANGE", _found_one)
+SET: Final = Command("SET")
+DEL: Final = Command("DEL")
+EVALSHA: Final = Command("EVALSHA", _found_by_script)
+EVAL: Final = Command("EVAL", _found_by_script)
+_COMMANDS: Final = (GET, MGET, LRANGE, SET, DEL, EVALSHA, EVAL)
+
+
+class RedisLink:
+    """A bounded set of connections to one Redis, asked under a deadline."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        tracer: Tracer,
+        breaker: CircuitBreaker,
+        timeout_seconds: float,
+        max_connections: int,
+    ) -> None:
+        self.breaker = breaker
+        self._tracer = tracer
+        self._timeout_seconds = timeout_seconds
+        self._connections = ConnectionPool.from_url(
+            url,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,  # RESP3 would add a HELLO round trip to every new connection, for nothing used here
+            driver_info=None,
+        )
+        self._idle: list[AbstractConnection] = []
+        self._places = asyncio.Semaphore(max_connections)
+        namespace = urlsplit(url).path.strip("/") or "0"
+        self._shapes: dict[str, SpanShape] = {
+            command.name: names.redis_shape(command.name, namespace) for command in _COMMANDS
+        }
+
+    async def run(self, command: Command, *arguments: Argument) -> Any:
+        """Return Redis's reply as bytes, int, list or None.
+
+        Raises RedisUnavailableError when Redis is not to be asked, does not answer in time or refuses the command.
+        """
+        request = REQUEST.get()
+        if request is not None and request.redis_failed:
+            raise RedisUnavailableError("failed_before")
+        if not self.breaker.allow():
+            raise RedisUnavailableError("breaker_open")
+        with self._tracer.span(self._shapes[command.name]) as span:
+            try:
+                reply = await self._within_deadline(command.name, arguments)
+            except _FAILURES as error:
+                self.breaker.failed()
+                if request is not None:
+                    request.redis_failed = True
+                raise RedisUnavailableError(type(error).__name__) from error
+            except NoScriptError:
+                self.breaker.succeeded()
+                raise
+            except RedisError as error:  # Redis answered, only not what was hoped for
+                self.breaker.succeeded()
+                raise RedisUnavailableError(type(error).__name__) from error
+            self.breaker.succeeded()
+            self._note_found(span, command, reply)
+            return reply
+
+    async def run_script(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Any:
+        """Return the script's reply; sends its text when this Redis has not seen it yet."""
+        try:
+            return await self.run(EVALSHA, script.sha1, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await self.run(EVAL, script.text, len(keys), *keys, *arguments)
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            await self._idle.pop().disconnect()
+
+    @staticmethod
+    def _note_found(span: Span, command: Command, reply: Any) -> None:
+        if command.found is not None:
+            hits, misses = command.found(reply)
+            span.set(names.REDIS_HITS, hits)
+            span.set(names.REDIS_MISSES, misses)
+
+    async def _within_deadline(self, name: str, arguments: tuple[Argument, ...]) -> Any:
+        waiting = True
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                async with self._places:
+                    waiting = False
+                    return await self._exchange(name, arguments)
+        except TimeoutError:
+            if waiting:
+                raise RedisUnavailableError("pool_full") from None
+            raise
+
+    async def _exchange(self, name: str, arguments: tuple[Argument, ...]) -> Any:
+        """Send one command and read its reply; an exchange that does not end well ends its connection.
+
+        That is what keeps one caller's reply from reaching another: a connection is used again only after
+        its reply has been read to the end.
+        """
+        if self._idle:
+            connection = self._idle.pop()
+            try:
+                return await self._ask(connection, name, arguments)
+            except (
+                RedisConnectionError
+            ):  # closed while it was idle: so are the others, by a restart
+                await self.close()
+        connection = self._connections.make_connection()
+        return await self._ask(connection, name, arguments)
+
+    async def _ask(
+        self, connection: AbstractConnection, name: str, arguments: tuple[Argument, ...]
+    ) -> Any:
+        try:
+            if not connection.is_connected:
+                await connection.connect()
+            await connection.send_command(name, *arguments, check_health=False)
+            reply = await connection.read_response()
+        except ResponseError:
+            self._idle.append(connection)
+            raise
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._idle.append(connection)
+        return reply

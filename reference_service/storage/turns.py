@@ -1,0 +1,83 @@
+"""Conversation turns in PostgreSQL, the record of what was said."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from reference_service.errors import IdempotencyConflictError
+from reference_service.models import StoredTurn, Turn
+from reference_service.storage.database import Database
+
+
+class TurnStore:
+    """Writes a turn exactly once and reads the latest."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._recent = database.statement(
+            "SELECT",
+            "turns",
+            """SELECT user_message, reply FROM turns WHERE user_id = %s AND personality_id = %s
+            ORDER BY id DESC LIMIT %s""",
+        )
+        self._by_key = database.statement(
+            "SELECT",
+            "turns",
+            """SELECT id, reply, emotion, fingerprint FROM turns
+            WHERE user_id = %s AND idempotency_key = %s""",
+        )
+        # DO UPDATE of nothing, because DO NOTHING returns no row, and a second look in the same statement would
+        # not see a row that another transaction has just committed.
+        self._append = database.statement(
+            "INSERT",
+            "turns",
+            """INSERT INTO turns AS t
+            (user_id, personality_id, idempotency_key, fingerprint, user_message, reply, emotion)
+            VALUES (%s, %s, %s, %s, %s, %s, %s)
+            ON CONFLICT (user_id, idempotency_key) DO UPDATE SET idempotency_key = t.idempotency_key
+            RETURNING id, reply, emotion, fingerprint""",
+        )
+
+    async def recent(self, user_id: str, personality_id: UUID, count: int) -> list[Turn]:
+        """Return the latest turns of a user with a personality, the oldest of them first."""
+        rows = await self._database.fetch(self._recent, (user_id, personality_id, count))
+        return [Turn(user_message=message, reply=reply) for message, reply in reversed(rows)]
+
+    async def find(self, user_id: str, key: str, fingerprint: bytes) -> StoredTurn | None:
+        """Return the turn that this user stored with this key, if any.
+
+        Raises IdempotencyConflictError when the key was used for another message.
+        """
+        rows = await self._database.fetch(self._by_key, (user_id, key))
+        return _stored(rows[0], fingerprint) if rows else None
+
+    async def append(
+        self,
+        *,
+        user_id: str,
+        personality_id: UUID,
+        key: str,
+        fingerprint: bytes,
+        turn: Turn,
+        emotion: str,
+    ) -> StoredTurn:
+        """Store a turn and return it as stored, which is the earlier one when the key is known already.
+
+        Raises IdempotencyConflictError when the key was used for another message.
+        """
+        rows = await self._database.fetch(
+            self._append,
+            (user_id, personality_id, key, fingerprint, turn.user_message, turn.reply, emotion),
+        )
+        return _stored(rows[0], fingerprint)
+
+
+def _stored(row: tuple[object, ...], fingerprint: bytes) -> StoredTurn:
+    identity, reply, emotion, stored_fingerprint = row
+    stored = StoredTurn(
+        id=int(str(identity)), reply=str(reply), emotion=str(emotion),
+        fingerprint=stored_fingerprint if isinstance(stored_fingerprint, bytes) else b"",
+    )  # fmt: skip
+    if stored.fingerprint != fingerprint:
+        raise IdempotencyConflictError
+    return stored

@@ -1,0 +1,87 @@
+"""What a request brings along from its caller: trace context, baggage, and what it has met so far."""
+
+from __future__ import annotations
+
+import re
+from contextvars import ContextVar
+from typing import Final
+from urllib.parse import unquote
+
+from reference_service.telemetry.spans import RemoteParent
+
+_TRACEPARENT: Final = re.compile(
+    rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+)
+BAGGAGE_MAX_BYTES: Final = 8192
+"""W3C Baggage's own limit; longer baggage is neither read nor passed on."""
+_VALUE_MAX_CHARACTERS: Final = 256
+_PREFIX: Final = "worthit."
+_INTEGERS: Final = frozenset({"worthit.step", "worthit.block", "worthit.draw"})
+_INTEGER_MAX: Final = 2**63
+
+
+class RequestContext:
+    """One request's baggage and what went wrong in it so far."""
+
+    __slots__ = ("attributes", "baggage", "draw", "emulated_queries", "redis_failed")
+
+    def __init__(self, baggage: str = "") -> None:
+        self.baggage = baggage
+        """The header as it came, passed on to the model server; empty for none."""
+        self.attributes = _worthit_attributes(baggage) if _PREFIX in baggage else {}
+        """The `worthit.*` members, typed, for the SERVER span."""
+        draw = self.attributes.get("worthit.draw")
+        self.draw = draw if isinstance(draw, int) else None
+        """The arrival's draw: what is random about it follows from this."""
+        self.redis_failed = False
+        """Whether Redis failed this request once: it then waits for Redis no second time."""
+        self.emulated_queries: set[str] = set()
+        """The tables whose query was slowed down for this request."""
+
+
+REQUEST: ContextVar[RequestContext | None] = ContextVar("reference_service_request", default=None)
+"""The request that the running task works for; none at start-up and in background tasks."""
+
+
+def _worthit_attributes(header: str) -> dict[str, str | int]:
+    """Return the `worthit.*` members of a baggage header; integers where the name promises one."""
+    found: dict[str, str | int] = {}
+    for member in header.split(","):
+        key, equals, rest = member.partition("=")
+        key = key.strip()
+        if not equals or not key.startswith(_PREFIX):
+            continue
+        value = unquote(rest.partition(";")[0].strip())[:_VALUE_MAX_CHARACTERS]
+        if key not in _INTEGERS:
+            found[key] = value
+        elif value.isascii() and value.isdigit() and len(value) < 20 and int(value) < _INTEGER_MAX:
+            found[key] = int(value)
+    return found
+
+
+def read_traceparent(header: bytes) -> RemoteParent | None:
+    """Return the caller's context, or None when the header is not one by W3C Trace Context."""
+    match = _TRACEPARENT.fullmatch(header)
+    if match is None:
+        return None
+    version, trace_id, span_id, flags, rest = match.groups()
+    if (
+        version == b"ff"
+        or (version == b"00" and rest)
+        or not trace_id.strip(b"0")
+        or not span_id.strip(b"0")
+    ):
+        return None
+    return RemoteParent(
+        bytes.fromhex(trace_id.decode()),
+        bytes.fromhex(span_id.decode()),
+        sampled=bool(int(flags, 16) & 1),
+    )
+
+
+def read_baggage(header: bytes) -> str:
+    """Return a baggage header that is fit to be passed on, or nothing."""
+    if len(header) > BAGGAGE_MAX_BYTES or not header.isascii():
+        return ""
+    text = header.decode("ascii")
+    return text if text.isprintable() else ""
