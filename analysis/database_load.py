@@ -1,0 +1,207 @@
+"""Does the database work less?
+
+Queries per request, per second and per statement; how many times fewer the cache makes them; how
+many connections are busy (Little's law: L = lambda W); how long requests waited for one.
+
+Answer of ``by_step``: arm, step, offered_per_s, achieved_per_s, collection (none for all),
+per_request, per_s, busy_connections. Of ``reductions``: arm, step (none for all), collection (none
+for all), before, after (per request), factor, saved_per_s. Of ``hit_rates``: arm, step, lookups,
+hit_rate, predicted_factor. Of ``statements``: arm, statement, collection, per_request, mean_ms,
+per_s. Of ``pool_waits``: arm, waits, wait_ms, pending_max.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from analysis.blocks import by_block
+from analysis.intervals import Estimate, Floats, mean, nothing, rate, rate_ratio
+from analysis.manifest import Manifest
+from analysis.witnesses import database_calls, growth
+
+ALL_STATEMENTS = None
+"""Stands in the column ``collection`` for all queries together."""
+
+
+def by_step(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+    """Load on the database by arm and step, for each collection and for all together."""
+    columns = [
+        "arm", "step", "offered_per_s", "achieved_per_s", "collection", "per_request", "per_s",
+        "busy_connections",
+    ]  # fmt: skip
+    calls = _calls(manifest, spans)
+    rows = []
+    for (arm, step), own in blocks.groupby(["arm", "step"], dropna=False, sort=False):
+        offered = float(own["rate_per_s"].iloc[0])
+        achieved = float(own["requests"].sum() / own["seconds"].sum())
+        here = calls[calls["block"].isin(own["block"])]
+        for collection in (ALL_STATEMENTS, *sorted(here["db_collection"].dropna().unique())):
+            chosen = here if collection is None else here[here["db_collection"] == collection]
+            named = arm if isinstance(arm, str) else None
+            rows.append((named, step, offered, achieved, collection, *_load(chosen, own)))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def reductions(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+    """Queries per request without over with, for the cached collection and for all queries."""
+    columns = ["arm", "step", "collection", "before", "after", "factor", "saved_per_s"]
+    calls = _calls(manifest, spans)
+    rows = []
+    for arm in manifest.treatments if manifest.baseline else ():
+        both = blocks[blocks["arm"].isin([manifest.baseline, arm])]
+        scopes: list[tuple[int | None, pd.DataFrame]] = [(None, both)]
+        scopes += [(int(str(step)), part) for step, part in both.groupby("step")]
+        for step, part in scopes:
+            for collection in dict.fromkeys((manifest.cached_collection, ALL_STATEMENTS)):
+                chosen = calls
+                if collection is not None:
+                    chosen = calls[calls["db_collection"] == collection]
+                counts = chosen.groupby("block").size()
+                rows.append(
+                    (arm, step, collection, *_reduction(counts, part, str(manifest.baseline), arm))
+                )
+    return pd.DataFrame(rows, columns=columns)
+
+
+def hit_rates(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+    """Hit rate of the cached operation by arm and step, and the reduction that it predicts."""
+    columns = ["arm", "step", "lookups", "hit_rate", "predicted_factor"]
+    if manifest.cached_operation is None:
+        return pd.DataFrame(columns=columns)
+    lookups = spans[(spans["name"] == manifest.cached_operation) & spans["cache_hit"].notna()]
+    hit = lookups["cache_hit"].astype(bool)
+    seen = lookups.groupby("block").size()
+    missed = lookups[~hit].groupby("block").size()
+    rows = []
+    for arm in dict.fromkeys(blocks["arm"]):
+        own = blocks[blocks["arm"] == arm]
+        scopes: list[tuple[int | None, pd.DataFrame]] = [(None, own)]
+        scopes += [(int(str(step)), part) for step, part in own.groupby("step")]
+        for step, part in scopes:
+            asked = by_block(seen, part["block"])
+            if not asked.sum():
+                continue
+            misses = rate(by_block(missed, part["block"]), asked, unit="share")
+            rows.append(
+                (arm, step, int(asked.sum()), misses.complement(), predicted_factor(misses))
+            )
+    return pd.DataFrame(rows, columns=columns)
+
+
+def predicted_factor(miss_rate: Estimate) -> Estimate:
+    """R = 1 / (1 - h), the law that the cache should follow, from the miss rate 1 - h."""
+    if not miss_rate.value:
+        return nothing("ratio", "no miss was seen", n=miss_rate.n, blocks=miss_rate.blocks)
+    low = None if miss_rate.high is None else 1.0 / miss_rate.high
+    high = None if not miss_rate.low else 1.0 / miss_rate.low
+    return replace(miss_rate, value=1.0 / miss_rate.value, low=low, high=high, unit="ratio")
+
+
+def statements(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+    """Queries per request and mean time by statement and arm; per second at the top rate."""
+    columns = ["arm", "statement", "collection", "per_request", "mean_ms", "per_s"]
+    calls = _calls(manifest, spans)
+    calls = calls.assign(ms=calls["duration_ns"].astype("float64") / 1e6)
+    rows = []
+    for arm, own in blocks.groupby("arm", dropna=False, sort=False):
+        here = calls[calls["block"].isin(own["block"])]
+        for (name, collection), chosen in here.groupby(["name", "db_collection"], dropna=False):
+            per_request, _, _ = _load(chosen, own)
+            top = own[own["rate_per_s"] == own["rate_per_s"].max()]
+            _, per_s, _ = _load(chosen[chosen["block"].isin(top["block"])], top)
+            means = chosen.groupby("block")["ms"].mean().to_numpy(np.float64)
+            times = mean(means, unit="ms", n=len(chosen))
+            named = arm if isinstance(arm, str) else None
+            table = collection if isinstance(collection, str) else None
+            rows.append((named, name, table, per_request, times, per_s))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pool_waits(manifest: Manifest, counters: pd.DataFrame) -> pd.DataFrame:
+    """How often and how long requests waited for a connection, as the service's pool counted it.
+
+    A total over the run: one counter has no blocks, so there is no interval.
+    """
+    columns = ["arm", "waits", "wait_ms", "pending_max"]
+    own = counters[counters["name"].str.startswith("db.client.connection.")]
+    if own.empty:
+        return pd.DataFrame(columns=columns)
+    grown = growth(own)
+    rows = []
+    for arm in manifest.arms:
+        here = grown[[labels.get("arm") == arm.name for labels in grown["labels"]]]
+        count = _grown(here, "db.client.connection.wait_time.count")
+        total = _grown(here, "db.client.connection.wait_time.sum")
+        pending = own[
+            (own["name"] == "db.client.connection.pending_requests")
+            & own["labels"].str.contains(f'"{arm.name}"', regex=False)
+        ]["value"]
+        mean_ms = None if not count or total is None else total / count * 1e3
+        rows.append((arm.name, count, mean_ms, None if pending.empty else float(pending.max())))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _grown(table: pd.DataFrame, name: str) -> float | None:
+    values = table.loc[table["name"] == name, "grown"].dropna()
+    return None if values.empty else float(values.sum())
+
+
+def _calls(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
+    """The logical queries; in a run without blocks all belong to the one block."""
+    calls = database_calls(spans)
+    return calls if manifest.blocks else calls.assign(block=0)
+
+
+def _load(calls: pd.DataFrame, blocks: pd.DataFrame) -> tuple[Estimate, Estimate, Estimate]:
+    """Queries per request, queries per second, and busy connections, over these blocks."""
+    counts = by_block(calls.groupby("block").size(), blocks["block"])
+    held_ns = calls["duration_ns"].astype("float64").groupby(calls["block"]).sum()
+    seconds = blocks["seconds"].to_numpy(np.float64)
+    n = int(blocks["requests"].sum())
+    per_request = rate(counts, blocks["requests"].to_numpy(np.float64), unit="per_request", n=n)
+    per_s = rate(counts, seconds, unit="per_s", n=n)
+    busy = mean(
+        by_block(held_ns, blocks["block"]) / 1e9 / seconds,
+        unit="connections",
+        n=int(counts.sum()),
+        method="time in queries over time, by block, t(K-1)",
+    )
+    return per_request, per_s, busy
+
+
+def _reduction(
+    counts: pd.Series, part: pd.DataFrame, baseline: str, arm: str
+) -> tuple[Estimate, Estimate, Estimate, Estimate]:
+    """Before and after (per request), the factor, and the queries a second that are saved."""
+    sides: list[tuple[Floats, Floats]] = []
+    rates = []
+    for name in (baseline, arm):
+        own = part[part["arm"] == name]
+        requests = own["requests"].to_numpy(np.float64)
+        events = by_block(counts, own["block"])
+        sides.append((events, requests))
+        rates.append(rate(events, requests, unit="per_request"))
+    n = int(part["requests"].sum())
+    treated = part[part["arm"] == arm]
+    per_second = treated["requests"].sum() / max(float(treated["seconds"].sum()), 1e-9)
+    saved = _difference(rates[0], rates[1]).scaled(max(per_second, 1e-12), "per_s")
+    return rates[0], rates[1], rate_ratio(sides[0], sides[1], n=n), saved
+
+
+def _difference(first: Estimate, second: Estimate) -> Estimate:
+    """First minus second of two independent estimates: half-widths add in quadrature."""
+    if first.value is None or second.value is None:
+        return nothing(first.unit, first.reason or second.reason or "no value", n=first.n)
+    gap = first.value - second.value
+    if not (first.has_interval and second.has_interval):
+        reason = first.reason or second.reason
+        return replace(first, value=gap, low=None, high=None, reason=reason)
+    half = np.hypot(_half(first), _half(second))
+    return replace(first, value=gap, low=gap - half, high=gap + half, reason=None)
+
+
+def _half(estimate: Estimate) -> float:
+    return ((estimate.high or 0.0) - (estimate.low or 0.0)) / 2
