@@ -1,8 +1,9 @@
 """Which spans decided how long the request took?
 
-From the end of a root walk back: its last-finishing child, into it, and on before its start. ``rules="jaeger"`` gives Jaeger UI's sections
-(``CriticalPath/index.ts``), ``rules="crisp"`` those of CRISP (Zhang et al., USENIX ATC 2022, section 3). Every root of a trace has a
-path; the sections of a root add up to its duration under both rules.
+From the end of a root walk back: its last-finishing child, into it, and on before its start.
+``rules="jaeger"`` gives Jaeger UI's sections (``CriticalPath/index.ts``), ``rules="crisp"`` those
+of CRISP (Zhang et al., USENIX ATC 2022, section 3). Every root of a trace has a path; the sections
+of a root add up to its duration under both rules.
 
 Answer: trace_id, span_id, start_ns, end_ns, in order of time within a trace.
 """
@@ -17,16 +18,19 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from analysis import walks
 from analysis.errors import AnalysisError
 from analysis.forest import Forest, plant
+from analysis.kernels import walks
 
 Rules = Literal["jaeger", "crisp"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """Sections of all critical paths, trace by trace in order of time, and what each span has of them."""
+    """Sections of all critical paths, trace by trace in order of time.
+
+    And what each span has of them.
+    """
 
     position: NDArray[np.int32]
     start: NDArray[np.int64]

@@ -1,6 +1,7 @@
 """What in these traces is not as it should be, and how much of it is there?
 
-Nothing here is lost in silence: every awkward span is kept, treated by a rule, and counted in this table.
+Nothing here is lost in silence: every awkward span is kept, treated by a rule, and counted in this
+table.
 
 Answer: doubt, spans, traces, example (a trace id), treatment.
 """
@@ -11,14 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.forest import CUT, MISSING, REPEAT, SERVER, CONSUMER, Forest, plant
+from analysis.forest import CONSUMER, CUT, MISSING, REPEAT, SERVER, Forest, plant
 
 TREATMENT = {
-    "caller not recorded": "The trace's only root names a parent outside the trace, as when the client is not traced: a request like any other.",
+    "caller not recorded": "The only root names a parent outside the trace, as when the "
+    "client is not traced: a request like any other.",
     "missing parent": "A root of its own: counted, with a critical path of its own.",
     "several roots": "Each root has a critical path; shares are over all of them.",
     "repeated span": "Delivered twice with the same content: counted once.",
-    "shared span id": "The earliest has the children; the server side of a call goes below the client side.",
+    "shared span id": "The earliest has the children; of a call's two sides, the server's.",
     "cycle": "Cut at its earliest span, which becomes a root.",
     "unfinished span": "No duration: its time is unknown and counts as 0; its children stay.",
     "no times": "Neither start nor duration: counted, without time.",
@@ -29,7 +31,10 @@ TREATMENT = {
 
 
 def doubts(spans: pd.DataFrame) -> pd.DataFrame:
-    """Count every kind of awkward span, with an example of each; kinds that do not occur are left out."""
+    """Count every kind of awkward span, with an example of each.
+
+    Kinds that do not occur are left out.
+    """
     forest = plant(spans)
     trace_ids = spans["trace_id"]
     rows = []

@@ -1,9 +1,10 @@
 """Which span called which: the call trees of all traces at once, as whole columns of integers.
 
-Spans are laid out trace by trace and, within a trace, by start, then longest first, then operation, so that nothing depends on the
-order of rows. A place in that layout is a *position*; ``order`` leads from positions back to rows. ``queue`` lists the positions of each trace
-parents first, the children of one parent side by side. All of it is built without recursion, in time linear in the number of
-spans but for sorting within a trace.
+Spans are laid out trace by trace and, within a trace, by start, then longest first, then
+operation, so that nothing depends on the order of rows. A place in that layout is a *position*;
+``order`` leads from positions back to rows. ``queue`` lists the positions of each trace parents
+first, the children of one parent side by side. All of it is built without recursion, in time
+linear in the number of spans but for sorting within a trace.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from analysis import ordering, parents
 from analysis.errors import ColumnError
-from analysis.identity import ids, trace_codes
+from analysis.identity import ids
+from analysis.kernels import hashing, ordering, parents
 
 ROOT = -1
 """The parent of a span that names none."""
@@ -69,7 +70,8 @@ class Forest:
     @property
     def is_root(self) -> NDArray[np.bool_]:
         """Positions that begin a tree: no parent, a missing one, or one that was cut."""
-        return (self.parent < 0) & (self.parent != REPEAT)
+        roots: NDArray[np.bool_] = (self.parent < 0) & (self.parent != REPEAT)
+        return roots
 
 
 def plant(spans: pd.DataFrame) -> Forest:
@@ -80,7 +82,7 @@ def plant(spans: pd.DataFrame) -> Forest:
     _require(spans)
     trace, span, parent = (ids(spans[name]) for name in ("trace_id", "span_id", "parent_span_id"))
     start, duration, unfinished = _times(spans)
-    codes, count = trace_codes(trace.data, trace.offsets, trace.hashes)
+    codes, count = hashing.numbered(trace.data, trace.offsets, trace.hashes)
     operation, operations = operation_codes(spans)
     kind, follows = _kinds(spans), _flags(spans, "follows_from")
     begins, order = ordering.by_trace(codes, count)
@@ -110,7 +112,8 @@ def _require(spans: pd.DataFrame) -> None:
     missing = [name for name in _NEEDED if name not in spans.columns]
     if missing:
         raise ColumnError(
-            f"The spans table lacks {', '.join(missing)}; it has {', '.join(map(str, spans.columns)) or 'no columns'}. "
+            f"The spans table lacks {', '.join(missing)}; it has "
+            f"{', '.join(map(str, spans.columns)) or 'no columns'}. "
             "Read traces with analysis.traces.read, which gives every column."
         )
 
@@ -139,7 +142,10 @@ def _integers(column: pd.Series[int], missing: int = 0) -> NDArray[np.int64]:
 
 
 def operation_codes(spans: pd.DataFrame) -> tuple[NDArray[np.int32], pd.DataFrame]:
-    """Number the operations (service, name) in lexical order: a code a row, and the table of them."""
+    """Number the operations (service, name) in lexical order.
+
+    A code a row, and the table of them.
+    """
     service, services = _codes(spans, "service")
     name, names = _codes(spans, "name")
     pair = service.astype(np.int64) * len(names) + name
@@ -154,7 +160,10 @@ def operation_codes(spans: pd.DataFrame) -> tuple[NDArray[np.int32], pd.DataFram
 
 
 def _dense(pair: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Renumber the codes that occur, keeping their order, without sorting the rows where that can be."""
+    """Renumber the codes that occur, keeping their order.
+
+    Without sorting the rows where that can be.
+    """
     if size > max(1 << 22, 4 * pair.size):
         used, codes = np.unique(pair, return_inverse=True)
         return used, codes.astype(np.int32)

@@ -1,12 +1,12 @@
 """From the recorder's file to Parquet, in bounded memory: what is kept of a run's spans.
 
-The recorder appends bytes as they come. Arm, step and block are known only from each trace's root, which may come last, so the file
-is decoded once into a draft beside the result and the draft is then completed batch by batch.
+The recorder appends bytes as they come. Arm, step and block are known only from each trace's root,
+which may come last, so the file is decoded once into a draft beside the result and the draft is
+then completed batch by batch.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,7 +20,8 @@ from analysis.formats import otlp_protobuf
 from analysis.formats.columns import SCHEMA
 
 _FEW_VALUES = [
-    "trace_id", "service", "name", "kind", "status", "arm", "db_system", "db_operation", "db_collection", "attributes", "links",
+    "trace_id", "service", "name", "kind", "status", "arm",
+    "db_system", "db_operation", "db_collection", "attributes", "links",
 ]  # fmt: skip
 """Columns worth a dictionary in Parquet; span ids never repeat."""
 
@@ -36,9 +37,12 @@ class Converted:
 
 
 def convert(source: str | PathLike[str], parquet_path: str | PathLike[str]) -> Converted:
-    """Turn a recorder's file into ``spans.parquet``; memory depends on the number of traces, not of spans.
+    """Turn a recorder's file into ``spans.parquet``.
 
-    The result appears under its name only when it is whole. Raises ``InputError`` where the source cannot be read.
+    Memory depends on the number of traces, not of spans.
+
+    The result appears under its name only when it is whole. Raises ``InputError`` where the source
+    cannot be read.
     """
     target = Path(parquet_path)
     draft, unfinished = (
@@ -47,7 +51,7 @@ def convert(source: str | PathLike[str], parquet_path: str | PathLike[str]) -> C
     try:
         carriers, converted = _draft(Path(source), draft)
         _complete(draft, unfinished, carriers)
-        os.replace(unfinished, target)
+        unfinished.replace(target)
     finally:
         draft.unlink(missing_ok=True)
         unfinished.unlink(missing_ok=True)
@@ -55,7 +59,10 @@ def convert(source: str | PathLike[str], parquet_path: str | PathLike[str]) -> C
 
 
 def _draft(source: Path, draft: Path) -> tuple[pa.Table, Converted]:
-    """Decode everything once; give the rows that name an arm, step or block, earliest of each trace, and the counts."""
+    """Decode everything once.
+
+    Give the rows that name an arm, step or block, earliest of each trace, and the counts.
+    """
     lost: list[otlp_protobuf.Undecodable] = []
     carriers, seen, spans = [], [], 0
     try:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis import self_time
-from analysis.compiled import compiled
 from analysis.critical_path import Rules, walk
 from analysis.errors import ColumnError
 from analysis.forest import Forest, plant
+from analysis.kernels import sums as sums_kernel
 
 MIN_BLOCKS = 6
 """Fewer blocks than this carry no interval: the spread of so few says too little about itself."""
@@ -39,25 +39,31 @@ class Sums:
 def request_shares(
     spans: pd.DataFrame, rules: Rules = "jaeger", *, by: str | None = None
 ) -> pd.DataFrame:
-    """Give each operation's time on the critical path over the roots' total time, most first; shares add up to 1.
+    """Give each operation's time on the critical path over the roots' total time, most first.
 
-    ``self_ms`` and ``critical_ms`` are means per request, ``per_request`` is spans per request; a request is a trace. The interval takes
-    blocks as the unit (``MIN_BLOCKS`` or more, else NaN); ``attrs["interval"]`` says why there is none. ``by="arm"`` gives one such
-    table an arm, with the arm as first column. Raises ``ColumnError`` for a table that is not spans.
+    Shares add up to 1.
+
+    ``self_ms`` and ``critical_ms`` are means per request, ``per_request`` is spans per request; a
+    request is a trace. The interval takes blocks as the unit (``MIN_BLOCKS`` or more, else NaN);
+    ``attrs["interval"]`` says why there is none. ``by="arm"`` gives one such table an arm, with
+    the arm as first column. Raises ``ColumnError`` for a table that is not spans.
     """
     return from_sums([sums(spans, rules, by=by)])
 
 
 def sums(spans: pd.DataFrame, rules: Rules = "jaeger", *, by: str | None = None) -> Sums:
-    """Add up spans, self time and critical time by operation, block and (optionally) the column ``by``."""
+    """Add up spans, self time and critical time by operation.
+
+    Block and (optionally) the column ``by``.
+    """
     if by is not None and by not in spans.columns:
         raise ColumnError(
-            f"The spans table has no column {by}; shares can be split by a column it has, such as arm."
+            f"The spans table has no column {by}; split shares by a column it has, such as arm."
         )
     forest = plant(spans)
     critical = walk(forest, rules).critical
     group, groups = _groups(spans, forest, by)
-    counts, root_ns, requests = _added(
+    counts, root_ns, requests = sums_kernel.added(
         forest.begins, group, len(groups), forest.operation, len(forest.operations), forest.parent,
         forest.start, forest.end, self_time.by_position(forest), critical,
     )  # fmt: skip
@@ -83,10 +89,11 @@ def from_sums(parts: Iterable[Sums]) -> pd.DataFrame:
         table, reason = _shares(operations, requests)
         table.attrs["interval"] = reason
         return table
-    tables, reasons = [], {}
+    tables: list[pd.DataFrame] = []
+    reasons: dict[str, str] = {}
+    of_group = dict(list(operations.groupby(by[0], dropna=False)))
     for group, rows in requests.groupby(by[0], dropna=False):
-        same = operations[by[0]].isna() if pd.isna(group) else operations[by[0]] == group
-        table, reasons[str(group)] = _shares(operations[same], rows)
+        table, reasons[str(group)] = _shares(of_group.get(group, operations.iloc[:0]), rows)
         table.insert(0, by[0], group)
         tables.append(table)
     found = pd.concat(tables, ignore_index=True) if tables else _shares(operations, requests)[0]
@@ -97,48 +104,18 @@ def from_sums(parts: Iterable[Sums]) -> pd.DataFrame:
 def _groups(
     spans: pd.DataFrame, forest: Forest, by: str | None
 ) -> tuple[NDArray[np.int64], pd.DataFrame]:
-    """Number the (by, block) of each trace, taken from its earliest span, and give the table of them."""
+    """Number the (by, block) of each trace, taken from its earliest span; give their table too."""
     rows = forest.order[forest.begins[:-1]]
-    block = spans["block"].iloc[rows] if "block" in spans.columns else pd.Series(pd.NA, index=rows)
-    table = pd.DataFrame(
-        {"block": block.astype("Int32").to_numpy(dtype=object, na_value=None)}, dtype="Int32"
-    )
+    if "block" in spans.columns:
+        block = spans["block"].iloc[rows].astype("Int32").array
+    else:
+        block = pd.array([pd.NA] * rows.size, dtype="Int32")
+    table = pd.DataFrame({"block": block})
     if by:
         table.insert(0, by, spans[by].iloc[rows].array)
     grouped = table.groupby(list(table.columns), dropna=False, sort=True)
     keys = grouped.size().reset_index().drop(columns=0)
-    return grouped.ngroup().to_numpy(np.int64), keys
-
-
-@compiled
-def _added(
-    begins: NDArray[np.int64],
-    group: NDArray[np.int64],
-    groups: int,
-    operation: NDArray[np.int32],
-    operations: int,
-    parent: NDArray[np.int32],
-    start: NDArray[np.int64],
-    end: NDArray[np.int64],
-    own: NDArray[np.int64],
-    critical: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Spans, self and critical ns by group and operation; roots' ns and number of traces by group."""
-    counts = np.zeros((groups, operations, 3), np.int64)
-    root_ns = np.zeros(groups, np.int64)
-    requests = np.zeros(groups, np.int64)
-    for trace in range(begins.size - 1):
-        g = group[trace]
-        requests[g] += 1
-        for p in range(begins[trace], begins[trace + 1]):
-            if parent[p] == -4:  # a repeat is no second span
-                continue
-            counts[g, operation[p], 0] += 1
-            counts[g, operation[p], 1] += own[p]
-            counts[g, operation[p], 2] += critical[p]
-            if parent[p] < 0:
-                root_ns[g] += end[p] - start[p]
-    return counts, root_ns, requests
+    return grouped.ngroup().to_numpy().astype(np.int64), keys
 
 
 def _shares(operations: pd.DataFrame, requests: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -151,15 +128,14 @@ def _shares(operations: pd.DataFrame, requests: pd.DataFrame) -> tuple[pd.DataFr
     table["self_ms"] = table["self_ns"] / per_request
     table["critical_ms"] = table["critical_ns"] / per_request
     table["share"] = table["critical_ns"] / total if total > 0 else np.nan
-    blocks = requests.dropna(subset="block")
-    blocks = blocks[blocks["root_ns"] > 0].set_index("block")["root_ns"]
+    usable = requests[requests["block"].notna() & (requests["root_ns"] > 0)]
+    blocks = usable.set_index("block")["root_ns"]
     table["share_low"], table["share_high"] = np.nan, np.nan
     if len(blocks) >= MIN_BLOCKS and len(table):
         inside = operations[operations["block"].isin(blocks.index)]
-        critical = (
-            inside.pivot_table(index="block", columns=keys, values="critical_ns", aggfunc="sum", fill_value=0)
-            .reindex(index=blocks.index, columns=pd.MultiIndex.from_frame(table[keys]), fill_value=0)
-        )  # fmt: skip
+        critical = inside.pivot_table(
+            index="block", columns=keys, values="critical_ns", aggfunc="sum", fill_value=0
+        ).reindex(index=blocks.index, columns=pd.MultiIndex.from_frame(table[keys]), fill_value=0)
         low, high = _interval(critical.to_numpy(np.float64), blocks.to_numpy(np.float64))
         table["share_low"], table["share_high"] = low, high
     columns = [
@@ -179,10 +155,13 @@ def _shares(operations: pd.DataFrame, requests: pd.DataFrame) -> tuple[pd.DataFr
 def _interval(
     critical: NDArray[np.float64], roots: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Interval of each ratio of sums with blocks as the unit: delete-one-block jackknife, t(K - 1).
+    """Interval of each ratio of sums with blocks as the unit.
 
-    ``critical`` is blocks x operations. Quenouille-Tukey jackknife of a ratio: Efron and Tibshirani, An Introduction to the
-    Bootstrap (1993), section 11.3. Clipped to [0, 1], where every share lies.
+    Delete-one-block jackknife, t(K - 1).
+
+    ``critical`` is blocks x operations. Quenouille-Tukey jackknife of a ratio: Efron and
+    Tibshirani, An Introduction to the Bootstrap (1993), section 11.3. Clipped to [0, 1], where
+    every share lies.
     """
     blocks = roots.size
     whole = critical.sum(axis=0) / roots.sum()
@@ -195,10 +174,14 @@ def _interval(
 def _reason(blocks: int) -> str:
     """Say what the interval rests on, or why there is none."""
     if blocks >= MIN_BLOCKS:
-        return f"95 % interval over {blocks} blocks (jackknife of the ratio, t with {blocks - 1} degrees of freedom)."
+        return (
+            f"95 % interval over {blocks} blocks "
+            f"(jackknife of the ratio, t with {blocks - 1} degrees of freedom)."
+        )
     if blocks == 0:
         return (
-            f"No interval: the spans name no blocks; requests of one stretch are not independent of each other. "
-            f"Record {MIN_BLOCKS} blocks or more."
+            "No interval: the spans name no blocks, and requests of one stretch are not "
+            f"independent of each other. Record {MIN_BLOCKS} blocks or more."
         )
-    return f"No interval: {blocks} block{'s' if blocks > 1 else ''} of spans, {MIN_BLOCKS - blocks} more needed."
+    more = MIN_BLOCKS - blocks
+    return f"No interval: {blocks} block{'s' if blocks > 1 else ''} of spans, {more} more needed."

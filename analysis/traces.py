@@ -1,7 +1,7 @@
 """Traces in, one spans table out: whatever tracer wrote them.
 
-``read`` is the only door for files, folders and addresses; ``convert`` turns a recorder's file into Parquet; ``attribute`` takes one
-attribute out of the JSON column.
+``read`` is the only door for files, folders and addresses; ``convert`` turns a recorder's file
+into Parquet; ``attribute`` takes one attribute out of the JSON column.
 """
 
 from __future__ import annotations
@@ -11,23 +11,32 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from pandas.api.extensions import ExtensionArray
 
 from analysis.doubts import doubts
 from analysis.errors import InputError
 from analysis.formats import found
 from analysis.formats.columns import empty, to_pandas
-from analysis.identity import ids, trace_codes
+from analysis.identity import trace_codes
 from analysis.recorded import Converted, convert
 
 __all__ = ["Converted", "attribute", "convert", "doubts", "read"]
 
 _RUN_COLUMNS = ("arm", "step", "block")
+_TYPES: dict[str, set[type]] = {
+    "Int64": {int},
+    "Float64": {int, float},
+    "boolean": {bool},
+    "str": {str},
+}
+"""Column types of an attribute, and what they can hold."""
 
 
 def read(
@@ -35,11 +44,15 @@ def read(
     columns: Sequence[str] | None = None,
     skip_damaged: bool = False,
 ) -> pd.DataFrame:
-    """Read traces from run directories, files, folders of files and Jaeger addresses into one spans table.
+    """Read traces from run directories, files.
 
-    Formats: Parquet, OTLP JSON and protobuf, Jaeger JSON, Zipkin v2 JSON, each also gzipped; found by content. The columns are those of
-    docs/run-directory.md (with ``columns``, only those named, plus what identifies a span). With ``skip_damaged`` what can be read is, and
-    ``attrs["damaged"]`` lists the rest; without, the first damage raises ``InputError`` naming file and place.
+    Folders of files and Jaeger addresses into one spans table.
+
+    Formats: Parquet, OTLP JSON and protobuf, Jaeger JSON, Zipkin v2 JSON, each also gzipped; found
+    by content. The columns are those of docs/run-directory.md (with ``columns``, only those named,
+    plus what identifies a span). With ``skip_damaged`` what can be read is, and
+    ``attrs["damaged"]`` lists the rest; without, the first damage raises ``InputError`` naming
+    file and place.
     """
     if not paths:
         raise InputError(
@@ -77,7 +90,10 @@ def _tables(
 
 
 def files(place: Path) -> list[Path]:
-    """Give the trace files of a path: itself, a run directory's spans, or every file of a folder, in order of name."""
+    """Give the trace files of a path.
+
+    Itself, a run directory's spans, or every file of a folder, in order of name.
+    """
     if not place.exists():
         raise InputError(
             f"{place} does not exist; name a run directory, a file or a folder of traces."
@@ -88,7 +104,7 @@ def files(place: Path) -> list[Path]:
         return [place / "spans.parquet"]
     if (place / "manifest.json").exists():
         raise InputError(
-            f"The run directory {place} has no spans.parquet: the run did not finish. Run it again."
+            f"The run directory {place} has no spans.parquet: it did not finish. Run it again."
         )
     inside = sorted(
         file
@@ -104,7 +120,10 @@ def files(place: Path) -> list[Path]:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Keep Python's cycle collector from walking millions of parsed objects again and again; they hold no cycles."""
+    """Keep Python's cycle collector from walking millions of parsed objects again and again.
+
+    They hold no cycles.
+    """
     running = gc.isenabled()
     gc.disable()
     try:
@@ -115,15 +134,17 @@ def _collector_paused() -> Iterator[None]:
 
 
 def spread(spans: pd.DataFrame) -> pd.DataFrame:
-    """Give every span the arm, step and block that the earliest span of its trace to name one names."""
+    """Give every span the arm.
+
+    Step and block that the earliest span of its trace to name one names.
+    """
     partly = [
         name for name in _RUN_COLUMNS
         if name in spans.columns and spans[name].isna().any() and spans[name].notna().any()
     ]  # fmt: skip
     if not partly:
         return spans
-    trace = ids(spans["trace_id"])
-    codes, count = trace_codes(trace.data, trace.offsets, trace.hashes)
+    codes, count = trace_codes(spans["trace_id"])
     start = spans["start_ns"].to_numpy()
     for name in partly:
         carriers = np.flatnonzero(spans[name].notna().to_numpy())
@@ -136,26 +157,27 @@ def spread(spans: pd.DataFrame) -> pd.DataFrame:
 
 
 def attribute(spans: pd.DataFrame, key: str) -> pd.Series:
-    """Take one attribute out of the ``attributes`` column: a Series with the index of ``spans``, missing where a span lacks it.
+    """Take one attribute out of the ``attributes`` column.
 
-    Whole numbers come as Int64, numbers as Float64, truths as boolean, texts as str; anything mixed as objects. Only rows whose JSON
-    mentions the key are parsed.
+    A Series with the index of ``spans``, missing where a span lacks it.
+
+    Whole numbers come as Int64, numbers as Float64, truths as boolean, texts as str; anything
+    mixed as objects. Only rows whose JSON mentions the key are parsed.
     """
     texts = pa.array(spans["attributes"], pa.large_string(), from_pandas=True)
     mentioned = pc.match_substring(texts, orjson.dumps(key).decode() + ":")
-    rows = np.flatnonzero(pc.fill_null(mentioned, False).to_numpy(zero_copy_only=False))
+    rows = np.flatnonzero(pc.fill_null(mentioned, fill_value=False).to_numpy(zero_copy_only=False))
     values = [orjson.loads(text).get(key) for text in texts.take(pa.array(rows)).to_pylist()]
-    found_types = {type(value) for value in values if value is not None}
-    dtype = {
-        frozenset({int}): "Int64", frozenset({float}): "Float64", frozenset({int, float}): "Float64",
-        frozenset({bool}): "boolean", frozenset({str}): "str",
-    }.get(frozenset(found_types), "object")  # fmt: skip
-    series = pd.Series(pd.NA, index=range(len(spans)), dtype=dtype, name=key)
-    if len(rows):
-        series.iloc[rows] = (
-            pd.array(values, dtype=dtype)
-            if dtype != "object"
-            else pd.Series(values, dtype=object, index=rows)
-        )
-    series.index = spans.index
-    return series
+    place = np.full(len(spans), -1, np.int64)
+    place[rows] = np.arange(rows.size)
+    taken = _typed(values).take(place, allow_fill=True)
+    return pd.Series(taken, index=spans.index, name=key)
+
+
+def _typed(values: list[Any]) -> ExtensionArray:
+    """Put parsed values into the narrowest type that holds them all."""
+    kinds = {type(value) for value in values} - {type(None)}
+    for dtype, allowed in _TYPES.items():
+        if kinds <= allowed:
+            return pd.Series(values, dtype=dtype).array
+    return pd.Series(values, dtype="object").array

@@ -1,1 +1,4 @@
-"""Readers of trace files, one module a format; all give the same columns (``analysis.formats.columns``)."""
+"""Readers of trace files, one module a format.
+
+All give the same columns (``analysis.formats.columns``).
+"""

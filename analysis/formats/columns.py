@@ -1,7 +1,7 @@
 """The columns of the spans table, and how attributes of any tracer become them.
 
-Every reader fills a ``Batch`` span by span or column by column and hands over an Arrow table with ``SCHEMA``. Superseded attribute
-names are understood here, once for all formats.
+Every reader fills a ``Batch`` span by span or column by column and hands over an Arrow table with
+``SCHEMA``. Superseded attribute names are understood here, once for all formats.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ SCHEMA = pa.schema(
         ("links", pa.large_string()),
     ]
 )
-"""docs/run-directory.md's columns, then two of our own: ``follows_from`` (the parent did not wait for this span) and ``links`` (JSON)."""
+"""docs/run-directory.md's columns, then two of our own: ``follows_from`` (the parent did not
+wait for this span) and ``links`` (JSON).
+"""
 
 REQUIRED = ("trace_id", "span_id", "parent_span_id", "service", "name", "start_ns", "duration_ns")
 """Without these no question about traces can be answered; every other column may be missing."""
@@ -61,7 +63,9 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "step": ("worthit.step",),
     "block": ("worthit.block",),
 }
-"""Column: the attribute names it is taken from, today's first, then superseded ones of the semantic conventions."""
+"""Column: the attribute names it is taken from, today's first, then superseded ones of the
+semantic conventions.
+"""
 
 TEXT_COLUMNS = tuple(field.name for field in SCHEMA if pa.types.is_large_string(field.type))
 
@@ -69,7 +73,8 @@ TEXT_COLUMNS = tuple(field.name for field in SCHEMA if pa.types.is_large_string(
 class Batch:
     """Spans of one file on their way into columns: one list a column, appended to in step.
 
-    Readers bind the lists' ``append`` once and fill them in their own loop: a call a span costs too much at a million spans.
+    Readers bind the lists' ``append`` once and fill them in their own loop: a call a span costs
+    too much at a million spans.
     """
 
     __slots__ = ("columns",)
@@ -87,7 +92,10 @@ class Batch:
 
 
 def promote(columns: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
-    """Append the columns that come from attributes; those of the database and cache leave the JSON, the run's own stay in it."""
+    """Append the columns that come from attributes.
+
+    Those of the database and cache leave the JSON, the run's own stay in it.
+    """
     if not attributes:
         for name in _FROM_ATTRIBUTES:
             columns[name].append(None)
@@ -129,7 +137,10 @@ def _text(value: object) -> str | None:
 
 
 def _whole(value: object) -> int | None:
-    """Read a number that baggage may have turned into text; what is no number that int32 holds is no number."""
+    """Read a number that baggage may have turned into text.
+
+    What is no number that int32 holds is no number.
+    """
     if value is None:
         return None
     try:
@@ -146,8 +157,13 @@ def _truth(value: object) -> bool | None:
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """Give a spans table as pandas, with nullable integers and booleans where the format allows a missing value."""
-    frame = table.to_pandas(types_mapper=_PANDAS_TYPES.get, self_destruct=True, split_blocks=True)
+    """Give a spans table as pandas.
+
+    With nullable integers and booleans where the format allows a missing value.
+    """
+    frame: pd.DataFrame = table.to_pandas(
+        types_mapper=_PANDAS_TYPES.get, self_destruct=True, split_blocks=True
+    )
     for name in TEXT_COLUMNS:  # a column of nothing but nulls is no text to pandas
         if name in frame.columns and frame[name].dtype != "str":
             frame[name] = frame[name].astype("str")

@@ -1,4 +1,7 @@
-"""Which format is this file? Found by content, never by name; then read by the module of that format."""
+"""Which format is this file? Found by content, never by name.
+
+Then read by the module of that format.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ _JSON_FORMATS = (otlp_json, jaeger_json, zipkin_json)
 def table(path: Path, columns: Sequence[str] | None, damage: list[str] | None) -> pa.Table:
     """Read one file of any known format.
 
-    Where ``damage`` is a list, damaged lines and tails are noted there and the rest is read; else they raise ``InputError``.
+    Where ``damage`` is a list, damaged lines and tails are noted there and the rest is read; else
+    they raise ``InputError``.
     """
     with path.open("rb") as file:
         head = file.read(4)
@@ -107,8 +111,8 @@ def _document(document: Any, where: str) -> pa.Table:
                 raise InputError(f"{where}: {error}") from error
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise InputError(
-                    f"{where} looks like {module.__name__.rsplit('.', 1)[-1].replace('_', ' ')} and holds something else "
-                    f"inside ({error!r}); write it again with the tool that made it."
+                    f"{where} looks like {module.NAME} and holds something else ({error!r}); "
+                    "write it again with the tool that made it."
                 ) from error
     keys = sorted(document)[:6] if isinstance(document, dict) else type(document).__name__
     raise InputError(f"{where} is JSON but not traces (found {keys}); {_KNOWN} is expected.")

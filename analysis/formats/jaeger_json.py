@@ -1,4 +1,7 @@
-"""Jaeger JSON: what Jaeger UI downloads and its HTTP API answers. One trace, several, or JSON lines of them."""
+"""Jaeger JSON: what Jaeger UI downloads and its HTTP API answers.
+
+One trace, several, or JSON lines of them.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from analysis.errors import InputError
 from analysis.formats.columns import Batch, promote
 
 _NS_PER_US = 1000
+
+NAME = "Jaeger JSON"
+"""As messages call this format."""
 
 
 def matches(document: object) -> bool:
@@ -26,7 +32,10 @@ def matches(document: object) -> bool:
 
 
 def table(document: Any) -> pa.Table:
-    """Turn a parsed document into spans columns. Raises ``InputError`` where a span lacks what every span has."""
+    """Turn a parsed document into spans columns.
+
+    Raises ``InputError`` where a span lacks what every span has.
+    """
     batch = Batch()
     for trace in _traces(document):
         _add(batch.columns, trace)
@@ -52,13 +61,14 @@ def _add(columns: dict[str, list[Any]], trace: dict[str, Any]) -> None:
     for span in spans:
         try:
             own_trace = span.get("traceID") or trace_id
-            columns["trace_id"].append(own_trace.lower())
+            columns["trace_id"].append(str(own_trace).lower())
             columns["span_id"].append(span["spanID"].lower())
             start, duration = span.get("startTime"), span.get("duration")
             columns["name"].append(span.get("operationName"))
         except (KeyError, AttributeError, TypeError) as error:
             raise InputError(
-                f"A span of trace {trace_id} has no usable traceID or spanID ({error!r}); Jaeger JSON gives each span both."
+                f"A span of trace {trace_id} has no usable traceID or spanID ({error!r}); "
+                "Jaeger JSON gives each span both."
             ) from error
         columns["start_ns"].append(int(start) * _NS_PER_US if start is not None else 0)
         columns["duration_ns"].append(
@@ -85,7 +95,10 @@ def _status(attributes: dict[str, Any]) -> str:
 def _add_references(
     columns: dict[str, list[Any]], span: dict[str, Any], trace_id: str | None
 ) -> None:
-    """The parent is the first CHILD_OF of this trace, else the first FOLLOWS_FROM of it; the rest are links (as Jaeger UI)."""
+    """The parent is the first CHILD_OF of this trace, else the first FOLLOWS_FROM of it.
+
+    The rest are links (as Jaeger UI).
+    """
     references = span.get("references") or ()
     if not references:
         columns["parent_span_id"].append((span.get("parentSpanID") or "").lower() or None)
@@ -100,7 +113,7 @@ def _add_references(
     columns["parent_span_id"].append(
         parent["spanID"].lower() if parent and parent.get("spanID") else None
     )
-    columns["follows_from"].append(bool(parent) and parent.get("refType") == "FOLLOWS_FROM")
+    columns["follows_from"].append((parent or {}).get("refType") == "FOLLOWS_FROM")
     rest = [
         {
             "trace_id": (ref.get("traceID") or own or "").lower(),

@@ -1,4 +1,7 @@
-"""OTLP JSON: one TracesData document, one a line, or wrapped in ``{"result": ...}`` as Jaeger's v3 API answers."""
+"""OTLP JSON: one TracesData document, one a line, or wrapped in ``{"result".
+
+...}`` as Jaeger's v3 API answers.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,9 @@ _SCOPES = (
 """Today's names, protobuf's own names, then those of OTLP before 0.19 and of Tempo's API."""
 _HEX_LENGTHS = (16, 32)
 
+NAME = "OTLP JSON"
+"""As messages call this format."""
+
 
 def matches(document: object) -> bool:
     """Whether a parsed JSON document is OTLP's."""
@@ -39,14 +45,15 @@ def matches(document: object) -> bool:
 
 
 def table(document: Any) -> pa.Table:
-    """Turn a parsed document into spans columns. Raises ``InputError`` where a span lacks what every span has."""
+    """Turn a parsed document into spans columns.
+
+    Raises ``InputError`` where a span lacks what every span has.
+    """
     batch = Batch()
     for part in document if isinstance(document, list) else [document]:
         for resource in _get(part.get("result", part), _SPANS):
-            service = next(
-                (_value(a.get("value")) for a in (resource.get("resource") or {}).get("attributes") or ()
-                 if a.get("key") == "service.name"), None,
-            )  # fmt: skip
+            about = _attributes((resource.get("resource") or {}).get("attributes"))
+            service = about.get("service.name")
             for scope in _get(resource, _SCOPES):
                 for span in scope.get("spans") or ():
                     _add(batch.columns, span, service)
@@ -87,11 +94,18 @@ def _add(columns: dict[str, list[Any]], span: dict[str, Any], service: object) -
         for link in span.get("links") or ()
     ]  # fmt: skip
     columns["links"].append(orjson.dumps(links).decode() if links else None)
-    promote(columns, {a["key"]: _value(a.get("value")) for a in span.get("attributes") or ()})
+    promote(columns, _attributes(span.get("attributes")))
+
+
+def _attributes(pairs: list[dict[str, Any]] | None) -> dict[str, Any]:
+    return {pair["key"]: _value(pair.get("value")) for pair in pairs or ()}
 
 
 def identifier(value: str | None) -> str | None:
-    """Give an id as lower-case hex; protobuf's own JSON mapping writes base64, which no hex id of that length can be."""
+    """Give an id as lower-case hex.
+
+    Protobuf's own JSON mapping writes base64, which no hex id of that length can be.
+    """
     if not value:
         return None
     if len(value) not in _HEX_LENGTHS and value.endswith("="):

@@ -1,4 +1,8 @@
-"""OTLP protobuf: ExportTraceServiceRequest messages, each preceded by its length as a varint, as the recorder appends them."""
+"""OTLP protobuf.
+
+ExportTraceServiceRequest messages, each preceded by its length as a varint, as the recorder
+appends them.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,12 @@ from analysis.formats.columns import Batch, promote
 from analysis.formats.otlp_json import KINDS, STATUSES
 
 _MAX_MESSAGE_BYTES = 1 << 30
-"""Longer than any export: a length above this is no length, the file is damaged or of another format."""
+"""Longer than any export: a length above this is no length, the file is damaged or of another
+format.
+"""
 _MAX_VARINT_BYTES = 10
+_GOES_ON = 0x80
+"""A varint's byte at or above this is followed by another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +36,10 @@ class Undecodable:
 
 
 def messages(file: BinaryIO, lost: list[Undecodable]) -> Iterator[bytes]:
-    """Give each message's bytes; a tail cut off in the middle of a message is put into ``lost``."""
+    """Give each message's bytes.
+
+    A tail cut off in the middle of a message is put into ``lost``.
+    """
     offset = 0
     while True:
         length, used = _varint(file)
@@ -54,13 +65,16 @@ def _varint(file: BinaryIO) -> tuple[int, int]:
             return (-1, used) if used else (0, 0)
         value |= (byte[0] & 0x7F) << (7 * used)
         used += 1
-        if byte[0] < 0x80:
+        if byte[0] < _GOES_ON:
             return value, used
     return -1, used
 
 
 def batches(file: BinaryIO, lost: list[Undecodable], *, rows: int = 100_000) -> Iterator[pa.Table]:
-    """Decode a file into tables of about ``rows`` spans; what cannot be decoded is put into ``lost`` and passed over."""
+    """Decode a file into tables of about ``rows`` spans.
+
+    What cannot be decoded is put into ``lost`` and passed over.
+    """
     batch, offset = Batch(), 0
     for message in messages(file, lost):
         try:

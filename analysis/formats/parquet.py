@@ -1,4 +1,7 @@
-"""Parquet files of spans: what a run directory holds, read whole, by column, or a batch of rows at a time."""
+"""Parquet files of spans.
+
+What a run directory holds, read whole, by column, or a batch of rows at a time.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ MAGIC = b"PAR1"
 
 
 def table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a file's spans columns, all or only those named. Raises ``InputError`` or ``ColumnError``."""
+    """Read a file's spans columns, all or only those named.
+
+    Raises ``InputError`` or ``ColumnError``.
+    """
     with _opened(path) as file:
         names = _present(file.schema_arrow, path, columns)
         try:
@@ -54,7 +60,7 @@ def _present(schema: pa.Schema, path: Path, columns: Sequence[str] | None) -> li
     if missing:
         raise ColumnError(
             f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
-            f"(it has {', '.join(schema.names)}); docs/run-directory.md says what a spans table holds."
+            f"(it has {', '.join(schema.names)}); see docs/run-directory.md."
         )
     wanted = SCHEMA.names if columns is None else columns
     return [name for name in schema.names if name in wanted]
@@ -88,10 +94,11 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, path: Path) -> pa.ChunkedArr
         return column.cast(field.type)
     except pa.ArrowInvalid as error:
         raise ColumnError(
-            f"{path}: the column {field.name} holds {column.type} that cannot be read as {field.type} ({error}); "
-            "docs/run-directory.md says what it should hold."
+            f"{path}: the column {field.name} holds {column.type} that cannot be read as "
+            f"{field.type} ({error}); docs/run-directory.md says what it should hold."
         ) from error
     except pa.ArrowNotImplementedError as error:
         raise ColumnError(
-            f"{path}: the column {field.name} holds {column.type}; {field.type} is expected, see docs/run-directory.md."
+            f"{path}: the column {field.name} holds {column.type}; {field.type} is expected, "
+            "see docs/run-directory.md."
         ) from error

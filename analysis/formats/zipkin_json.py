@@ -11,6 +11,9 @@ from analysis.formats.columns import Batch, promote
 
 _NS_PER_US = 1000
 
+NAME = "Zipkin v2 JSON"
+"""As messages call this format."""
+
 
 def matches(document: object) -> bool:
     """Whether a parsed JSON document is Zipkin's, version 2."""
@@ -23,7 +26,10 @@ def matches(document: object) -> bool:
 
 
 def table(document: Any) -> pa.Table:
-    """Turn a parsed document into spans columns. Raises ``InputError`` where a span lacks what every span has."""
+    """Turn a parsed document into spans columns.
+
+    Raises ``InputError`` where a span lacks what every span has.
+    """
     batch = Batch()
     for part in document:
         for span in part if isinstance(part, list) else [part]:
@@ -32,7 +38,10 @@ def table(document: Any) -> pa.Table:
 
 
 def _add(columns: dict[str, list[Any]], span: dict[str, Any]) -> None:
-    """Add one span. The two sides of a call that share one id stay two rows; ``analysis.forest`` puts one below the other."""
+    """Add one span. The two sides of a call that share one id stay two rows.
+
+    ``analysis.forest`` puts one below the other.
+    """
     trace_id, span_id = span.get("traceId"), span.get("id")
     if not trace_id or not span_id:
         raise InputError("A span has no traceId or no id; Zipkin v2 gives each span both.")

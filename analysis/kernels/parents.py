@@ -1,18 +1,23 @@
-"""Whose child is each span? Ids looked up within a trace, awkward ones settled, cycles cut, trees laid out for walking."""
+"""Whose child is each span? Ids looked up within a trace, awkward ones settled, cycles cut.
+
+Trees laid out for walking.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.compiled import compiled
-from analysis.identity import same_bytes
+from analysis.kernels.compiled import compiled
+from analysis.kernels.hashing import same_bytes
 
 _ROOT, _MISSING, _CUT, _REPEAT = -1, -2, -3, -4
 _SERVER, _CLIENT = 1, 2
 """As in ``analysis.forest``; kernels take plain numbers."""
 _LOOK_BACK = 64
-"""Spans of one id, time and operation that differ in kind or parent beyond this many are nobody's repeats."""
+"""Spans of one id, time and operation that differ in kind or parent beyond this many are
+nobody's repeats.
+"""
 
 
 @compiled
@@ -32,10 +37,11 @@ def resolve(
 ) -> NDArray[np.int32]:
     """Position of each span's parent, or why there is none; ids are by row, the rest by position.
 
-    A trace's ids go into a small table of their own that stays in the processor's cache. Where several spans share an id: one that
-    repeats another in operation, times and parent is the same span delivered twice (as Jaeger's de-duplication has it); a
-    SERVER span sharing its id with a CLIENT span is that call's other side, hangs below it and has the children (as Zipkin
-    shares ids and Jaeger's adjuster undoes it); otherwise the earliest has the children.
+    A trace's ids go into a small table of their own that stays in the processor's cache. Where
+    several spans share an id: one that repeats another in operation, times and parent is the same
+    span delivered twice (as Jaeger's de-duplication has it); a SERVER span sharing its id with a
+    CLIENT span is that call's other side, hangs below it and has the children (as Zipkin shares
+    ids and Jaeger's adjuster undoes it); otherwise the earliest has the children.
     """
     parent = np.full(order.size, _ROOT, np.int32)
     largest = 0
@@ -90,7 +96,7 @@ def _slot(
     key_from: int,
     key_to: int,
     key_hash: np.uint64,
-) -> int:
+) -> np.int64:
     """Where in the trace's table the id is, or the free place where it would go."""
     slot = np.int64(key_hash & np.uint64(size - 1))
     while table[slot] >= 0:
@@ -114,7 +120,10 @@ def _settle(
     operation: NDArray[np.int32],
     kind: NDArray[np.int8],
 ) -> None:
-    """Settle spans that share an id: ``first[p]`` is the earliest span with p's id, -1 where p is that one."""
+    """Settle spans that share an id.
+
+    ``first[p]`` is the earliest span with p's id, -1 where p is that one.
+    """
     client = np.full(high - low, -1, np.int32)
     server = np.full(high - low, -1, np.int32)
     for p in range(low, high):
@@ -148,7 +157,10 @@ def _repeats(
     operation: NDArray[np.int32],
     kind: NDArray[np.int8],
 ) -> bool:
-    """Whether an earlier span of this id has the same content; the canonical order puts such spans side by side."""
+    """Whether an earlier span of this id has the same content.
+
+    The canonical order puts such spans side by side.
+    """
     for q in range(p - 1, max(low - 1, p - 1 - _LOOK_BACK), -1):
         if start[q] != start[p] or end[q] != end[p] or operation[q] != operation[p]:
             return False
@@ -162,10 +174,12 @@ def _repeats(
 def lay_out(
     parent: NDArray[np.int32], begins: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Put each trace's spans parents first, siblings side by side; cut cycles at their earliest span.
+    """Put each trace's spans parents first, siblings side by side.
 
-    Gives the queue, where each trace begins in it, and for each position where its children begin in the queue and how many they
-    are. ``parent`` is changed where a cycle was cut.
+    Cut cycles at their earliest span.
+
+    Gives the queue, where each trace begins in it, and for each position where its children begin
+    in the queue and how many they are. ``parent`` is changed where a cycle was cut.
     """
     n = parent.size
     queue = np.empty(n, np.int32)
@@ -194,7 +208,8 @@ def lay_out(
         filled = _spread(queue, head, filled, newest, older, child_begin)
         if filled < wanted:
             filled = _cut(
-                low, high, parent, queue, queue_begins[trace], filled, newest, older, child_begin, child_count
+                low, high, parent, queue, queue_begins[trace], filled,
+                newest, older, child_begin, child_count,
             )  # fmt: skip
     queue_begins[begins.size - 1] = filled
     return queue[:filled], queue_begins, child_begin, child_count
@@ -235,7 +250,10 @@ def _cut(
     child_begin: NDArray[np.int32],
     child_count: NDArray[np.int32],
 ) -> int:
-    """Cut every cycle of one trace at its earliest span, which becomes a root; give the queue's new length."""
+    """Cut every cycle of one trace at its earliest span, which becomes a root.
+
+    Give the queue's new length.
+    """
     reached = np.zeros(high - low, np.bool_)
     mark = np.full(high - low, -1, np.int32)
     for k in range(begun, filled):

@@ -1,11 +1,14 @@
-"""How the rows of many traces are put in one canonical order: by trace, then by start, longest first, operation, id."""
+"""How the rows of many traces are put in one canonical order.
+
+By trace, then by start, longest first, operation, id.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.compiled import compiled
+from analysis.kernels.compiled import compiled
 
 _RUN = 16
 """Runs this short are sorted by insertion: below it, merging costs more than it saves."""
@@ -13,7 +16,10 @@ _RUN = 16
 
 @compiled
 def by_trace(codes: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Group rows by trace: where each trace begins (count + 1 places), and the rows in that order, as they came."""
+    """Group rows by trace.
+
+    Where each trace begins (count + 1 places), and the rows in that order, as they came.
+    """
     begins = np.zeros(count + 1, np.int64)
     for code in codes:
         begins[code + 1] += 1
@@ -38,12 +44,12 @@ def _before(
 ) -> bool:
     """Whether a comes before b: least first, then greatest second, least third, least fourth."""
     if first[a] != first[b]:
-        return first[a] < first[b]
+        return bool(first[a] < first[b])
     if second[a] != second[b]:
-        return second[a] > second[b]
+        return bool(second[a] > second[b])
     if third[a] != third[b]:
-        return third[a] < third[b]
-    return fourth[a] < fourth[b]
+        return bool(third[a] < third[b])
+    return bool(fourth[a] < fourth[b])
 
 
 @compiled

@@ -1,18 +1,25 @@
-"""The walks behind the critical path: spans clipped to their parents, children by end, and the way back from a root's end."""
+"""The walks behind the critical path.
+
+Spans clipped to their parents, children by end, and the way back from a root's end.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.compiled import compiled
+from analysis.kernels.compiled import compiled
 
 _PRODUCER, _CONSUMER = 3, 4
 """As in ``analysis.forest``; kernels take plain numbers."""
 _REPEAT = -4
 _OVERLAP_SHARE = 0.01
-"""CRISP takes siblings that overlap by less than this share of the parent for one after the other: clock skew."""
+"""CRISP takes siblings that overlap by less than this share of the parent for one after the
+other: clock skew.
+"""
 _RUN = 16
+_TOUCH = 2
+"""One end and one start lie where two siblings touch; a third event there means that more ran."""
 
 
 @compiled
@@ -25,10 +32,12 @@ def clip(
     follows: NDArray[np.bool_],
     crisp: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Clip each span to its (clipped) parent, from the root down; a span that its parent did not wait for is not alive.
+    """Clip each span to its (clipped) parent, from the root down.
 
-    Not waited for: wholly outside the parent; a CONSUMER of a PRODUCER (jaeger); a FOLLOWS_FROM reference, or covering the parent on
-    both sides (crisp); and whatever hangs below one of these.
+    A span that its parent did not wait for is not alive.
+
+    Not waited for: wholly outside the parent; a CONSUMER of a PRODUCER (jaeger); a FOLLOWS_FROM
+    reference, or covering the parent on both sides (crisp); and whatever hangs below one of these.
     """
     start, end = raw_start.copy(), raw_end.copy()
     alive = np.zeros(start.size, np.bool_)
@@ -54,10 +63,13 @@ def clip(
 
 @compiled
 def _later(a: int, b: int, end: NDArray[np.int64], crisp: bool) -> bool:
-    """Whether child a comes before child b on the way back: the later end; of equal ends the earlier start (crisp: the later)."""
+    """Whether child a comes before child b on the way back: the later end.
+
+    Of equal ends the earlier start (crisp: the later).
+    """
     if end[a] != end[b]:
-        return end[a] > end[b]
-    return a > b if crisp else a < b
+        return bool(end[a] > end[b])
+    return bool(a > b) if crisp else bool(a < b)
 
 
 @compiled
@@ -70,7 +82,10 @@ def order_children(
     child_count: NDArray[np.int32],
     crisp: bool,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """List each span's living children from the last end back, and by start; and how many they are. Both begin at ``child_begin``."""
+    """List each span's living children from the last end back, and by start.
+
+    And how many they are. Both begin at ``child_begin``.
+    """
     by_end = np.empty(queue.size, np.int32)
     by_start = np.empty(queue.size if crisp else 0, np.int32)
     living = np.zeros(start.size, np.int32)
@@ -185,7 +200,10 @@ def _precedes(
     start: NDArray[np.int64], end: NDArray[np.int64],
     by_start: NDArray[np.int32], by_end: NDArray[np.int32],
 ) -> bool:  # fmt: skip
-    """CRISP's happens-before of two siblings: ends before the other's start, or touches or overlaps it a little, nothing else between."""
+    """CRISP's happens-before of two siblings.
+
+    Ends before the other's start, or touches or overlaps it a little, nothing else between.
+    """
     if end[before] < start[after]:
         return True
     if end[before] >= end[after] or start[before] >= start[after]:
@@ -194,7 +212,8 @@ def _precedes(
     if overlap >= _OVERLAP_SHARE * (end[above] - start[above]):
         return False
     return (
-        _events_within(start[after], end[before], first, count, start, end, by_start, by_end) == 2
+        _events_within(start[after], end[before], first, count, start, end, by_start, by_end)
+        == _TOUCH
     )
 
 
@@ -212,7 +231,10 @@ def walk(
     living: NDArray[np.int32],
     crisp: bool,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Sections (position, start, end) trace by trace in order of time, and each position's time on the path."""
+    """Sections (position, start, end) trace by trace in order of time.
+
+    And each position's time on the path.
+    """
     n = start.size
     at = np.empty(
         2 * n, np.int32
@@ -235,7 +257,8 @@ def walk(
             roots += 1
             begun_root = filled
             filled = _walk_root(
-                root, stack, start, end, by_end, by_start, child_begin, living, crisp, at, since, until, filled
+                root, stack, start, end, by_end, by_start, child_begin, living, crisp,
+                at, since, until, filled,
             )  # fmt: skip
             _reverse(at, since, until, begun_root, filled)
         for k in range(begun, filled):
@@ -255,8 +278,9 @@ def _walk_root(
 ) -> int:  # fmt: skip
     """Write one root's sections from its end back; give the new length.
 
-    A frame of the stack is: span; the time walked back to; its earliest time; how far it was moved back (crisp: an overlap is read
-    as skew, so the earlier sibling is moved to end where the later one starts); the next child to look at; the last one taken.
+    A frame of the stack is: span; the time walked back to; its earliest time; how far it was moved
+    back (crisp: an overlap is read as skew, so the earlier sibling is moved to end where the later
+    one starts); the next child to look at; the last one taken.
     """
     depth = 0
     _enter(stack, 0, root, end[root], start[root], 0)
@@ -297,17 +321,20 @@ def _next_child(
     by_end: NDArray[np.int32], by_start: NDArray[np.int32],
     child_begin: NDArray[np.int32], living: NDArray[np.int32], crisp: bool,
 ) -> int:  # fmt: skip
-    """Give the next child on the path of the span on top of the stack, -1 where there is none left."""
+    """Give the next child on the path of the span on top of the stack.
+
+    -1 where there is none left.
+    """
     p, last = stack[depth, 0], stack[depth, 5]
     first, count = child_begin[p], living[p]
     i = stack[depth, 4]
     while i < count:
-        child = np.int64(by_end[first + i])
+        child = int(by_end[first + i])
         i += 1
         if last < 0:
             fits = True
         elif crisp:
-            fits = _precedes(child, last, p, first, count, start, end, by_start, by_end)
+            fits = _precedes(child, int(last), p, first, count, start, end, by_start, by_end)
         else:
             fits = end[child] < start[last]
         if fits:
@@ -333,7 +360,10 @@ def _reverse(
 def _by_time(
     at: NDArray[np.int32], since: NDArray[np.int64], until: NDArray[np.int64], low: int, high: int
 ) -> None:
-    """Bring the sections of several roots of one trace into one order of time; sections that begin together stay root by root."""
+    """Bring the sections of several roots of one trace into one order of time.
+
+    Sections that begin together stay root by root.
+    """
     places = low + np.argsort(since[low:high], kind="mergesort")
     at[low:high] = at[places]
     since[low:high] = since[places]

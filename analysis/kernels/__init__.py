@@ -1,0 +1,1 @@
+"""Loops over spans, compiled: whole columns of integers in, whole columns out; no pandas here."""

@@ -1,0 +1,73 @@
+"""Self times, and sums of them by operation: one pass over all spans each."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.kernels.compiled import compiled
+
+_REPEAT = -4
+"""As in ``analysis.forest``; kernels take plain numbers."""
+
+
+@compiled
+def self_times(
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    parent: NDArray[np.int32],
+    queue: NDArray[np.int32],
+    child_begin: NDArray[np.int32],
+    child_count: NDArray[np.int32],
+) -> NDArray[np.int64]:
+    """One sweep over each span's children, which lie in order of start."""
+    found = np.empty(start.size, np.int64)
+    for p in range(start.size):
+        covered_to = start[p]
+        covered = 0
+        for k in range(child_begin[p], child_begin[p] + child_count[p]):
+            child = queue[k]
+            begin = max(start[child], covered_to)
+            finish = min(end[child], end[p])
+            if finish > begin:
+                covered += finish - begin
+                covered_to = finish
+        found[p] = end[p] - start[p] - covered
+    for p in range(1, start.size):  # a repeat follows the span that it repeats
+        if parent[p] == _REPEAT:
+            found[p] = found[p - 1]
+    return found
+
+
+@compiled
+def added(
+    begins: NDArray[np.int64],
+    group: NDArray[np.int64],
+    groups: int,
+    operation: NDArray[np.int32],
+    operations: int,
+    parent: NDArray[np.int32],
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    own: NDArray[np.int64],
+    critical: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Spans, self and critical ns by group and operation.
+
+    Roots' ns and number of traces by group.
+    """
+    counts = np.zeros((groups, operations, 3), np.int64)
+    root_ns = np.zeros(groups, np.int64)
+    requests = np.zeros(groups, np.int64)
+    for trace in range(begins.size - 1):
+        g = group[trace]
+        requests[g] += 1
+        for p in range(begins[trace], begins[trace + 1]):
+            if parent[p] == _REPEAT:  # a repeat is no second span
+                continue
+            counts[g, operation[p], 0] += 1
+            counts[g, operation[p], 1] += own[p]
+            counts[g, operation[p], 2] += critical[p]
+            if parent[p] < 0:
+                root_ns[g] += end[p] - start[p]
+    return counts, root_ns, requests
