@@ -8,7 +8,7 @@ written here.
 
 VALID: nothing speaks against the numbers. SUSPECT: believe them with the reasons beside them.
 INVALID: no number may be shown as an answer. The worst doubt decides. The limits are constants
-with their reasons, here and in ``analysis.doubts``; a check that has nothing to look at says
+with their reasons, here and in ``analysis.objections``; a check that has nothing to look at says
 nothing, but a run for which nothing vouches is SUSPECT.
 
 Answer: ``Judgement`` with verdict, reasons, doubts and the witnesses table.
@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.doubts import Doubt, Level, about_generator, about_simulator, about_traces
+from analysis.objections import Doubt, Level, about_generator, about_simulator, about_traces
 from analysis.manifest import Manifest
 from analysis.run import Run, measured
 from analysis.witnesses import witnesses
