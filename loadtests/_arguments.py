@@ -1,4 +1,4 @@
-"""The arguments that every open-loop run has, on Locust's command line and on its page, and the plan they make."""
+"""The arguments of every open-loop run, on the command line and the page, and their plan."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from loadtests._plan import DRAWS_PER_BLOCK, Block, Plan, PlanError, read
 
 DEFAULT_DURATION = "60s"
 _SPLIT_AT = 0.9 * DRAWS_PER_BLOCK
-"""Expected arrivals at which a long block made from arguments is cut: its draws must not run into the next block's."""
+"""Expected arrivals at which a long block made from arguments is cut: its draws must not run into
+the next block's."""
 _UNITS_SECONDS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
 
 
 def add_arguments(parser: LocustArgumentParser) -> None:
     """Add the arguments of the open loop, the recording and the self-check."""
-    group = parser  # Locust shows on its page what is added to the parser itself, and hides what is in a group
+    # Locust shows on its page what is added to the parser itself, and hides what is in a group
+    group = parser
     group.add_argument(
         "--arrival-rate",
         default="",
         metavar="RATE[,RATE...]",
-        help="Arrivals a second, independent of responses: '100'; steps '50,100,200', each for --duration; a ramp '50:200'. "
+        help="Arrivals a second, independent of responses: '100'; steps '50,100,200', each "
+        "for --duration; a ramp '50:200'. "
         "Empty: the scenario's own. Locust's number of users and spawn rate do not matter to it.",
     )
     group.add_argument(
@@ -37,7 +40,8 @@ def add_arguments(parser: LocustArgumentParser) -> None:
         "--arrivals",
         default="poisson",
         choices=("poisson", "even", "replay"),
-        help="Times between arrivals: poisson (as independent people make them), even (a metronome), replay (as recorded).",
+        help="Times between arrivals: poisson (as independent people make them), even (a "
+        "metronome), replay (as recorded).",
     )
     group.add_argument(
         "--load-seed",
@@ -55,12 +59,13 @@ def add_arguments(parser: LocustArgumentParser) -> None:
         "--max-in-flight",
         type=int,
         default=20_000,
-        help="Most requests in flight, per worker. Beyond it arrivals wait, which their response time shows and the report says.",
+        help="Most requests in flight, per worker. Beyond it arrivals wait, which their "
+        "response time shows and the report says.",
     )
     _add_hidden(parser.add_argument_group("worthit: plan, recording, verdict"))
 
 
-def _add_hidden(group: Any) -> None:
+def _add_hidden(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--worthit-plan", default="", metavar="PLAN.json", help="Follow this plan instead."
     )
@@ -74,7 +79,8 @@ def _add_hidden(group: Any) -> None:
         action="append",
         default=[],
         metavar="'METRIC: EXPRESSION'",
-        help="Exit 3 unless it holds, in k6's words: 'response_time: p(95)<500', 'errors: rate<0.01'. May be repeated.",
+        help="Exit 3 unless it holds, in k6's words: 'response_time: p(95)<500', 'errors: "
+        "rate<0.01'. May be repeated.",
     )
     group.add_argument(
         "--recorder",
@@ -104,7 +110,8 @@ def rates(text: str) -> list[tuple[float, float | None]]:
         numbers = [_rate(number, text) for number in step.split(":")]
         if len(numbers) > 2:  # noqa: PLR2004 - a ramp has two ends
             raise PlanError(
-                f"The step {step!r} of the rate {text!r} has more than two ends; write a ramp as 50:200."
+                f"The step {step!r} of the rate {text!r} has more than two ends; write a "
+                f"ramp as 50:200."
             )
         found.append((numbers[0], numbers[1] if len(numbers) == 2 else None))  # noqa: PLR2004 - as above
     return found
@@ -117,7 +124,8 @@ def _rate(number: str, whole: str) -> float:
         value = math.nan
     if not math.isfinite(value) or value < 0:
         raise PlanError(
-            f"The rate {whole!r} holds {number!r}; a number of arrivals a second was expected, as 100 or 50,100:200."
+            f"The rate {whole!r} holds {number!r}; a number of arrivals a second was "
+            f"expected, as 100 or 50,100:200."
         )
     return value
 
@@ -151,10 +159,11 @@ def plan_from(
 
 
 def with_knobs(plan: Plan, actions: dict[str, Any], given: dict[str, Any]) -> Plan:
-    """Return the plan with every knob: its own values, and the arguments' for those it does not name."""
+    """Return the plan with every knob: its own values before those of the arguments."""
     if unknown := sorted(set(plan.knobs) - set(actions)):
         raise PlanError(
-            f"The plan has the unknown knob {unknown[0]!r}; known are {', '.join(sorted(actions))}."
+            f"The plan has the unknown knob {unknown[0]!r}; "
+            f"known are {', '.join(sorted(actions))}."
         )
     knobs = dict(given)
     for name, value in plan.knobs.items():
@@ -201,7 +210,8 @@ def _replay_plan(
 ) -> Plan:
     if not options.replay:
         raise PlanError(
-            "--arrivals replay was asked for without --replay; name a run directory or a requests.parquet."
+            "--arrivals replay was asked for without --replay; name a run directory or a"
+            " requests.parquet."
         )
     from loadtests._replay import recorded_offsets  # noqa: PLC0415 - reads Parquet, which only a replay needs
 

@@ -7,7 +7,7 @@ from loadtests._plan import Block
 
 
 class Arrival:
-    """One arrival of the schedule; a scenario's ``arrive`` gets one and makes its request from it."""
+    """One arrival; a scenario's ``arrive`` gets it and makes its request from it."""
 
     __slots__ = ("block", "draw", "intended_ns", "ordinal", "scenario", "seed", "used")
 
@@ -18,7 +18,8 @@ class Arrival:
         self.draw = draw
         """The same in every arm of a pair."""
         self.ordinal = ordinal
-        """Counts different draws through the plan: equal in the arms of a pair, never used twice within one arm."""
+        """Counts different draws through the plan: equal in the arms of a pair, never used twice
+        within one arm."""
         self.seed = seed
         self.intended_ns = intended_ns
         self.scenario = scenario
@@ -38,7 +39,10 @@ class Arrival:
         return _draws.zipf_rank(self.uniform(what), count=count, exponent=exponent)
 
     def once(self, what: str, fraction: float) -> int | None:
-        """Return None, or, for this fraction of all arrivals, a number that no other arrival of the arm gets: 0, 1, 2, ..."""
+        """Return None, or, for this fraction of all arrivals, a number no other of the arm gets.
+
+        The numbers are 0, 1, 2, ... without gaps.
+        """
         return _draws.stratum_of(self.seed, self.ordinal, fraction, what)
 
     def take_intended_ns(self) -> int | None:

@@ -1,8 +1,9 @@
-"""Turns a plan into a run: deals arrivals to workers, keeps them dealt when workers come and go, says how it went.
+"""Turns a plan into a run: deals arrivals to workers, also when these come and go.
 
-A worker may send only what is due before its lease ends, and a new deal begins only when every lease given under the old
-one has ended: so no arrival is sent twice, even by a worker that was stopped and comes back. What a lost worker was dealt
-and nobody knows to have been sent is counted as dropped.
+A worker may send only what is due before its lease ends, and a new deal begins only when every
+lease given under the old one has ended: so no arrival is sent twice, even by a worker that was
+stopped and comes back. What a lost worker was dealt and nobody knows to have been sent is counted
+as dropped.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from locust.runners import LocalRunner, MasterRunner
+from locust.rpc import Message
+from locust.runners import LocalRunner, MasterRunner, Runner
 
 from loadtests._plan import Plan
 from loadtests._tally import StepTally, step_rows, unpack_into
-from loadtests._worker import DEAL, LEASE, PROGRESS, _schedule, write_json
+from loadtests._worker import DEAL, LEASE, PROGRESS, schedule_of, write_json
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -67,11 +69,22 @@ class Run:
     """Offset at which it was stopped; None while it runs or when it came to its end."""
 
 
+def _add_up(run: Run, member: Member, data: dict[str, Any]) -> None:
+    """Add one worker's report to the run."""
+    for step, packed in data.get("fresh", []):
+        unpack_into(run.steps.setdefault(step, StepTally()), packed)
+    for step, sent, dropped, in_flight_max, cap_hits in data.get("driven", []):
+        member.driven[step] = (sent, dropped, in_flight_max, cap_hits)
+    for block, sent_ns in data.get("last_sent", []):
+        run.last_sent_ns[block] = max(run.last_sent_ns.get(block, 0), sent_ns)
+
+
 class Conductor:
     """Conducts runs from the master, or from the only process there is."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, runner: Runner) -> None:
         self._environment = environment
+        self._runner = runner
         self.run: Run | None = None
         self._number = 0
         self._seen: dict[str, float] = {}
@@ -79,7 +92,7 @@ class Conductor:
 
     def register(self) -> None:
         """Listen to the workers."""
-        self._environment.runner.register_message(PROGRESS, self._on_progress)
+        self._runner.register_message(PROGRESS, self._on_progress)
         gevent.spawn(self._watch_forever)
 
     def start(
@@ -104,13 +117,12 @@ class Conductor:
         if out:
             out.mkdir(parents=True, exist_ok=True)
             write_json(out / "started.json", {"t0_ns": t0_ns, "run": plan.run})
-        runner = self._environment.runner
-        if isinstance(runner, MasterRunner):
+        if isinstance(self._runner, MasterRunner):
             names = [
                 client.id
-                for client in runner.clients.ready
-                + runner.clients.running
-                + runner.clients.spawning
+                for client in self._runner.clients.ready
+                + self._runner.clients.running
+                + self._runner.clients.spawning
             ]
         else:
             names = ["local"]
@@ -120,7 +132,7 @@ class Conductor:
             self._send_deal(run, name)
 
     def _lease(self, run: Run, member: Member) -> int | None:
-        if isinstance(self._environment.runner, LocalRunner):
+        if isinstance(self._runner, LocalRunner):
             return None
         member.lease_ns = max(
             member.lease_ns, time.time_ns() + int(_LEASE_SECONDS * _NS) - run.t0_ns
@@ -144,9 +156,9 @@ class Conductor:
             "out": str(run.out) if run.out else None,
             "max_in_flight": run.max_in_flight,
         }
-        self._environment.runner.send_message(DEAL, message, name)
+        self._runner.send_message(DEAL, message, name)
 
-    def _on_progress(self, msg: Any, **_: Any) -> None:
+    def _on_progress(self, msg: Message, **_: object) -> None:
         data: dict[str, Any] = msg.data
         name = msg.node_id
         now = time.monotonic()
@@ -162,21 +174,13 @@ class Conductor:
         member.check = data["check"]
         member.in_flight = data["in_flight"]
         member.finished = data.get("finished", False)
-        for step, packed in data.get("fresh", []):
-            unpack_into(run.steps.setdefault(step, StepTally()), packed)
-        for step, *driven in data.get("driven", []):
-            member.driven[step] = tuple(driven)
-        for block, sent_ns in data.get("last_sent", []):
-            run.last_sent_ns[block] = max(run.last_sent_ns.get(block, 0), sent_ns)
-        if run.ended:
+        _add_up(run, member, data)
+        if run.ended or member.finished:
             return
-        if not member.finished:
-            if member.epoch < run.epoch:
-                self._send_deal(run, name)
-            elif (lease_ns := self._lease(run, member)) is not None:
-                self._environment.runner.send_message(
-                    LEASE, {"number": run.number, "lease_ns": lease_ns}, name
-                )
+        if member.epoch < run.epoch:
+            self._send_deal(run, name)
+        elif (lease_ns := self._lease(run, member)) is not None:
+            self._runner.send_message(LEASE, {"number": run.number, "lease_ns": lease_ns}, name)
 
     def _watch_forever(self) -> None:
         while True:
@@ -190,7 +194,7 @@ class Conductor:
                 self._all_done(run)
 
     def _redeal_if_needed(self, run: Run) -> None:
-        if isinstance(self._environment.runner, LocalRunner):
+        if isinstance(self._runner, LocalRunner):
             return
         now = time.monotonic()
         names = run.deals[-1][1]
@@ -230,12 +234,11 @@ class Conductor:
 
     def _all_done(self, run: Run) -> None:
         run.ended = True
-        runner = self._environment.runner
         options = self._environment.parsed_options
         if options is not None and options.headless:
-            gevent.spawn(runner.quit)
+            gevent.spawn(self._runner.quit)
         else:
-            gevent.spawn(runner.stop)
+            gevent.spawn(self._runner.stop)
 
     def stopping(self) -> None:
         """Note that the run was stopped before its plan's end, if it was."""
@@ -245,7 +248,7 @@ class Conductor:
             self.run.stopped_early = self.run.until_ns < round(self.run.plan.end_s * _NS)
 
     def report(self) -> dict[str, Any] | None:
-        """Return the manifest's ``generator`` and ``workers`` for the last run, None before the first."""
+        """Return the manifest's ``generator`` and ``workers``; None before the first run."""
         run = self.run
         if run is None:
             return None
@@ -265,7 +268,7 @@ class Conductor:
         end_ns = round(run.plan.end_s * _NS)
         until_ns = end_ns if run.until_ns is None else min(run.until_ns, end_ns)
         due: dict[int, int] = {}
-        for window in _schedule(run.plan).until(until_ns):
+        for window in schedule_of(run.plan).until(until_ns):
             due[window.block.block] = due.get(window.block.block, 0) + len(window.offsets_ns)
         return {
             "generator": step_rows(run.plan, due, run.steps, run.last_sent_ns, until_ns),

@@ -1,8 +1,9 @@
 """Everything random about an arrival, as a function of (seed, draw) and of nothing else.
 
-A counter-based hash stands in for a stream of random numbers: any worker can compute any arrival's choices without having
-seen the arrivals before it, so equal seeds give equal load with one worker or four, and both arms of a pair choose alike.
-The mixer is SplitMix64's finaliser (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014, figure 15).
+A counter-based hash stands in for a stream of random numbers: any worker can compute any arrival's
+choices without having seen the arrivals before it, so equal seeds give equal load with one worker
+or four, and both arms of a pair choose alike. The mixer is SplitMix64's finaliser (Steele, Lea,
+Flood, "Fast splittable pseudorandom number generators", 2014, figure 15).
 """
 
 from __future__ import annotations
@@ -49,15 +50,16 @@ def _zipf_cumulative(count: int, exponent: float) -> tuple[float, ...]:
 
 
 def zipf_rank(u: float, *, count: int, exponent: float) -> int:
-    """Turn a uniform number into a rank 0..count-1, rank r with probability proportional to (r + 1)^-exponent."""
+    """Turn a uniform number into a rank 0..count-1, of weight (rank + 1)^-exponent."""
     return min(bisect_right(_zipf_cumulative(count, exponent), u), count - 1)
 
 
 def stratum_of(seed: int, ordinal: int, fraction: float, what: str) -> int | None:
     """Return the stratum whose one chosen member this ordinal is, or None if it is not chosen.
 
-    Each ordinal is chosen with probability ``fraction`` and every run of about 1/fraction ordinals holds exactly one chosen
-    one, so strata number the chosen ones without gaps and without anybody having counted.
+    Each ordinal is chosen with probability ``fraction`` and every run of about 1/fraction ordinals
+    holds exactly one chosen one, so strata number the chosen ones without gaps and without anybody
+    having counted.
     """
     if fraction <= 0.0:
         return None

@@ -1,4 +1,4 @@
-"""Sends this worker's share of the schedule, each arrival in a greenlet of its own at its own time."""
+"""Sends one worker's share of the schedule, each arrival in a greenlet of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import GreenletExit, getcurrent
@@ -19,8 +19,12 @@ from loadtests._open_loop import OpenLoopUser
 from loadtests._plan import Block, Plan
 from loadtests._schedule import Schedule, Window
 
+if TYPE_CHECKING:
+    from locust.env import Environment
+
 _WINDOW_NS = 250_000_000
-"""Arrivals computed ahead of time: far enough to be cheap, near enough that a new deal finds nothing promised."""
+"""Arrivals computed ahead of time: far enough to be cheap, near enough that a new deal finds
+nothing promised."""
 _NS = 1_000_000_000
 _LOGGER = logging.getLogger("worthit.load")
 
@@ -91,7 +95,7 @@ class Driver:
         self.finished = True
 
     def _limit(self, from_ns: int, end_ns: int) -> int | None:
-        """Return where the next window ends, or None after having waited for the lease to be renewed."""
+        """Return where the next window ends, or None after waiting for the lease."""
         limit_ns = min(from_ns + _WINDOW_NS, end_ns)
         if self.lease_ns is not None:
             if self.lease_ns <= from_ns:
@@ -179,7 +183,7 @@ class Driver:
             self._room.set()
 
     def stop(self, grace_seconds: float) -> None:
-        """Stop the arrivals that are still under way, after giving them this long to end by themselves."""
+        """Stop the arrivals still under way, after giving them this long to end."""
         deadline_ns = self.instrument.clock.now_ns() + int(grace_seconds * _NS)
         while self._running and self.instrument.clock.now_ns() < deadline_ns:
             gevent.sleep(0.02)
@@ -192,13 +196,12 @@ def _step_key(block: Block) -> int:
     return -1 - block.step if block.warmup else block.step
 
 
-def report_error(environment: Any) -> Callable[[OpenLoopUser, Exception], None]:
+def report_error(environment: Environment) -> Callable[[OpenLoopUser, Exception], None]:
     """Return what tells Locust, once per arrival, that a scenario's own code failed."""
+    fire: Callable[..., None] = environment.events.user_error.fire
 
     def report(user: OpenLoopUser, error: Exception) -> None:
-        environment.events.user_error.fire(
-            user_instance=user, exception=error, tb=sys.exc_info()[2]
-        )
+        fire(user_instance=user, exception=error, tb=sys.exc_info()[2])
         _LOGGER.debug("An arrival of %s failed: %s", type(user).scenario_name(), error)
 
     return report

@@ -1,7 +1,8 @@
 """Percentiles with a stated error from a histogram that costs the same however many values go in.
 
-Buckets grow by 0.5 %, so a percentile read from one is within 0.25 % of the true value (the idea of HdrHistogram, with
-logarithms instead of bit patterns because the values arrive as arrays). Histograms of several workers add up exactly.
+Buckets grow by 0.5 %, so a percentile read from one is within 0.25 % of the true value (the idea
+of HdrHistogram, with logarithms instead of bit patterns because the values arrive as arrays).
+Histograms of several workers add up exactly.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ class Histogram:
         return sorted(self._counts.items())
 
     def percentile_ms(self, percent: float) -> float | None:
-        """Return the smallest duration, in ms, that at least ``percent`` of the values do not exceed; None of no values."""
+        """Return the smallest duration, in ms, that ``percent`` of the values do not exceed.
+
+        None of no values.
+        """
         if not self.count:
             return None
         wanted = max(math.ceil(self.count * percent / 100.0), 1)
@@ -62,7 +66,7 @@ class Histogram:
         for bucket, count in self.pairs():
             seen += count
             if seen >= wanted:
-                middle = _SMALLEST_NS * GROWTH ** (bucket + 0.5)
+                middle = _middle_ns(bucket)
                 return min(middle, float(max(self.max_ns, _SMALLEST_NS))) / 1e6
         return self.max_ns / 1e6
 
@@ -70,8 +74,9 @@ class Histogram:
         """Return the mean in ms, within the buckets' error; None of no values."""
         if not self.count:
             return None
-        total = sum(
-            _SMALLEST_NS * GROWTH ** (bucket + 0.5) * count
-            for bucket, count in self._counts.items()
-        )
+        total = sum(_middle_ns(bucket) * count for bucket, count in self._counts.items())
         return total / self.count / 1e6
+
+
+def _middle_ns(bucket: int) -> float:
+    return _SMALLEST_NS * math.exp((bucket + 0.5) * _LOG_GROWTH)

@@ -1,7 +1,8 @@
-"""Puts the open loop, the recording and the page into Locust, once a process: the only module that hangs on Locust's events."""
+"""Puts the open loop, the recording and the page into Locust: the one module on its events."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,15 +53,18 @@ def install() -> None:
     _HERE.done = True
     events = locust.events
     wrap(_HERE.instrument, events)
-    events.init_command_line_parser.add_listener(_on_parser)
-    events.init.add_listener(_on_init)
-    events.test_start.add_listener(_on_test_start)
-    events.test_stopping.add_listener(_on_test_stopping)
-    events.test_stop.add_listener(_on_test_stop)
-    events.quitting.add_listener(_on_quitting)
+    for hook, listener in (
+        (events.init_command_line_parser, _on_parser),
+        (events.init, _on_init),
+        (events.test_start, _on_test_start),
+        (events.test_stopping, _on_test_stopping),
+        (events.test_stop, _on_test_stop),
+        (events.quitting, _on_quitting),
+    ):
+        hook.add_listener(listener)  # type: ignore[no-untyped-call] # Locust types it not
 
 
-def _on_parser(parser: LocustArgumentParser, **_: Any) -> None:
+def _on_parser(parser: LocustArgumentParser, **_: object) -> None:
     _arguments.add_arguments(parser)
     for scenario in _HERE.scenarios.values():
         before = len(parser._actions)  # noqa: SLF001 - argparse has no public list of its arguments
@@ -68,21 +72,28 @@ def _on_parser(parser: LocustArgumentParser, **_: Any) -> None:
         _HERE.knobs.update({action.dest: action for action in parser._actions[before:]})  # noqa: SLF001 - as above
 
 
-def _on_init(environment: Environment, **_: Any) -> None:
+def _on_init(environment: Environment, **_: object) -> None:
     runner = environment.runner
+    if runner is None:
+        return
     if not isinstance(runner, MasterRunner):
-        _HERE.worker = Worker(environment, _HERE.instrument)
+        _HERE.worker = Worker(environment, runner, _HERE.instrument)
         _HERE.worker.register()
     if not isinstance(runner, WorkerRunner):
-        _HERE.conductor = Conductor(environment)
+        _HERE.conductor = Conductor(environment, runner)
         _HERE.conductor.register()
+
+
+def _quit(environment: Environment) -> None:
+    if environment.runner is not None:
+        environment.runner.quit()
 
 
 def _open_loop_classes(environment: Environment) -> list[type[OpenLoopUser]]:
     return [kind for kind in environment.user_classes if issubclass(kind, OpenLoopUser)]
 
 
-def _on_test_start(environment: Environment, **_: Any) -> None:
+def _on_test_start(environment: Environment, **_: object) -> None:
     options = environment.parsed_options
     if options is None:
         return
@@ -102,18 +113,17 @@ def _on_test_start(environment: Environment, **_: Any) -> None:
     if _HERE.conductor is None or not (_open_loop_classes(environment) or options.worthit_plan):
         return
     try:
-        plan = _plan(environment)
+        plan = _plan(environment, options)
         classes = _classes_for(environment, plan)
     except PlanError as error:
         _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback
         _HERE.wrong_usage = True
-        environment.runner.quit()
+        _quit(environment)
         return
     _HERE.conductor.start(plan, classes=classes, out=out, max_in_flight=options.max_in_flight)
 
 
-def _plan(environment: Environment) -> Plan:
-    options = environment.parsed_options
+def _plan(environment: Environment, options: argparse.Namespace) -> Plan:
     kinds = _open_loop_classes(environment)
     host = environment.host or next((kind.host for kind in kinds if kind.host), None)
     knobs = {name: getattr(options, name) for name in _HERE.knobs}
@@ -139,30 +149,32 @@ def _classes_for(environment: Environment, plan: Plan) -> list[str]:
     found = _HERE.scenarios.get(plan.scenario)
     if found is None:
         raise PlanError(
-            f"The plan asks for the scenario {plan.scenario!r}; known are {', '.join(sorted(_HERE.scenarios))}."
+            f"The plan asks for the scenario {plan.scenario!r}; "
+            f"known are {', '.join(sorted(_HERE.scenarios))}."
         )
     return [found.__name__]
 
 
-def _on_test_stopping(environment: Environment, **_: Any) -> None:
+def _on_test_stopping(**_: object) -> None:
     if _HERE.conductor is not None:
         _HERE.conductor.stopping()
     if _HERE.worker is not None:
         _HERE.worker.stopping()
 
 
-def _on_test_stop(environment: Environment, **_: Any) -> None:
+def _on_test_stop(**_: object) -> None:
     if _HERE.worker is not None:
         _HERE.worker.stopped()
 
 
-def _on_quitting(environment: Environment, **_: Any) -> None:
+def _on_quitting(environment: Environment, **_: object) -> None:
     if _HERE.wrong_usage:
         environment.process_exit_code = EXIT_WRONG_USAGE
         return
     if _HERE.conductor is None or _HERE.conductor.run is None:
         return
-    environment.runner.quit()  # whatever still runs ends here, so that the last reports are in before the verdict
+    # whatever still runs ends here, so that the last reports are in before the verdict
+    _quit(environment)
     report = _HERE.conductor.report()
     if report is not None:
-        environment.process_exit_code = _verdict.conclude(report, _HERE.conductor.run, environment)
+        environment.process_exit_code = _verdict.conclude(report, _HERE.conductor.run)

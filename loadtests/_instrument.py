@@ -1,7 +1,8 @@
-"""Gives every HttpUser and FastHttpUser request a traceparent, baggage and a row, whoever wrote the locustfile.
+"""Gives every request of every locustfile a traceparent, baggage and a row.
 
-Locust's two HTTP clients are wrapped at the class, so that clients made before or after are covered, and the request
-event's ``fire`` is wrapped because it is the one place that every finished request passes, with or without ``catch_response``.
+Locust's two HTTP clients are wrapped at the class, so that clients made before or after are
+covered, and the request event's ``fire`` is wrapped because it is the one place that every
+finished request passes, with or without ``catch_response``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from loadtests._trace_context import Identifiers, baggage_before_draw, given_tra
 CONTEXT_KEY = "worthit"
 """Under this key of a request's Locust context travels its mark."""
 _POSITIONAL_HEADERS = 4
-"""FastHttpSession.request(method, url, name, data, catch_response, stream, headers, ...): the first that must be a keyword."""
+"""FastHttpSession.request(method, url, name, data, catch_response, stream, headers, ...): the
+first that must be a keyword."""
 
 
 class SpanSink(Protocol):
@@ -63,7 +65,9 @@ class Instrument:
         if ledger is not None:
             ledger.close(reason=reason)
 
-    def mark(self, client: Any, name: str, headers: dict[str, str]) -> Mark:
+    def mark(
+        self, client: FastHttpSession | HttpSession, name: str, headers: dict[str, str]
+    ) -> Mark:
         """Return the mark of a request about to be sent, and write its headers."""
         arrival: Arrival | None = getattr(getcurrent(), "worthit_arrival", None)
         user = client.user
@@ -81,7 +85,8 @@ class Instrument:
         theirs = headers.get("baggage")
         headers["baggage"] = f"{theirs},{ours}" if theirs else ours
         sent_ns = self.clock.now_ns()
-        # only the first request of an arrival has a time it was wanted at; what follows follows from the reply
+        # only the first request of an arrival has a time it was wanted at; what follows follows
+        # from the reply
         intended_ns = arrival.take_intended_ns() if arrival is not None else None
         return Mark(
             trace_id=trace_id,
@@ -95,7 +100,7 @@ class Instrument:
         )
 
     def finish(self, mark: Mark, meta: dict[str, Any]) -> None:
-        """Record a finished request and give its response time from the intended send to Locust's statistics."""
+        """Record a finished request; Locust's statistics get its time from the intended send."""
         ledger = self.ledger
         if ledger is None:
             return
@@ -130,22 +135,28 @@ def in_one_sentence(exception: object, status: int | None) -> str:
 def wrap(instrument: Instrument, events: Events) -> None:
     """Put the instrument into Locust's clients and its request event, once a process."""
     fast, plain = FastHttpSession.request, HttpSession.request
-    FastHttpSession.request = _wrapped(fast, instrument)  # type: ignore[method-assign] - wrapping it is the point
-    HttpSession.request = _wrapped(plain, instrument)  # type: ignore[method-assign] - as above
-    fire = events.request.fire
+    FastHttpSession.request = _wrapped(fast, instrument)  # type: ignore[method-assign] # wrapping it is the point
+    HttpSession.request = _wrapped(plain, instrument)  # type: ignore[method-assign] # as above
+    fire: Callable[..., None] = events.request.fire
 
-    def fire_marked(*, reverse: bool = False, **meta: Any) -> None:
+    def fire_marked(*, reverse: bool = False, **meta: Any) -> None:  # noqa: ANN401 - as EventHook.fire
         context = meta.get("context")
         mark = context.get(CONTEXT_KEY) if context else None
         if mark is not None:
             instrument.finish(mark, meta)
         fire(reverse=reverse, **meta)
 
-    events.request.fire = fire_marked  # type: ignore[method-assign] - as above
+    events.request.fire = fire_marked  # type: ignore[method-assign] # as above
 
 
 def _wrapped(original: Callable[..., Any], instrument: Instrument) -> Callable[..., Any]:
-    def request(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+    def request(
+        self: FastHttpSession | HttpSession,
+        method: str,
+        url: str,
+        *args: Any,  # noqa: ANN401 - the wrapped one's own
+        **kwargs: Any,  # noqa: ANN401 - as above
+    ) -> object:
         ledger = instrument.ledger
         if ledger is None or len(args) > _POSITIONAL_HEADERS:
             return original(self, method, url, *args, **kwargs)
@@ -164,7 +175,8 @@ def _wrapped(original: Callable[..., Any], instrument: Instrument) -> Callable[.
         ledger.begin(mark)
         result = original(self, method, url, *args, **kwargs)
         if mark.end_ns is None:
-            # inside `with ... catch_response=True`: it has ended, and is recorded when the block is left
+            # inside `with ... catch_response=True`: it has ended, and is recorded when the block
+            # is left
             mark.end_ns = instrument.clock.now_ns()
         return result
 

@@ -1,6 +1,7 @@
-"""What happened to every request of this process: rows on disk, and counts and histograms in memory.
+"""What happened to every request of this process: rows on disk, counts in memory.
 
-Nothing here costs a request more than packing 64 bytes: all else is computed from the packed rows, twice a second.
+Nothing here costs a request more than packing 64 bytes: all else is computed from the packed rows,
+twice a second.
 """
 
 from __future__ import annotations
@@ -8,19 +9,19 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from loadtests._histogram import Histogram
 from loadtests._plan import Block
-from loadtests._recording import Rows, StreamFile
-
-_MISSING_END = -(1 << 62)
+from loadtests._recording import MISSING, RowArray, Rows, StreamFile
 
 
 class Clock:
-    """Nanoseconds since the epoch that never jump: the wall clock as it was once, plus the monotonic clock."""
+    """Nanoseconds since the epoch that never jump.
+
+    The wall clock as it was once, plus the monotonic clock.
+    """
 
     def __init__(self) -> None:
         self._anchor_ns = time.time_ns() - time.monotonic_ns()
@@ -70,7 +71,7 @@ class Mark:
 
 @dataclass(slots=True)
 class StepCounts:
-    """What the recorded requests of one step add up to; warm-up blocks are kept apart as step -1 - step."""
+    """What one step's requests add up to; warm-up blocks are kept apart as step -1 - step."""
 
     requests: int = 0
     errors: int = 0
@@ -92,6 +93,11 @@ class Ledger:
         self.last_sent_ns: dict[int, int] = {}
         """When the last request of each block was sent."""
         self.rows_written = 0
+
+    def warm_up(self, block: Block) -> None:
+        """Do once, before the load, what is slow the first time."""
+        self._rows.warm_up(block)
+        Histogram().add(np.array([1_000_000]))
 
     def begin(self, mark: Mark) -> None:
         """Remember a request until it is recorded, so that the end of the test loses none."""
@@ -147,14 +153,14 @@ class Ledger:
         fresh, self.fresh = self.fresh, {}
         return fresh
 
-    def _count(self, block: Block, rows: np.ndarray[Any, np.dtype[np.void]]) -> None:
+    def _count(self, block: Block, rows: RowArray) -> None:
         counts = self.fresh.setdefault(
             -1 - block.step if block.warmup else block.step, StepCounts()
         )
         self.last_sent_ns[block.block] = max(
             self.last_sent_ns.get(block.block, 0), int(rows["sent"].max())
         )
-        ended = rows[rows["end"] != _MISSING_END]
+        ended = rows[rows["end"] != MISSING]
         counts.requests += len(rows)
         counts.errors += int(np.count_nonzero(rows["error"]))
         counts.lag.add(rows["sent"] - rows["intended"])

@@ -1,4 +1,6 @@
-"""The user class whose load does not wait for the service: subclass it, give it ``arrive`` or ordinary tasks.
+"""The user class whose load does not wait for the service.
+
+Subclass it and give it ``arrive`` or ordinary tasks:
 
     from locust import task
     from loadtests._open_loop import OpenLoopUser
@@ -10,21 +12,23 @@
         def browse(self):
             self.client.get("/")
 
-``locust -f shop.py --headless --arrival-rate 100 --duration 20`` sends 100 requests a second for 20 seconds, whatever the
-service does meanwhile. One instance a worker serves all arrivals, each in a greenlet of its own: keep what belongs to one
-arrival in local variables, not on ``self``.
+``locust -f shop.py --headless --arrival-rate 100 --duration 20`` sends 100 requests a second for
+20 seconds, whatever the service does meanwhile. One instance a worker serves all arrivals, each in
+a greenlet of its own: keep what belongs to one arrival in local variables, not on ``self``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import gevent
-from gevent import getcurrent
+from gevent import Greenlet, getcurrent
+from gevent.pool import Group
 from locust import FastHttpUser
 from locust.argument_parser import LocustArgumentParser
 from locust.user.task import LOCUST_STATE_WAITING
+from typing_extensions import override
 
 from loadtests._arrival import Arrival
 
@@ -41,7 +45,8 @@ class OpenLoopUser(FastHttpUser):
     scenario: ClassVar[str] = ""
     """The scenario's name in baggage and tables; the class's name when empty."""
     default_rate: ClassVar[str] = "10"
-    """Arrivals a second, in --arrival-rate's words, when neither a plan nor that argument says otherwise."""
+    """Arrivals a second, in --arrival-rate's words, when neither a plan nor that argument says
+    otherwise."""
     concurrency = 20_000
     """Connections a worker may hold to one host; --max-in-flight is the cap that is reported."""
     network_timeout = 60.0
@@ -50,11 +55,14 @@ class OpenLoopUser(FastHttpUser):
     knobs: Mapping[str, Any]
     """The values of the scenario's own arguments for this run."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    @override
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if not cls.__dict__.get("abstract", False):
             from loadtests import _install  # noqa: PLC0415 - _install needs this class
 
+            if cls.arrive is not OpenLoopUser.arrive and not cls.tasks:
+                cls.tasks = [_by_schedule]  # Locust warns of a user without tasks
             _install.install()
             _install.register(cls)
 
@@ -69,7 +77,7 @@ class OpenLoopUser(FastHttpUser):
 
     @classmethod
     def add_knobs(cls, parser: LocustArgumentParser) -> None:
-        """Override to give the scenario arguments of its own; their values arrive in ``self.knobs`` under their ``dest``."""
+        """Override to add arguments; their values arrive in ``self.knobs`` by ``dest``."""
 
     @property
     def arrival(self) -> Arrival:
@@ -77,17 +85,34 @@ class OpenLoopUser(FastHttpUser):
         return cast("Arrival", getcurrent().worthit_arrival)
 
     def arrive(self, arrival: Arrival) -> None:
-        """Serve one arrival; override this, or give the class tasks, of which one is drawn by weight."""
+        """Serve one arrival: override this, or give the class tasks, drawn by weight."""
         tasks = self.tasks
         if not tasks:
             raise NotImplementedError(
                 f"{type(self).__name__} has neither arrive() nor tasks; give it one of them."
             )
         chosen = tasks[arrival.integer("task", len(tasks))]
-        chosen(self)  # type: ignore[call-arg,arg-type] - a task of this class, called as Locust calls it
+        if isinstance(chosen, type):
+            raise TypeError(
+                f"{chosen.__name__} is a TaskSet; an arrival needs a plain @task method."
+            )
+        cast("Callable[[OpenLoopUser], None]", chosen)(self)
 
-    def run(self) -> None:
-        """Wait to be stopped: the arrivals come from the schedule, not from this user's own loop."""
+    @override
+    def start(self, group: Group) -> Greenlet:
+        """Start the greenlet that Locust counts as a user; it only waits to be stopped."""
+        self._group = group
         self._state = LOCUST_STATE_WAITING
-        while True:
-            gevent.sleep(_FOREVER_SECONDS)
+        self._greenlet = group.spawn(_wait_to_be_stopped, self)
+        return self._greenlet
+
+
+def _by_schedule(user: OpenLoopUser) -> None:
+    """Stand on Locust's page for what the schedule has the user do."""
+    user.arrive(user.arrival)
+
+
+def _wait_to_be_stopped(_user: OpenLoopUser) -> None:
+    """Take the user as an argument, because Locust finds it there."""
+    while True:
+        gevent.sleep(_FOREVER_SECONDS)

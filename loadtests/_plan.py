@@ -1,4 +1,4 @@
-"""What load is wanted: blocks of arm, step and rate on one time line, from a plan file or from Locust's arguments."""
+"""What load is wanted: blocks of arm, step and rate on one time line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ ARRIVALS = ("poisson", "even", "replay")
 """How the times between arrivals come about."""
 
 DRAWS_PER_BLOCK = 1_000_000
-"""``draw`` is (pair * 1000 + step) * DRAWS_PER_BLOCK + index, so a block holds at most this many arrivals."""
+"""``draw`` is (pair * 1000 + step) * DRAWS_PER_BLOCK + index, so a block holds at most this many
+arrivals."""
 STEPS_PER_PAIR = 1000
 
 _OVERLAP_SECONDS = 1e-9
@@ -20,7 +21,7 @@ _OVERLAP_SECONDS = 1e-9
 
 
 class PlanError(Exception):
-    """A plan cannot be followed; the message says what was found, what was expected and what to do."""
+    """A plan cannot be followed; the message says what was found, expected and to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,8 @@ class Plan:
     start_at_ns: int | None
     blocks: tuple[Block, ...]
     replay: str | None = None
-    """A run directory or a requests.parquet whose arrivals are sent again, with ``arrivals`` = replay."""
+    """A run directory or a requests.parquet whose arrivals are sent again, with ``arrivals`` =
+    replay."""
 
     @property
     def end_s(self) -> float:
@@ -105,7 +107,10 @@ def read(path: Path) -> Plan:
 
 
 def parse(document: object, *, where: str = "the plan") -> Plan:
-    """Turn a decoded plan file into a checked plan; unknown keys are errors, so that no typing mistake passes in silence."""
+    """Turn a decoded plan file into a checked plan.
+
+    Unknown keys are errors, so that no typing mistake passes in silence.
+    """
     found = _known(document, Plan, where)
     raw_blocks = found.pop("blocks", None)
     if not isinstance(raw_blocks, list | tuple) or not raw_blocks:
@@ -141,11 +146,13 @@ def parse(document: object, *, where: str = "the plan") -> Plan:
         )
     if values["start_at_ns"] is not None and not isinstance(values["start_at_ns"], int):
         raise PlanError(
-            f"{where} has start_at_ns {values['start_at_ns']!r}; integer nanoseconds or null was expected."
+            f"{where} has start_at_ns {values['start_at_ns']!r}; integer nanoseconds or "
+            f"null was expected."
         )
     if values["arrivals"] == "replay" and not values["replay"]:
         raise PlanError(
-            f"{where} has arrivals 'replay' but no 'replay'; name a run directory or a requests.parquet."
+            f"{where} has arrivals 'replay' but no 'replay'; name a run directory or a "
+            f"requests.parquet."
         )
     plan = Plan(blocks=tuple(sorted(blocks, key=lambda block: block.start_s)), **values)
     _check_time_line(plan, where)
@@ -155,7 +162,8 @@ def parse(document: object, *, where: str = "the plan") -> Plan:
 def _known(document: object, kind: type[Plan | Block], where: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise PlanError(
-            f"{where} is {type(document).__name__}, not an object; docs/how-the-parts-meet.md shows one."
+            f"{where} is {type(document).__name__}, not an object; "
+            f"docs/how-the-parts-meet.md shows one."
         )
     names = {field.name for field in fields(kind)}
     if unknown := sorted(set(document) - names):
@@ -166,49 +174,57 @@ def _known(document: object, kind: type[Plan | Block], where: str) -> dict[str, 
 
 
 def _block(raw: object, where: str) -> Block:
-    found = _known(raw, Block, where)
-    for name in ("block", "arm", "step", "rate_per_s", "start_s", "duration_s", "host"):
+    found = _checked_fields(raw, where)
+    block = Block(**{**found, "host": found["host"].rstrip("/")})
+    expected = block.expected_arrivals
+    if expected + 6 * math.sqrt(expected) >= DRAWS_PER_BLOCK:
+        raise PlanError(
+            f"{where} expects {expected:.0f} arrivals, more than the {DRAWS_PER_BLOCK} draws of a "
+            "block; split it into blocks of different pairs."
+        )
+    return block
+
+
+_WHOLE = ("block", "pair", "step")
+_NUMBERS = ("rate_per_s", "rate_end_per_s", "start_s", "duration_s")
+_TEXTS = ("arm", "host")
+_NEEDED = ("block", "arm", "step", "rate_per_s", "start_s", "duration_s", "host")
+
+
+def _checked_fields(raw: object, where: str) -> dict[str, Any]:
+    found = {name: value for name, value in _known(raw, Block, where).items() if value is not None}
+    for name in _NEEDED:
         if name not in found:
             raise PlanError(
                 f"{where} lacks {name!r}; docs/how-the-parts-meet.md shows a whole block."
             )
-    for name in ("block", "pair", "step"):
-        if not isinstance(found.get(name, 0), int) or found.get(name, 0) < 0:
-            raise PlanError(
-                f"{where} has {name} {found[name]!r}; a whole number from 0 up was expected."
-            )
-    for name in ("rate_per_s", "rate_end_per_s", "start_s", "duration_s"):
-        value = found.get(name)
-        if value is None and name == "rate_end_per_s":
-            continue
-        if (
-            not isinstance(value, int | float)
-            or isinstance(value, bool)
-            or not math.isfinite(value)
-            or value < 0
-        ):
-            raise PlanError(f"{where} has {name} {value!r}; a number from 0 up was expected.")
-        found[name] = float(value)
-    for name in ("arm", "host"):
-        if not isinstance(found[name], str):
-            raise PlanError(f"{where} has {name} {found[name]!r}; text was expected.")
-    if found["step"] >= STEPS_PER_PAIR:
-        raise PlanError(
-            f"{where} has step {found['step']}; steps go from 0 to {STEPS_PER_PAIR - 1}."
-        )
-    block = Block(**{**found, "host": found["host"].rstrip("/")})
-    if block.expected_arrivals + 6 * math.sqrt(block.expected_arrivals) >= DRAWS_PER_BLOCK:
-        raise PlanError(
-            f"{where} expects {block.expected_arrivals:.0f} arrivals, more than the {DRAWS_PER_BLOCK} draws of a block; "
-            "split it into blocks of different pairs."
-        )
-    return block
+    for name, value in found.items():
+        if wanted := _wanted(name, value):
+            raise PlanError(f"{where} has {name} {value!r}; {wanted} was expected.")
+    found.update({name: float(found[name]) for name in _NUMBERS if name in found})
+    return found
+
+
+def _wanted(name: str, value: object) -> str | None:
+    """Return what a field should have held, None when it holds it."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if name in _WHOLE and not (whole and isinstance(value, int) and value >= 0):
+        return "a whole number from 0 up"
+    if name == "step" and isinstance(value, int) and value >= STEPS_PER_PAIR:
+        return f"a step below {STEPS_PER_PAIR}"
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name in _NUMBERS and not (number and 0 <= value < math.inf):  # type: ignore[operator] # a number here
+        return "a number from 0 up"
+    if name in _TEXTS and not isinstance(value, str):
+        return "text"
+    return None
 
 
 def _check_time_line(plan: Plan, where: str) -> None:
     for earlier, later in zip(plan.blocks, plan.blocks[1:], strict=False):
         if later.start_s < earlier.end_s - _OVERLAP_SECONDS:
             raise PlanError(
-                f"{where}: block {later.block} starts at {later.start_s:g} s, before block {earlier.block} ends at "
+                f"{where}: block {later.block} starts at {later.start_s:g} s, before "
+                f"block {earlier.block} ends at "
                 f"{earlier.end_s:g} s; blocks follow one another."
             )

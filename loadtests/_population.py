@@ -1,4 +1,4 @@
-"""Who asks whom what: users, personalities and messages of the reference service, drawn per arrival."""
+"""Who asks whom what: users, personalities and messages of the reference service."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def add_population_knobs(parser: LocustArgumentParser) -> None:
         "--cold-fraction",
         type=float,
         default=0.05,
-        help="Part of the arrivals that ask for a personality nobody asked for before: the hit rate is 1 minus this.",
+        help="Part of the arrivals that ask for a personality nobody asked for before: the "
+        "hit rate is 1 minus this.",
     )
     parser.add_argument(
         "--personalities",

@@ -1,29 +1,33 @@
-"""One row for every request, streamed to disk: at most 64 bytes of memory a row, and only for the rows of the last half second.
+"""One row for every request, streamed to disk; 64 bytes of memory a row, for a moment.
 
-A row is packed into 64 bytes of a fixed buffer; a full or old buffer becomes one record batch of an Arrow IPC stream,
-``requests-<worker>.arrows``, whose columns are those of requests.parquet (docs/run-directory.md). A stream that was cut
-off, as by kill -9, is read up to its last whole batch; ``read_stream`` does so.
+A row is packed into 64 bytes of a fixed buffer; a full or old buffer becomes one record batch of
+an Arrow IPC stream, ``requests-<worker>.arrows``, whose columns are those of requests.parquet
+(docs/run-directory.md). A stream that was cut off, as by kill -9, is read up to its last whole
+batch; ``read_stream`` does so.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from loadtests._plan import Block
 
 ROW_BYTES: Final = 64
 _ROW = struct.Struct("<16sqqqqiHHIhH")
 _ROWS_PER_BATCH = 4096
-_MISSING = -(1 << 62)
+MISSING = -(1 << 62)
 """Stands for null in a row; no time, status or size takes this value."""
 _MISSING_STATUS = -1
 _MOST_TEXTS = 10_000
-"""Different names or errors kept apart in one stream; a service that puts a number into each error text must not eat the memory."""
+"""Different names or errors kept apart in one stream; a service that puts a number into each error
+text must not eat the memory."""
 _MANY = "(other)"
 
 SCHEMA = pa.schema(
@@ -64,6 +68,10 @@ _VIEW = np.dtype(
 )
 
 
+RowArray = NDArray[np.void]
+"""Packed rows, as numpy sees them."""
+
+
 class _Texts:
     """Numbers for texts, in order of appearance; number 0 is null."""
 
@@ -82,8 +90,8 @@ class _Texts:
             self._texts.append(text)
         return found
 
-    def column(self, numbers: np.ndarray[tuple[int], np.dtype[np.uint16]]) -> pa.Array:
-        return pa.array(self._texts, pa.string()).take(pa.array(numbers))
+    def column(self, numbers: NDArray[np.uint16]) -> pa.Array:
+        return _text_column(self._texts, numbers)
 
 
 class Rows:
@@ -126,7 +134,7 @@ class Rows:
             trace_id,
             intended_ns,
             sent_ns,
-            _MISSING if end_ns is None else end_ns,
+            MISSING if end_ns is None else end_ns,
             draw,
             0 if block is None else self._block_number(block),
             self._names.number(name),
@@ -137,6 +145,23 @@ class Rows:
         )
         self.count += 1
 
+    def warm_up(self, block: Block) -> None:
+        """Go through all of it once: the first batch would cost 40 ms in the midst of the load."""
+        self.add(
+            trace_id=bytes(16),
+            scenario="",
+            name="",
+            block=block,
+            draw=0,
+            intended_ns=0,
+            sent_ns=0,
+            end_ns=None,
+            status_code=None,
+            error=None,
+            response_bytes=0,
+        )
+        self.take()
+
     def _block_number(self, block: Block) -> int:
         found = self._block_numbers.get(id(block))
         if found is None:
@@ -144,16 +169,14 @@ class Rows:
             self._blocks.append(block)
         return found
 
-    def take(self) -> tuple[pa.RecordBatch, np.ndarray[tuple[int], np.dtype[np.void]]]:
+    def take(self) -> tuple[pa.RecordBatch, RowArray]:
         """Return the rows as a record batch and as a structured array, and start anew."""
         raw = bytes(self._buffer[: self.count * ROW_BYTES])
         rows = np.frombuffer(raw, dtype=_VIEW)
         self.count = 0
         return self._batch(raw, rows), rows
 
-    def blocks_of(
-        self, rows: np.ndarray[tuple[int], np.dtype[np.void]]
-    ) -> list[tuple[Block, np.ndarray[tuple[int], np.dtype[np.bool_]]]]:
+    def blocks_of(self, rows: RowArray) -> list[tuple[Block, NDArray[np.bool_]]]:
         """Return the blocks that occur in the rows, each with the mask of its rows."""
         found = []
         for number in np.unique(rows["tags"]):
@@ -162,33 +185,59 @@ class Rows:
                 found.append((block, rows["tags"] == number))
         return found
 
-    def _batch(
-        self, raw: bytes, rows: np.ndarray[tuple[int], np.dtype[np.void]]
-    ) -> pa.RecordBatch:
-        tags = rows["tags"]
+    def _batch(self, raw: bytes, rows: RowArray) -> pa.RecordBatch:
         blocks = self._blocks
-        arm = pa.array([None if block is None else block.arm for block in blocks], pa.string())
-        step = pa.array([None if block is None else block.step for block in blocks], pa.int32())
-        number = pa.array([None if block is None else block.block for block in blocks], pa.int32())
-        picks = pa.array(tags)
-        end = np.ascontiguousarray(rows["end"])
+        tags = rows["tags"]
+        steps = np.array([0 if block is None else block.step for block in blocks], dtype=np.int32)
+        numbers = np.array(
+            [0 if block is None else block.block for block in blocks], dtype=np.int32
+        )
+        arms = [None if block is None else block.arm for block in blocks]
+        none = tags == 0
         status = rows["status"].astype(np.int32)
         columns = [
             _hex_column(raw, len(rows)),
-            self._scenarios.column(np.ascontiguousarray(rows["scenario"])),
-            self._names.column(np.ascontiguousarray(rows["name"])),
-            arm.take(picks),
-            step.take(picks),
-            number.take(picks),
-            pa.array(np.ascontiguousarray(rows["draw"])),
-            pa.array(np.ascontiguousarray(rows["intended"])),
-            pa.array(np.ascontiguousarray(rows["sent"])),
-            pa.array(end, mask=end == _MISSING),
-            pa.array(status, mask=status == _MISSING_STATUS),
-            self._errors.column(np.ascontiguousarray(rows["error"])),
-            pa.array(rows["bytes"].astype(np.int64)),
+            self._scenarios.column(rows["scenario"]),
+            self._names.column(rows["name"]),
+            _text_column(arms, tags),
+            _number_column(pa.int32(), steps[tags], missing=none),
+            _number_column(pa.int32(), numbers[tags], missing=none),
+            _number_column(pa.int64(), rows["draw"]),
+            _number_column(pa.int64(), rows["intended"]),
+            _number_column(pa.int64(), rows["sent"]),
+            _number_column(pa.int64(), rows["end"], missing=rows["end"] == MISSING),
+            _number_column(pa.int32(), status, missing=status == _MISSING_STATUS),
+            self._errors.column(rows["error"]),
+            _number_column(pa.int64(), rows["bytes"].astype(np.int64)),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+# The columns are built from buffers: pa.array() would import pandas into every load generator,
+# which takes a quarter of a second in the middle of the schedule, and 60 MB.
+
+
+def _validity(missing: NDArray[np.bool_] | None) -> pa.Buffer | None:
+    return None if missing is None else pa.py_buffer(np.packbits(~missing, bitorder="little"))
+
+
+def _number_column(
+    kind: pa.DataType, values: NDArray[Any], *, missing: NDArray[np.bool_] | None = None
+) -> pa.Array:
+    buffers = [_validity(missing), pa.py_buffer(np.ascontiguousarray(values))]
+    return pa.Array.from_buffers(kind, len(values), buffers)
+
+
+def _text_column(texts: Sequence[str | None], picks: NDArray[Any]) -> pa.Array:
+    """Return the text of each pick."""
+    encoded = [b"" if text is None else text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    missing = np.array([text is None for text in texts])
+    dictionary = pa.StringArray.from_buffers(
+        len(texts), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)), _validity(missing)
+    )
+    indices = _number_column(pa.int32(), picks.astype(np.int32))
+    return pa.DictionaryArray.from_arrays(indices, dictionary).dictionary_decode()
 
 
 def _hex_column(raw: bytes, count: int) -> pa.Array:
@@ -208,7 +257,7 @@ class StreamFile:
         self._file.flush()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Append a batch and flush it, so that a killed worker loses only what is still in memory."""
+        """Append a batch and flush it: a killed worker loses only what is in memory."""
         self._writer.write_batch(batch)
         self._file.flush()
 
@@ -227,6 +276,7 @@ def read_stream(path: Path) -> pa.Table:
             while True:
                 batches.append(reader.read_next_batch())
         except (StopIteration, pa.ArrowInvalid, OSError):
-            # the end, or a stream that ends inside a message: what came before it is sound, and `batches` holds it
+            # the end, or a stream that ends inside a message: what came before it is sound, and
+            # `batches` holds it
             pass
     return pa.Table.from_batches(batches, schema=SCHEMA)

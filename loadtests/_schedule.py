@@ -1,8 +1,9 @@
 """When every arrival is due: a pure function of the plan, generated window by window.
 
-Arrivals of rate r(t) are a unit-rate process (gaps exponential with mean 1, or exactly 1) put through the inverse of the
-integrated rate, so steps and ramps need no code of their own (time rescaling; Lewis and Shedler 1979, section 2). The
-generator is counter-based (Philox, keyed by seed and pair and step): blocks of one pair and step get the same arrivals.
+Arrivals of rate r(t) are a unit-rate process (gaps exponential with mean 1, or exactly 1) put
+through the inverse of the integrated rate, so steps and ramps need no code of their own (time
+rescaling; Lewis and Shedler 1979, section 2). The generator is counter-based (Philox, keyed by
+seed and pair and step): blocks of one pair and step get the same arrivals.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Window:
     first_number: int
     """Number, within the whole plan, of the first arrival: what is dealt between workers."""
     first_ordinal: int
-    """Number of the first arrival among all different draws: equal in both arms of a pair, never used again in an arm."""
+    """Number of the first arrival among all different draws: equal in both arms of a pair, never
+    used again in an arm."""
     offsets_ns: NDArray[np.int64]
     """When each is due, from the schedule's zero."""
 
@@ -80,7 +82,7 @@ def _unit_process(block: Block, *, seed: int, arrivals: str) -> Iterator[NDArray
 
 
 def _invert_rate(unit: NDArray[np.float64], block: Block) -> NDArray[np.float64]:
-    """Return the times at which the integrated rate reaches ``unit``; the form that stays exact when the ramp is flat."""
+    """Return when the integrated rate reaches ``unit``; this form is exact for flat ramps too."""
     start = block.rate_per_s
     slope = (block.final_rate_per_s - start) / block.duration_s
     root = np.sqrt(np.maximum(start * start + 2.0 * slope * unit, 0.0))
@@ -106,8 +108,9 @@ def planned_counts(plan: Plan, recorded_ns: NDArray[np.int64] | None = None) -> 
 def first_ordinals(plan: Plan, counts: list[int]) -> list[int]:
     """Return, for each block, the ordinal of its first arrival.
 
-    Blocks of one pair and step share their ordinals between arms; a second block of the same pair and step in the *same*
-    arm (such as a warm-up) gets new ones, so that what is asked for once in an arm is not asked for again.
+    Blocks of one pair and step share their ordinals between arms; a second block of the same pair
+    and step in the *same* arm (such as a warm-up) gets new ones, so that what is asked for once in
+    an arm is not asked for again.
     """
     seen: dict[tuple[str, int], int] = {}
     keys: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""Was the generator itself fit: CPU and garbage collection pauses of this process, and what it did per step."""
+"""Was the generator itself fit: CPU and garbage collection pauses of this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ProcessCheck:
         self._last_cpu = self._last_wall = 0.0
 
     def start(self) -> None:
-        """Begin; what exists now is moved out of the collector's sight, since it will live as long as the process."""
+        """Begin; what exists now is hidden from the collector, for it lives on anyway."""
         gc.collect()
         gc.freeze()
         gc.callbacks.append(self._on_gc)

@@ -1,4 +1,4 @@
-"""What all workers' reports add up to, per step: offered and achieved rate, lag, service and response time."""
+"""What all workers' reports add up to: offered and achieved rate, lag, times."""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ def step_rows(
 ) -> list[dict[str, Any]]:
     """Return the manifest's ``generator`` rows.
 
-    ``due`` is the number of arrivals by block that were due until ``until_ns``, ``last_sent_ns`` the offset of the last
-    send by block. The achieved rate is arrivals sent over the step's time including what it took too long.
+    ``due`` is the number of arrivals by block that were due until ``until_ns``, ``last_sent_ns``
+    the offset of the last send by block. The achieved rate is arrivals sent over the step's time
+    including what it took too long.
     """
     rows = []
     for step in sorted({block.step for block in plan.blocks if not block.warmup}):

@@ -10,7 +10,8 @@ from loadtests._plan import Block
 
 _IDS = random.SystemRandom()
 _SAFE = "-._~:/+@"
-"""Characters of a baggage value that need no escape; comma, semicolon, space and quotes do (W3C Baggage, section 3.2.1)."""
+"""Characters of a baggage value that need no escape; comma, semicolon, space and quotes do (W3C
+Baggage, section 3.2.1)."""
 
 
 class Identifiers:

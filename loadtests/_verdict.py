@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from loadtests._worker import write_json
 
 if TYPE_CHECKING:
-    from locust.env import Environment
-
     from loadtests._conductor import Run
 
 EXIT_DONE = 0
@@ -20,7 +18,7 @@ LEAST_ACHIEVED = 0.99
 _LOGGER = logging.getLogger("worthit.load")
 
 
-def conclude(report: dict[str, Any], run: Run, environment: Environment) -> int:
+def conclude(report: dict[str, Any], run: Run) -> int:
     """Write generator.json, say how it went, and return the exit code."""
     if run.out:
         write_json(run.out / "generator.json", report)
@@ -36,7 +34,8 @@ def step_in_words(row: dict[str, Any]) -> str:
     """Return one step's self-check as a line."""
     lag = row["lag_p99_ms"]
     return (
-        f"Step {row['step']}: offered {row['offered_per_s']:.2f}/s, achieved {row['achieved_per_s']:.2f}/s, "
+        f"Step {row['step']}: offered {row['offered_per_s']:.2f}/s, achieved "
+        f"{row['achieved_per_s']:.2f}/s, "
         f"{row['arrivals_sent']} of {row['arrivals_planned']} arrivals sent, lag p99 "
         f"{'-' if lag is None else f'{lag:.2f} ms'}, at most {row['in_flight_max']} in flight."
     )
@@ -47,18 +46,22 @@ def shortfalls(report: dict[str, Any]) -> list[str]:
     sentences = []
     if report["stopped_early"]:
         sentences.append(
-            "The run was stopped before its schedule ended; what was recorded is not the run that was planned."
+            "The run was stopped before its schedule ended; what was recorded is not the"
+            " run that was planned."
         )
     for row in report["generator"]:
         step = row["step"]
         if row["dropped"]:
             sentences.append(
-                f"Step {step}: {row['dropped']} of {row['arrivals_planned']} arrivals were never sent; "
+                f"Step {step}: {row['dropped']} of {row['arrivals_planned']} arrivals "
+                f"were never sent; "
                 "use more workers, a lower rate or a higher --max-in-flight."
             )
         elif row["achieved_per_s"] < LEAST_ACHIEVED * row["offered_per_s"]:
             sentences.append(
-                f"Step {step}: {row['offered_per_s']:.1f} arrivals/s were offered and {row['achieved_per_s']:.1f}/s "
-                f"achieved, less than {LEAST_ACHIEVED:.0%}; use more workers, a lower rate or a higher --max-in-flight."
+                f"Step {step}: {row['offered_per_s']:.1f} arrivals/s were offered and "
+                f"{row['achieved_per_s']:.1f}/s "
+                f"achieved, less than {LEAST_ACHIEVED:.0%}; use more workers, a lower "
+                f"rate or a higher --max-in-flight."
             )
     return sentences

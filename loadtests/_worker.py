@@ -1,14 +1,15 @@
-"""This process's part in a run: takes deals, drives them, records, and reports twice a second."""
+"""The part of one process in a run: takes deals, drives them, records and reports."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gevent
+from locust.rpc import Message
+from locust.runners import Runner
 
 from loadtests._driver import Deal, Driver, report_error
 from loadtests._instrument import Instrument
@@ -28,15 +29,17 @@ PROGRESS = "worthit_progress"
 DEAL = "worthit_deal"
 LEASE = "worthit_lease"
 _FIRST_UNSCHEDULED_DRAW = 1 << 40
-"""Draws of requests that no schedule sent begin here, far from those of any plan, one such range a worker."""
+"""Draws of requests that no schedule sent begin here, far from those of any plan, one such range a
+worker."""
 _LOGGER = logging.getLogger("worthit.load")
 
 
 class Worker:
-    """Drives and records in this process, whether Locust runs alone or as one of several workers."""
+    """Drives and records in this process, the only one or one of several."""
 
-    def __init__(self, environment: Environment, instrument: Instrument) -> None:
+    def __init__(self, environment: Environment, runner: Runner, instrument: Instrument) -> None:
         self._environment = environment
+        self._runner = runner
         self._instrument = instrument
         self._driver: Driver | None = None
         self._driving: gevent.Greenlet | None = None
@@ -48,14 +51,13 @@ class Worker:
 
     @property
     def index(self) -> int:
-        """This worker's number, which no other worker of the run ever had."""
-        return int(getattr(self._environment.runner, "worker_index", 0) or 0)
+        """The number of this worker, which no other of the run ever had."""
+        return int(getattr(self._runner, "worker_index", 0) or 0)
 
     def register(self) -> None:
         """Listen to the conductor and begin to report."""
-        runner = self._environment.runner
-        runner.register_message(DEAL, self._on_deal)
-        runner.register_message(LEASE, self._on_lease)
+        self._runner.register_message(DEAL, self._on_deal)
+        self._runner.register_message(LEASE, self._on_lease)
         gevent.spawn(self._report_forever)
 
     def start_recording(self, *, out: Path | None, run: str, block: Block) -> None:
@@ -68,11 +70,12 @@ class Worker:
             out.mkdir(parents=True, exist_ok=True)
         self._check = ProcessCheck()
         ledger = Ledger(out / f"requests-{self.index}.arrows" if out else None, Clock())
+        ledger.warm_up(block)
         first_draw = _FIRST_UNSCHEDULED_DRAW * (self.index + 1)
         self._instrument.start(ledger, run=run, block=block, first_draw=first_draw)
         self._check.start()
 
-    def _on_deal(self, environment: Environment, msg: Any, **_: Any) -> None:
+    def _on_deal(self, environment: Environment, msg: Message, **_: object) -> None:
         deal: dict[str, Any] = msg.data
         deals = [Deal(from_ns=from_ns, slot=slot, of=of) for from_ns, slot, of in deal["deals"]]
         if deal["number"] == self._number and self._driver is not None:
@@ -93,23 +96,16 @@ class Worker:
     ) -> Driver:
         users = []
         for name in deal["classes"]:
-            kind = (
-                environment.available_user_classes[name]
-                if environment.available_user_classes
-                else None
-            )
-            if kind is None:
-                kind = environment.user_classes_by_name[name]
+            kind = _user_class(environment, name)
             if kind.host is None:
                 kind.host = plan.blocks[0].host
             user = kind(environment)
-            if isinstance(user, OpenLoopUser):
-                user.knobs = plan.knobs
-                user.on_start()
-                users.append(user)
+            user.knobs = plan.knobs
+            user.on_start()
+            users.append(user)
         return Driver(
             plan=plan,
-            schedule=_schedule(plan),
+            schedule=schedule_of(plan),
             t0_ns=deal["t0_ns"],
             users=users,
             instrument=self._instrument,
@@ -123,7 +119,7 @@ class Worker:
         driver.run()
         self.report()
 
-    def _on_lease(self, msg: Any, **_: Any) -> None:
+    def _on_lease(self, msg: Message, **_: object) -> None:
         if self._driver is not None and msg.data["number"] == self._number:
             self._driver.renew(msg.data["lease_ns"])
 
@@ -138,7 +134,7 @@ class Worker:
         if ledger is not None:
             ledger.flush()
             self._check.sample()
-        self._environment.runner.send_message(PROGRESS, self._progress(ledger))
+        self._runner.send_message(PROGRESS, self._progress(ledger))
 
     def _progress(self, ledger: Ledger | None) -> dict[str, Any]:
         driver = self._driver
@@ -181,7 +177,7 @@ class Worker:
         self._instrument.stop(reason="stopped before it ended")
         self._check.stop()
         message = self._progress(ledger)
-        self._environment.runner.send_message(PROGRESS, message)
+        self._runner.send_message(PROGRESS, message)
         if self._out:
             write_json(
                 self._out / f"generator-{self.index}.json",
@@ -189,6 +185,16 @@ class Worker:
             )
         self._driver = None
         self._active = False
+
+
+def _user_class(environment: Environment, name: str) -> type[OpenLoopUser]:
+    """Return a user class by name, also one that was not picked on this worker's command line."""
+    known: dict[str, Any] = {**environment.user_classes_by_name}
+    known.update(environment.available_user_classes or {})
+    found = known[name]
+    if not issubclass(found, OpenLoopUser):
+        raise TypeError(f"{name} is not an OpenLoopUser, so no schedule can drive it.")
+    return cast("type[OpenLoopUser]", found)
 
 
 def _own_report(message: dict[str, Any], rows: int) -> dict[str, Any]:
@@ -205,7 +211,7 @@ def _own_report(message: dict[str, Any], rows: int) -> dict[str, Any]:
     return {"workers": [message["check"]], "steps": steps, "rows": rows}
 
 
-def _schedule(plan: Plan) -> Schedule:
+def schedule_of(plan: Plan) -> Schedule:
     if plan.arrivals != "replay" or plan.replay is None:
         return Schedule(plan)
     from loadtests._replay import recorded_offsets  # noqa: PLC0415 - reads Parquet, which only a replay needs
@@ -217,4 +223,4 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write a JSON file that is either whole or not there."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    os.replace(partial, path)  # noqa: PTH105 - Path.replace says the same; os.replace is the documented atomic one
+    partial.replace(path)

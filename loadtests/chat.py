@@ -1,12 +1,14 @@
-"""Conversations: people with memories write to personalities, a few of which most of them prefer (Zipf's law).
+"""Conversations: people with memories write to personalities, a few of which are popular.
 
-Arrivals take turns in many conversations at once: a conversation is one user and one topic, and its turns lie apart as
-people's do. With probability ``--cold-fraction`` an arrival asks for a personality that nobody asked for before.
+Arrivals take turns in many conversations at once: a conversation is one user and one topic, and
+its turns lie apart as people's do. With probability ``--cold-fraction`` an arrival asks for a
+personality that nobody asked for before.
 """
 
 from __future__ import annotations
 
 from locust.argument_parser import LocustArgumentParser
+from typing_extensions import override
 
 from loadtests._arrival import Arrival
 from loadtests._draws import bits
@@ -14,7 +16,8 @@ from loadtests._open_loop import OpenLoopUser
 from loadtests._population import add_population_knobs, message_number, personality_of, user_name
 
 _MESSAGES = 1_000_000
-"""Different messages in conversations: hardly any repeats, as people hardly ever say the same thing twice."""
+"""Different messages in conversations: hardly any repeats, as people hardly ever say the same
+thing twice."""
 
 
 class chat(OpenLoopUser):  # noqa: N801 - the class's name is the scenario's name in --list and on the page
@@ -24,6 +27,7 @@ class chat(OpenLoopUser):  # noqa: N801 - the class's name is the scenario's nam
     default_rate = "10"
 
     @classmethod
+    @override
     def add_knobs(cls, parser: LocustArgumentParser) -> None:
         """Add how many conversations go on at once, and how long they are."""
         add_population_knobs(parser)
@@ -35,6 +39,7 @@ class chat(OpenLoopUser):  # noqa: N801 - the class's name is the scenario's nam
         )
         parser.add_argument("--turns", type=int, default=8, help="Messages of a conversation.")
 
+    @override
     def arrive(self, arrival: Arrival) -> None:
         """Send the next message of one of the conversations."""
         conversations, turns = int(self.knobs["conversations"]), int(self.knobs["turns"])

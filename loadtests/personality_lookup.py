@@ -6,6 +6,7 @@ Nothing hides the lookup here: no LLM, no memories. The personality is drawn as 
 from __future__ import annotations
 
 from locust.argument_parser import LocustArgumentParser
+from typing_extensions import override
 
 from loadtests._arrival import Arrival
 from loadtests._open_loop import OpenLoopUser
@@ -19,10 +20,12 @@ class personality_lookup(OpenLoopUser):  # noqa: N801 - the class's name is the 
     default_rate = "100"
 
     @classmethod
+    @override
     def add_knobs(cls, parser: LocustArgumentParser) -> None:
         """Add the population's knobs."""
         add_population_knobs(parser)
 
+    @override
     def arrive(self, arrival: Arrival) -> None:
         """Look one personality up."""
         self.client.get(

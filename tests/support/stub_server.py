@@ -1,7 +1,7 @@
-"""A small HTTP server that answers after a set time and counts what it saw: the truth to hold the load against.
+"""A small HTTP server that answers after a set time and counts what it saw: the truth.
 
-Run as a process of its own: ``python tests/support/stub_server.py --port 0 --latency-ms 10``. It prints its port on the
-first line. ``GET /__seen`` gives what it counted; SIGSTOP is how a test freezes it.
+Run as a process of its own: ``python tests/support/stub_server.py --port 0 --latency-ms 10``. It
+prints its port on the first line. ``GET /__seen`` gives what it counted; SIGSTOP freezes it.
 """
 
 from __future__ import annotations
@@ -74,11 +74,8 @@ class Connection(asyncio.Protocol):
             seen.without_traceparent += 1
         baggage = headers.get("baggage", "")
         if "worthit.draw=" in baggage:
-            seen.draws.append(
-                baggage.partition("worthit.arm=")[2].partition(",")[0]
-                + ":"
-                + baggage.rpartition("=")[2]
-            )
+            arm = baggage.partition("worthit.arm=")[2].partition(",")[0]
+            seen.draws.append(f"{arm}:{baggage.rpartition('=')[2]}")
         seen.last = {**headers, "body": body.decode("utf-8", "replace")}
         if self._latency_seconds:
             asyncio.get_running_loop().call_later(self._latency_seconds, self._finish)
@@ -91,8 +88,12 @@ class Connection(asyncio.Protocol):
 
     def _reply(self, status: int, body: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-            self._transport.write(head.encode() + body)
+            head = (
+                f"HTTP/1.1 {status} X",
+                "content-type: application/json",
+                f"content-length: {len(body)}",
+            )
+            self._transport.write("\r\n".join((*head, "", "")).encode() + body)
 
 
 async def serve(port: int, latency_seconds: float, status: int) -> None:

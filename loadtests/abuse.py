@@ -1,0 +1,61 @@
+"""What does the rate limiter stop? One user hammers while many behave.
+
+The abuser's refused requests (429) are what should happen and count as successes here; anybody
+else's count as failures. The two go by different names, so that Locust shows them apart.
+"""
+
+from __future__ import annotations
+
+from locust.argument_parser import LocustArgumentParser
+from typing_extensions import override
+
+from loadtests._arrival import Arrival
+from loadtests._open_loop import OpenLoopUser
+from loadtests._population import (
+    add_population_knobs,
+    message_number,
+    personality_of,
+    user_name,
+)
+
+_ABUSER = 0
+"""The number of the user who hammers; everybody else has a number from 1 up."""
+_TOO_MANY_REQUESTS = 429
+
+
+class abuse(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on the page
+    """One user against the others."""
+
+    host = "http://127.0.0.1:8000"
+    default_rate = "20"
+
+    @classmethod
+    @override
+    def add_knobs(cls, parser: LocustArgumentParser) -> None:
+        """Add the population's knobs and the abuser's part of the load."""
+        add_population_knobs(parser)
+        parser.add_argument(
+            "--abuse-fraction",
+            type=float,
+            default=0.5,
+            help="Part of all arrivals that come from the one abuser.",
+        )
+
+    @override
+    def arrive(self, arrival: Arrival) -> None:
+        """Send a message as the abuser or as one of the others."""
+        abusive = arrival.uniform("abuse") < float(self.knobs["abuse_fraction"])
+        people = max(int(self.knobs["people"]) - 1, 1)
+        user = _ABUSER if abusive else 1 + arrival.integer("user", people)
+        with self.client.post(
+            "/chat",
+            json={
+                "message": message_number(arrival.integer("message", 10_000)),
+                "personality_name": personality_of(arrival, self.knobs),
+            },
+            headers={"X-User-Id": user_name(user)},
+            name="/chat (abuser)" if abusive else "/chat",
+            catch_response=True,
+        ) as response:
+            if abusive and response.status_code == _TOO_MANY_REQUESTS:
+                response.success()

@@ -1,0 +1,46 @@
+"""How fast does a cold cache warm up? Names never asked before come first, then they come back.
+
+Arrival n of the run asks for a new personality until ``--names`` of them have been asked for, one
+after the other or (``--order uniform``) as uniform draws among them all, for which the expected
+hit rate after n requests is 1 - E[distinct names] / n.
+"""
+
+from __future__ import annotations
+
+from locust.argument_parser import LocustArgumentParser
+from typing_extensions import override
+
+from loadtests._arrival import Arrival
+from loadtests._open_loop import OpenLoopUser
+from loadtests._population import personality_name
+
+
+class cold_start(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on the page
+    """A cache that starts empty."""
+
+    host = "http://127.0.0.1:8000"
+    default_rate = "100"
+
+    @classmethod
+    @override
+    def add_knobs(cls, parser: LocustArgumentParser) -> None:
+        """Add how many names there are and in which order they come."""
+        parser.add_argument(
+            "--names", type=int, default=1000, help="Different names to warm up to."
+        )
+        parser.add_argument(
+            "--order",
+            default="never-seen-first",
+            choices=("never-seen-first", "uniform"),
+            help="never-seen-first: each name once, then all again; uniform: at random.",
+        )
+
+    @override
+    def arrive(self, arrival: Arrival) -> None:
+        """Look up the next name."""
+        names = int(self.knobs["names"])
+        if self.knobs["order"] == "uniform":
+            number = arrival.integer("name", names)
+        else:
+            number = arrival.ordinal % names
+        self.client.get(f"/personalities/{personality_name(number)}", name="/personalities/{name}")

@@ -1,0 +1,54 @@
+"""What do changes cost the cache? Personalities are changed while they are looked up.
+
+``--write-fraction`` of the arrivals change a personality, drawn as the lookups are: a change of a
+popular one makes a cached answer stale, and the service must not give it any more.
+"""
+
+from __future__ import annotations
+
+from locust.argument_parser import LocustArgumentParser
+from typing_extensions import override
+
+from loadtests._arrival import Arrival
+from loadtests._open_loop import OpenLoopUser
+from loadtests._population import add_population_knobs, personality_of
+
+_ARCHETYPES = ("wise_mentor", "playful_friend", "calm_listener", "curious_scholar")
+
+
+class mixed_read_write(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on the page
+    """Lookups amid changes."""
+
+    host = "http://127.0.0.1:8000"
+    default_rate = "100"
+
+    @classmethod
+    @override
+    def add_knobs(cls, parser: LocustArgumentParser) -> None:
+        """Add the population's knobs and the part of the writes."""
+        add_population_knobs(parser)
+        parser.add_argument(
+            "--write-fraction",
+            type=float,
+            default=0.02,
+            help="Part of the arrivals that change a personality.",
+        )
+
+    @override
+    def arrive(self, arrival: Arrival) -> None:
+        """Look a personality up, or change it."""
+        path = f"/personalities/{personality_of(arrival, self.knobs)}"
+        if arrival.uniform("write") >= float(self.knobs["write_fraction"]):
+            self.client.get(path, name="/personalities/{name}")
+            return
+        archetype = _ARCHETYPES[arrival.integer("archetype", len(_ARCHETYPES))]
+        warmth = round(arrival.uniform("warmth"), 3)
+        self.client.put(
+            path,
+            json={
+                "archetype": archetype,
+                "system_prompt": f"You are a {archetype.replace('_', ' ')}, warm to {warmth}.",
+                "traits": {"warmth": warmth},
+            },
+            name="/personalities/{name}",
+        )

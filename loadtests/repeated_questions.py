@@ -1,0 +1,66 @@
+"""Does a memory-search cache pay? People who ask the same few questions again and again.
+
+Each person has ``--questions-each`` questions of their own and asks them by Zipf's law, so that a
+cache of memory searches finds what it can find; ``--new-question-fraction`` of the questions are
+never asked twice.
+"""
+
+from __future__ import annotations
+
+from locust.argument_parser import LocustArgumentParser
+from typing_extensions import override
+
+from loadtests._arrival import Arrival
+from loadtests._open_loop import OpenLoopUser
+from loadtests._population import (
+    add_population_knobs,
+    message_number,
+    personality_of,
+    user_name,
+)
+
+_FIRST_NEW_QUESTION = 10_000_000
+"""Questions from here on are asked once; below are those that people repeat."""
+
+
+class repeated_questions(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on the page
+    """People who repeat themselves."""
+
+    host = "http://127.0.0.1:8000"
+    default_rate = "10"
+
+    @classmethod
+    @override
+    def add_knobs(cls, parser: LocustArgumentParser) -> None:
+        """Add how many people ask how many questions."""
+        add_population_knobs(parser)
+        parser.add_argument("--askers", type=int, default=20, help="People who repeat themselves.")
+        parser.add_argument(
+            "--questions-each", type=int, default=5, help="Different questions of each of them."
+        )
+        parser.add_argument(
+            "--new-question-fraction",
+            type=float,
+            default=0.1,
+            help="Part of the questions that nobody asked before: what no cache can answer.",
+        )
+
+    @override
+    def arrive(self, arrival: Arrival) -> None:
+        """Ask one of the person's own questions, or a new one."""
+        asker = arrival.integer("asker", int(self.knobs["askers"]))
+        each = int(self.knobs["questions_each"])
+        new = arrival.once("new question", float(self.knobs["new_question_fraction"]))
+        question = (
+            asker * each + arrival.zipf("question", count=each, exponent=1.0)
+            if new is None
+            else _FIRST_NEW_QUESTION + new
+        )
+        self.client.post(
+            "/chat",
+            json={
+                "message": message_number(question),
+                "personality_name": personality_of(arrival, self.knobs),
+            },
+            headers={"X-User-Id": user_name(asker)},
+        )
