@@ -16,6 +16,7 @@ When the pipe ends without `done` the harness is gone, however it went: the guar
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -27,6 +28,9 @@ from pathlib import Path
 
 GRACE_SECONDS = 5.0
 """How long an immediate shutdown of PostgreSQL may take (0.01 s when idle) before SIGKILL."""
+
+IPC_RMID = 0
+"""shmctl(2): remove the segment once nobody is attached."""
 
 POLL_SECONDS = 0.02
 """Between two looks at what still lives."""
@@ -134,8 +138,21 @@ def end_processes(charge: Charge) -> None:
         time.sleep(POLL_SECONDS)
 
 
+def release_shared_memory(data: Path) -> None:
+    """Free the 56 bytes of System V memory by which PostgreSQL marks its data folder as in use.
+
+    A postmaster that was killed leaves them behind, and no folder's removal takes them along. The
+    segment's id is the second number on the seventh line of postmaster.pid.
+    """
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        line = (data / "postmaster.pid").read_text(encoding="ascii").splitlines()[6]
+        ctypes.CDLL(None).shmctl(int(line.split()[1]), IPC_RMID, None)
+
+
 def remove_folders(charge: Charge) -> None:
     """Remove the folders; tried again for a moment, a dying process may still be writing."""
+    for folder in charge.folders:
+        release_shared_memory(Path(folder) / "postgres")
     for folder in charge.folders | charge.half_written:
         for _attempt in range(50):
             shutil.rmtree(folder, ignore_errors=True)

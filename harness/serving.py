@@ -11,6 +11,7 @@ import asyncio
 import signal
 import socket
 import sys
+import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -215,10 +216,20 @@ class HttpProtocol(asyncio.Protocol):
         request.body = b"".join(self._body)
         self._body = []
         if self._current is None:
-            self._current = request
-            self._handler(request)
+            self._handle(request)
         else:
             self._queue.append(request)
+
+    def _handle(self, request: Request) -> None:
+        if self.transport is None:  # gone while the request waited its turn
+            return
+        self._current = request
+        try:
+            self._handler(request)
+        except Exception:  # noqa: BLE001 - one request's failure must not take the server down
+            traceback.print_exc()
+            if not request.answered:
+                request.respond(500, b'{"error":"the server failed; its log says how"}')
 
     def answered(self, request: Request) -> None:
         """A request was answered: close, or take the next one that waits."""
@@ -230,7 +241,7 @@ class HttpProtocol(asyncio.Protocol):
                 self.transport.close()
         elif self._queue:
             self._current = self._queue.popleft()
-            asyncio.get_running_loop().call_soon(self._handler, self._current)
+            asyncio.get_running_loop().call_soon(self._handle, self._current)
 
     def _refuse(self, status: int, body: bytes) -> None:
         """Answer what is not a request, and close."""

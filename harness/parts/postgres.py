@@ -25,6 +25,7 @@ import psycopg
 from psycopg import sql
 
 from harness.errors import PartError
+from harness.guard import release_shared_memory
 from harness.supervision import Identity, Process
 from harness.workspace import Workspace
 
@@ -111,6 +112,7 @@ class Postgres:
         """Fast shutdown: connections are cut, statistics written."""
         if self._process is not None:
             await self._process.stop()
+            release_shared_memory(self._workspace.path / "postgres")
 
     def kill(self) -> None:
         """SIGKILL it and its children."""

@@ -1,7 +1,7 @@
 """What is going on right now? A rough look at the last seconds' spans, decoded only when asked.
 
 Rough on purpose: only whole batches are looked at, and self time subtracts the children's
-durations without regard to their overlap. The report's numbers come from `analysis`, not from here.
+durations without regard to their overlap. The report's numbers come from `analysis`.
 """
 
 from __future__ import annotations

@@ -97,7 +97,13 @@ def from_json(signal: Signal, data: bytes) -> Batch:
     try:
         _ids_to_base64(value)
         json_format.ParseDict(value, message, ignore_unknown_fields=True)
-    except (json_format.ParseError, binascii.Error, TypeError, ValueError) as error:
+    except (
+        json_format.ParseError,
+        binascii.Error,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise RefusedError(f"The body is not OTLP {signal.name} in JSON: {error}.") from None
     return Batch(message.SerializeToString(), count(signal, message))
 

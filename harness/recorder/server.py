@@ -211,7 +211,7 @@ class HttpFront:
 
 
 def _content_type(request: Request) -> bytes:
-    """The body's type without parameters, one name for protobuf's two; protobuf when none is said."""
+    """The body's type without parameters; protobuf when none is said, under one name."""
     kind = request.headers.get(b"content-type", PROTOBUF).partition(b";")[0].strip().lower()
     return PROTOBUF if kind == b"application/protobuf" else kind
 

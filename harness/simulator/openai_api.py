@@ -274,7 +274,7 @@ def chat_body(call: ChatCall, ident: str, created: int, said: tuple[str, int, st
 def chat_chunks(
     call: ChatCall, ident: str, created: int, said: tuple[str, int, str], pieces: int
 ) -> list[bytes]:
-    """The same answer as server-sent events: `pieces` of text, the end, the usage, [DONE]."""
+    """The same answer as server-sent events: `pieces` of text; the end, usage and [DONE] as one."""
     text, count, reason = said
     words = text.split(" ")
     size = max(1, -(-len(words) // pieces))
@@ -300,8 +300,7 @@ def chat_chunks(
         event(choice({"role": "assistant", "content": part} if i == 0 else {"content": part}))
         for i, part in enumerate(texts)
     ]
-    events.append(event(choice({}, reason)))
+    end = event(choice({}, reason))
     if call.include_usage:
-        events.append(event([], _usage(call, count)))
-    events.append(b"data: [DONE]\n\n")
-    return events
+        end += event([], _usage(call, count))
+    return [*events, end + b"data: [DONE]\n\n"]

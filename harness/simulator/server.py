@@ -148,7 +148,8 @@ class Simulator:
         created = received_ns // 1_000_000_000
         if asked.stream:
             chunks = openai_api.chat_chunks(asked, ident, created, said, STREAM_PIECES)
-            self._begin(call, number, partial(self._stream, call, chunks, 0))
+            begin = partial(self._stream, call, chunks, 0)
+            self._begin(call, number, begin, first_share=FIRST_PIECE_SHARE)
         else:
             body = openai_api.chat_body(asked, ident, created, said)
             self._begin(call, number, partial(self._finish, call, 200, body))
@@ -170,8 +171,10 @@ class Simulator:
         body = openai_api.embeddings_body(asked)
         self._begin(call, number, partial(self._finish, call, 200, body))
 
-    def _begin(self, call: Call, number: int, then: Callable[[], None]) -> None:
-        """Wait as planned, then `then`; or fail, when a fault says so."""
+    def _begin(
+        self, call: Call, number: int, then: Callable[[], None], *, first_share: float = 1.0
+    ) -> None:
+        """Wait as planned (`first_share` of it), then `then`; or fail, when a fault says so."""
         fault = self._fault
         self._in_flight += 1
         call.request.on_close = partial(self._gone, call)
@@ -180,9 +183,8 @@ class Simulator:
             if uniform(self._seed, FAILURE, number) < fault.rate:
                 message = "The simulator was told to fail this call."
                 body = openai_api.error_body(message, "server_error")
-                then = partial(self._finish, call, fault.status, body)
-        streamed = getattr(then, "func", None) == self._stream
-        self._after(call, FIRST_PIECE_SHARE if streamed else 1.0, then)
+                then, first_share = partial(self._finish, call, fault.status, body), 1.0
+        self._after(call, first_share, then)
 
     def _after(self, call: Call, share: float, then: Callable[[], None]) -> None:
         """Run `then` when `share` of the planned time has passed since the call came in."""
@@ -193,30 +195,17 @@ class Simulator:
             call.timer = asyncio.get_running_loop().call_later(wait_ns / 1e9, then)
 
     def _stream(self, call: Call, chunks: list[bytes], index: int) -> None:
+        """Send one piece and wait for the next one's time."""
         if index == 0:
             call.request.start_stream(b"text/event-stream; charset=utf-8")
-        last_piece = len(chunks) - 1
-        while index < last_piece:
-            call.request.send_chunk(chunks[index])
-            index += 1
-            share = FIRST_PIECE_SHARE + (1 - FIRST_PIECE_SHARE) * index / last_piece
-            if call.planned_ns:
-                self._after(call, share, partial(self._stream_on, call, chunks, index))
-                return
-        self._stream_on(call, chunks, last_piece)
-
-    def _stream_on(self, call: Call, chunks: list[bytes], index: int) -> None:
-        if index < len(chunks) - 1:
-            self._stream_piece(call, chunks, index)
-            return
-        call.request.send_chunk(chunks[-1])
-        self._record(call, 200)
-        call.request.end_stream()
-
-    def _stream_piece(self, call: Call, chunks: list[bytes], index: int) -> None:
         call.request.send_chunk(chunks[index])
-        share = FIRST_PIECE_SHARE + (1 - FIRST_PIECE_SHARE) * (index + 1) / (len(chunks) - 1)
-        self._after(call, share, partial(self._stream_on, call, chunks, index + 1))
+        following = index + 1
+        if following == len(chunks):
+            self._record(call, 200)
+            call.request.end_stream()
+        else:
+            share = FIRST_PIECE_SHARE + (1 - FIRST_PIECE_SHARE) * following / (len(chunks) - 1)
+            self._after(call, share, partial(self._stream, call, chunks, following))
 
     def _finish(self, call: Call, status: int, body: bytes) -> None:
         if status != 200:  # noqa: PLR2004 - HTTP's own number
