@@ -86,11 +86,12 @@ def _database(
     rows: list[tuple[object, ...]] = []
     for arm in manifest.arms:
         own = calls[calls["arm"] == arm.name]
-        counted = [
+        committed, rolled_back, sessions = (
             _sum(grown, "postgres", name, database=arm.database)
-            for name in ("xact_commit", "xact_rollback")
-        ]
-        total = None if counted[0] is None else counted[0] + (counted[1] or 0.0)
+            for name in ("xact_commit", "xact_rollback", "sessions")
+        )
+        # The start of a connection is a transaction too, and no query of anybody's.
+        total = None if committed is None else committed + (rolled_back or 0.0) - (sessions or 0.0)
         rows.append(
             ("database calls", arm.name, len(own), total, "pg_stat_database: transactions", True)
         )
