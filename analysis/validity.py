@@ -99,6 +99,7 @@ def judge_tables(
         *about_generator(manifest, requests, counted),
         *about_traces(manifest, spans, requests),
         *_about_witnesses(table),
+        *_about_unanswered_caches(spans, events),
         *about_simulator(llm_calls),
         *_about_errors(counted, events),
         *_about_parts(events),
@@ -161,6 +162,19 @@ def _about_witnesses(table: pd.DataFrame) -> list[Doubt]:
             )
             doubts.append(Doubt(Level.SUSPECT if small else Level.INVALID, sentence))
     return doubts
+
+
+def _about_unanswered_caches(spans: pd.DataFrame, events: pd.DataFrame) -> list[Doubt]:
+    """Cache calls that failed: nobody on our side knows whether they were hits."""
+    failed = spans[(spans["db_system"] == "redis") & (spans["status"] == "ERROR")]
+    failed = failed[~_in_fault(failed["start_ns"], events)]
+    if failed.empty:
+        return []
+    sentence = (
+        f"{len(failed)} cache calls failed or timed out, so hits by the spans and by Redis INFO"
+        " may differ by these."
+    )
+    return [Doubt(Level.SUSPECT, sentence)]
 
 
 def _about_errors(counted: pd.DataFrame, events: pd.DataFrame) -> list[Doubt]:

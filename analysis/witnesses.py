@@ -110,14 +110,17 @@ def _redis(
     calls = spans[spans["db_system"] == "redis"]
     rows: list[tuple[object, ...]] = []
     for arm in manifest.arms:
-        own = calls.loc[calls["arm"] == arm.name, "attributes"]
+        of_arm = calls[calls["arm"] == arm.name]
+        own = of_arm["attributes"]
+        # A call that timed out may have been a hit or a miss: only Redis knows.
+        answered = not (of_arm["status"] == "ERROR").any()
         for what in ("hits", "misses"):
             seen = numbers(own, f"worthit.redis.{what}").sum()
             counted = _sum(grown, "redis", f"keyspace_{what}", arm=arm.name)
             if counted is None and own.empty:
                 continue
             witness = f"Redis INFO: keyspace_{what}"
-            rows.append((f"cache {what}", arm.name, float(seen), counted, witness, True))
+            rows.append((f"cache {what}", arm.name, float(seen), counted, witness, answered))
     return rows
 
 
