@@ -1,0 +1,260 @@
+"""Does a run stay within its limits, said in k6's words: ``response_time: p(95)<500``?
+
+A threshold is ``METRIC{tag:value,...}: AGGREGATION OPERATOR NUMBER``. Times are in milliseconds,
+rates and shares are fractions. Metrics, their aggregations and tags:
+
+- ``response_time`` (from the intended send), ``service_time`` (from the actual send), ``lag``:
+  avg, min, max, med, p(N); tags name, scenario, arm, step, status
+- ``errors``: rate, count; ``requests``: count, rate (a second); the same tags
+- ``share`` (of the requests' time): value; tags service, operation. Needs spans
+- ``queries_per_request``: value; tags service, collection, statement. Needs spans
+
+k6's own ``http_req_failed`` is errors, ``http_reqs`` is requests, and ``http_req_duration`` is
+service_time: that is what k6 measures under this name. A request that never ended is slower than
+every limit. Without any request nothing can be said, and nothing said is not within a limit.
+
+Answer of ``evaluate``: threshold, metric, observed, n, within.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import InputError
+
+_ALIASES = {
+    "http_req_duration": "service_time",
+    "http_req_failed": "errors",
+    "http_reqs": "requests",
+}
+_TREND = ("avg", "min", "max", "med", "p")
+_AGGREGATIONS = {
+    "response_time": _TREND,
+    "service_time": _TREND,
+    "lag": _TREND,
+    "errors": ("rate", "count"),
+    "requests": ("count", "rate"),
+    "share": ("value",),
+    "queries_per_request": ("value",),
+}
+_REQUEST_TAGS = {
+    "name": "name",
+    "scenario": "scenario",
+    "arm": "arm",
+    "step": "step",
+    "status": "status_code",
+}
+_TAGS: dict[str, dict[str, str]] = {
+    "share": {"service": "service", "operation": "name"},
+    "queries_per_request": {
+        "service": "service",
+        "collection": "db_collection",
+        "statement": "statement",
+    },
+}
+"""Tag to column; metrics not named here have the requests' tags."""
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "===": operator.eq,
+    "!=": operator.ne,
+}
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_WHOLE = re.compile(
+    r"\s*(?P<metric>\w+)\s*(?:\{(?P<tags>[^}]*)\})?\s*:\s*"
+    r"(?P<aggregation>[a-z]+)\s*(?:\(\s*(?P<argument>[^)]*?)\s*\))?\s*"
+    rf"(?P<operator><=|>=|===|==|!=|<|>)\s*(?P<limit>{_NUMBER})\s*"
+)
+_NS_PER_MS = 1e6
+_HIGHEST_PERCENT = 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """One limit."""
+
+    text: str
+    """As it was written."""
+    metric: str
+    tags: Mapping[str, str]
+    aggregation: str
+    percent: float | None
+    """N of p(N), None of the others."""
+    operator: str
+    limit: float
+
+    def holds(self, observed: float) -> bool:
+        """Say whether a value is within the limit."""
+        return not math.isnan(observed) and _OPERATORS[self.operator](observed, self.limit)
+
+
+def parse(text: str) -> Threshold:
+    """Read one threshold; raises ``InputError`` that says which word is wrong."""
+    match = _WHOLE.fullmatch(text)
+    if match is None:
+        raise InputError(
+            f"The threshold {text!r} cannot be read; write METRIC: EXPRESSION, such as "
+            "'response_time: p(95)<500' or 'errors{name:/chat}: rate<0.01'."
+        )
+    metric = _ALIASES.get(match["metric"], match["metric"])
+    if metric not in _AGGREGATIONS:
+        raise InputError(
+            f"The threshold {text!r} names the metric {match['metric']!r}; known are "
+            f"{', '.join([*_AGGREGATIONS, *_ALIASES])}."
+        )
+    if match["aggregation"] not in _AGGREGATIONS[metric]:
+        known = ", ".join("p(N)" if word == "p" else word for word in _AGGREGATIONS[metric])
+        raise InputError(
+            f"The threshold {text!r} asks for {match['aggregation']!r} of {metric}, "
+            f"which has {known}."
+        )
+    return Threshold(
+        text=text.strip(),
+        metric=metric,
+        tags=_parse_tags(match["tags"], metric, text),
+        aggregation=match["aggregation"],
+        percent=_parse_percent(match["aggregation"], match["argument"], text),
+        operator=match["operator"],
+        limit=float(match["limit"]),
+    )
+
+
+def _parse_percent(aggregation: str, argument: str | None, text: str) -> float | None:
+    if aggregation != "p":
+        if argument is not None:
+            raise InputError(
+                f"The threshold {text!r} gives {aggregation} a number; only p has one."
+            )
+        return None
+    if argument is None or not re.fullmatch(_NUMBER, argument):
+        raise InputError(f"The threshold {text!r} needs a number in p(N), such as p(95).")
+    percent = float(argument)
+    if not 0.0 <= percent <= _HIGHEST_PERCENT:
+        raise InputError(f"The threshold {text!r} asks for p({argument}); N goes from 0 to 100.")
+    return percent
+
+
+def _parse_tags(tags: str | None, metric: str, text: str) -> dict[str, str]:
+    known = _TAGS.get(metric, _REQUEST_TAGS)
+    found: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in (tags or "").split(","))):
+        tag, colon, value = pair.partition(":")
+        if not colon or tag.strip() not in known:
+            raise InputError(
+                f"The threshold {text!r} has the tag {pair!r}; {metric} has "
+                f"{', '.join(f'{name}:VALUE' for name in known)}."
+            )
+        found[tag.strip()] = value.strip()
+    return found
+
+
+def needs_spans(threshold: Threshold) -> bool:
+    """Say whether requests alone cannot answer it."""
+    return threshold.metric in _TAGS
+
+
+def evaluate(
+    thresholds: Iterable[Threshold],
+    *,
+    requests: pd.DataFrame | None = None,
+    shares: pd.DataFrame | None = None,
+    queries: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Hold each threshold against the tables; ``within`` is False where nothing can be said.
+
+    ``requests`` is a run's requests table (warm-up left out), ``shares`` is what
+    ``analysis.shares.request_shares`` gives, ``queries`` what ``analysis.queries.per_request``
+    gives. Raises ``InputError`` when a threshold needs a table that was not given.
+    """
+    tables = {"share": shares, "queries_per_request": queries}
+    rows = []
+    for threshold in thresholds:
+        table = tables.get(threshold.metric, requests)
+        if table is None:
+            raise InputError(
+                f"The threshold {threshold.text!r} needs "
+                f"{'spans' if needs_spans(threshold) else 'requests'}, and there are none; "
+                "record the run with them, or leave the threshold out."
+            )
+        chosen = _tagged(table, threshold)
+        observed = _observe(threshold, chosen)
+        rows.append(
+            (threshold.text, threshold.metric, observed, len(chosen), threshold.holds(observed))
+        )
+    answer = pd.DataFrame(rows, columns=["threshold", "metric", "observed", "n", "within"])
+    return answer.astype({"observed": "float64", "n": "int64", "within": "bool"})
+
+
+def _tagged(table: pd.DataFrame, threshold: Threshold) -> pd.DataFrame:
+    known = _TAGS.get(threshold.metric, _REQUEST_TAGS)
+    keep = np.ones(len(table), dtype=bool)
+    for tag, wanted in threshold.tags.items():
+        column = table[known[tag]]
+        if pd.api.types.is_numeric_dtype(column):
+            keep &= (pd.to_numeric(column) == _number(wanted)).fillna(value=False).to_numpy(bool)
+        else:
+            keep &= (column == wanted).fillna(value=False).to_numpy(bool)
+    return table[keep]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _observe(threshold: Threshold, table: pd.DataFrame) -> float:
+    """Return the figure, NaN where nothing can be said."""
+    if table.empty and threshold.aggregation != "count":
+        return math.nan
+    if threshold.metric == "share":
+        return float(table["share"].sum())
+    if threshold.metric == "queries_per_request":
+        return float(table.loc[table["call"] == "query", "per_request"].sum())
+    if threshold.metric in ("errors", "requests"):
+        return _count(threshold, table)
+    return _trend(threshold, _durations_ms(threshold.metric, table))
+
+
+def _count(threshold: Threshold, table: pd.DataFrame) -> float:
+    if threshold.metric == "errors":
+        errors = float(table["error"].notna().sum())
+        return errors if threshold.aggregation == "count" else errors / len(table)
+    if threshold.aggregation == "count":
+        return float(len(table))
+    seconds = (table["intended_ns"].max() - table["intended_ns"].min()) / 1e9
+    return float(len(table) / seconds) if seconds > 0 else math.nan
+
+
+def _durations_ms(
+    metric: str, table: pd.DataFrame
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    if metric == "lag":
+        return ((table["sent_ns"] - table["intended_ns"]) / _NS_PER_MS).to_numpy(np.float64)
+    start = table["intended_ns" if metric == "response_time" else "sent_ns"]
+    ended = table["end_ns"].notna()
+    # times since the epoch in ns do not fit into a float: subtract as integers first
+    took = table["end_ns"].fillna(start).astype("int64") - start
+    return np.where(ended, took / _NS_PER_MS, np.inf)
+
+
+def _trend(threshold: Threshold, values_ms: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    ordered = np.sort(values_ms)
+    simple = {"avg": ordered.mean(), "min": ordered[0], "max": ordered[-1]}
+    if threshold.aggregation in simple:
+        return float(simple[threshold.aggregation])
+    percent = 50.0 if threshold.percent is None else threshold.percent
+    # the nearest rank from above (numpy's "inverted_cdf"): a value that was measured, never a
+    # mixture of two, which next to one request that never ended would be infinite
+    return float(np.quantile(ordered, percent / _HIGHEST_PERCENT, method="inverted_cdf"))
