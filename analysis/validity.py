@@ -21,8 +21,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.objections import Doubt, Level, about_generator, about_simulator, about_traces
 from analysis.manifest import Manifest
+from analysis.objections import Doubt, Level, about_generator, about_simulator, about_traces
 from analysis.run import Run, measured
 from analysis.witnesses import witnesses
 
