@@ -24,7 +24,7 @@ import pandas as pd
 from analysis.manifest import Manifest
 from analysis.objections import Doubt, Level, about_generator, about_simulator, about_traces
 from analysis.run import Run, measured
-from analysis.witnesses import witnesses
+from analysis.witnesses import unanswered, witnesses
 
 WITNESS_SUSPECT_SHARE = 0.001
 """Two exact counts that differ by at most this are SUSPECT: one call in a thousand moves no answer
@@ -166,7 +166,7 @@ def _about_witnesses(table: pd.DataFrame) -> list[Doubt]:
 
 def _about_unanswered_caches(spans: pd.DataFrame, events: pd.DataFrame) -> list[Doubt]:
     """Cache calls that failed: nobody on our side knows whether they were hits."""
-    failed = spans[(spans["db_system"] == "redis") & (spans["status"] == "ERROR")]
+    failed = unanswered(spans[spans["db_system"] == "redis"])
     failed = failed[~_in_fault(failed["start_ns"], events)]
     if failed.empty:
         return []

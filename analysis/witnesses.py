@@ -67,6 +67,15 @@ def database_calls(spans: pd.DataFrame) -> pd.DataFrame:
     return spans[is_call & ~spans["db_operation"].isin(CONNECT_OPERATIONS)]
 
 
+def unanswered(cache_calls: pd.DataFrame) -> pd.DataFrame:
+    """The cache calls that timed out or failed: hits or misses, only the cache knows.
+
+    NOSCRIPT is an answer: Redis has not seen that script yet, and looked nothing up.
+    """
+    failed = cache_calls[cache_calls["status"] == "ERROR"]
+    return failed[~failed["attributes"].str.contains("noscript", case=False, na=False)]
+
+
 def roots(spans: pd.DataFrame) -> pd.DataFrame:
     """Spans that begin a request: without parent, or serving one whose parent nobody recorded."""
     above = spans["parent_span_id"]
@@ -112,8 +121,7 @@ def _redis(
     for arm in manifest.arms:
         of_arm = calls[calls["arm"] == arm.name]
         own = of_arm["attributes"]
-        # A call that timed out may have been a hit or a miss: only Redis knows.
-        answered = not (of_arm["status"] == "ERROR").any()
+        answered = unanswered(of_arm).empty
         for what in ("hits", "misses"):
             seen = numbers(own, f"worthit.redis.{what}").sum()
             counted = _sum(grown, "redis", f"keyspace_{what}", arm=arm.name)
