@@ -54,7 +54,7 @@ HEALTH = {
 }
 """Where each one's health check in the file asks."""
 
-REQUESTS_WANTED = 20
+REQUESTS_WANTED = 8
 
 IN_MEMORY = "/tmp/redis.conf"  # noqa: S108 - a path inside the container, taken from the file
 
