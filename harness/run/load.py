@@ -25,8 +25,11 @@ DRAIN_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.2
 """Between two looks at how far the load is."""
 
-GRACE_S: Final = 15.0
-"""When stopped early: time for the load to write down what it has sent."""
+LAST_REPLIES_S: Final = 20
+"""When stopped early: how long the load waits for what is in flight; a chat takes some 5 s."""
+
+GRACE_S: Final = LAST_REPLIES_S + 10.0
+"""When stopped early: after this the load is killed."""
 
 RATE_MISSED: Final = 4
 """The load's exit code when it could not keep the offered rate; the run goes on and is judged."""
@@ -92,7 +95,15 @@ async def start_load(workspace: Workspace, document: dict[str, Any], folder: Pat
         "locust",
         [
             *(sys.executable, "-m", "locust", "-f", str(scenarios), document["scenario"]),
-            *("--headless", "--worthit-plan", str(plan_file), "--worthit-out", str(folder)),
+            *(
+                "--headless",
+                "--stop-timeout",
+                str(LAST_REPLIES_S),
+                "--worthit-plan",
+                str(plan_file),
+                "--worthit-out",
+                str(folder),
+            ),
         ],
         cwd=scenarios.parent,
     )
