@@ -141,26 +141,27 @@ def scalability(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def expectation(
-    load: pd.DataFrame, statements_ms: dict[str | None, float], *, rate_per_s: float
-) -> pd.DataFrame:
+def expectation(load: pd.DataFrame, held: pd.DataFrame, *, rate_per_s: float) -> pd.DataFrame:
     """What a rate would do to the database, from the queries per request at the highest step.
 
-    ``load`` as ``analysis.database_load.by_step``; ``statements_ms`` the mean time that a query of
-    a collection (None for all) holds its connection.
+    ``load`` as ``analysis.database_load.by_step``, ``held`` as ``held_ms`` beside it.
     """
     columns = [
         "arm", "collection", "rate_per_s", "measured_to_per_s", "queries_per_s",
         "busy_connections", "connections_needed", "p_wait",
     ]  # fmt: skip
+    times = {
+        (_or_none(row["arm"]), _or_none(row["collection"])): float(row["ms"])
+        for row in held.to_dict("records")
+    }
     rows: list[tuple[object, ...]] = []
     for (arm, collection), own in load.groupby(["arm", "collection"], dropna=False, sort=False):
         top = own.sort_values("offered_per_s").iloc[-1]
         per_request: Estimate = top["per_request"]
         queries = per_request.scaled(rate_per_s, "per_s")
-        key = collection if isinstance(collection, str) else None
-        held_s = statements_ms.get(key, math.nan) / 1e3
-        named = arm if isinstance(arm, str) else None
+        key = _or_none(collection)
+        held_s = times.get((_or_none(arm), key), math.nan) / 1e3
+        named = _or_none(arm)
         measured_to = float(top["offered_per_s"])
         if queries.value is None or not held_s > 0:
             none = nothing("connections", "no query was timed", n=per_request.n)
@@ -182,8 +183,8 @@ def extrapolation(load: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (arm, collection), own in load.groupby(["arm", "collection"], dropna=False, sort=False):
         ordered = own.sort_values("offered_per_s")
-        named = arm if isinstance(arm, str) else None
-        key = collection if isinstance(collection, str) else None
+        named = _or_none(arm)
+        key = _or_none(collection)
         if len(ordered) < 2:  # noqa: PLR2004 - one to hide, one to predict from
             continue
         hidden, shown = ordered.iloc[-1], ordered.iloc[:-1]
@@ -207,3 +208,7 @@ def _proportional(shown: pd.DataFrame, rate: float) -> float:
     achieved = shown["achieved_per_s"].to_numpy(np.float64)
     queries = np.array([cell.value or 0.0 for cell in shown["per_s"]], dtype=np.float64)
     return float(queries.sum() / achieved.sum() * rate)
+
+
+def _or_none(cell: object) -> str | None:
+    return cell if isinstance(cell, str) else None

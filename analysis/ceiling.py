@@ -5,43 +5,75 @@ speed-up 1 / (1 - s). For the database: caching an operation whole cannot save m
 queries made under it.
 
 Answer: operation, service, share, speedup_at_most, saves_at_most_ms, queries_per_request,
-queries_saved_at_most (share of all queries).
+reads_per_request (those that a cache could answer), queries_saved_at_most (share of all queries).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
+
+from analysis.intervals import Estimate
+
+WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
+"""Statements that no cache can answer."""
 
 
 def ceiling(shares: pd.DataFrame, queries: pd.DataFrame, *, request_ms: float) -> pd.DataFrame:
     """The ceiling of every operation, largest share first.
 
-    ``shares`` as ``analysis.shares.request_shares`` (of the baseline), ``queries`` as
+    ``shares`` as ``analysis.shares_by_arm.shares`` (of the baseline), ``queries`` as
     ``queries_under``, ``request_ms`` the mean duration of a root.
     """
-    table = shares[["service", "name", "share", "share_low", "share_high"]].copy()
-    table = table.rename(columns={"name": "operation"})
-    below = queries.set_index("operation")["queries_per_request"] if len(queries) else pd.Series()
-    table["queries_per_request"] = table["operation"].map(below).fillna(0.0)
+    below = queries.set_index("operation")
     whole = float(queries["all_per_request"].max()) if len(queries) else math.nan
-    table["queries_saved_at_most"] = table["queries_per_request"] / whole if whole else math.nan
-    for end in ("", "_low", "_high"):
-        left = 1.0 - table[f"share{end}"].astype("float64")
-        table[f"speedup_at_most{end}"] = (1.0 / left).where(left > 0)
-        table[f"saves_at_most_ms{end}"] = table[f"share{end}"].astype("float64") * request_ms
-    return table.sort_values("share", ascending=False).reset_index(drop=True)
+    rows = []
+    for row in shares.to_dict("records"):
+        share: Estimate = row["share"]
+        known = row["operation"] in below.index
+        made = float(below["queries_per_request"][row["operation"]]) if known else 0.0
+        reads = float(below["reads_per_request"][row["operation"]]) if known else 0.0
+        rows.append(
+            {
+                "service": row["service"],
+                "operation": row["operation"],
+                "share": share,
+                "speedup_at_most": speedup_at_most(share),
+                "saves_at_most_ms": share.scaled(request_ms, "ms"),
+                "queries_per_request": made,
+                "reads_per_request": reads,
+                "queries_saved_at_most": reads / whole if whole else math.nan,
+            }
+        )
+    rows.sort(key=lambda row: -float(row["share"].value or 0.0))
+    columns = [
+        "service", "operation", "share", "speedup_at_most", "saves_at_most_ms",
+        "queries_per_request", "reads_per_request", "queries_saved_at_most",
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def speedup_at_most(share: Estimate) -> Estimate:
+    """1 / (1 - s), Amdahl's limit when the operation costs nothing at all."""
+    ends = [
+        None if end is None or end >= 1.0 else 1.0 / (1.0 - end)
+        for end in (share.value, share.low, share.high)
+    ]
+    return replace(share, value=ends[0], low=ends[1], high=ends[2], unit="ratio")
 
 
 def queries_under(spans: pd.DataFrame, calls: pd.DataFrame, requests: int) -> pd.DataFrame:
     """Logical queries per request made directly under each operation.
 
-    Columns operation, queries_per_request, all_per_request.
+    Columns operation, queries_per_request, reads_per_request, all_per_request.
     """
     key = ["trace_id", "span_id"]
     parents = calls[["trace_id", "parent_span_id"]].rename(columns={"parent_span_id": "span_id"})
-    named = parents.merge(spans[[*key, "name"]], on=key, how="inner")
-    counts = named.groupby("name").size() / max(requests, 1)
-    table = counts.rename("queries_per_request").rename_axis("operation").reset_index()
+    writes = calls["db_operation"].str.upper().isin(WRITES)
+    named = parents.assign(read=~writes).merge(spans[[*key, "name"]], on=key, how="inner")
+    counts = named.groupby("name")["read"].agg(["size", "sum"]) / max(requests, 1)
+    names = {"size": "queries_per_request", "sum": "reads_per_request"}
+    table = counts.rename(columns=names).rename_axis("operation").reset_index()
     return table.assign(all_per_request=len(calls) / max(requests, 1))

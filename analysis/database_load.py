@@ -5,9 +5,9 @@ many connections are busy (Little's law: L = lambda W); how long requests waited
 
 Answer of ``by_step``: arm, step, offered_per_s, achieved_per_s, collection (none for all),
 per_request, per_s, busy_connections. Of ``reductions``: arm, step (none for all), collection (none
-for all), before, after (per request), factor, saved_per_s. Of ``hit_rates``: arm, step, lookups,
-hit_rate, predicted_factor. Of ``statements``: arm, statement, collection, per_request, mean_ms,
-per_s. Of ``pool_waits``: arm, waits, wait_ms, pending_max.
+for all), before, after (per request), factor, saved_per_request, saved_per_s. Of ``hit_rates``:
+arm, step, lookups, hit_rate, predicted_factor. Of ``statements``: arm, statement, collection,
+per_request, mean_ms, per_s. Of ``pool_waits``: arm, waits, wait_ms, pending_max.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ def by_step(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd
 
 def reductions(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
     """Queries per request without over with, for the cached collection and for all queries."""
-    columns = ["arm", "step", "collection", "before", "after", "factor", "saved_per_s"]
+    columns = [
+        "arm", "step", "collection", "before", "after", "factor", "saved_per_request",
+        "saved_per_s",
+    ]  # fmt: skip
     calls = _calls(manifest, spans)
     rows = []
     for arm in manifest.treatments if manifest.baseline else ():
@@ -89,6 +92,43 @@ def hit_rates(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> 
                 (arm, step, int(asked.sum()), misses.complement(), predicted_factor(misses))
             )
     return pd.DataFrame(rows, columns=columns)
+
+
+def predictions(load: pd.DataFrame, rates: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+    """Queries a second on the cached collection that the hit rate predicts, by arm and step.
+
+    The baseline's queries per request times the arm's own miss rate and achieved rate. Columns
+    arm, step, offered_per_s, collection, per_s.
+    """
+    columns = ["arm", "step", "offered_per_s", "collection", "per_s"]
+    about = load[load["collection"] == manifest.cached_collection]
+    before = about[about["arm"] == manifest.baseline].set_index("step")["per_request"]
+    rows = []
+    for one in rates[rates["step"].notna()].to_dict("records"):
+        here = about[(about["arm"] == one["arm"]) & (about["step"] == one["step"])]
+        if here.empty or one["step"] not in before.index or one["arm"] == manifest.baseline:
+            continue
+        misses: Estimate = one["hit_rate"].complement()
+        achieved = float(here["achieved_per_s"].iloc[0])
+        factor = achieved * (before[one["step"]].value or 0.0)
+        offered = float(here["offered_per_s"].iloc[0])
+        predicted = misses.scaled(factor, "per_s") if factor else nothing("per_s", "no queries")
+        rows.append((one["arm"], one["step"], offered, manifest.cached_collection, predicted))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def held_ms(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
+    """How long a query holds its connection: arm, collection (none for all), ms, queries."""
+    calls = _calls(manifest, spans)
+    timed = calls.assign(ms=calls["duration_ns"].astype("float64") / 1e6)
+    by_table = timed.groupby(["arm", "db_collection"], dropna=False)["ms"].agg(["mean", "size"])
+    whole = timed.groupby("arm", dropna=False)["ms"].agg(["mean", "size"])
+    rows = [
+        (arm, table, *cells)
+        for (arm, table), cells in zip(by_table.index, by_table.to_numpy(), strict=True)
+    ]
+    rows += [(arm, None, *cells) for arm, cells in zip(whole.index, whole.to_numpy(), strict=True)]
+    return pd.DataFrame(rows, columns=["arm", "collection", "ms", "queries"]).dropna(subset=["ms"])
 
 
 def predicted_factor(miss_rate: Estimate) -> Estimate:
@@ -174,8 +214,8 @@ def _load(calls: pd.DataFrame, blocks: pd.DataFrame) -> tuple[Estimate, Estimate
 
 def _reduction(
     counts: pd.Series, part: pd.DataFrame, baseline: str, arm: str
-) -> tuple[Estimate, Estimate, Estimate, Estimate]:
-    """Before and after (per request), the factor, and the queries a second that are saved."""
+) -> tuple[Estimate, ...]:
+    """Before, after, factor, and the queries saved a request and a second."""
     sides: list[tuple[Floats, Floats]] = []
     rates = []
     for name in (baseline, arm):
@@ -187,8 +227,9 @@ def _reduction(
     n = int(part["requests"].sum())
     treated = part[part["arm"] == arm]
     per_second = treated["requests"].sum() / max(float(treated["seconds"].sum()), 1e-9)
-    saved = _difference(rates[0], rates[1]).scaled(max(per_second, 1e-12), "per_s")
-    return rates[0], rates[1], rate_ratio(sides[0], sides[1], n=n), saved
+    saved = _difference(rates[0], rates[1])
+    factor = rate_ratio(sides[0], sides[1], n=n)
+    return (*rates, factor, saved, saved.scaled(max(per_second, 1e-12), "per_s"))
 
 
 def _difference(first: Estimate, second: Estimate) -> Estimate:

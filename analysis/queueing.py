@@ -122,6 +122,6 @@ def _p_empty(offered: float, servers: int) -> float:
 def _check(servers: int, offered: float) -> None:
     if servers < 1 or offered < 0 or not math.isfinite(offered):
         raise NotEnoughDataError(
-            f"{servers} servers at {offered} Erlang were asked about: at least one server and a load"
-            " of 0 or more are needed"
+            f"{servers} servers at {offered} Erlang were asked about: at least one server and a"
+            " load of 0 or more are needed"
         )

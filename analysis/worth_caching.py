@@ -5,8 +5,9 @@ For each operation: the most it could save in time (its share of the critical pa
 from the keys seen in the traces: a key is loaded at its first touch and whenever its entry has
 expired. A time to live beyond the run's length never expires in it: then only first touches miss.
 
-Answer: service, operation, share, saves_ms, queries_per_request, keys, lookups, hit_ratios (by TTL
-in seconds), best_hit_ratio, saves_queries_per_request, saves_at_best_ms, cached, sentence.
+Answer: service, operation, share, saves_ms, queries_per_request, reads_per_request, keys, lookups,
+hit_ratios (by TTL in seconds), best_hit_ratio, saves_queries_per_request, saves_at_best_ms,
+cached, sentence.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.attributes import words
-from analysis.intervals import Floats
+from analysis.intervals import Estimate, Floats
 
 TTLS_SECONDS = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
 """From "one burst" to the reference cache's day."""
@@ -51,16 +52,17 @@ def worth_caching(
                 "lookups": lookups,
                 "hit_ratios": {f"{ttl:g}": ratio for ttl, ratio in ratios.items()},
                 "best_hit_ratio": best,
-                "saves_queries_per_request": (best or 0.0) * one["queries_per_request"],
-                "saves_at_best_ms": None if best is None else best * one["saves_at_most_ms"],
+                "reads_per_request": one["reads_per_request"],
+                "saves_queries_per_request": (best or 0.0) * one["reads_per_request"],
+                "saves_at_best_ms": _at_best(best, one["saves_at_most_ms"]),
                 "cached": one["operation"] == cached_operation,
-                "sentence": _sentence(str(one["operation"]), best, one["queries_per_request"]),
+                "sentence": _sentence(str(one["operation"]), best, one["reads_per_request"]),
             }
         )
     columns = [
-        "service", "operation", "share", "saves_at_most_ms", "queries_per_request", "keys",
-        "lookups", "hit_ratios", "best_hit_ratio", "saves_queries_per_request", "saves_at_best_ms", "cached",
-        "sentence",
+        "service", "operation", "share", "saves_at_most_ms", "queries_per_request",
+        "reads_per_request", "keys", "lookups", "hit_ratios", "best_hit_ratio",
+        "saves_queries_per_request", "saves_at_best_ms", "cached", "sentence",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
@@ -101,10 +103,14 @@ def hit_ratio(keys: NDArray[np.int64], times_s: Floats, ttl_s: float) -> float:
     return 1.0 - misses / len(axis)
 
 
+def _at_best(best: float | None, most: Estimate) -> float | None:
+    return None if best is None or most.value is None else best * most.value
+
+
 def _sentence(operation: str, best: float | None, queries: float) -> str:
     if best is None:
         return f"No key was recorded for {operation}, so nothing says how often it repeats."
     if queries == 0:
-        return f"{operation} makes no query of its own; its keys repeat in {best:.0%} of requests."
+        return f"{operation} reads nothing from the database; {best:.0%} of its keys repeat."
     saved = best * queries
     return f"Up to {best:.0%} of {operation} would hit and save {saved:.2g} queries a request."

@@ -1,0 +1,44 @@
+"""How much of the time was emulated?
+
+Every nanosecond that a latency profile added is marked on its span (``worthit.emulated_ns``), so
+that no report mixes emulated and measured time unseen.
+
+Answer: arm, service, operation (none for whole requests), spans, emulated_ms (mean a span), share
+(of the operation's time).
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.attributes import numbers
+from analysis.witnesses import roots
+
+KEY = "worthit.emulated_ns"
+"""The attribute that carries the mark."""
+
+
+def emulated(spans: pd.DataFrame) -> pd.DataFrame:
+    """Emulated time by arm and operation, and of whole requests."""
+    columns = ["arm", "service", "operation", "spans", "emulated_ms", "share"]
+    may_hold = spans["attributes"].str.contains(KEY, regex=False).fillna(value=False)
+    marked = spans.loc[may_hold, ["arm", "service", "name", "duration_ns"]]
+    if marked.empty:
+        return pd.DataFrame(columns=columns)
+    marked = marked.assign(
+        added=numbers(spans.loc[may_hold, "attributes"], KEY).fillna(0.0),
+        took=marked["duration_ns"].astype("float64"),
+    )
+    keys = ["arm", "service", "name"]
+    table = marked.groupby(keys, dropna=False)[["added", "took"]].sum()
+    table["spans"] = marked.groupby(keys, dropna=False).size()
+    table = table.reset_index().rename(columns={"name": "operation"})
+    tops = roots(spans)
+    whole = tops.assign(took=tops["duration_ns"].astype("float64"))
+    whole = whole.groupby("arm", dropna=False)["took"].agg(["sum", "size"])
+    total = marked.groupby("arm", dropna=False)["added"].sum().reindex(whole.index).fillna(0.0)
+    requests = pd.DataFrame({"added": total, "took": whole["sum"], "spans": whole["size"]})
+    both = pd.concat([requests.reset_index(), table], ignore_index=True)
+    both["emulated_ms"] = both["added"] / both["spans"] / 1e6
+    both["share"] = (both["added"] / both["took"].where(both["took"] > 0)).clip(upper=1.0)
+    return both.reindex(columns=columns)

@@ -1,0 +1,96 @@
+"""Where does one request's time go, in each arm?
+
+``analysis.shares`` answers for any spans; here it is asked arm by arm, and asked again under the
+other definition of the critical path, to say how far that would move the answer.
+
+Answer of ``shares``: arm, service, operation, spans, per_request, self_ms, critical_ms, share (an
+estimate). Of ``definitions``: arm, operation, jaeger, crisp, moves (crisp - jaeger), the operation
+that moves most. Of ``requests``: arm, mean_ms, n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.blocks import by_block
+from analysis.critical_path import Rules
+from analysis.intervals import Estimate, ratio_of_sums, too_few
+from analysis.manifest import Manifest
+from analysis.shares import request_shares
+
+
+def shares(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
+    """Shares by arm and operation; a run without arms has one table with no arm."""
+    table = _table(manifest, spans, "jaeger")
+    counts = _blocks(manifest)
+    estimates = [
+        _estimate(row, counts.get(str(row["arm"]), 0)) for row in table.to_dict("records")
+    ]
+    named = table.rename(columns={"name": "operation"}).assign(
+        share=pd.Series(estimates, index=table.index, dtype="object")
+    )
+    return named[
+        ["arm", "service", "operation", "spans", "per_request", "self_ms", "critical_ms", "share"]
+    ]
+
+
+def definitions(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
+    """By arm, the operation whose share another definition of the critical path moves most."""
+    keys = ["arm", "service", "name"]
+    one, two = _table(manifest, spans, "jaeger"), _table(manifest, spans, "crisp")
+    both = one[[*keys, "share"]].merge(
+        two[[*keys, "share"]], on=keys, how="outer", suffixes=("_jaeger", "_crisp")
+    )
+    both["moves"] = both["share_crisp"].fillna(0.0) - both["share_jaeger"].fillna(0.0)
+    order = both["moves"].abs().sort_values(ascending=False).index
+    most = both.loc[order].drop_duplicates("arm").sort_index()
+    renamed = {"name": "operation", "share_jaeger": "jaeger", "share_crisp": "crisp"}
+    return most.rename(columns=renamed)[["arm", "operation", "jaeger", "crisp", "moves"]]
+
+
+def requests(roots: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+    """Mean duration of a request as the service saw it, by arm."""
+    took = roots.assign(ms=roots["duration_ns"].astype("float64") / 1e6)
+    if not len(blocks) or blocks["arm"].isna().all():
+        took = took.assign(block=0)
+    sums = took.groupby("block")["ms"].agg(["sum", "size"])
+    rows = []
+    for arm, own in blocks.groupby("arm", dropna=False, sort=False):
+        total = by_block(sums["sum"], own["block"])
+        count = by_block(sums["size"], own["block"])
+        named = arm if isinstance(arm, str) else None
+        rows.append((named, ratio_of_sums(total, count, unit="ms", n=int(count.sum()))))
+    return pd.DataFrame(rows, columns=["arm", "mean_ms"])
+
+
+def _table(manifest: Manifest, spans: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+    if not manifest.arms:
+        return request_shares(spans, rules=rules).assign(arm=None)
+    return request_shares(spans, rules=rules, by="arm")
+
+
+def _blocks(manifest: Manifest) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for block in manifest.measured_blocks:
+        counts[block.arm] = counts.get(block.arm, 0) + 1
+    return counts
+
+
+def _estimate(row: Mapping[Hashable, Any], blocks: int) -> Estimate:
+    low, high = float(row["share_low"]), float(row["share_high"])
+    known = math.isfinite(low) and math.isfinite(high)
+    reason = None if known else too_few(blocks) or "the blocks carry no interval"
+    return Estimate(
+        value=float(row["share"]),
+        unit="share",
+        n=int(row["spans"]),
+        blocks=blocks,
+        low=low if known else None,
+        high=high if known else None,
+        reason=reason,
+        method="ratio of sums over roots, delete-one-block jackknife, t(K-1)",
+    )
