@@ -31,9 +31,12 @@ _WORDS = {
     "per_s": "/s",
     "1/s": "/s",
     "count": "",
+    "per_request": "",
+    "connections": "",
     "1": "",
 }
-"""How a unit's machine name is written; a name not listed is written as it is."""
+"""How a unit's machine name is written; a name not listed is written as it is. Counts of a thing
+have none: the words around the number say what is counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +155,8 @@ def interval(value: float | None, low: float | None, high: float | None, unit: s
 
     Nothing when there is no interval.
     """
+    if low is not None and low == high:
+        return f"[{plain(low, unit)}, {plain(high, unit)}]"
     width = _half_width(low, high)
     if width is None:
         return ""

@@ -65,6 +65,8 @@ class Panel:
     title: str = ""
     reference: float | None = None
     """Where the line of no difference stands."""
+    band: tuple[float, float] | None = None
+    """What does not matter: shaded."""
     log: bool = False
     from_zero: bool = False
     """Whether the axis begins at 0."""
@@ -117,6 +119,8 @@ def _draw(axes: Axes, panel: Panel, *, narrow: bool) -> None:
     axes.set(ylim=(-len(panel.rows) + 0.45, 0.55), yticks=[], xlabel=panel.axis)
     low, high = _reach(panel)
     axes.set_xlim(low, high)
+    if panel.band is not None:
+        axes.axvspan(*panel.band, color=style.GREYS[-1], linewidth=0, zorder=-1)
     if panel.reference is not None:
         axes.axvline(panel.reference, color=style.INK, linewidth=1.0, zorder=1)
     if not panel.log:
@@ -177,6 +181,7 @@ def _reach(panel: Panel) -> tuple[float, float]:
         for end in (dot.low, dot.high, dot.value)
         if end is not None
     ]
+    values += list(panel.band or ())
     values += [panel.reference] if panel.reference is not None else []
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if panel.log:

@@ -16,6 +16,7 @@ def figure(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
     ``per_request``, ``low``, ``high``, ``cached`` (the statement in question); a row of ``total``
     comes last.
     """
+    table = table.assign(arm=table["arm"].fillna(style.NO_ARM))
     arms = list(dict.fromkeys(table["arm"]))
     rows = []
     for statement in dict.fromkeys(table["statement"]):

@@ -104,6 +104,10 @@ def arm_marker(position: int) -> str:
     return ARM_MARKERS[position % len(ARM_MARKERS)]
 
 
+NO_ARM: Final = "all requests"
+"""What the only arm is called in a run that has none."""
+
+
 def arm_label(arm: str) -> str:
     """The arm's name as a person says it: ``on`` alone says nothing, ``cache on`` does."""
     return f"cache {arm}" if arm in {"on", "off"} else arm

@@ -5,12 +5,37 @@ Nothing is computed here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from analysis.report import evidence, method
-from analysis.report.document import Document
+from analysis.report.document import Document, Section
+from analysis.report.sections import (
+    capacity,
+    ceiling,
+    detectability,
+    equivalence,
+    faster,
+    law,
+    load,
+    shares,
+    worth_caching,
+)
+from analysis.report.setting import Setting, setting_of
 from analysis.run import Run
+
+_SECTIONS: tuple[Callable[[Mapping[str, Any], Setting], Section | None], ...] = (
+    shares.section,
+    load.section,
+    faster.section,
+    law.section,
+    capacity.section,
+    ceiling.section,
+    equivalence.section,
+    detectability.section,
+    worth_caching.section,
+)
+"""The questions in the order in which they are answered."""
 
 
 def assemble(run: Run, findings: Mapping[str, Any], *, jaeger_url: str | None = None) -> Document:
@@ -20,6 +45,9 @@ def assemble(run: Run, findings: Mapping[str, Any], *, jaeger_url: str | None = 
     """
     manifest = run.manifest
     verdict = findings["verdict"]
+    setting = setting_of(manifest)
+    trusted = verdict["verdict"] != "INVALID"
+    written = [make(findings, setting) for make in _SECTIONS] if trusted else []
     del jaeger_url
     return Document(
         run_id=manifest.run_id,
@@ -27,6 +55,7 @@ def assemble(run: Run, findings: Mapping[str, Any], *, jaeger_url: str | None = 
         or f"What does the run {manifest.name or manifest.run_id} show?",
         verdict=verdict["verdict"],
         reasons=tuple(verdict["reasons"]),
+        sections=tuple(section for section in written if section is not None),
         evidence=(
             evidence.timeline_section(run),
             evidence.witness_section(findings.get("witnesses") or ()),

@@ -1,0 +1,175 @@
+"""Does the database work less?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import formatting
+from analysis.figures import load as load_figure
+from analysis.report.document import Drawing, Section, Table
+from analysis.report.numbers import Number, frame, number
+from analysis.report.setting import Setting
+from analysis.report.tabulation import estimates, plain_numbers, sample_sizes, tabulate, words
+
+QUESTION = "Does the database work less?"
+
+
+def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
+    """Queries per request by statement and arm, per second by rate, and how many times fewer."""
+    load = findings.get("load") or {}
+    statements = list(load.get("statements") or ())
+    if not statements:
+        return None
+    whole, cached = _reduction(load, None), _reduction(load, setting.cached_collection)
+    return Section(
+        key="load",
+        question=QUESTION,
+        answer=_answer(whole, cached, setting),
+        reading=(
+            "Each dot is how often a statement is sent for one request; where the arms differ, the"
+            " optimisation took queries from the database. Connecting, cursor fetches and cache"
+            " calls are counted apart."
+        ),
+        emulated=setting.emulated(
+            "The number of queries is real; how long each held its connection was topped up to the"
+            " profile."
+        ),
+        sample=_sample(statements),
+        drawings=(_drawing(statements, whole, setting),),
+        tables=(_by_statement(statements, setting), *_by_rate(load, setting), *_waits(load)),
+    )
+
+
+def _reduction(load: Mapping[str, Any], collection: str | None) -> Mapping[str, Any]:
+    """The row over all steps for one collection; empty when there is none."""
+    rows = load.get("reductions") or ()
+    found = (
+        row for row in rows if row.get("step") is None and row.get("collection") == collection
+    )
+    return next(found, {})
+
+
+def _answer(whole: Mapping[str, Any], cached: Mapping[str, Any], setting: Setting) -> str:
+    """How many times fewer, for the statement in question and for all."""
+    parts = []
+    for row, name in ((cached, setting.cached_collection), (whole, None)):
+        factor = number(row.get("factor"))
+        if not factor.is_known:
+            continue
+        before, after = number(row.get("before")), number(row.get("after"))
+        what = f"Queries of the table {name}" if name else "All queries together"
+        parts.append(
+            f"{what}: {before.point} a request with {setting.label(setting.baseline)},"
+            f" {after.point} with {setting.label(setting.treatment)}, {factor.text} fewer."
+        )
+    return " ".join(parts) or "There is one arm only, so nothing is held against it."
+
+
+def _sample(statements: list[Mapping[str, Any]]) -> str:
+    """On how many requests and blocks the estimates rest."""
+    first = number(statements[0].get("per_request"))
+    return (
+        f"{formatting.count(first.n)} requests an arm in {formatting.count(first.blocks)} blocks;"
+        " 95 % intervals from the spread between blocks."
+    )
+
+
+def _drawing(
+    statements: list[Mapping[str, Any]], whole: Mapping[str, Any], setting: Setting
+) -> Drawing:
+    """Statements as rows, and all queries together as the last."""
+    table = frame(statements, ("arm", "statement", "collection", "per_request"))
+    table["cached"] = table["collection"] == setting.cached_collection
+    rows = [table]
+    for arm, side in ((setting.baseline, "before"), (setting.treatment, "after")):
+        total = number(whole.get(side))
+        if arm is not None and total.is_known:
+            rows.append(pd.DataFrame([_total_row(arm, total)]))
+    table = pd.concat(rows, ignore_index=True).rename(
+        columns={"per_request_low": "low", "per_request_high": "high"}
+    )
+    order = {arm: place for place, arm in enumerate(setting.arms)}
+    table = table.assign(place=table["arm"].map(order).fillna(len(order)))
+    biggest = table.groupby("statement")["per_request"].transform("max")
+    table = table.assign(total=table["statement"] == _ALL, size=-biggest)
+    table = table.sort_values(
+        ["total", "cached", "size", "statement", "place"],
+        ascending=[True, False, True, True, True],
+    )
+
+    def draw(*, narrow: bool) -> Figure:
+        return load_figure.figure(table, narrow=narrow)
+
+    said = "; ".join(
+        f"{row['statement']} {row['arm'] or ''}: {formatting.plain(row['per_request'])}"
+        for _, row in table.iterrows()
+    )
+    return Drawing(name="load", alt=f"Queries a request by statement. {said}.", draw=draw)
+
+
+_ALL = "all queries"
+
+
+def _total_row(arm: str, total: Number) -> dict[str, Any]:
+    return {
+        "arm": arm,
+        "statement": _ALL,
+        "per_request": total.value,
+        "per_request_low": total.low,
+        "per_request_high": total.high,
+        "cached": False,
+    }
+
+
+def _by_statement(statements: list[Mapping[str, Any]], setting: Setting) -> Table:
+    """A row a statement and arm."""
+    order = {arm: place for place, arm in enumerate(setting.arms)}
+    rows = sorted(
+        statements, key=lambda row: (str(row.get("statement")), order.get(str(row.get("arm")), 99))
+    )
+    fields = (
+        words("Statement", "statement", code=True),
+        words("Arm", "arm"),
+        estimates("Queries a request", "per_request"),
+        estimates("Queries a second", "per_s"),
+        estimates("Mean time", "mean_ms"),
+        sample_sizes("per_request", "Requests"),
+        sample_sizes("mean_ms", "Queries"),
+    )
+    return tabulate(rows, fields, "By statement, over all rates")
+
+
+def _by_rate(load: Mapping[str, Any], setting: Setting) -> tuple[Table, ...]:
+    """A row a rate and arm, for the cached collection and for all queries."""
+    fields = (
+        plain_numbers("Offered", "offered_per_s", "per_s"),
+        words("Arm", "arm"),
+        words("Table", "collection", missing="all"),
+        estimates("Queries a second", "per_s"),
+        estimates("Queries a request", "per_request"),
+        estimates("Busy connections", "busy_connections"),
+        sample_sizes("per_s", "Requests"),
+    )
+    wanted = {None, setting.cached_collection}
+    rows = [row for row in load.get("by_step") or () if row.get("collection") in wanted]
+    rows.sort(
+        key=lambda row: (number(row.get("offered_per_s")).value or 0.0, str(row.get("collection")))
+    )
+    return (tabulate(rows, fields, "By offered rate"),) if rows else ()
+
+
+def _waits(load: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Waiting for a connection, as the pool counted it."""
+    rows = [row for row in load.get("pool_waits") or () if row.get("waits") is not None]
+    fields = (
+        words("Arm", "arm"),
+        plain_numbers("Waits", "waits"),
+        plain_numbers("Mean wait", "wait_ms", "ms"),
+        plain_numbers("Waiting at once, max", "pending_max"),
+    )
+    caption = "Waiting for a connection, a total of the pool's own counters (no interval)"
+    return (tabulate(rows, fields, caption),) if rows else ()
