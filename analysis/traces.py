@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import orjson
@@ -22,12 +22,13 @@ from pandas.api.extensions import ExtensionArray
 
 from analysis.doubts import doubts
 from analysis.errors import InputError
-from analysis.formats import found
-from analysis.formats.columns import empty, to_pandas
+from analysis.formats import found, parquet
+from analysis.formats.columns import REQUIRED, SCHEMA, empty, to_pandas
 from analysis.identity import trace_codes
+from analysis.partitions import Partitions
 from analysis.recorded import Converted, convert
 
-__all__ = ["Converted", "attribute", "convert", "doubts", "read"]
+__all__ = ["Converted", "Partitions", "attribute", "convert", "doubts", "read"]
 
 _RUN_COLUMNS = ("arm", "step", "block")
 _TYPES: dict[str, set[type]] = {
@@ -39,28 +40,55 @@ _TYPES: dict[str, set[type]] = {
 """Column types of an attribute, and what they can hold."""
 
 
+@overload
 def read(
     *paths: str | PathLike[str],
     columns: Sequence[str] | None = None,
     skip_damaged: bool = False,
-) -> pd.DataFrame:
-    """Read traces from run directories, files.
+    partitions: None = None,
+    folder: Path | None = None,
+) -> pd.DataFrame: ...
 
-    Folders of files and Jaeger addresses into one spans table.
+
+@overload
+def read(
+    *paths: str | PathLike[str],
+    columns: Sequence[str] | None = None,
+    skip_damaged: bool = False,
+    partitions: int,
+    folder: Path | None = None,
+) -> Partitions: ...
+
+
+def read(
+    *paths: str | PathLike[str],
+    columns: Sequence[str] | None = None,
+    skip_damaged: bool = False,
+    partitions: int | None = None,
+    folder: Path | None = None,
+) -> pd.DataFrame | Partitions:
+    """Read traces from run directories, files, folders of files and Jaeger addresses.
 
     Formats: Parquet, OTLP JSON and protobuf, Jaeger JSON, Zipkin v2 JSON, each also gzipped; found
-    by content. The columns are those of docs/run-directory.md (with ``columns``, only those named,
-    plus what identifies a span). With ``skip_damaged`` what can be read is, and
-    ``attrs["damaged"]`` lists the rest; without, the first damage raises ``InputError`` naming
-    file and place.
+    by content. The result is one spans table with the columns of docs/run-directory.md (with
+    ``columns``, only those named and what every question needs). With ``skip_damaged`` what can be
+    read is, and ``attrs["damaged"]`` lists the rest; without, the first damage raises
+    ``InputError`` naming file and place.
+
+    With ``partitions`` the traces are dealt out by trace id to so many parts on disk (in
+    ``folder``, else a temporary place) and a ``Partitions`` is given, to be iterated: memory then
+    holds one part, whatever the size of the run.
     """
     if not paths:
-        raise InputError(
-            "No traces were named; name a run directory, files, folders or a Jaeger address."
-        )
+        raise InputError("Name the traces: a run directory, files, folders or a Jaeger address.")
     damage: list[str] | None = [] if skip_damaged else None
+    wanted = None if columns is None else [*REQUIRED, *columns]
     with _collector_paused():
-        tables = [table for path in paths for table in _tables(path, columns, damage)]
+        if partitions is not None:
+            parts = Partitions(partitions, folder)
+            parts.fill(_batches(paths, wanted, damage))
+            return parts
+        tables = list(_tables(paths, wanted, damage))
         whole = pa.concat_tables(tables) if tables else empty()
         del tables
         frame = spread(to_pandas(whole))
@@ -69,24 +97,48 @@ def read(
     return frame
 
 
-def _tables(
-    path: str | PathLike[str], columns: Sequence[str] | None, damage: list[str] | None
+def _batches(
+    paths: Sequence[str | PathLike[str]], columns: Sequence[str] | None, damage: list[str] | None
 ) -> Iterator[pa.Table]:
-    if isinstance(path, str) and path.startswith(("http://", "https://")):
-        from analysis.formats import jaeger_api  # noqa: PLC0415 - the HTTP client is needed for addresses only
+    """Give the sources' rows: Parquet a batch at a time, other formats a file at a time."""
+    for path in paths:
+        if not _is_address(path):
+            for file in files(Path(path)):
+                if parquet.is_parquet(file):
+                    yield from parquet.batches(file, columns)
+                else:
+                    yield from _tables([file], columns, damage)
+        else:
+            yield from _tables([path], columns, damage)
 
-        yield jaeger_api.table(path)
-        return
-    place = Path(path)
-    for file in files(place):
-        try:
-            yield found.table(file, columns, damage)
-        except InputError as error:
-            if damage is None or not place.is_dir():
-                raise
-            damage.append(str(error))
-        except OSError as error:
-            raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+def _tables(
+    paths: Sequence[str | PathLike[str]], columns: Sequence[str] | None, damage: list[str] | None
+) -> Iterator[pa.Table]:
+    for path in paths:
+        if _is_address(path):
+            from analysis.formats import jaeger_api  # noqa: PLC0415 - the HTTP client, when needed
+
+            yield _only(jaeger_api.table(str(path)), columns)
+            continue
+        place = Path(path)
+        for file in files(place):
+            try:
+                yield _only(found.table(file, columns, damage), columns)
+            except InputError as error:
+                if damage is None or not place.is_dir():
+                    raise
+                damage.append(str(error))
+            except OSError as error:
+                raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def _only(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+    return table if columns is None else table.select([n for n in SCHEMA.names if n in columns])
+
+
+def _is_address(path: str | PathLike[str]) -> bool:
+    return isinstance(path, str) and path.startswith(("http://", "https://"))
 
 
 def files(place: Path) -> list[Path]:

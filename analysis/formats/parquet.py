@@ -19,6 +19,12 @@ from analysis.formats.columns import REQUIRED, SCHEMA
 MAGIC = b"PAR1"
 
 
+def is_parquet(path: Path) -> bool:
+    """Whether a file begins as Parquet does."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
 def table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a file's spans columns, all or only those named.
 
