@@ -18,6 +18,7 @@ import gevent
 from locust.rpc import Message
 from locust.runners import LocalRunner, MasterRunner, Runner
 
+from loadtests._live import Live
 from loadtests._plan import Plan
 from loadtests._tally import StepTally, step_rows, unpack_into
 from loadtests._worker import DEAL, LEASE, PROGRESS, schedule_of, write_json
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _NS = 1_000_000_000
 _START_DELAY_SECONDS = 1.0
 """From the start to the schedule's zero: time for every worker to get ready."""
+_WATCH_SECONDS = 0.25
 _LEASE_SECONDS = 3.0
 _LOST_AFTER_SECONDS = 2.0
 """A worker that has not reported for this long (it does so twice a second) is taken for lost."""
@@ -57,6 +59,7 @@ class Run:
     classes: list[str]
     out: Path | None
     max_in_flight: int
+    client_spans: bool
     epoch: int = 0
     deals: list[tuple[int, list[str]]] = field(default_factory=list)
     """(from offset in ns, the workers in the order of their slots)."""
@@ -86,6 +89,9 @@ class Conductor:
         self._environment = environment
         self._runner = runner
         self.run: Run | None = None
+        self.live = Live()
+        self.problem: str | None = None
+        """Why the last test could not begin."""
         self._number = 0
         self._seen: dict[str, float] = {}
         """When each worker, in a run or not, last reported."""
@@ -95,8 +101,20 @@ class Conductor:
         self._runner.register_message(PROGRESS, self._on_progress)
         gevent.spawn(self._watch_forever)
 
+    def begin(self) -> None:
+        """Forget the last test."""
+        self.run = None
+        self.problem = None
+        self.live.clear()
+
     def start(
-        self, plan: Plan, *, classes: list[str], out: Path | None, max_in_flight: int
+        self,
+        plan: Plan,
+        *,
+        classes: list[str],
+        out: Path | None,
+        max_in_flight: int,
+        client_spans: bool,
     ) -> None:
         """Deal the plan to the workers that are there."""
         self._number += 1
@@ -113,6 +131,7 @@ class Conductor:
             classes=classes,
             out=out,
             max_in_flight=max_in_flight,
+            client_spans=client_spans,
         )
         if out:
             out.mkdir(parents=True, exist_ok=True)
@@ -155,6 +174,7 @@ class Conductor:
             "classes": run.classes,
             "out": str(run.out) if run.out else None,
             "max_in_flight": run.max_in_flight,
+            "client_spans": run.client_spans,
         }
         self._runner.send_message(DEAL, message, name)
 
@@ -164,6 +184,7 @@ class Conductor:
         now = time.monotonic()
         self._seen[name] = now
         run = self.run
+        self.live.add(name, data)
         if run is None or data["number"] != run.number:
             return
         member = run.members.get(name)
@@ -184,14 +205,26 @@ class Conductor:
 
     def _watch_forever(self) -> None:
         while True:
-            gevent.sleep(0.25)
+            gevent.sleep(_WATCH_SECONDS)
             run = self.run
+            self.live.sample(time.time(), offered_per_s=self._offered_per_s(run))
             if run is None or run.ended:
                 continue
             self._redeal_if_needed(run)
             names = run.deals[-1][1]
             if names and all(run.members[name].finished for name in names):
                 self._all_done(run)
+
+    def _offered_per_s(self, run: Run | None) -> float | None:
+        """Return the rate that the plan wants now, None outside of it."""
+        if run is None or run.ended:
+            return None
+        now_s = (time.time_ns() - run.t0_ns) / _NS
+        for block in run.plan.blocks:
+            if block.start_s <= now_s < block.end_s:
+                part = (now_s - block.start_s) / block.duration_s
+                return block.rate_per_s + (block.final_rate_per_s - block.rate_per_s) * part
+        return None
 
     def _redeal_if_needed(self, run: Run) -> None:
         if isinstance(self._runner, LocalRunner):

@@ -152,6 +152,7 @@ class Driver:
             scenario=type(user).scenario_name(),
         )
         self.in_flight += 1
+        step.sent += 1
         step.in_flight_max = max(step.in_flight_max, self.in_flight)
         self._running.add(gevent.spawn_raw(self._serve, user, arrival, step))
 
@@ -176,9 +177,8 @@ class Driver:
         finally:
             self.in_flight -= 1
             self._running.discard(greenlet)
-            if arrival.used:
-                step.sent += 1
-            else:
+            if not arrival.used:
+                step.sent -= 1
                 step.dropped += 1
             self._room.set()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import gevent
 import locust
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -17,10 +19,12 @@ from loadtests import _arguments, _verdict
 from loadtests._conductor import Conductor
 from loadtests._instrument import Instrument, wrap
 from loadtests._open_loop import OpenLoopUser
-from loadtests._plan import Block, Plan, PlanError
+from loadtests._plan import Block, Plan, PlanError, UserMistakeError
 from loadtests._worker import Worker
 
-EXIT_WRONG_USAGE = 2
+if TYPE_CHECKING:
+    from analysis.thresholds import Threshold
+
 _LOGGER = logging.getLogger("worthit.load")
 
 
@@ -35,7 +39,14 @@ class _Installed:
     instrument: Instrument = field(default_factory=Instrument)
     worker: Worker | None = None
     conductor: Conductor | None = None
-    wrong_usage: bool = False
+    thresholds: list[Threshold] = field(default_factory=list)
+    out: Path | None = None
+    first_out: Path = field(default_factory=Path)
+    tests: int = 1
+    borrowed: tempfile.TemporaryDirectory[str] | None = None
+    """Where rows go when only thresholds need them."""
+    exit_code: int | None = None
+    """Set when a run could not even begin."""
 
 
 _HERE = _Installed()
@@ -69,7 +80,8 @@ def _on_parser(parser: LocustArgumentParser, **_: object) -> None:
     for scenario in _HERE.scenarios.values():
         before = len(parser._actions)  # noqa: SLF001 - argparse has no public list of its arguments
         scenario.add_knobs(parser)
-        _HERE.knobs.update({action.dest: action for action in parser._actions[before:]})  # noqa: SLF001 - as above
+        added = parser._actions[before:]  # noqa: SLF001 - as above
+        _HERE.knobs.update({action.dest: action for action in added})
 
 
 def _on_init(environment: Environment, **_: object) -> None:
@@ -84,11 +96,6 @@ def _on_init(environment: Environment, **_: object) -> None:
         _HERE.conductor.register()
 
 
-def _quit(environment: Environment) -> None:
-    if environment.runner is not None:
-        environment.runner.quit()
-
-
 def _open_loop_classes(environment: Environment) -> list[type[OpenLoopUser]]:
     return [kind for kind in environment.user_classes if issubclass(kind, OpenLoopUser)]
 
@@ -97,30 +104,90 @@ def _on_test_start(environment: Environment, **_: object) -> None:
     options = environment.parsed_options
     if options is None:
         return
-    out = Path(options.worthit_out) if options.worthit_out else None
+    if _HERE.conductor is not None:
+        try:
+            _prepare(environment, options, _HERE.conductor)
+        except UserMistakeError as error:
+            _give_up(environment, str(error))
+            return
     closed = [kind for kind in environment.user_classes if not issubclass(kind, OpenLoopUser)]
     if _HERE.worker is not None and closed:
-        block = Block(
-            block=0,
-            arm=options.worthit_arm,
-            step=0,
-            rate_per_s=0.0,
-            start_s=0.0,
-            duration_s=0.0,
-            host="",
+        out = Path(options.worthit_out) if options.worthit_out else None
+        _HERE.worker.start_recording(
+            out=out, run=options.worthit_run, block=_unscheduled(options), client_spans=True
         )
-        _HERE.worker.start_recording(out=out, run=options.worthit_run, block=block)
-    if _HERE.conductor is None or not (_open_loop_classes(environment) or options.worthit_plan):
+
+
+def _prepare(environment: Environment, options: argparse.Namespace, conductor: Conductor) -> None:
+    """Check all that was asked for, and begin the schedule if there is one."""
+    conductor.begin()
+    _HERE.thresholds = _verdict.parse(options.threshold)
+    out = _folder(options)
+    if not (_open_loop_classes(environment) or options.worthit_plan):
         return
+    plan = _plan(environment, options)
+    conductor.start(
+        plan,
+        classes=_classes_for(environment, plan),
+        out=out,
+        max_in_flight=options.max_in_flight,
+        client_spans=not options.worthit_plan,
+    )
+
+
+def _folder(options: argparse.Namespace) -> Path | None:
+    """Return where the rows of this test go, None for nowhere; workers get it by the options."""
+    if not options.worthit_out:
+        if not _HERE.thresholds:
+            return None
+        _HERE.borrowed = tempfile.TemporaryDirectory(prefix="worthit-load-")
+        options.worthit_out = _HERE.borrowed.name
+    elif _HERE.out is not None:
+        # a second test from the page: the first one's rows stay as they are
+        _HERE.tests += 1
+        options.worthit_out = str(_HERE.first_out / str(_HERE.tests))
+    out = Path(options.worthit_out)
+    if any(out.glob("requests-*.arrows")):
+        raise UserMistakeError(
+            f"{out} already holds recorded requests; name another folder with --worthit-out."
+        )
     try:
-        plan = _plan(environment, options)
-        classes = _classes_for(environment, plan)
-    except PlanError as error:
-        _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback
-        _HERE.wrong_usage = True
-        _quit(environment)
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserMistakeError(
+            f"The folder {out} cannot be made ({error.strerror}); name another with --worthit-out."
+        ) from error
+    _HERE.first_out = _HERE.first_out if _HERE.out is not None else out
+    _HERE.out = out
+    return out
+
+
+def _give_up(environment: Environment, problem: str) -> None:
+    """Say what is wrong; end Locust if nobody is there to try again on its page."""
+    _LOGGER.error("%s", problem)
+    options, runner = environment.parsed_options, environment.runner
+    if _HERE.conductor is not None:
+        _HERE.conductor.problem = problem
+    if runner is None or options is None:
         return
-    _HERE.conductor.start(plan, classes=classes, out=out, max_in_flight=options.max_in_flight)
+    if options.headless:
+        _HERE.exit_code = _verdict.EXIT_WRONG_USAGE
+        gevent.spawn(runner.quit)
+    else:
+        gevent.spawn(runner.stop)
+
+
+def _unscheduled(options: argparse.Namespace) -> Block:
+    """Return the block of requests that no schedule sends."""
+    return Block(
+        block=0,
+        arm=options.worthit_arm,
+        step=0,
+        rate_per_s=0.0,
+        start_s=0.0,
+        duration_s=0.0,
+        host="",
+    )
 
 
 def _plan(environment: Environment, options: argparse.Namespace) -> Plan:
@@ -168,13 +235,18 @@ def _on_test_stop(**_: object) -> None:
 
 
 def _on_quitting(environment: Environment, **_: object) -> None:
-    if _HERE.wrong_usage:
-        environment.process_exit_code = EXIT_WRONG_USAGE
+    conductor, runner = _HERE.conductor, environment.runner
+    if conductor is None or runner is None:
+        # a worker: whether requests failed is the service's affair, and the master's verdict
+        environment.process_exit_code = environment.process_exit_code or 0
         return
-    if _HERE.conductor is None or _HERE.conductor.run is None:
-        return
-    # whatever still runs ends here, so that the last reports are in before the verdict
-    _quit(environment)
-    report = _HERE.conductor.report()
-    if report is not None:
-        environment.process_exit_code = _verdict.conclude(report, _HERE.conductor.run)
+    if _HERE.exit_code is None and (conductor.run is not None or _HERE.thresholds):
+        # whatever still runs ends here, so that the last reports are in before the verdict
+        runner.quit()
+        _HERE.exit_code = _verdict.conclude(
+            conductor.report(), run=conductor.run, thresholds=_HERE.thresholds, out=_HERE.out
+        )
+    if _HERE.borrowed is not None:
+        _HERE.borrowed.cleanup()
+    if _HERE.exit_code is not None:
+        environment.process_exit_code = _HERE.exit_code

@@ -34,6 +34,9 @@ class SpanSink(Protocol):
     def add(self, mark: Mark, meta: dict[str, Any]) -> None:
         """Take one finished request."""
 
+    def close(self) -> None:
+        """Send what is left."""
+
 
 class Instrument:
     """What the wrapped clients do while a test runs; without a ledger they do nothing."""
@@ -50,8 +53,17 @@ class Instrument:
         self._ids = Identifiers()
         self._unscheduled = count()
 
-    def start(self, ledger: Ledger, *, run: str, block: Block, first_draw: int) -> None:
+    def start(
+        self,
+        ledger: Ledger,
+        *,
+        run: str,
+        block: Block,
+        first_draw: int,
+        spans: SpanSink | None = None,
+    ) -> None:
         """Begin to mark and record."""
+        self.spans = spans
         self.run = run
         self.block = block
         self.clock = ledger.clock
@@ -62,8 +74,11 @@ class Instrument:
     def stop(self, *, reason: str) -> None:
         """Record what is still open and stop recording."""
         ledger, self.ledger = self.ledger, None
+        spans, self.spans = self.spans, None
         if ledger is not None:
             ledger.close(reason=reason)
+        if spans is not None:
+            spans.close()
 
     def mark(
         self, client: FastHttpSession | HttpSession, name: str, headers: dict[str, str]

@@ -93,6 +93,9 @@ class Ledger:
         self.last_sent_ns: dict[int, int] = {}
         """When the last request of each block was sent."""
         self.rows_written = 0
+        self.begun = 0
+        """Requests sent so far, ended or not."""
+        self._lags_ns: list[int] = []
 
     def warm_up(self, block: Block) -> None:
         """Do once, before the load, what is slow the first time."""
@@ -102,6 +105,8 @@ class Ledger:
     def begin(self, mark: Mark) -> None:
         """Remember a request until it is recorded, so that the end of the test loses none."""
         self._open[id(mark)] = mark
+        self.begun += 1
+        self._lags_ns.append(mark.sent_ns - mark.intended_ns)
 
     def finish(
         self,
@@ -147,6 +152,13 @@ class Ledger:
         self.rows_written += len(rows)
         for block, mask in self._rows.blocks_of(rows):
             self._count(block, rows[mask])
+
+    def take_lags(self) -> Histogram:
+        """Return the lags of the requests sent since the last call, ended or not."""
+        lags, self._lags_ns = self._lags_ns, []
+        histogram = Histogram()
+        histogram.add(np.array(lags, dtype=np.int64))
+        return histogram
 
     def take_fresh(self) -> dict[int, StepCounts]:
         """Return what was counted since the last call."""

@@ -20,7 +20,11 @@ _OVERLAP_SECONDS = 1e-9
 """Blocks may touch; rounding of their starts is no overlap."""
 
 
-class PlanError(Exception):
+class UserMistakeError(Exception):
+    """Something asked for cannot be; the message says what was found, expected and to do."""
+
+
+class PlanError(UserMistakeError):
     """A plan cannot be followed; the message says what was found, expected and to do."""
 
 

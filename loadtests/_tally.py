@@ -82,6 +82,14 @@ def step_rows(
                 "lag_max_ms": tally.lag.percentile_ms(100),
                 "in_flight_max": sum(tally.in_flight_max.values()),
                 "in_flight_cap_hits": tally.cap_hits,
+                "requests": tally.requests,
+                "errors": tally.errors,
+                "service_ms": _percentiles(tally.service),
+                "response_ms": _percentiles(tally.response),
             }
         )
     return rows
+
+
+def _percentiles(histogram: Histogram) -> dict[str, float | None]:
+    return {f"p{percent}": histogram.percentile_ms(percent) for percent in (50, 95, 99, 100)}

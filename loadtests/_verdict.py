@@ -3,42 +3,168 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loadtests._plan import UserMistakeError
 from loadtests._worker import write_json
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.thresholds import Threshold
     from loadtests._conductor import Run
 
 EXIT_DONE = 0
+EXIT_TOOL_FAILED = 1
+EXIT_WRONG_USAGE = 2
 EXIT_THRESHOLD_CROSSED = 3
 EXIT_RATE_MISSED = 4
 LEAST_ACHIEVED = 0.99
-"""Achieved over offered rate below which the rate was missed: METHODS' one per cent."""
+"""Achieved over offered rate below which the rate was missed: one per cent, as in the report."""
+_STALLED = 10.0
+"""A 99th percentile this many times the median is called a stall or a queue."""
+_LATE_MS = 5.0
+"""The lag up to which the generator counts as punctual."""
+_LATE = 1.05
+"""Response over service time from which on being late is part of the story."""
 _LOGGER = logging.getLogger("worthit.load")
 
 
-def conclude(report: dict[str, Any], run: Run) -> int:
+def parse(texts: Sequence[str]) -> list[Threshold]:
+    """Read the thresholds that Locust was given; those that need spans are refused."""
+    if not texts:
+        return []
+    from analysis import thresholds  # noqa: PLC0415 - only who asks for thresholds pays for pandas
+    from analysis.errors import InputError  # noqa: PLC0415 - as above
+
+    try:
+        found = [thresholds.parse(text) for text in texts]
+    except InputError as error:
+        raise UserMistakeError(str(error)) from error
+    for threshold in found:
+        if thresholds.needs_spans(threshold):
+            raise UserMistakeError(
+                f"The threshold {threshold.text!r} needs spans, which the load does not have; "
+                "give it to `worthit check` with the run directory."
+            )
+    return found
+
+
+def conclude(
+    report: dict[str, Any] | None,
+    *,
+    run: Run | None,
+    thresholds: Sequence[Threshold],
+    out: Path | None,
+) -> int:
     """Write generator.json, say how it went, and return the exit code."""
-    if run.out:
-        write_json(run.out / "generator.json", report)
-    short = shortfalls(report)
-    for row in report["generator"]:
-        _LOGGER.info("%s", step_in_words(row))
+    short = []
+    if report is not None:
+        if out:
+            write_json(out / "generator.json", report)
+        for row in report["generator"]:
+            _LOGGER.info("%s", step_in_words(row))
+            _LOGGER.info("%s", times_in_words(row))
+        short = shortfalls(report)
+    try:
+        crossed = _crossed(thresholds, run, out)
+    except UserMistakeError as error:
+        _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback
+        return EXIT_TOOL_FAILED
     for sentence in short:
         _LOGGER.error("%s", sentence)
-    return EXIT_RATE_MISSED if short else EXIT_DONE
+    if short:
+        return EXIT_RATE_MISSED
+    return EXIT_THRESHOLD_CROSSED if crossed else EXIT_DONE
+
+
+def _crossed(thresholds: Sequence[Threshold], run: Run | None, out: Path | None) -> bool:
+    if not thresholds or out is None:
+        return False
+    from analysis.thresholds import evaluate  # noqa: PLC0415 - only who asks pays for pandas
+
+    answer = evaluate(thresholds, requests=_requests(out, run))
+    rows = zip(answer["threshold"], answer["observed"], answer["n"], answer["within"], strict=True)
+    for text, observed, n, within in rows:
+        level = logging.INFO if within else logging.ERROR
+        seen = f"{observed:.6g} in {n} requests" if n else "no request to say it of"
+        _LOGGER.log(
+            level, "Threshold %s: %s, it %s.", text, seen, "holds" if within else "is crossed"
+        )
+    return not bool(answer["within"].all())
+
+
+def _requests(out: Path, run: Run | None) -> pd.DataFrame:
+    """Return the recorded rows without those of warm-up blocks."""
+    import pandas as pd  # noqa: PLC0415 - as above
+
+    from loadtests._recording import SCHEMA, read_stream  # noqa: PLC0415 - as above
+
+    tables = [read_stream(path).to_pandas() for path in sorted(out.glob("requests-*.arrows"))]
+    tables = tables or [SCHEMA.empty_table().to_pandas()]
+    rows: pd.DataFrame = pd.concat(tables, ignore_index=True)
+    if run is None:
+        return rows
+    expected = sum(tally.requests for tally in run.steps.values())
+    if len(rows) < expected:
+        raise UserMistakeError(
+            f"{expected} requests were recorded and {len(rows)} of them are in {out}; "
+            "thresholds need every worker's rows on the master's machine."
+        )
+    warmups = [block.block for block in run.plan.blocks if block.warmup]
+    counted: pd.DataFrame = rows[~rows["block"].isin(warmups)]
+    return counted
 
 
 def step_in_words(row: dict[str, Any]) -> str:
     """Return one step's self-check as a line."""
-    lag = row["lag_p99_ms"]
     return (
         f"Step {row['step']}: offered {row['offered_per_s']:.2f}/s, achieved "
-        f"{row['achieved_per_s']:.2f}/s, "
-        f"{row['arrivals_sent']} of {row['arrivals_planned']} arrivals sent, lag p99 "
-        f"{'-' if lag is None else f'{lag:.2f} ms'}, at most {row['in_flight_max']} in flight."
+        f"{row['achieved_per_s']:.2f}/s, {row['arrivals_sent']} of {row['arrivals_planned']} "
+        f"arrivals sent, lag p99 {_ms(row['lag_p99_ms'])}, "
+        f"at most {row['in_flight_max']} in flight."
     )
+
+
+def times_in_words(row: dict[str, Any]) -> str:
+    """Return one step's response and service time, and what makes the difference, in words."""
+    response, service = row["response_ms"], row["service_ms"]
+    if response["p50"] is None:
+        return f"Step {row['step']}: no request ended, so there is no response time."
+    return (
+        f"Step {row['step']}: response time (from the intended send) {_three(response)}; "
+        f"service time (from the actual send) {_three(service)}. {_explanation(row)}"
+    )
+
+
+def _explanation(row: dict[str, Any]) -> str:
+    response, service = row["response_ms"], row["service_ms"]
+    late = response["p99"] > _LATE * service["p99"] and row["lag_p99_ms"] > _LATE_MS
+    if late:
+        why = "the cap on requests in flight" if row["in_flight_cap_hits"] else "the generator"
+        return (
+            f"They differ because {why} sent late (lag p99 {_ms(row['lag_p99_ms'])}): people would "
+            "have waited the response time, whatever the service time says."
+        )
+    if response["p99"] > _STALLED * response["p50"]:
+        return (
+            f"The slowest waited over {response['p99'] / response['p50']:.0f} times the median: "
+            f"the service stalled or queued while arrivals went on, up to {row['in_flight_max']} "
+            "in flight. A load that waits for answers would have paused with it and not seen this."
+        )
+    return "They agree: every arrival was sent on time, so both show the service."
+
+
+def _three(times: dict[str, float | None]) -> str:
+    return ", ".join(f"{percent} {_ms(times[percent])}" for percent in ("p50", "p95", "p99"))
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value / 1e3:.2f} s" if value >= 1e3 else f"{value:.3g} ms"  # noqa: PLR2004 - 1000 ms
 
 
 def shortfalls(report: dict[str, Any]) -> list[str]:
@@ -46,22 +172,20 @@ def shortfalls(report: dict[str, Any]) -> list[str]:
     sentences = []
     if report["stopped_early"]:
         sentences.append(
-            "The run was stopped before its schedule ended; what was recorded is not the"
-            " run that was planned."
+            "The run was stopped before its schedule ended; "
+            "what was recorded is not the run that was planned."
         )
+    remedy = "use more workers, a lower rate or a higher --max-in-flight."
     for row in report["generator"]:
         step = row["step"]
         if row["dropped"]:
             sentences.append(
-                f"Step {step}: {row['dropped']} of {row['arrivals_planned']} arrivals "
-                f"were never sent; "
-                "use more workers, a lower rate or a higher --max-in-flight."
+                f"Step {step}: {row['dropped']} of {row['arrivals_planned']} arrivals were never "
+                f"sent; {remedy}"
             )
         elif row["achieved_per_s"] < LEAST_ACHIEVED * row["offered_per_s"]:
             sentences.append(
                 f"Step {step}: {row['offered_per_s']:.1f} arrivals/s were offered and "
-                f"{row['achieved_per_s']:.1f}/s "
-                f"achieved, less than {LEAST_ACHIEVED:.0%}; use more workers, a lower "
-                f"rate or a higher --max-in-flight."
+                f"{row['achieved_per_s']:.1f}/s achieved, less than {LEAST_ACHIEVED:.0%}; {remedy}"
             )
     return sentences

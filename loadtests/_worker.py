@@ -11,6 +11,7 @@ import gevent
 from locust.rpc import Message
 from locust.runners import Runner
 
+from loadtests._client_spans import from_environment
 from loadtests._driver import Deal, Driver, report_error
 from loadtests._instrument import Instrument
 from loadtests._ledger import Clock, Ledger
@@ -60,7 +61,9 @@ class Worker:
         self._runner.register_message(LEASE, self._on_lease)
         gevent.spawn(self._report_forever)
 
-    def start_recording(self, *, out: Path | None, run: str, block: Block) -> None:
+    def start_recording(
+        self, *, out: Path | None, run: str, block: Block, client_spans: bool
+    ) -> None:
         """Begin to mark and record requests, scheduled or not."""
         if self._active:
             return
@@ -72,7 +75,13 @@ class Worker:
         ledger = Ledger(out / f"requests-{self.index}.arrows" if out else None, Clock())
         ledger.warm_up(block)
         first_draw = _FIRST_UNSCHEDULED_DRAW * (self.index + 1)
-        self._instrument.start(ledger, run=run, block=block, first_draw=first_draw)
+        self._instrument.start(
+            ledger,
+            run=run,
+            block=block,
+            first_draw=first_draw,
+            spans=from_environment(run) if client_spans else None,
+        )
         self._check.start()
 
     def _on_deal(self, environment: Environment, msg: Message, **_: object) -> None:
@@ -86,7 +95,10 @@ class Worker:
         plan = parse(deal["plan"])
         self._number, self._epoch = deal["number"], deal["epoch"]
         self.start_recording(
-            out=Path(deal["out"]) if deal["out"] else None, run=plan.run, block=plan.blocks[0]
+            out=Path(deal["out"]) if deal["out"] else None,
+            run=plan.run,
+            block=plan.blocks[0],
+            client_spans=deal["client_spans"],
         )
         self._driver = self._new_driver(environment, plan, deal, deals)
         self._driving = gevent.spawn(self._drive, self._driver)
@@ -147,6 +159,9 @@ class Worker:
             "in_flight": ledger.open_requests if ledger else 0,
         }
         if ledger is not None:
+            lags = ledger.take_lags()
+            message["begun"] = ledger.begun
+            message["lags"] = [[list(pair) for pair in lags.pairs()], lags.max_ns]
             message["fresh"] = [
                 [step, pack(counts)] for step, counts in ledger.take_fresh().items()
             ]
