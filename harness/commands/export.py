@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import sys
-import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
-from opentelemetry.util.re import parse_env_headers
 
-from analysis.run import Run, open_run
+from harness.commands.options import json_option, quiet_option
 from harness.errors import ExitCode
-from harness.export.delivery import Delivered, Delivery, Pace
-from harness.export.messages import messages
-from harness.export.selection import Chosen, Selection, choose
-from harness.export.transports import open_transport
 
-SPANS_EACH: Final = 512
-"""Spans in one message: OpenTelemetry's default batch, well below any receiver's size limit."""
-
-IN_FLIGHT: Final = 4
-"""Messages unanswered at a time: hides the round trip, and a slow receiver slows us at once."""
-
-TIMEOUT_S: Final = 10.0
-"""OpenTelemetry's own default for one message."""
+if TYPE_CHECKING:
+    from harness.export.replay import Replayed
 
 LINES: Final = 10
 """Plain progress lines in a whole replay, where stderr is no terminal."""
@@ -41,20 +28,16 @@ LINES: Final = 10
     "endpoint",
     metavar="URL",
     envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
+    show_envvar=True,
     required=True,
-    help="Where to: http://HOST:4318 (OTLP/HTTP) or grpc://HOST:4317 (OTLP/gRPC). "
-    "Headers, such as an Authorization, come from OTEL_EXPORTER_OTLP_HEADERS.",
+    help="http://HOST:4318 (OTLP/HTTP) or grpc://HOST:4317 (OTLP/gRPC). Headers, such as an "
+    "Authorization, come from OTEL_EXPORTER_OTLP_HEADERS.",
 )
+@click.option("--trace", "trace_id", metavar="ID", help="This trace; a unique beginning will do.")
 @click.option(
-    "--trace", "trace_id", metavar="ID", help="Only this trace; a unique beginning is enough."
+    "--slowest", type=click.IntRange(min=1), metavar="N", help="The N traces with longest root."
 )
-@click.option(
-    "--slowest",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Only the N traces whose root took longest, warm-up left out.",
-)
-@click.option("--arm", metavar="NAME", help="Only this arm.")
+@click.option("--arm", metavar="NAME", help="This arm.")
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
@@ -63,42 +46,36 @@ LINES: Final = 10
     metavar="SPANS",
     help="At most this many spans a second.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def command(  # noqa: PLR0917 - click hands every option over by name
+@json_option
+@quiet_option
+def command(
+    *,
     run_directory: Path,
     endpoint: str,
     trace_id: str | None,
     slowest: int | None,
     arm: str | None,
     rate: float,
-    *,
     as_json: bool,
+    quiet: bool,
 ) -> int:
     """Send the traces of RUN to Jaeger or any OTLP backend, ids and times kept.
 
     Every span carries worthit.run, worthit.arm, worthit.step, worthit.block and
     worthit.scenario, and cache.hit where it was a cache lookup: search for them.
     """
-    run = open_run(run_directory)
-    chosen = choose(run, Selection(trace_id=trace_id, slowest=slowest, arm=arm))
-    started = time.monotonic()
-    pace = Pace(spans_per_s=rate, in_flight=IN_FLIGHT)
-    progress = _progress(chosen.span_count)
-    delivered = asyncio.run(_deliver(run, chosen, endpoint, pace, progress))
-    _report(run, chosen, endpoint, delivered, time.monotonic() - started, as_json=as_json)
-    return int(ExitCode.TOOL_FAILED if delivered.rejected else ExitCode.DONE)
+    from harness.export.replay import replay  # noqa: PLC0415 - --help must not wait for pandas
+    from harness.export.selection import Selection  # noqa: PLC0415 - as above
+
+    wanted = Selection(trace_id=trace_id, slowest=slowest, arm=arm)
+    show = _silent if quiet else _progress
+    replayed = replay(run_directory, endpoint, wanted, spans_per_s=rate, progress=show)
+    _say(replayed, endpoint, as_json=as_json)
+    return int(ExitCode.TOOL_FAILED if replayed.rejected else ExitCode.DONE)
 
 
-async def _deliver(
-    run: Run, chosen: Chosen, endpoint: str, pace: Pace, on_progress: Callable[[int], None]
-) -> Delivered:
-    headers = parse_env_headers(os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""), liberal=True)
-    transport = open_transport(endpoint, headers=headers, timeout_s=TIMEOUT_S)
-    delivery = Delivery(transport, endpoint, pace, clock=time.monotonic, on_progress=on_progress)
-    try:
-        return await delivery.run(messages(run, chosen.traces, spans_each=SPANS_EACH))
-    finally:
-        await transport.close()
+def _silent(_total: int) -> Callable[[int], None]:
+    return lambda _spans: None
 
 
 def _progress(total: int) -> Callable[[int], None]:
@@ -121,26 +98,15 @@ def _progress(total: int) -> Callable[[int], None]:
     return show
 
 
-def _report(
-    run: Run, chosen: Chosen, endpoint: str, delivered: Delivered, seconds: float, *, as_json: bool
-) -> None:
+def _say(replayed: Replayed, endpoint: str, *, as_json: bool) -> None:
     if as_json:
-        document = {
-            "run_id": run.manifest.run_id,
-            "endpoint": endpoint,
-            "traces": chosen.trace_count,
-            "spans": delivered.spans,
-            "rejected": delivered.rejected,
-            "retries": delivered.retries,
-            "seconds": round(seconds, 3),
-        }
-        click.echo(json.dumps(document))
+        click.echo(json.dumps({"endpoint": endpoint, **asdict(replayed)}))
         return
     click.echo(
-        f"Sent {delivered.spans:,} spans of {chosen.trace_count:,} traces to {endpoint}"
-        f" in {seconds:.1f} s ({delivered.retries} retries)."
+        f"Sent {replayed.spans:,} spans of {replayed.traces:,} traces to {endpoint}"
+        f" in {replayed.seconds:.1f} s ({replayed.retries} retries)."
     )
-    if delivered.rejected:
-        why = delivered.rejected_why or "no reason given"
-        click.echo(f"The receiver rejected {delivered.rejected:,} spans: {why}", err=True)
-    click.echo(f"Search there for the tag worthit.run={run.manifest.run_id}")
+    if replayed.rejected:
+        why = replayed.rejected_why or "no reason given"
+        click.echo(f"The receiver rejected {replayed.rejected:,} spans: {why}", err=True)
+    click.echo(f"Search there for the tag worthit.run={replayed.run_id}")
