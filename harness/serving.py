@@ -38,6 +38,9 @@ REASONS = {
 LOOPBACK = "127.0.0.1"
 """Where a part listens unless told otherwise; a container has to say 0.0.0.0."""
 
+PORT_IN_USE = "the port is in use"
+"""Part of every sentence about a port that another server has; parts then try another port."""
+
 JSON = b"application/json"
 """The content type of most answers."""
 
@@ -278,7 +281,7 @@ def listen_problem(error: Exception) -> str:
     """Why a port could not be had, in words."""
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror
-        return "the port is in use" if "in use" in reason.lower() else reason
+        return PORT_IN_USE if "in use" in reason.lower() else reason
     return str(error)
 
 

@@ -25,16 +25,27 @@ class Recorder:
         workspace: Workspace,
         *,
         path: Path | None = None,
+        keep: bool = True,
         forward: str | None = None,
+        forward_traces: str | None = None,
         http_port: int = 0,
         grpc_port: int = 0,
     ) -> None:
-        """`path` is the traces' file (metrics go beside it), `forward` a second OTLP endpoint."""
+        """`path` is the traces' file, metrics beside it; `keep=False` only counts and passes on.
+
+        `forward` is a further OTLP/HTTP endpoint that gets everything, `forward_traces` one that
+        takes traces alone. A port given is the port used, or an error.
+        """
         self._workspace = workspace
         self.path = path or workspace.path / "traces.otlp"
-        self._forward = forward
+        self._options = [
+            *(("--out", str(self.path)) if keep else ()),
+            *(("--forward", forward) if forward else ()),
+            *(("--forward-traces", forward_traces) if forward_traces else ()),
+        ]
         self._http_port = http_port
         self._grpc_port = grpc_port
+        self._grpc_fixed = bool(grpc_port)
         self._process: Process | None = None
 
     @property
@@ -61,11 +72,10 @@ class Recorder:
 
     async def start(self) -> None:
         """Start it; after `stop` on the same ports and appending to the same files."""
-        if not self._grpc_port:
-            self._grpc_port = self._workspace.free_port()
         self._http_port, self._process = await first_free(
             self._workspace, self._http_port, self._launch
         )
+        self._grpc_fixed = True
 
     async def stop(self) -> None:
         """End it; the files are complete afterwards."""
@@ -107,12 +117,13 @@ class Recorder:
         return found
 
     async def _launch(self, port: int) -> Process:
-        forward = ["--forward", self._forward] if self._forward else []
+        if not self._grpc_fixed:
+            self._grpc_port = self._workspace.free_port()
         return await self._workspace.start(
             "recorder",
             [
                 *(sys.executable, "-m", "harness.recorder", "--http-port", str(port)),
-                *("--grpc-port", str(self._grpc_port), "--out", str(self.path), *forward),
+                *("--grpc-port", str(self._grpc_port), *self._options),
             ],
             env=child_environment(),
             ready=answers(f"http://127.0.0.1:{port}/healthz"),

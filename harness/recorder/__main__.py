@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from harness.recorder.server import serve
+from harness.recorder.server import Settings, serve
 from harness.serving import LOOPBACK, run_until_signalled
 
 PORT = click.IntRange(1, 65535)
@@ -22,26 +22,29 @@ PORT = click.IntRange(1, 65535)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    required=True,
-    help="File to append to.",
+    help="File to append traces to, metrics beside it; without it nothing is kept.",
 )
-@click.option("--forward", help="A second OTLP/HTTP endpoint to pass traces on to.")
+@click.option("--forward", multiple=True, help="A further OTLP/HTTP endpoint that gets it all.")
+@click.option("--forward-traces", multiple=True, help="One that gets the traces alone.")
 def command(
-    host: str, http_port: int, grpc_port: int | None, out: Path, forward: str | None
+    *,
+    host: str,
+    http_port: int,
+    grpc_port: int | None,
+    out: Path | None,
+    forward: tuple[str, ...],
+    forward_traces: tuple[str, ...],
 ) -> None:
     """Append every OTLP batch that comes in to a file."""
-    sys.exit(
-        run_until_signalled(
-            partial(
-                serve,
-                host=host,
-                http_port=http_port,
-                grpc_port=grpc_port,
-                out=out,
-                forward=forward,
-            )
-        )
+    settings = Settings(
+        host=host,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        out=out,
+        forward=forward,
+        forward_traces=forward_traces,
     )
+    sys.exit(run_until_signalled(partial(serve, settings=settings)))
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ TIMEOUT_SECONDS = 5.0
 class Forwarder:
     """A bounded queue and one task that posts from it."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, *, traces_only: bool) -> None:
         """`endpoint` is an OTLP/HTTP base address, such as http://127.0.0.1:4318."""
         self._endpoint = endpoint.rstrip("/")
+        self._traces_only = traces_only
         self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(QUEUE_BATCHES)
         self._task: asyncio.Task[None] | None = None
         self._told = False
@@ -30,8 +31,8 @@ class Forwarder:
         self.dropped = 0
 
     def offer(self, signal: str, data: bytes) -> None:
-        """Queue a batch if there is room. Only traces go on: Jaeger takes nothing else."""
-        if signal != "traces":
+        """Queue a batch if there is room."""
+        if self._traces_only and signal != "traces":
             return
         try:
             self._queue.put_nowait((signal, data))

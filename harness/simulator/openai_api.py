@@ -274,7 +274,7 @@ def chat_body(call: ChatCall, ident: str, created: int, said: tuple[str, int, st
 def chat_chunks(
     call: ChatCall, ident: str, created: int, said: tuple[str, int, str], pieces: int
 ) -> list[bytes]:
-    """The same answer as server-sent events: `pieces` of text; the end, usage and [DONE] as one."""
+    """The same answer as server-sent events; the last holds the end, the usage and [DONE]."""
     text, count, reason = said
     words = text.split(" ")
     size = max(1, -(-len(words) // pieces))
