@@ -18,18 +18,15 @@ def command(*, quick: bool, out: Path, as_json: bool, quiet: bool) -> int:
     """Measure what the personality cache does to a request's time and to the database's load.
 
     Starts everything it needs on this machine, loads the service with the cache off and on by
-    turns at three rates, and ends with a report. Exit code 4 when the run is INVALID.
+    turns at three rates, and ends with a report. Ctrl-C keeps nothing. Exit code 4 when the run is
+    INVALID.
     """
-    from harness.commands.running import (  # noqa: PLC0415 - --help is fast
-        exit_code,
-        run_to_the_end,
-        say_outcome,
-    )
+    from harness.commands.running import run_and_answer  # noqa: PLC0415 - --help is fast
     from harness.experiment import catalogue  # noqa: PLC0415 - as above
     from harness.experiment.plan import make_plan  # noqa: PLC0415 - as above
     from harness.experiment.reading import read_experiment  # noqa: PLC0415 - as above
 
     experiment = read_experiment(catalogue.find("demo-quick" if quick else "demo"))
-    outcome = run_to_the_end(make_plan(experiment), out=out, quiet=quiet, keep_interrupted=False)
-    say_outcome(outcome, as_json=as_json)
-    return exit_code(outcome)
+    return run_and_answer(
+        make_plan(experiment), out=out, quiet=quiet, as_json=as_json, keep_interrupted=False
+    )

@@ -17,26 +17,31 @@ from harness.commands.options import json_option, out_option, quiet_option
 @json_option
 @quiet_option
 def command(*, file: Path, dry_run: bool, out: Path, as_json: bool, quiet: bool) -> int:
-    """Run the experiment of a file and keep it as a run directory.
+    """Run the experiment of a file, keep it as a run directory and write its report.
 
-    Ctrl-C ends the load early and keeps what was measured as an incomplete run. Exit codes: 0
-    done, 3 a claim of the experiment does not hold, 4 the run is INVALID.
+    Ctrl-C ends the load early and keeps what was measured as an incomplete run, which is never
+    VALID. Exit codes: 0 done, 3 a claim or threshold of the experiment does not hold, 4 the run is
+    INVALID, 130 stopped.
     """
-    from harness.experiment.description import describe, lines  # noqa: PLC0415 - --help is fast
-    from harness.experiment.plan import make_plan  # noqa: PLC0415 - as above
+    from harness.experiment.plan import make_plan  # noqa: PLC0415 - --help is fast
     from harness.experiment.reading import read_experiment  # noqa: PLC0415 - as above
 
-    plan = make_plan(read_experiment(file))
+    experiment = read_experiment(file)
+    plan = make_plan(experiment)
     if dry_run:
-        document = describe(plan)
+        from harness.experiment.description import describe, lines  # noqa: PLC0415 - as above
+        from harness.experiment.foresight import smallest_effects  # noqa: PLC0415 - as above
+
+        document = describe(plan, smallest_effects(plan))
         click.echo(json.dumps(document, indent=1) if as_json else "\n".join(lines(document)))
         return 0
-    from harness.commands.running import (  # noqa: PLC0415 - as above
-        exit_code,
-        run_to_the_end,
-        say_outcome,
-    )
+    from harness.commands.running import run_and_answer  # noqa: PLC0415 - as above
 
-    outcome = run_to_the_end(plan, out=out, quiet=quiet, keep_interrupted=True)
-    say_outcome(outcome, as_json=as_json)
-    return exit_code(outcome)
+    return run_and_answer(
+        plan,
+        out=out,
+        quiet=quiet,
+        as_json=as_json,
+        keep_interrupted=True,
+        claim_files=[file.parent / name for name in experiment.claims],
+    )

@@ -1,44 +1,71 @@
-"""What ``demo`` and ``run`` share: run a plan to its end and say how it went."""
+"""What ``demo`` and ``run`` share: run a plan to its end, answer its question, say how it went."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from harness.__main__ import INTERRUPTED_EXIT_CODE
+from harness.commands.answering import Answers, answer, check_before_running
 from harness.errors import ExitCode
 from harness.experiment.model import HARNESS_SETTINGS, SERVICE_SETTINGS
 from harness.experiment.plan import Plan
-from harness.progress import Silence, progress_on
+from harness.progress import Progress, Silence, progress_on
 from harness.run.orchestrator import Outcome, run_plan
 
-OWN_SERVERS = ("DATABASE_URL", "REDIS_URL", "LLM_BASE_URL", "LLM_API_KEY")
+OWN_SERVERS = frozenset({"DATABASE_URL", "REDIS_URL", "LLM_BASE_URL", "LLM_API_KEY"})
 """Settings in the person's environment that replace parts of a run."""
 
 
-def run_to_the_end(plan: Plan, *, out: Path, quiet: bool, keep_interrupted: bool) -> Outcome:
-    """Run `plan` with progress on stderr."""
+def run_and_answer(
+    plan: Plan,
+    *,
+    out: Path,
+    quiet: bool,
+    as_json: bool,
+    keep_interrupted: bool,
+    claim_files: Sequence[Path] = (),
+) -> int:
+    """Run `plan`, write its report, print what matters, and give the exit code."""
+    thresholds = plan.experiment.thresholds
+    check_before_running(claim_files, thresholds)
+    progress: Progress = Silence() if quiet else progress_on()
+    outcome = _run(plan, out, progress, keep_interrupted=keep_interrupted)
+    answers = None
+    if outcome.path is not None and not outcome.interrupted:
+        if not quiet:
+            click.echo("Writing the report...", err=True)
+        answers = answer(outcome.path, claim_files=claim_files, thresholds=thresholds)
+    if as_json:
+        click.echo(json.dumps(outcome_document(outcome, answers), indent=1))
+    else:
+        _say(outcome, answers)
+    return exit_code(outcome, answers)
+
+
+def _run(plan: Plan, out: Path, progress: Progress, *, keep_interrupted: bool) -> Outcome:
     environ = dict(os.environ)
     # A setting left in the shell would reach every arm and make the experiment another one.
-    for name in (SERVICE_SETTINGS | HARNESS_SETTINGS) - set(OWN_SERVERS):
+    for name in (SERVICE_SETTINGS | HARNESS_SETTINGS) - OWN_SERVERS:
         os.environ.pop(name, None)
     return asyncio.run(
         run_plan(
             plan,
             out=out,
-            progress=Silence() if quiet else progress_on(),
+            progress=progress,
             environ=environ,
             keep_interrupted=keep_interrupted,
         )
     )
 
 
-def outcome_document(outcome: Outcome) -> dict[str, Any]:
+def outcome_document(outcome: Outcome, answers: Answers | None) -> dict[str, Any]:
     """Give the outcome as one JSON document."""
     verdict = outcome.verdict
     return {
@@ -48,30 +75,35 @@ def outcome_document(outcome: Outcome) -> dict[str, Any]:
         "blocks_planned": outcome.blocks_planned,
         "verdict": None if verdict is None else verdict.verdict,
         "reasons": [] if verdict is None else list(verdict.reasons),
+        "report": None if answers is None else str(answers.report),
+        "headline": [] if answers is None else list(answers.sentences),
+        "claims": [] if answers is None else list(answers.claims),
+        "thresholds": [] if answers is None else list(answers.thresholds),
     }
 
 
-def exit_code(outcome: Outcome) -> int:
-    """Give the exit code that an outcome deserves, claims apart."""
+def exit_code(outcome: Outcome, answers: Answers | None) -> int:
+    """Give the exit code that an outcome deserves."""
     if outcome.interrupted:
         return INTERRUPTED_EXIT_CODE
     if outcome.verdict is not None and outcome.verdict.verdict == "INVALID":
         return int(ExitCode.RUN_INVALID)
+    if answers is not None and answers.broken:
+        return int(ExitCode.CLAIM_DOES_NOT_HOLD)
     return int(ExitCode.DONE)
 
 
-def say_outcome(outcome: Outcome, *, as_json: bool, hint: str = "") -> None:
-    """Print how the run ended: JSON on stdout, or sentences."""
-    if as_json:
-        click.echo(json.dumps(outcome_document(outcome), indent=1))
-        return
+def _say(outcome: Outcome, answers: Answers | None) -> None:
+    """Print how the run ended and what it found."""
     if outcome.interrupted:
         done = f"after {outcome.blocks_done} of {outcome.blocks_planned} blocks"
-        kept = (
-            "nothing was kept" if outcome.path is None else f"kept as incomplete: {outcome.path}"
-        )
-        click.echo(f"Stopped {done}; {kept}.{hint}", err=True)
+        kept = f"kept as incomplete: {outcome.path}" if outcome.path else "nothing was kept"
+        click.echo(f"Stopped {done}; {kept}.", err=True)
     if outcome.verdict is not None:
-        click.echo(f"{outcome.verdict.verdict}: {outcome.path}")
+        click.echo(f"{outcome.verdict.verdict}  {outcome.path}")
         for reason in outcome.verdict.reasons:
-            click.echo(f"  {reason}")
+            click.echo(f"  - {reason}")
+    if answers is not None:
+        for sentence in (*answers.sentences, *answers.broken):
+            click.echo(f"\n{sentence}")
+        click.echo(f"\nReport: {answers.report}")

@@ -181,7 +181,9 @@ class Experiment(_Table):
     cached_collection: str | None = None
     """The table whose queries the change is meant to save."""
     claims: tuple[str, ...] = ()
-    """Files of claims to be checked when the run is done, beside this file or by absolute path."""
+    """Files of claims to be checked when the run is done, relative to the experiment's file."""
+    thresholds: tuple[str, ...] = ()
+    """Limits to be kept, in k6's words: ``response_time: p(95)<6000``."""
     load: Load
     data: Data = Data()
     arms: Annotated[tuple[Arm, ...], Field(min_length=1, max_length=30)]
