@@ -24,14 +24,15 @@ WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
 def ceiling(shares: pd.DataFrame, queries: pd.DataFrame, *, request_ms: float) -> pd.DataFrame:
     """The ceiling of every operation, largest share first.
 
-    ``shares`` as ``analysis.shares_by_arm.shares`` (of the baseline), ``queries`` as
-    ``queries_under``, ``request_ms`` the mean duration of a root.
+    ``shares`` as ``analysis.shares_by_arm.shares`` (of the baseline), of which the whole counts:
+    what runs inside an operation goes with it. ``queries`` as ``queries_under``,
+    ``request_ms`` the mean duration of a root.
     """
     below = queries.set_index("operation")
     whole = float(queries["all_per_request"].max()) if len(queries) else math.nan
     rows = []
     for row in shares.to_dict("records"):
-        share: Estimate = row["share"]
+        share: Estimate = row["whole"]
         known = row["operation"] in below.index
         made = float(below["queries_per_request"][row["operation"]]) if known else 0.0
         reads = float(below["reads_per_request"][row["operation"]]) if known else 0.0

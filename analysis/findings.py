@@ -114,7 +114,8 @@ def _evidence(run: Run) -> dict[str, Any]:
 def _answers(run: Run, measured: _Measured) -> dict[str, Any]:
     """Every question, in the order in which a report asks them."""
     manifest, spans, blocks = measured.manifest, measured.spans, measured.blocks
-    shared = shares_by_arm.shares(manifest, spans)
+    stages = shares_by_arm.stages(manifest, spans)
+    shared = shares_by_arm.shares(manifest, spans, stages)
     artificial = emulated.emulated(spans)
     load = database_load.by_step(manifest, spans, blocks)
     rates = database_load.hit_rates(manifest, spans, blocks)
@@ -122,6 +123,7 @@ def _answers(run: Run, measured: _Measured) -> dict[str, Any]:
     return {
         "shares": {
             "rows": records(shared),
+            "stages": records(stages),
             "definitions": records(shares_by_arm.definitions(manifest, spans)),
             "requests": records(shares_by_arm.requests(measured.roots, blocks)),
         },

@@ -17,6 +17,9 @@ from analysis import formatting
 NOTICEABLE_SHARE = 0.05
 """A twentieth of a response: people do not tell durations of seconds apart at half of a tenth."""
 
+_SPOKEN = {"×": " times", "/request": "", "/s": " a second"}
+"""Units as they are said in a sentence."""
+
 Record = Mapping[str, Any]
 
 
@@ -44,7 +47,7 @@ def _of_cache(document: Record, arm: str, law: Record) -> dict[str, Any]:
     operation = document["run"]["cached_operation"]
     collection = document["run"]["cached_collection"]
     share = _cell(
-        document["shares"]["rows"], "share", arm=document["run"]["baseline"], operation=operation
+        document["shares"]["rows"], "whole", arm=document["run"]["baseline"], operation=operation
     )
     saved = _end_to_end(document, arm)
     rate = _cell(document["load"]["hit_rates"], "hit_rate", arm=arm, step=None)
@@ -116,11 +119,11 @@ def _at_scale(
     queries = _times(each, rate, "per_s")
     numbers: dict[str, Any] = {"rate_per_s": rate, "saved_queries_per_s": queries}
     busy, asked = base["busy_connections"]["value"], base["queries_per_s"]["value"]
-    text = f"At {rate:g} requests/s that is {said(queries)} queries"
+    text = f"At {rate:g} requests/s that is {said(queries, 'queries a second')}"
     if busy and asked:
         connections = _times(queries, busy / asked, "connections")
         numbers["saved_connections"] = connections
-        text += f" and {said(connections)} that you need not buy"
+        text += f" and {said(connections, 'busy connections')} that you need not buy"
     if rate > base["measured_to_per_s"]:
         text += f" (carried on from {base['measured_to_per_s']:g}/s{_tried(document, arm)})"
     return f"{text}.", numbers
@@ -178,7 +181,7 @@ def _of_two_arms(document: Record, arm: str) -> dict[str, Any]:
 
 def _of_one_arm(document: Record) -> dict[str, Any]:
     """One arm: where the time and the queries go, and what is missing for more."""
-    rows = document["shares"]["rows"]
+    rows = document["shares"]["stages"]
     sentences, numbers = [], {}
     if rows:
         most = max(rows, key=lambda row: float(row["share"]["value"] or 0.0))
@@ -195,20 +198,21 @@ def _of_one_arm(document: Record) -> dict[str, Any]:
     return {"sentences": sentences, "numbers": numbers, "arm": None, "next": None}
 
 
-def said(estimate: Record) -> str:
-    """An estimate in running text: ``0.30 % (0.20 to 0.40)``."""
-    point = _point(estimate)
+def said(estimate: Record, noun: str = "") -> str:
+    """An estimate in running text, ``0.30 % (0.20 to 0.40)``; ``noun`` stands for the unit."""
+    unit = "count" if noun else estimate["unit"]
+    point = _point({**estimate, "unit": unit}) + (f" {noun}" if noun else "")
     if estimate["low"] is None or estimate["high"] is None:
         return f"{point} (no interval: {estimate['reason'] or 'not known'})"
-    bounds = formatting.interval(
-        estimate["value"], estimate["low"], estimate["high"], estimate["unit"]
-    )
+    bounds = formatting.interval(estimate["value"], estimate["low"], estimate["high"], unit)
     return f"{point} ({bounds.strip('[]').replace(', ', ' to ')})"
 
 
 def _point(estimate: Record) -> str:
     text = formatting.point(estimate["value"], estimate["low"], estimate["high"], estimate["unit"])
-    return text.replace("×", " times").replace("\u202fper request", "").replace("/s", "/s")
+    for unit, words in _SPOKEN.items():
+        text = text.replace(unit, words)
+    return text
 
 
 def _positive(estimate: Record) -> Record:

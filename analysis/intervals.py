@@ -111,6 +111,8 @@ def too_few(blocks: int, *, needed: int = MIN_BLOCKS) -> str | None:
     """The sentence for too few blocks, or None when there are enough."""
     if blocks >= needed:
         return None
+    if blocks == 0:
+        return f"no blocks were run, and an interval needs {needed} of each arm"
     more = needed - blocks
     have = "1 block an arm carries" if blocks == 1 else f"{blocks} blocks an arm carry"
     return f"{have} no interval: {more} more {'is' if more == 1 else 'are'} needed"

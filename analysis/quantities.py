@@ -35,8 +35,8 @@ class Quantity:
 
 QUANTITIES: dict[str, Quantity] = {
     "share": Quantity(
-        lambda d: d["shares"]["rows"], "share", ("arm", "operation"),
-        "share of the request's critical path", "baseline",
+        lambda d: d["shares"]["rows"], "whole", ("arm", "operation"),
+        "share of the request's critical path, with all that runs inside", "baseline",
     ),
     "reduction_factor": Quantity(
         lambda d: d["load"]["reductions"], "factor", ("arm", "step", "collection"),

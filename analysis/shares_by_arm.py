@@ -3,9 +3,11 @@
 ``analysis.shares`` answers for any spans; here it is asked arm by arm, and asked again under the
 other definition of the critical path, to say how far that would move the answer.
 
-Answer of ``shares``: arm, service, operation, spans, per_request, self_ms, critical_ms, share (an
-estimate). Of ``definitions``: arm, operation, jaeger, crisp, moves (crisp - jaeger), the operation
-that moves most. Of ``requests``: arm, mean_ms, n.
+Answer of ``shares``: arm, service, operation, spans, per_request, self_ms, critical_ms, share (own
+time on the critical path), whole (with all that runs inside it), stage (whether it lies directly
+below a root). Of ``stages``: arm, service, operation, critical_ms, share; they add up to 1. Of
+``definitions``: arm, operation, jaeger, crisp, moves (crisp - jaeger), the operation that moves
+most. Of ``requests``: arm, mean_ms, n.
 """
 
 from __future__ import annotations
@@ -21,11 +23,31 @@ from analysis.critical_path import Rules
 from analysis.intervals import Estimate, ratio_of_sums, too_few
 from analysis.manifest import Manifest
 from analysis.shares import request_shares
+from analysis.stages import by_stage
 
 
-def shares(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
-    """Shares by arm and operation; a run without arms has one table with no arm."""
-    table = _table(manifest, spans, "jaeger")
+def shares(manifest: Manifest, spans: pd.DataFrame, whole: pd.DataFrame) -> pd.DataFrame:
+    """Shares by arm and operation, ``whole`` as ``stages`` gives; no arms, no arm named."""
+    table = _named(manifest, _table(manifest, spans, "jaeger"))
+    keys = ["arm", "service", "operation"]
+    inside = whole.set_index(keys)["share"]
+    known = pd.MultiIndex.from_frame(table[keys]).isin(inside.index)
+    found = [
+        inside.loc[tuple(key)] if is_stage else own
+        for key, is_stage, own in zip(table[keys].to_numpy(), known, table["share"], strict=True)
+    ]
+    table["whole"] = pd.Series(found, index=table.index, dtype="object")
+    table["stage"] = known
+    return table
+
+
+def stages(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
+    """Shares of the stages, each with all that runs inside it, and of the roots' own time."""
+    table = _named(manifest, _table(manifest, by_stage(spans), "jaeger"))
+    return table[["arm", "service", "operation", "critical_ms", "share"]]
+
+
+def _named(manifest: Manifest, table: pd.DataFrame) -> pd.DataFrame:
     counts = _blocks(manifest)
     estimates = [
         _estimate(row, counts.get(str(row["arm"]), 0)) for row in table.to_dict("records")

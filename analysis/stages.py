@@ -28,7 +28,7 @@ def by_stage(spans: pd.DataFrame) -> pd.DataFrame:
     for column in ("service", "name"):
         chunks = pa.array(spans[column]).take(pa.array(rows))
         renamed[column] = pd.Series(
-            chunks.to_pandas(), index=spans.index, dtype=spans[column].dtype
+            chunks.to_pandas().array, index=spans.index, dtype=spans[column].dtype
         )
     return renamed
 
