@@ -34,9 +34,7 @@ LINES: Final = 10
     "Authorization, come from OTEL_EXPORTER_OTLP_HEADERS.",
 )
 @click.option("--trace", "trace_id", metavar="ID", help="This trace; a unique beginning will do.")
-@click.option(
-    "--slowest", type=click.IntRange(min=1), metavar="N", help="The N traces with longest root."
-)
+@click.option("--slowest", type=click.IntRange(1), metavar="N", help="The N longest traces.")
 @click.option("--arm", metavar="NAME", help="This arm.")
 @click.option(
     "--rate",
@@ -68,8 +66,8 @@ def command(
     from harness.export.selection import Selection  # noqa: PLC0415 - as above
 
     wanted = Selection(trace_id=trace_id, slowest=slowest, arm=arm)
-    show = _silent if quiet else _progress
-    replayed = replay(run_directory, endpoint, wanted, spans_per_s=rate, progress=show)
+    progress = _silent if quiet else _progress
+    replayed = replay(run_directory, endpoint, wanted, spans_per_s=rate, progress=progress)
     _say(replayed, endpoint, as_json=as_json)
     return int(ExitCode.TOOL_FAILED if replayed.rejected else ExitCode.DONE)
 
