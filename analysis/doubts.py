@@ -22,7 +22,8 @@ TREATMENT = {
     "repeated span": "Delivered twice with the same content: counted once.",
     "shared span id": "The earliest has the children; of a call's two sides, the server's.",
     "cycle": "Cut at its earliest span, which becomes a root.",
-    "unfinished span": "No duration: its time is unknown and counts as 0; its children stay.",
+    "unfinished span": "No duration: counted, its time unknown and taken as 0; what it called "
+    "keeps its self time and is on no path.",
     "no times": "Neither start nor duration: counted, without time.",
     "outside its parent": "Clipped to the parent; wholly outside, it is not on the critical path.",
     "zero duration": "Counted, without time.",

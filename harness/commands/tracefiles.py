@@ -1,0 +1,88 @@
+"""What the commands that read traces share: files to spans, warm-up left out, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.manifest import Manifest
+
+_NO_VERDICT: dict[str, Any] = {"verdict": None, "reasons": []}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Spans that count, and what was said of the run that they come from."""
+
+    spans: pd.DataFrame
+    verdict: dict[str, Any]
+    """verdict and reasons; None for traces that are no run of ours."""
+    damaged: list[str]
+    """What could not be read and was left out, as sentences."""
+
+    @property
+    def invalid(self) -> bool:
+        """Whether no number in this run may be believed."""
+        return bool(self.verdict["verdict"] == "INVALID")
+
+
+def load(files: Sequence[str], *, skip_damaged: bool) -> Loaded:
+    """Read the files that a person named; a run directory's warm-up blocks do not count."""
+    from analysis import traces  # noqa: PLC0415 - --help must not wait for pandas
+    from analysis.run import measured  # noqa: PLC0415 - as above
+
+    run = manifest_of(files)
+    spans = traces.read(*files, skip_damaged=skip_damaged)
+    damaged = list(spans.attrs.get("damaged", []))
+    if run is None:
+        return Loaded(spans=spans, verdict=_NO_VERDICT, damaged=damaged)
+    verdict = {"verdict": run.verdict.verdict, "reasons": list(run.verdict.reasons)}
+    if run.blocks:
+        spans = measured(spans, run)
+    return Loaded(spans=spans, verdict=verdict, damaged=damaged)
+
+
+def manifest_of(files: Sequence[str]) -> Manifest | None:
+    """Give the manifest where one run directory was named, else nothing."""
+    from analysis.run import open_run  # noqa: PLC0415 - as above
+
+    if len(files) == 1 and (Path(files[0]) / "manifest.json").is_file():
+        return open_run(files[0]).manifest
+    return None
+
+
+def verdict_lines(loaded: Loaded) -> list[str]:
+    """Say what must stand above every number of a run."""
+    verdict = loaded.verdict
+    lines = [f"{verdict['verdict']}: {'; '.join(verdict['reasons']) or 'no doubts'}"]
+    return [*(lines if verdict["verdict"] else []), *loaded.damaged]
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give a table as JSON objects: nothing is null, never NaN."""
+    plain = table.astype(object).where(table.notna(), None)
+    return [
+        {str(key): _json_value(value) for key, value in row.items()}
+        for row in plain.to_dict(orient="records")
+    ]
+
+
+def _json_value(value: Any) -> Any:  # noqa: ANN401 - whatever a table holds
+    return value.item() if hasattr(value, "item") else value
+
+
+def text_table(rows: Sequence[Sequence[str]], *, left: int) -> str:
+    """Lay out rows (the first is the header) in columns, the first ``left`` ones to the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
