@@ -14,8 +14,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from harness.errors import PartError
-from harness.parts.jaeger import Jaeger, find_binary
+from harness.errors import UsageError
+from harness.parts.jaeger import Jaeger, find_jaeger
 from harness.parts.recorder import Recorder
 from harness.workspace import Workspace
 from tests.support.source_tree import ROOT
@@ -24,14 +24,15 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(name="stand_in")
-def _stand_in(tmp_path: Path) -> dict[str, str]:
-    """An environment whose JAEGER_BIN is the stand-in."""
+def _stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """JAEGER_BIN is the stand-in; gives the file that it writes what it received to."""
     program = tmp_path / "jaeger"
     script = ROOT / "tests/support/jaeger_stand_in.py"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n', encoding="utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    received = str(tmp_path / "received")
-    return {"JAEGER_BIN": str(program), "STAND_IN_RECEIVED": received, "PATH": os.defpath}
+    monkeypatch.setenv("JAEGER_BIN", str(program))
+    monkeypatch.setenv("STAND_IN_RECEIVED", str(tmp_path / "received"))
+    return tmp_path / "received"
 
 
 def one_span() -> bytes:
@@ -57,34 +58,33 @@ def wait_for(file: Path) -> None:
         time.sleep(0.05)
 
 
-async def test_what_the_recorder_gets_jaeger_gets_too(stand_in: dict[str, str]) -> None:
+async def test_what_the_recorder_gets_jaeger_gets_too(stand_in: Path) -> None:
     """A batch sent to the recorder is in its file and at Jaeger; the page answers; both end."""
-    received = Path(stand_in["STAND_IN_RECEIVED"])
     async with (
         Workspace() as workspace,
-        Jaeger(workspace, environ=stand_in) as jaeger,
-        Recorder(workspace, forward=jaeger.endpoint) as recorder,
+        Jaeger(workspace, find_jaeger(os.environ)) as jaeger,
+        Recorder(workspace, forward_traces=jaeger.endpoint) as recorder,
     ):
-        page = await asyncio.to_thread(urllib.request.urlopen, jaeger.page, None, 5)
+        page = await asyncio.to_thread(urllib.request.urlopen, jaeger.url, None, 5)
         sent = await asyncio.to_thread(post, recorder.endpoint, one_span())
         assert (200, 200) == (page.status, sent)
-        await asyncio.to_thread(wait_for, received)
+        await asyncio.to_thread(wait_for, stand_in)
         assert recorder.path.stat().st_size == len(one_span()) + 1
         processes = workspace.processes
         page.close()
 
-    passed_on = await asyncio.to_thread(received.read_text)
+    passed_on = await asyncio.to_thread(stand_in.read_text)
     assert passed_on.startswith("/v1/traces ")
     assert [process.returncode is not None for process in processes] == [True, True]
 
 
-def test_without_a_jaeger_the_sentence_says_what_else_there_is(tmp_path: Path) -> None:
-    """No binary: the message names where it was looked for and the ways without one."""
-    with pytest.raises(PartError, match=r"JAEGER_BIN is not set .* go without --jaeger"):
-        find_binary({"PATH": str(tmp_path)})
+def test_without_a_jaeger_the_sentence_says_what_to_do(tmp_path: Path) -> None:
+    """No binary: the message names JAEGER_BIN and the way without one."""
+    with pytest.raises(UsageError, match=r"name it in JAEGER_BIN, or leave out --jaeger"):
+        find_jaeger({"PATH": str(tmp_path)})
 
 
 def test_a_wrong_jaeger_bin_is_said(tmp_path: Path) -> None:
     """A JAEGER_BIN that cannot be run is named, whatever is on PATH."""
-    with pytest.raises(PartError, match=r"JAEGER_BIN names .*/nothing, which is no program"):
-        find_binary({"PATH": os.defpath, "JAEGER_BIN": str(tmp_path / "nothing")})
+    with pytest.raises(UsageError, match=r"JAEGER_BIN names .*/nothing, which is not there"):
+        find_jaeger({"PATH": os.defpath, "JAEGER_BIN": str(tmp_path / "nothing")})

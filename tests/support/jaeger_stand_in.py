@@ -1,6 +1,6 @@
 """Stands in for the Jaeger binary, which no package brings: same arguments and ports, no storage.
 
-``jaeger --config FILE`` listens where FILE says, answers health and page with 200, and appends
+``jaeger --config FILE`` listens where FILE says, answers its page with 200, and appends
 the size of every OTLP message to the file named in ``STAND_IN_RECEIVED``. What the real Jaeger
 does with a trace is not tested by it.
 """
@@ -18,7 +18,7 @@ class Answer(BaseHTTPRequestHandler):
     """200 for everything."""
 
     def do_GET(self) -> None:
-        """Health and page."""
+        """The page."""
         self.answer()
 
     def do_POST(self) -> None:
@@ -42,10 +42,11 @@ def main(argv: list[str]) -> None:
     """Listen until killed."""
     flag, file = argv
     assert flag == "--config"
-    settings: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+    settings: dict[str, Any] = json.loads(
+        Path(file.removeprefix("file:")).read_text(encoding="utf-8")
+    )
     extensions = settings["extensions"]
     addresses = [
-        extensions["healthcheckv2"]["http"]["endpoint"],
         extensions["jaeger_query"]["http"]["endpoint"],
         settings["receivers"]["otlp"]["protocols"]["http"]["endpoint"],
     ]
