@@ -84,7 +84,10 @@ def figure(
     bars, lens, lines = _panels(canvas, narrow=narrow)
     arms = list(dict.fromkeys(shares["arm"]))
     _draw_bars(bars, shares, arms)
-    _draw_lens(lens, bars, shares, arms)
+    if shares["cached"].any():
+        _draw_lens(lens, bars, shares, arms)
+    else:
+        lens.set_axis_off()
     _name_the_rest(bars, shares, arms[0], _NARROW_KEY if narrow else _WIDE_KEY)
     _draw_load(lines, load, arms, words)
     left = 0.02 if narrow else 0.008

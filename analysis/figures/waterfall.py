@@ -31,7 +31,7 @@ def figure(
     ----------
     spans
         One row a span in drawing order: ``span_id``, ``name``, ``depth`` (root 0), ``start_ms``
-        (from the root's start), ``duration_ms``, ``emulated_ms`` (null when nothing was emulated).
+        (from the root's start), ``duration_ms`` (null when it never ended).
     sections
         ``span_id``, ``start_ms``, ``end_ms``: pieces of the critical path.
     strong

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from analysis.report import evidence, method
+from analysis.report import evidence, headline, method, single_traces
 from analysis.report.document import Document, Section
 from analysis.report.sections import (
     capacity,
     ceiling,
+    claims,
     detectability,
     equivalence,
     faster,
@@ -48,13 +49,17 @@ def assemble(run: Run, findings: Mapping[str, Any], *, jaeger_url: str | None = 
     setting = setting_of(manifest)
     trusted = verdict["verdict"] != "INVALID"
     written = [make(findings, setting) for make in _SECTIONS] if trusted else []
-    del jaeger_url
+    told = findings.get("headline") or {}
     return Document(
         run_id=manifest.run_id,
         question=manifest.question
         or f"What does the run {manifest.name or manifest.run_id} show?",
         verdict=verdict["verdict"],
         reasons=tuple(verdict["reasons"]),
+        answer=tuple(told.get("sentences") or ()) if trusted else (),
+        headline=headline.drawing(findings, setting) if trusted else None,
+        ledger=claims.section(findings) if trusted else None,
+        traces=single_traces.trace_views(run, setting, jaeger_url) if trusted else (),
         sections=tuple(section for section in written if section is not None),
         evidence=(
             evidence.timeline_section(run),
