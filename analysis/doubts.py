@@ -66,6 +66,7 @@ def _found(forest: Forest) -> dict[str, NDArray[np.bool_]]:
         "missing parent": (forest.parent == MISSING) & ~entry,
         "several roots": several,
         "repeated span": forest.parent == REPEAT,
+        "shared span id": forest.shares_id,
         "cycle": forest.parent == CUT,
         "unfinished span": forest.unfinished & (forest.start != 0),
         "no times": forest.unfinished & (forest.start == 0),

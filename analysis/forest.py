@@ -64,6 +64,8 @@ class Forest:
     child_begin: NDArray[np.int32]
     """Where in ``queue`` the span's children begin."""
     child_count: NDArray[np.int32]
+    shares_id: NDArray[np.bool_]
+    """An earlier span of the trace has the same id and other content."""
     operations: pd.DataFrame
     """service, name of each operation code, in lexical order."""
 
@@ -88,7 +90,7 @@ def plant(spans: pd.DataFrame) -> Forest:
     begins, order = ordering.by_trace(codes, count)
     ordering.sort_traces(order, begins, start, duration, operation, span.hashes)
     start, end = start[order], (start + duration)[order]
-    parent_of = parents.resolve(
+    parent_of, shares_id = parents.resolve(
         order, begins, start, end, operation[order], kind[order],
         span.data, span.offsets, span.hashes, parent.data, parent.offsets, parent.hashes,
     )  # fmt: skip
@@ -97,7 +99,7 @@ def plant(spans: pd.DataFrame) -> Forest:
         order=order, begins=begins, start=start, end=end, unfinished=unfinished[order],
         kind=kind[order], operation=operation[order], follows=follows[order], parent=parent_of,
         queue=queue, queue_begins=queue_begins, child_begin=child_begin, child_count=child_count,
-        operations=operations,
+        operations=operations, shares_id=shares_id,
     )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def resolve(
     parent_data: NDArray[np.uint8],
     parent_offsets: NDArray[np.int64],
     parent_hashes: NDArray[np.uint64],
-) -> NDArray[np.int32]:
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Position of each span's parent, or why there is none; ids are by row, the rest by position.
 
     A trace's ids go into a small table of their own that stays in the processor's cache. Where
@@ -81,7 +81,7 @@ def resolve(
             parent[p] = table[slot] if table[slot] >= 0 else _MISSING
         if shared:
             _settle(low, high, parent, first, start, end, operation, kind)
-    return parent
+    return parent, first >= 0
 
 
 @compiled
