@@ -226,6 +226,26 @@ class Conductor:
                 return block.rate_per_s + (block.final_rate_per_s - block.rate_per_s) * part
         return None
 
+    def in_words(self) -> dict[str, Any] | None:
+        """Return what the live page says of the run, None without one."""
+        run = self.run
+        if run is None:
+            return None
+        elapsed_s = (time.time_ns() - run.t0_ns) / _NS
+        return {
+            "name": run.plan.run,
+            "scenarios": run.classes,
+            "arrivals": run.plan.arrivals,
+            "seed": run.plan.seed,
+            "elapsed_s": min(elapsed_s, run.plan.end_s),
+            "duration_s": run.plan.end_s,
+            "ended": run.ended,
+            "stopped_early": run.stopped_early,
+            "cap_hits": sum(
+                driven[3] for member in run.members.values() for driven in member.driven.values()
+            ),
+        }
+
     def _redeal_if_needed(self, run: Run) -> None:
         if isinstance(self._runner, LocalRunner):
             return

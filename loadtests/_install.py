@@ -23,6 +23,8 @@ from loadtests._plan import Block, Plan, PlanError, UserMistakeError
 from loadtests._worker import Worker
 
 if TYPE_CHECKING:
+    from locust.web import WebUI
+
     from analysis.thresholds import Threshold
 
 _LOGGER = logging.getLogger("worthit.load")
@@ -84,7 +86,7 @@ def _on_parser(parser: LocustArgumentParser, **_: object) -> None:
         _HERE.knobs.update({action.dest: action for action in added})
 
 
-def _on_init(environment: Environment, **_: object) -> None:
+def _on_init(environment: Environment, web_ui: WebUI | None = None, **_: object) -> None:
     runner = environment.runner
     if runner is None:
         return
@@ -94,6 +96,11 @@ def _on_init(environment: Environment, **_: object) -> None:
     if not isinstance(runner, WorkerRunner):
         _HERE.conductor = Conductor(environment, runner)
         _HERE.conductor.register()
+        if web_ui is not None and environment.parsed_options is not None:
+            from loadtests._page import add_page  # noqa: PLC0415 - headless runs need no Flask
+
+            add_page(web_ui, _HERE.conductor, environment.parsed_options, _HERE.knobs)
+            _LOGGER.info("The live view is the page /worthit of Locust's web interface.")
 
 
 def _open_loop_classes(environment: Environment) -> list[type[OpenLoopUser]]:

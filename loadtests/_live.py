@@ -20,6 +20,8 @@ class Live:
 
     def __init__(self) -> None:
         self.samples: deque[dict[str, Any]] = deque(maxlen=KEPT_SECONDS)
+        self.totals: dict[int, StepCounts] = {}
+        """Everything since the test began, by step; warm-up blocks are the step -1 - step."""
         self._fresh = StepCounts()
         self._lags = Histogram()
         self._sent = 0
@@ -32,12 +34,14 @@ class Live:
     def clear(self) -> None:
         """Forget the last test."""
         self.samples.clear()
+        self.totals.clear()
         self._fresh = StepCounts()
 
     def add(self, name: str, message: dict[str, Any]) -> None:
         """Add one worker's report."""
-        for _step, packed in message.get("fresh", []):
+        for step, packed in message.get("fresh", []):
             unpack_into(self._fresh, packed)
+            unpack_into(self.totals.setdefault(step, StepCounts()), packed)
         if "begun" in message:
             # a worker that starts anew counts from 0 again
             before = self._begun.get(name, 0)
@@ -85,5 +89,6 @@ class Live:
         """Return the samples later than ``after`` and the workers' CPU shares."""
         return {
             "samples": [sample for sample in self.samples if sample["t"] > after],
+            "first": self.samples[0]["t"] if self.samples else None,
             "cpu": self._cpu,
         }

@@ -84,12 +84,13 @@ def step_rows(
                 "in_flight_cap_hits": tally.cap_hits,
                 "requests": tally.requests,
                 "errors": tally.errors,
-                "service_ms": _percentiles(tally.service),
-                "response_ms": _percentiles(tally.response),
+                "service_ms": percentiles(tally.service),
+                "response_ms": percentiles(tally.response),
             }
         )
     return rows
 
 
-def _percentiles(histogram: Histogram) -> dict[str, float | None]:
+def percentiles(histogram: Histogram) -> dict[str, float | None]:
+    """Return p50, p95, p99 and p100 in ms, None of no values."""
     return {f"p{percent}": histogram.percentile_ms(percent) for percent in (50, 95, 99, 100)}

@@ -29,6 +29,7 @@ _LATE_MS = 5.0
 """The lag up to which the generator counts as punctual."""
 _LATE = 1.05
 """Response over service time from which on being late is part of the story."""
+_MS_PER_S = 1e3
 _LOGGER = logging.getLogger("worthit.load")
 
 
@@ -145,8 +146,8 @@ def _explanation(row: dict[str, Any]) -> str:
     if late:
         why = "the cap on requests in flight" if row["in_flight_cap_hits"] else "the generator"
         return (
-            f"They differ because {why} sent late (lag p99 {_ms(row['lag_p99_ms'])}): people would "
-            "have waited the response time, whatever the service time says."
+            f"They differ because {why} sent late (lag p99 {_ms(row['lag_p99_ms'])}): people "
+            "would have waited the response time, whatever the service time says."
         )
     if response["p99"] > _STALLED * response["p50"]:
         return (
@@ -164,7 +165,7 @@ def _three(times: dict[str, float | None]) -> str:
 def _ms(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value / 1e3:.2f} s" if value >= 1e3 else f"{value:.3g} ms"  # noqa: PLR2004 - 1000 ms
+    return f"{value / _MS_PER_S:.2f} s" if value >= _MS_PER_S else f"{value:.3g} ms"
 
 
 def shortfalls(report: dict[str, Any]) -> list[str]:
