@@ -116,7 +116,8 @@ def _about_substance(
     """Is there anything to measure, was it run to its end, and is the cold start out of it?"""
     if spans.empty:
         return [Doubt(Level.INVALID, "No span was recorded: nothing was measured.")]
-    if manifest.blocks and counted.empty:
+    # A recording of somebody else's load (no scenario) has blocks from its spans, no arrivals.
+    if manifest.blocks and manifest.scenario and counted.empty:
         return [
             Doubt(Level.INVALID, "No request was sent after the warm-up: nothing was measured.")
         ]

@@ -72,18 +72,24 @@ class Process:
         abandon_signal: signal.Signals = signal.SIGKILL,
         identity: Identity | None = None,
         stdin: bytes | None = None,
+        attached: bool = False,
     ) -> None:
-        """Start it. `abandon_signal` is what it gets when the harness dies without stopping it."""
+        """Start it.
+
+        `abandon_signal` is what it gets when the harness dies without stopping it. An `attached`
+        one keeps the harness's own input and output; its log stays empty.
+        """
         self.name = name
         self.log = log
         self._stop_signal = stop_signal
+        self._started = time.monotonic()
         with log.open("ab") as out:
             try:
                 self._popen = subprocess.Popen(
                     list(argv),
-                    stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=subprocess.STDOUT,
+                    stdin=_stdin(stdin, attached=attached),
+                    stdout=None if attached else out,
+                    stderr=None if attached else subprocess.STDOUT,
                     env=dict(env),
                     cwd=cwd,
                     start_new_session=True,
@@ -106,6 +112,11 @@ class Process:
     def pid(self) -> int:
         """The child's process id, also its session's."""
         return self._popen.pid
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago it was started."""
+        return time.monotonic() - self._started
 
     @property
     def alive(self) -> bool:
@@ -203,6 +214,13 @@ class Process:
         if not text:
             return "it printed nothing."
         return "its last words: " + " | ".join(line.strip() for line in text[-lines:])
+
+
+def _stdin(given: bytes | None, *, attached: bool) -> int | None:
+    """What the child reads from: what it is given, what the harness reads from, or nothing."""
+    if given is not None:
+        return subprocess.PIPE
+    return None if attached else subprocess.DEVNULL
 
 
 def _signal(processes: Sequence[psutil.Process], signum: signal.Signals) -> None:

@@ -142,6 +142,7 @@ class Workspace:
         abandon_signal: signal.Signals = signal.SIGKILL,
         identity: Identity | None = None,
         stdin: bytes | None = None,
+        attached: bool = False,
     ) -> Process:
         """Start a process and await `ready`; `env` is its whole environment, by default ours."""
         process = Process(
@@ -154,6 +155,7 @@ class Workspace:
             abandon_signal=abandon_signal,
             identity=identity,
             stdin=stdin,
+            attached=attached,
         )
         self._processes.append(process)
         self._tell(f"start {process.pid} {int(abandon_signal)}")

@@ -70,7 +70,11 @@ def _add_hidden(group: argparse._ArgumentGroup) -> None:
         "--worthit-plan", default="", metavar="PLAN.json", help="Follow this plan instead."
     )
     group.add_argument(
-        "--worthit-out", default="", metavar="DIR", help="Record every arrival into this folder."
+        "--worthit-out",
+        default="",
+        env_var="WORTHIT_OUT",
+        metavar="DIR",
+        help="Record every arrival into this folder.",
     )
     group.add_argument("--worthit-run", default="run", help="The run's name in the baggage.")
     group.add_argument("--worthit-arm", default="-", help="The arm's name, without a plan.")

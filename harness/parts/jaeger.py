@@ -1,89 +1,95 @@
-"""A Jaeger of the person's own, found on PATH or in JAEGER_BIN and started for one session.
-
-Jaeger comes as one binary of its own project and in no wheel, so it is not embedded as the other
-parts are. Traces reach it from the recorder, which passes on what it has written.
-"""
+"""Jaeger, where the person has its binary: traces in memory, its page on a free port."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import socket
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
-from harness.errors import PartError
+from harness.errors import PartError, UsageError
 from harness.parts.reach import answers
 from harness.supervision import Process
 from harness.workspace import Workspace
 
-BINARY_VARIABLE: Final = "JAEGER_BIN"
-"""Path of the binary; without it, `jaeger` is looked for on PATH."""
+NAMES = ("jaeger", "jaeger-all-in-one")
+"""Jaeger v2's binary and v1's, looked for in this order."""
 
-PAGE_PORT: Final = 16686
-"""Where people expect Jaeger's page; another is taken when it is in use."""
+MAX_TRACES = 100_000
+"""Kept in memory, the oldest dropped; a chat trace of 10 spans takes about 10 KiB there."""
 
-READY_SECONDS: Final = 30.0
-"""Jaeger with storage in memory is there in one or two."""
 
-MAX_TRACES: Final = 100_000
-"""Kept in memory, the oldest go first: about 1 GiB of the demo's traces."""
+def find_jaeger(environ: Mapping[str, str]) -> str:
+    """JAEGER_BIN, or the binary found on PATH; raises UsageError."""
+    named = environ.get("JAEGER_BIN")
+    path = environ.get("PATH")
+    for name in (named,) if named else NAMES:
+        found = shutil.which(name, path=path)
+        if found:
+            return found
+    where = f"JAEGER_BIN names {named}, which is" if named else "A Jaeger binary (`jaeger`) is"
+    raise UsageError(
+        f"{where} not there or not executable; download one from https://www.jaegertracing.io, "
+        "put it on PATH or name it in JAEGER_BIN, or leave out --jaeger."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The ports one Jaeger listens on; `spare` are those that nobody here asks anything."""
+
+    page: int
+    otlp: int
+    spare: tuple[int, ...]
 
 
 class Jaeger:
-    """One Jaeger 2 with its traces in memory; `async with Jaeger(workspace) as jaeger`."""
+    """One Jaeger; `async with Jaeger(workspace, find_jaeger(os.environ)) as jaeger`."""
 
-    def __init__(self, workspace: Workspace, *, environ: Mapping[str, str] = os.environ) -> None:
-        """Look the binary up in `environ`; it is started on entering."""
+    def __init__(self, workspace: Workspace, binary: str) -> None:
+        """A binary with `all-in-one` in its name is taken for v1, any other for v2."""
         self._workspace = workspace
-        self._environ = environ
-        self._page_port = 0
-        self._otlp_port = 0
+        self._binary = binary
         self._process: Process | None = None
+        spare = tuple(workspace.free_port() for _ in range(6))
+        self._ports = Ports(page=workspace.free_port(), otlp=workspace.free_port(), spare=spare)
 
     @property
-    def page(self) -> str:
-        """The address of its page."""
-        return f"http://127.0.0.1:{self._page_port}"
+    def process(self) -> Process:
+        """Jaeger's process."""
+        if self._process is None:
+            raise PartError("Jaeger is not running; enter it with `async with` first.")
+        return self._process
+
+    @property
+    def url(self) -> str:
+        """Where its page is."""
+        return f"http://127.0.0.1:{self._ports.page}"
 
     @property
     def endpoint(self) -> str:
-        """Its OTLP/HTTP address."""
-        return f"http://127.0.0.1:{self._otlp_port}"
+        """Where it takes OTLP/HTTP."""
+        return f"http://127.0.0.1:{self._ports.otlp}"
 
     async def start(self) -> None:
-        """Start it and wait until it says that it is healthy."""
-        binary = find_binary(self._environ)
-        ports = [self._workspace.free_port() for _ in range(4)]
-        health, grpc, query_grpc, self._otlp_port = ports
-        self._page_port = PAGE_PORT if _is_free(PAGE_PORT) else self._workspace.free_port()
-        settings = configuration(
-            otlp_http=f"127.0.0.1:{self._otlp_port}",
-            otlp_grpc=f"127.0.0.1:{grpc}",
-            page=f"127.0.0.1:{self._page_port}",
-            query_grpc=f"127.0.0.1:{query_grpc}",
-            health=f"127.0.0.1:{health}",
+        """Start it and wait for its page."""
+        if "all-in-one" in os.path.basename(self._binary):  # noqa: PTH119 - a name, not a file
+            arguments = v1_arguments(self._ports)
+        else:
+            configuration = self._workspace.path / "jaeger.yaml"  # JSON is YAML
+            configuration.write_text(json.dumps(v2_configuration(self._ports)), encoding="utf-8")
+            arguments = ["--config", f"file:{configuration}"]
+        self._process = await self._workspace.start(
+            "jaeger", [self._binary, *arguments], ready=answers(self.url)
         )
-        file = self._workspace.path / "jaeger.yaml"
-        # JSON is YAML, so that nothing but the standard library is needed to write it.
-        file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-        try:
-            self._process = await self._workspace.start(
-                "jaeger",
-                [str(binary), "--config", str(file)],
-                env=self._environ,
-                ready=answers(f"http://127.0.0.1:{health}/status"),
-                timeout_seconds=READY_SECONDS,
-            )
-        except OSError as error:
-            raise PartError(
-                f"{binary} could not be started: {error.strerror}; "
-                f"name a Jaeger 2 binary in {BINARY_VARIABLE}."
-            ) from error
+
+    async def stop(self) -> None:
+        """End it; its traces are gone."""
+        if self._process is not None:
+            await self._process.stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -95,75 +101,46 @@ class Jaeger:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._process is not None:
-            await self._process.stop()
+        await self.stop()
 
 
-def find_binary(environ: Mapping[str, str]) -> Path:
-    """Give Jaeger's path: JAEGER_BIN's, or the first `jaeger` on PATH.
-
-    Raises
-    ------
-    PartError
-        There is none; the message says where one would be looked for.
-    """
-    named = environ.get(BINARY_VARIABLE)
-    if named:
-        found = shutil.which(named, path=environ.get("PATH"))
-        if found is None:
-            raise PartError(
-                f"{BINARY_VARIABLE} names {named}, which is no program that can be run; "
-                "correct it, or unset it to have `jaeger` looked for on PATH."
-            )
-        return Path(found)
-    found = shutil.which("jaeger", path=environ.get("PATH"))
-    if found is None:
-        raise PartError(
-            f"No Jaeger was found: {BINARY_VARIABLE} is not set and no `jaeger` is on PATH. Get"
-            " the Jaeger 2 binary from jaegertracing.io, use docker-compose.yml, or go without"
-            " --jaeger: the report draws traces too, and worthit export sends a run anywhere."
-        )
-    return Path(found)
+def v1_arguments(ports: Ports) -> list[str]:
+    """Every listener of v1's all-in-one on 127.0.0.1 and a free port."""
+    spare = iter(ports.spare)
+    listeners = {
+        "query.http-server": ports.page,
+        "query.grpc-server": next(spare),
+        "collector.otlp.http": ports.otlp,
+        "collector.otlp.grpc": next(spare),
+        "collector.http-server": next(spare),
+        "collector.grpc-server": next(spare),
+        "admin.http": next(spare),
+    }
+    return [
+        "--collector.otlp.enabled=true",
+        f"--memory.max-traces={MAX_TRACES}",
+        *(f"--{name}.host-port=127.0.0.1:{port}" for name, port in listeners.items()),
+    ]
 
 
-def configuration(
-    *, otlp_http: str, otlp_grpc: str, page: str, query_grpc: str, health: str
-) -> dict[str, Any]:
-    """Give Jaeger 2's configuration for one process with storage in memory.
-
-    The same as deploy/jaeger/config.yaml but for the addresses, each ``host:port``.
-    """
+def v2_configuration(ports: Ports) -> dict[str, Any]:
+    """The least that v2 needs: OTLP in, memory, the page."""
     return {
         "service": {
-            "extensions": ["jaeger_storage", "jaeger_query", "healthcheckv2"],
+            "extensions": ["jaeger_storage", "jaeger_query"],
             "pipelines": {
                 "traces": {"receivers": ["otlp"], "exporters": ["jaeger_storage_exporter"]}
             },
-            "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "warn"}},
+            "telemetry": {"metrics": {"level": "none"}},
         },
         "extensions": {
-            "jaeger_storage": {"backends": {"in_memory": {"memory": {"max_traces": MAX_TRACES}}}},
+            "jaeger_storage": {"backends": {"memory": {"memory": {"max_traces": MAX_TRACES}}}},
             "jaeger_query": {
-                "storage": {"traces": "in_memory"},
-                "http": {"endpoint": page},
-                "grpc": {"endpoint": query_grpc},
+                "storage": {"traces": "memory"},
+                "http": {"endpoint": f"127.0.0.1:{ports.page}"},
+                "grpc": {"endpoint": f"127.0.0.1:{ports.spare[0]}"},
             },
-            "healthcheckv2": {"use_v2": True, "http": {"endpoint": health}},
         },
-        "receivers": {
-            "otlp": {
-                "protocols": {"grpc": {"endpoint": otlp_grpc}, "http": {"endpoint": otlp_http}}
-            }
-        },
-        "exporters": {"jaeger_storage_exporter": {"trace_storage": "in_memory"}},
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{ports.otlp}"}}}},
+        "exporters": {"jaeger_storage_exporter": {"trace_storage": "memory"}},
     }
-
-
-def _is_free(port: int) -> bool:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -1,0 +1,123 @@
+"""``worthit up``: the embedded parts, kept running for a load of the person's own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from harness.standing import Standing, Wish
+
+
+@click.command("up")
+@click.option(
+    "--instances", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the service."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Of the first instance; a free one by default.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["native", "seed"]),
+    default="native",
+    show_default=True,
+    help="seed: the LLM takes 2-4 s and the stages what the write-up says; native: no waiting.",
+)
+@click.option("--seed", type=click.IntRange(0), default=7, show_default=True)
+@click.option("--jaeger", is_flag=True, help="Start Jaeger too and send it every trace.")
+@click.option(
+    "--traces",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the recorded traces in this file (OTLP protobuf).",
+)
+def command(
+    *, instances: int, port: int, profile: str, seed: int, jaeger: bool, traces: Path | None
+) -> int:
+    """Start PostgreSQL, Redis, the LLM simulator, the recorder and the service; Ctrl-C ends them.
+
+    DATABASE_URL, REDIS_URL and LLM_BASE_URL replace a part by one of yours;
+    OTEL_EXPORTER_OTLP_ENDPOINT is sent a copy of all telemetry.
+    """
+    from harness.standing import Wish  # noqa: PLC0415 - so that `worthit --help` stays fast
+
+    wish = Wish(
+        instances=instances,
+        port=port,
+        profile=profile,
+        seed=seed,
+        jaeger=jaeger,
+        traces=traces.resolve() if traces else None,
+    )
+    try:
+        asyncio.run(_stand(wish))
+    except asyncio.CancelledError:  # a signal while the parts were starting, or a second one
+        raise click.Abort from None
+    return 0
+
+
+async def _stand(wish: Wish) -> None:
+    from harness.standing import Standing  # noqa: PLC0415 - as above
+    from harness.workspace import Workspace  # noqa: PLC0415 - as above
+
+    environ = dict(os.environ)
+    stop = asyncio.Event()
+    standing = asyncio.current_task()
+
+    def on_signal() -> None:
+        # While parts are still starting there is nothing to wait for: end at once.
+        if (not up or stop.is_set()) and standing is not None:
+            standing.cancel()
+        stop.set()
+
+    up = False
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, on_signal)
+    async with (
+        Workspace() as workspace,
+        Standing(wish=wish, workspace=workspace, environ=environ, say=_say) as parts,
+    ):
+        up = True
+        click.echo(addresses(parts))
+        await parts.watch(stop)
+        _say("stopping")
+
+
+def _say(doing: str) -> None:
+    click.echo(f"worthit up: {doing}", err=True)
+
+
+def addresses(parts: Standing) -> str:
+    """What is where, and what to do next."""
+    lines = [
+        *(f"service     {url}" for url in parts.service.urls),
+        f"PostgreSQL  {parts.database_url}",
+        f"Redis       {parts.redis.url}",
+        f"LLM         {parts.llm.base_url}",
+        f"recorder    {parts.recorder.endpoint} (OTLP/HTTP)",
+        f"            {parts.recorder.grpc_endpoint} (OTLP/gRPC)",
+        f"live view   {parts.recorder.endpoint}/live?seconds=5",
+    ]
+    if parts.jaeger is not None:
+        lines.append(f"Jaeger      {parts.jaeger.url}")
+    if parts.wish.traces is not None:
+        lines.append(f"traces      {parts.wish.traces}")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Try it:     curl -s " + parts.service.url + "/chat -H 'X-User-Id: u00000' "
+            "-H 'Content-Type: application/json' "
+            '-d \'{"message": "Hello", "personality_name": "elara"}\'',
+            f"Load it:    locust -f loadtests --host {parts.service.url}",
+            "End it:     Ctrl-C",
+        ]
+    )

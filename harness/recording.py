@@ -1,0 +1,309 @@
+"""Record any OTLP service under any load: what `worthit record` does.
+
+The recorder goes up, the person's command runs (or time passes), and what came in becomes a run
+directory. Arms, steps and blocks are those that the requests' baggage put on the spans, if any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from harness.errors import HarnessError, UsageError
+from harness.parts.recorder import Recorder
+from harness.run import finishing
+from harness.run.directory import RunDirectory, check_space
+from harness.run.machine import git_commit, machine, versions
+from harness.run.timeline import Events
+from harness.sampling import Sample, Sampler, write_counters
+from harness.supervision import Process
+from harness.workspace import Workspace
+
+GRACE_SECONDS = 15.0
+"""How long the command may take over its end after a Ctrl-C."""
+
+LAST_BATCH_SECONDS = 6.0
+"""How long spans may still come after the command's end: SDKs export every 5 s by default."""
+
+QUIET_SECONDS = 1.0
+"""When nothing has come for so long after the command's end, nothing will."""
+
+SPANS_EXPECTED = 100_000
+"""For the question whether the disk has room: nobody knows how many will come."""
+
+SIGNAL_SETTINGS = tuple(
+    f"OTEL_EXPORTER_OTLP_{signal_name}{setting}"
+    for signal_name in ("TRACES_", "METRICS_", "LOGS_", "")
+    for setting in ("ENDPOINT", "PROTOCOL")
+)
+"""Settings that would lead the command's telemetry past the recorder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What `worthit record` was asked for."""
+
+    name: str
+    command: tuple[str, ...] = ()
+    seconds: float | None = None
+    http_port: int = 0
+    grpc_port: int = 0
+    protocol: str = "http/protobuf"
+    """For the command's OTEL_EXPORTER_OTLP_PROTOCOL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What came of it."""
+
+    path: Path
+    spans: int
+    requests: int
+    verdict: finishing.Verdict
+    command_code: int | None
+    """The command's exit code; None without one."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Recording:
+    """One recording under way."""
+
+    wish: Wish
+    directory: RunDirectory
+    workspace: Workspace
+    environ: Mapping[str, str]
+    say: Callable[[str], None]
+    stop: asyncio.Event
+    events: Events = field(default_factory=lambda: Events(time.time_ns))
+    rows: list[Sample] = field(default_factory=list)
+    stats: dict[str, int] = field(default_factory=dict)
+    command_code: int | None = None
+    complete: bool = True
+
+    @property
+    def load_folder(self) -> Path:
+        """Where a Locust with our plugin writes its requests."""
+        return self.directory.raw / "load"
+
+    async def run(self) -> None:
+        """Record until the command has ended, the time is over, or somebody says stop."""
+        self.load_folder.mkdir()
+        recorder = Recorder(
+            self.workspace,
+            path=self.directory.raw / "traces.otlp",
+            forward=self.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+            http_port=self.wish.http_port,
+            grpc_port=self.wish.grpc_port,
+        )
+        async with recorder:
+            self.say(
+                f"recording; OTLP/HTTP at {recorder.endpoint}, OTLP/gRPC at "
+                f"{recorder.grpc_endpoint}"
+            )
+            self.events.add("run_start")
+            async with Sampler(parts={"recorder": _pids(recorder.process)}) as sampler:
+                if self.wish.command:
+                    await self._command(recorder)
+                else:
+                    await self._pass_time(recorder.process)
+            self.rows = sampler.rows
+            await _until_quiet(recorder)
+            self.stats = await recorder.stats()
+            self.events.add("run_end")
+
+    async def _command(self, recorder: Recorder) -> None:
+        process = await self.workspace.start(
+            "command",
+            self.wish.command,
+            env={**_without(self.environ, SIGNAL_SETTINGS), **self._telemetry(recorder)},
+            cwd=Path.cwd(),
+            attached=True,
+            stop_signal=signal.SIGINT,
+        )
+        while process.alive:
+            _still_there(recorder.process)
+            if self.stop.is_set() or self._over(process):
+                await process.stop(GRACE_SECONDS)
+                self.complete = process.returncode != -signal.SIGKILL
+            await _pause(self.stop)
+        self.command_code = process.returncode
+
+    def _over(self, process: Process) -> bool:
+        """Whether `--for` ends the command."""
+        limit = self.wish.seconds
+        return limit is not None and process.age_seconds > limit
+
+    def _telemetry(self, recorder: Recorder) -> dict[str, str]:
+        """What the command's telemetry and its Locust are told."""
+        grpc = self.wish.protocol == "grpc"
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": recorder.grpc_endpoint if grpc else recorder.endpoint,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": self.wish.protocol,
+            "WORTHIT_OUT": str(self.load_folder),
+        }
+
+    async def _pass_time(self, recorder: Process) -> None:
+        limit = self.wish.seconds
+        self.say("Ctrl-C ends it" if limit is None else f"for {limit:g} s, or until Ctrl-C")
+        end = time.monotonic() + limit if limit is not None else float("inf")
+        while time.monotonic() < end and not self.stop.is_set():
+            _still_there(recorder)
+            await _pause(self.stop, min(0.2, end - time.monotonic()))
+
+
+async def record(
+    wish: Wish, *, out: Path, environ: Mapping[str, str], say: Callable[[str], None]
+) -> Recorded:
+    """Record and leave a whole run directory in `out`, or nothing."""
+    if wish.command and shutil.which(wish.command[0], path=environ.get("PATH")) is None:
+        raise UsageError(
+            f"The command {wish.command[0]} was not found; check its spelling and PATH."
+        )
+    check_space(out, SPANS_EXPECTED / 10)
+    started_ns = time.time_ns()
+    directory = RunDirectory(out, wish.name, datetime.now(tz=UTC))
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    try:
+        async with Workspace() as workspace:
+            workspace.remove_at_end(directory.path)
+            recording = Recording(
+                wish=wish,
+                directory=directory,
+                workspace=workspace,
+                environ=environ,
+                say=say,
+                stop=stop,
+            )
+            await recording.run()
+            if recording.stats["spans"]:
+                say(f"writing the tables of {recording.stats['spans']} spans")
+            finishing.copy_logs(directory, workspace.logs)
+            recorded = await asyncio.to_thread(finish, recording, started_ns)
+            path = directory.finish()
+            workspace.spare(directory.path)
+            return Recorded(path=path, command_code=recording.command_code, **recorded)
+    finally:
+        directory.discard()
+
+
+def finish(recording: Recording, started_ns: int) -> dict[str, Any]:
+    """Write tables, manifest and verdict; an empty recording is an error, not a run."""
+    from analysis.traces import convert  # noqa: PLC0415 - compiled code that only this end needs
+
+    directory = recording.directory
+    if not recording.stats["spans"]:
+        raise HarnessError(
+            "No span came in, so there is nothing to keep: have the service export OTLP to the "
+            f"address printed above ({recording.stats['refused']} batches were refused)."
+        )
+    converted = convert(directory.raw / "traces.otlp", directory.path / "spans.parquet")
+    requests = finishing.read_requests(recording.load_folder)
+    pq.write_table(requests, directory.path / "requests.parquet", compression="zstd")
+    write_counters(recording.rows, directory.path / "counters.parquet")
+    recording.events.write(directory.path / "events.parquet")
+    counts = {
+        "spans": converted.spans,
+        "requests": requests.num_rows,
+        "bytes": recording.stats["bytes"],
+        "refused_batches": recording.stats["refused"],
+        "undecodable_bytes": converted.undecodable_bytes,
+    }
+    content = manifest(recording, started_ns, counts)
+    verdict = finishing.judge(directory, content)
+    return {"spans": converted.spans, "requests": requests.num_rows, "verdict": verdict}
+
+
+def manifest(recording: Recording, started_ns: int, counts: dict[str, int]) -> dict[str, Any]:
+    """All but the verdict; arms and blocks are those found on the spans."""
+    from harness.recorded_arms import found_on_spans  # noqa: PLC0415 - pandas, needed here alone
+
+    directory, wish = recording.directory, recording.wish
+    return {
+        "format_version": 1,
+        "run_id": directory.run_id,
+        "name": wish.name,
+        "complete": recording.complete,
+        "question": "Where does the time go, and what does it do to the database?",
+        "started_ns": started_ns,
+        "ended_ns": time.time_ns(),
+        "experiment": {"command": list(wish.command), "seconds": wish.seconds},
+        "seed": None,
+        "profile": "",
+        "scenario": "",
+        **found_on_spans(directory.path / "spans.parquet"),
+        "machine": machine(),
+        "versions": versions("", ""),
+        "git_commit": git_commit(Path.cwd()),
+        "parts": {
+            "recorder": {"embedded": True, "forwarded": recording.stats["forwarded"]},
+            "service": {"embedded": False},
+        },
+        "recorded": counts,
+        **finishing.generator_report(recording.load_folder),
+    }
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """The first SIGINT or SIGTERM ends the recording; the second gives it up."""
+    task = asyncio.current_task()
+
+    def on_signal() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()
+        stop.set()
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signum, on_signal)
+
+
+async def _until_quiet(recorder: Recorder) -> None:
+    """Wait for the last batches: until none has come for a moment, but not for ever."""
+    deadline = time.monotonic() + LAST_BATCH_SECONDS
+    batches, since = -1, time.monotonic()
+    while time.monotonic() < deadline and time.monotonic() - since < QUIET_SECONDS:
+        now = (await recorder.stats())["batches"]
+        if now != batches:
+            batches, since = now, time.monotonic()
+        await asyncio.sleep(0.1)
+
+
+def _still_there(recorder: Process) -> None:
+    if not recorder.alive:
+        raise HarnessError(
+            f"The recorder died ({recorder.ending()}); {recorder.last_words()} Nothing was kept."
+        )
+
+
+async def _pause(stop: asyncio.Event, seconds: float = 0.1) -> None:
+    """Sleep, but wake when stopped."""
+    if stop.is_set():
+        await asyncio.sleep(0.02)
+        return
+    try:
+        await asyncio.wait_for(stop.wait(), max(0.0, seconds))
+    except TimeoutError:
+        return
+
+
+def _without(environ: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in names}
+
+
+def _pids(process: Process) -> Callable[[], list[int]]:
+    return lambda: [child.pid for child in process.tree()]
+
+
+def default_name(command: tuple[str, ...]) -> str:
+    """A run's name: the command's own, or `recording`."""
+    return os.path.basename(command[0]) if command else "recording"  # noqa: PTH119 - a name
