@@ -23,8 +23,9 @@ from kneed import KneeLocator
 
 from analysis.errors import NotEnoughDataError
 from analysis.faster import request_ms
-from analysis.intervals import Estimate, Floats, nothing, quantile
+from analysis.intervals import Estimate, Floats, nothing
 from analysis.manifest import Manifest
+from analysis.quantiles import quantile
 from analysis.queueing import erlang_c, servers_needed
 from analysis.scalability import METHOD, fit
 

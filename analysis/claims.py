@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from analysis.errors import InputError
+from analysis.formatting import plain
 from analysis.headline import said
 from analysis.quantities import QUANTITIES, SCOPES, find
 
@@ -154,7 +155,7 @@ def _judge(claim: Claim, estimate: Record | None, missing: str) -> tuple[str, st
     if estimate is None or estimate["value"] is None:
         reason = missing or (estimate["reason"] if estimate else "") or "it was not measured"
         return NOT_DECIDED, f"Not measured here: {reason}.", elsewhere
-    measured = f"Measured {said(estimate)}; claimed {_claimed(claim)}."
+    measured = f"Measured {said(estimate)}; claimed {_claimed(claim, estimate['unit'])}."
     low, high = claim.limits
     if estimate["low"] is None or estimate["high"] is None:
         return NOT_DECIDED, measured, _more_blocks(estimate) or elsewhere
@@ -165,11 +166,12 @@ def _judge(claim: Claim, estimate: Record | None, missing: str) -> tuple[str, st
     return NOT_DECIDED, measured, _how_many_blocks(estimate, low, high)
 
 
-def _claimed(claim: Claim) -> str:
+def _claimed(claim: Claim, unit: str) -> str:
     if isinstance(claim.value, tuple):
-        return f"between {claim.value[0]:g} and {claim.value[1]:g}"
+        low, high = (plain(end, unit) for end in claim.value)
+        return f"between {low} and {high}"
     extra = f" (within {claim.margin:.0%})" if claim.margin else ""
-    return f"{claim.comparison} {claim.value:g}{extra}"
+    return f"{claim.comparison} {plain(claim.value, unit)}{extra}"
 
 
 def _more_blocks(estimate: Record) -> str | None:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.blocks import by_block
-from analysis.intervals import Estimate, Floats, mean, nothing, rate, rate_ratio
+from analysis.intervals import Estimate, Floats, difference, mean, nothing, rate, rate_ratio
 from analysis.manifest import Manifest
 from analysis.witnesses import database_calls, growth
 
@@ -227,22 +227,6 @@ def _reduction(
     n = int(part["requests"].sum())
     treated = part[part["arm"] == arm]
     per_second = treated["requests"].sum() / max(float(treated["seconds"].sum()), 1e-9)
-    saved = _difference(rates[0], rates[1])
+    saved = difference(rates[0], rates[1])
     factor = rate_ratio(sides[0], sides[1], n=n)
     return (*rates, factor, saved, saved.scaled(max(per_second, 1e-12), "per_s"))
-
-
-def _difference(first: Estimate, second: Estimate) -> Estimate:
-    """First minus second of two independent estimates: half-widths add in quadrature."""
-    if first.value is None or second.value is None:
-        return nothing(first.unit, first.reason or second.reason or "no value", n=first.n)
-    gap = first.value - second.value
-    if not (first.has_interval and second.has_interval):
-        reason = first.reason or second.reason
-        return replace(first, value=gap, low=None, high=None, reason=reason)
-    half = np.hypot(_half(first), _half(second))
-    return replace(first, value=gap, low=gap - half, high=gap + half, reason=None)
-
-
-def _half(estimate: Estimate) -> float:
-    return ((estimate.high or 0.0) - (estimate.low or 0.0)) / 2

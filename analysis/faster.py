@@ -23,11 +23,10 @@ from analysis.intervals import (
     Floats,
     decide,
     mean,
-    quantile,
-    quantile_difference,
     ratio_of_means,
 )
 from analysis.manifest import Manifest
+from analysis.quantiles import quantile, quantile_difference
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 """The percentiles of end-to-end times."""

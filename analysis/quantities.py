@@ -3,7 +3,8 @@
 Each quantity is a place in the findings document and the scope that picks the row: ``arm`` (the
 first arm that is not the baseline, if left out), ``step`` or ``rate`` (all steps together, if left
 out), ``operation``, ``collection`` ("all" for all queries together; the cached one, if left out),
-``which`` (hits, misses or mixture), ``statistic``, ``time``.
+``which`` (hits, misses or mixture), ``statistic``, ``time``. ``run`` and ``cached_operation`` say
+which runs it can be about at all: in any other the quantity means something else.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from typing import Any
 Record = Mapping[str, Any]
 Scope = Mapping[str, Any]
 
-SCOPES = ("arm", "step", "rate", "operation", "collection", "which", "statistic", "time")
+SCOPES = (
+    "run", "cached_operation", "arm", "step", "rate", "operation", "collection", "which",
+    "statistic", "time",
+)  # fmt: skip
 """What a claim's scope may name."""
 
 ALL = "all"
@@ -117,6 +121,9 @@ QUANTITIES: dict[str, Quantity] = {
 
 def find(document: Record, name: str, scope: Scope) -> tuple[Record | None, str]:
     """The estimate, or None and why this run does not hold it."""
+    for key, have in (("run", "name"), ("cached_operation", "cached_operation")):
+        if key in scope and document["run"][have] != scope[key]:
+            return None, f"this run is not about {scope[key]}"
     quantity = QUANTITIES[name]
     wanted, missing = _wanted(document, quantity, scope)
     if missing:
