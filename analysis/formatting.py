@@ -150,6 +150,22 @@ def point(value: float | None, low: float | None, high: float | None, unit: str)
     )
 
 
+def brief(value: float | None, low: float | None, high: float | None, unit: str) -> str:
+    """Write the value alone for a title.
+
+    Two significant digits, or fewer if the interval says so.
+    """
+    if is_missing(value) or not value:
+        return point(value, low, high, unit)
+    scale = scale_for(value, unit)
+    shown = value * scale.factor
+    decimals = 1 - math.floor(math.log10(abs(shown)))
+    width = _half_width(low, high)
+    if width is not None:
+        decimals = min(decimals, decimals_for(width * scale.factor))
+    return _with_unit(number(shown, decimals), scale.unit)
+
+
 def interval(value: float | None, low: float | None, high: float | None, unit: str) -> str:
     """Write ``[18.4, 21.9]`` on the scale and to the place of the value.
 

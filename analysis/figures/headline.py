@@ -33,10 +33,14 @@ _NAME_SHARE_A_LETTER = 0.011
 _LABEL_LINE = 0.074
 """Height of a label's line as a share of the right panel."""
 
-_WIDE_HEIGHT_IN = 4.6
+_WIDE_WIDTH_IN = 9.4
+_WIDE_HEIGHT_IN = 4.5
 _NARROW_HEIGHT_IN = 8.4
 
-_WIDE_KEY, _NARROW_KEY = 44, 34
+_KEY_LINE_IN, _KEY_SIGN_IN = 0.165, 0.15
+"""Height of a line of the key, and width of its coloured sign."""
+
+_NARROW_TITLE = 32
 _WIDE_NOTE, _NARROW_NOTE = 150, 54
 """Characters in a line."""
 
@@ -65,7 +69,7 @@ def figure(
     Parameters
     ----------
     shares
-        One row an arm and operation, arms in the manifest's order: ``arm``, ``operation``,
+        One row an arm and operation, in the order in which they are drawn: ``arm``, ``operation``,
         ``share`` with ``low`` and ``high`` (of 1; null without interval), ``request_ms`` (the
         arm's mean request) and ``cached`` (bool: the operation in question).
     load
@@ -79,7 +83,7 @@ def figure(
     canvas = style.canvas(
         _NARROW_HEIGHT_IN if narrow else _WIDE_HEIGHT_IN,
         narrow=narrow,
-        width_in=None if narrow else style.WIDE_IN * 1.36,
+        width_in=None if narrow else _WIDE_WIDTH_IN,
     )
     bars, lens, lines = _panels(canvas, narrow=narrow)
     arms = list(dict.fromkeys(shares["arm"]))
@@ -88,14 +92,14 @@ def figure(
         _draw_lens(lens, bars, shares, arms)
     else:
         lens.set_axis_off()
-    _name_the_rest(bars, shares, arms[0], _NARROW_KEY if narrow else _WIDE_KEY)
+    _name_the_rest(canvas, bars, shares, arms[0])
     _draw_load(lines, load, arms, words)
     left = 0.02 if narrow else 0.008
-    size = style.TITLE_PT - (1 if narrow else 0)
-    for axes, text in ((bars, words.left), (lines, words.right)):
-        place = axes.get_position()
-        x, y = (left if narrow else place.x0), place.y1 + (0.03 if narrow else 0.055)
-        canvas.text(x, y, text, fontsize=size, fontweight="bold", color=style.INK, va="bottom")
+    for axes, text, top in (
+        (bars, words.left, 0.98),
+        (lines, words.right, 0.50 if narrow else 0.98),
+    ):
+        _write_title(canvas, text, left if narrow else axes.get_position().x0, top, narrow=narrow)
     note = "\n".join(
         textwrap.fill(line, _NARROW_NOTE if narrow else _WIDE_NOTE) for line in words.note
     )
@@ -104,12 +108,25 @@ def figure(
     return canvas
 
 
+def _write_title(canvas: Figure, text: str, x: float, top: float, *, narrow: bool) -> None:
+    """A panel's title: what it says, in one line on a desk screen."""
+    lines = textwrap.fill(text, _NARROW_TITLE) if narrow else text
+    size = style.TITLE_PT - (1 if narrow else 0)
+    canvas.text(
+        x, top, lines, fontsize=size, fontweight="bold", color=style.INK, va="top", linespacing=1.3
+    )
+
+
 def _panels(canvas: Figure, *, narrow: bool) -> tuple[Axes, Axes, Axes]:
     """Bars, lens and lines, each at its place."""
     if narrow:
-        places = ((0.02, 0.79, 0.93, 0.155), (0.02, 0.575, 0.93, 0.105), (0.11, 0.165, 0.62, 0.30))
+        places = (
+            (0.02, 0.775, 0.96, 0.155),
+            (0.02, 0.575, 0.96, 0.105),
+            (0.09, 0.165, 0.63, 0.275),
+        )
     else:
-        places = ((0.008, 0.59, 0.49, 0.28), (0.008, 0.20, 0.49, 0.21), (0.595, 0.20, 0.29, 0.67))
+        places = ((0.008, 0.59, 0.49, 0.28), (0.008, 0.20, 0.49, 0.21), (0.61, 0.20, 0.26, 0.66))
     bars, lens, lines = (canvas.add_axes(place) for place in places)
     return bars, lens, lines
 
@@ -160,32 +177,28 @@ def _name_segment(axes: Axes, left: float, share: float, row: float, name: str) 
     )
 
 
-def _name_the_rest(bars: Axes, shares: pd.DataFrame, arm: str, columns: int) -> None:
+def _name_the_rest(canvas: Figure, bars: Axes, shares: pd.DataFrame, arm: str) -> None:
     """Name the segments too narrow for a name, in their order, in the corner beside the lens."""
     parts = _in_order(shares[(shares["arm"] == arm) & ~shares["cached"]])
-    rest = parts[
-        parts["share"]
-        <= _NAME_SHARE_A_LETTER * parts["operation"].str.len() + _LABEL_FROM_SHARE * 2
-    ]
-    if rest.empty:
-        return
-    words = (
-        f"{name} {_percent(share)}"
-        for name, share in zip(rest["operation"], rest["share"], strict=True)
-    )
-    lead = "then " if len(rest) < len(parts) else ""
-    text = textwrap.fill(lead + ", ".join(words), columns)
-    place = bars.get_position()
-    bars.figure.text(
-        place.x1,
-        place.y0 - 0.012,
-        text,
-        ha="right",
-        va="top",
-        fontsize=style.SMALL_PT,
-        color=style.MUTED,
-        linespacing=1.35,
-    )
+    room = _NAME_SHARE_A_LETTER * parts["operation"].str.len() + _LABEL_FROM_SHARE * 2
+    place, line = bars.get_position(), _KEY_LINE_IN / canvas.get_figheight()
+    y = place.y0 - 0.6 * line
+    look: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": style.SMALL_PT}
+    for position, narrow in enumerate(parts["share"] <= room):
+        if not narrow:
+            continue
+        part = parts.iloc[position]
+        colour = style.GREYS[min(position, len(style.GREYS) - 1)]
+        text = f"{part['operation']} {_percent(part['share'])}"
+        canvas.text(place.x1, y, "■", color=colour, **look)
+        canvas.text(
+            place.x1 - _KEY_SIGN_IN / canvas.get_figwidth(),
+            y,
+            text,
+            color=style.MUTED,
+            **look,
+        )
+        y -= line
 
 
 def _percent(share: float) -> str:
@@ -194,8 +207,8 @@ def _percent(share: float) -> str:
 
 
 def _in_order(parts: pd.DataFrame) -> pd.DataFrame:
-    """The cached operation first, as the lens is over the bar's beginning; then the longest."""
-    return parts.sort_values(["cached", "share"], ascending=[False, False])
+    """The cached operation first, as the lens is over the bar's beginning; then as given."""
+    return parts.sort_values("cached", ascending=False, kind="stable")
 
 
 def _draw_lens(axes: Axes, bars: Axes, shares: pd.DataFrame, arms: list[str]) -> None:
@@ -236,7 +249,8 @@ def _draw_enlarged(axes: Axes, row: int, part: pd.Series[Any], reach: float) -> 
         axes.plot([low, high], [-row, -row], color=style.INK, linewidth=1.6, solid_capstyle="butt")
         start = high
     text = formatting.estimate(value, low, high, "share")
-    axes.text(start + reach * 0.02, -row, text, color=style.INK, va="center", fontweight="bold")
+    look: dict[str, Any] = {"color": style.INK, "va": "center", "fontweight": "bold"}
+    axes.text(start + reach * 0.02, -row, text, fontsize=style.SMALL_PT + 0.5, **look)
 
 
 def _lens_reach(largest: float) -> float:
@@ -263,6 +277,7 @@ def _draw_load(axes: Axes, load: pd.DataFrame, arms: list[str], words: Words) ->
     right = rates[-1] or 1.0
     axes.set(xlim=(0, right * 1.1), ylim=(0, top), xlabel="requests per second, offered")
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.locator_params(axis="y", nbins=5)
     axes.text(
         0,
         1.015,
@@ -324,24 +339,27 @@ def _draw_predicted(axes: Axes, points: pd.DataFrame) -> _End:
         zorder=5,
         clip_on=False,
     )
-    value = float(points["queries_per_s"].iloc[-1])
-    return _End(value, f"predicted {formatting.plain(value, 'per_s')}", style.MUTED)
+    last = points.iloc[-1]
+    value, low, high = (_maybe(last[key]) for key in ("queries_per_s", "low", "high"))
+    text = f"predicted {formatting.point(value, low, high, 'per_s')}"
+    return _End(value or 0.0, text, style.MUTED)
 
 
 def _label_ends(axes: Axes, ends: list[_End], x: float, top: float) -> None:
     """Name each line at its end, upwards from the lowest, pushed apart."""
-    ordered = sorted(ends, key=lambda end: (end.value, -len(end.text)))
+    ordered = sorted(ends, key=lambda end: (round(end.value / top, 1), "\n" in end.text))
     heights = [top * _LABEL_LINE * (end.text.count("\n") + 1) for end in ordered]
     places = labels.spread([end.value for end in ordered], heights)
     for end, y in zip(ordered, places, strict=True):
-        weight = "normal" if end.colour == style.MUTED else "bold"
+        is_measured = end.colour != style.MUTED
         axes.text(
             x,
             y,
             end.text,
             color=end.colour,
             va="center",
-            fontweight=weight,
+            fontweight="bold" if is_measured else "normal",
+            fontsize=style.TEXT_PT if is_measured else style.SMALL_PT,
             linespacing=1.25,
             clip_on=False,
         )

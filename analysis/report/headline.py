@@ -16,7 +16,7 @@ from analysis.report.numbers import Number, number
 from analysis.report.setting import Setting
 from analysis.report.tabulation import Record
 
-MAX_STAGES = 4
+MAX_STAGES = 3
 """Stages shown by name besides the cached operation; the rest is one segment."""
 
 REST = "everything else"
@@ -51,7 +51,7 @@ def _stages(findings: Mapping[str, Any], setting: Setting) -> pd.DataFrame:
     }
     parts = []
     for arm in [arm for arm in (*setting.arms, style.NO_ARM) if (table["arm"] == arm).any()]:
-        own = table[table["arm"] == arm]
+        own = table[table["arm"] == arm].sort_values("share", ascending=False)
         rest = 1.0 - float(own.loc[own["named"], "share"].sum())
         part = own[own["named"]]
         if rest > 0:
@@ -65,12 +65,17 @@ def _stage(row: Record, setting: Setting) -> dict[str, Any]:
     share = number(row.get("share"))
     return {
         "arm": row.get("arm") or style.NO_ARM,
-        "operation": row.get("operation"),
+        "operation": _called(str(row.get("operation"))),
         "share": share.value,
         "low": share.low,
         "high": share.high,
         "cached": row.get("operation") == setting.cached_operation,
     }
+
+
+def _called(operation: str) -> str:
+    """The operation as people know it: OpenTelemetry calls a model's span ``chat {model}``."""
+    return f"LLM ({operation})" if operation.startswith("chat ") else operation
 
 
 def _load(findings: Mapping[str, Any], setting: Setting) -> pd.DataFrame:
@@ -107,18 +112,16 @@ def _words(
     left = "Where one request's time goes"
     if not own.empty:
         share, low, high = (_maybe(own[key].iloc[0]) for key in ("share", "low", "high"))
-        left = (
-            f"One request: {setting.cached_operation} is "
-            f"{formatting.point(share, low, high, 'share')}"
-        )
+        text = formatting.brief(share, low, high, "share")
+        left = f"{setting.cached_operation} is {text} of a request"
     fewer = factor.is_known and (factor.value or 0.0) > 1.0
-    right = f"The database: {_times(factor)} fewer queries" if fewer else "The database's load"
     what = f"queries of {setting.cached_collection}" if setting.cached_collection else "queries"
+    right = f"{_times(factor)} fewer {what}" if fewer else f"{what.capitalize()} per second"
     return headline_figure.Words(
         left=left,
         right=right,
         gap=f"{_times(factor)}\nfewer" if fewer else "",
-        queries=f"{what} per second",
+        queries=f"{what} per second, at the database",
         note=_note(findings, setting, factor),
     )
 
@@ -162,8 +165,8 @@ def _factor(findings: Mapping[str, Any], collection: str | None, setting: Settin
 
 
 def _times(factor: Number) -> str:
-    """The factor with the digits of its interval."""
-    return factor.point
+    """The factor as short as a title wants it."""
+    return formatting.brief(factor.value, factor.low, factor.high, factor.unit)
 
 
 def _alt(
