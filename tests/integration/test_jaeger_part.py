@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import signal
 import stat
+import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
+from analysis import traces
 from harness.errors import UsageError
-from harness.parts.jaeger import Jaeger, find_jaeger
-from harness.parts.recorder import Recorder
-from harness.workspace import Workspace
+from harness.parts.jaeger import find_jaeger
 from tests.support.source_tree import ROOT
 
 pytestmark = pytest.mark.integration
@@ -35,47 +33,56 @@ def _stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "received"
 
 
-def one_span() -> bytes:
-    """A message with one span."""
-    scope = ScopeSpans(spans=[Span(trace_id=b"1" * 16, span_id=b"2" * 8, name="x")])
-    message = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[scope])])
-    return message.SerializeToString()
-
-
-def post(endpoint: str, body: bytes) -> int:
-    """Send one message; the status."""
-    headers = {"Content-Type": "application/x-protobuf"}
-    request = urllib.request.Request(f"{endpoint}/v1/traces", body, headers)  # noqa: S310 - loopback
-    with urllib.request.urlopen(request, timeout=5) as reply:  # noqa: S310 - loopback
+def chat(address: str) -> int:
+    """One message to the service; the status."""
+    request = urllib.request.Request(  # noqa: S310 - loopback
+        f"{address}/chat",
+        b'{"message": "Hi", "personality_name": "elara"}',
+        {"X-User-Id": "u00000", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as reply:  # noqa: S310 - loopback
         status: int = reply.status
     return status
 
 
-def wait_for(file: Path) -> None:
-    """Wait until another process has made the file."""
-    deadline = time.monotonic() + 10
+def addresses(up: subprocess.Popen[str]) -> dict[str, str]:
+    """What `worthit up` prints, by name, up to its last line."""
+    assert up.stdout is not None
+    found = {}
+    for line in up.stdout:
+        name, _, rest = line.partition("  ")
+        found[name] = rest.strip()
+        if line.startswith("End it"):
+            break
+    return found
+
+
+def wait_for(file: Path) -> str:
+    """The content of a file that another process is about to make; empty when it does not."""
+    deadline = time.monotonic() + 15
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
+    return file.read_text(encoding="utf-8") if file.exists() else ""
 
 
-async def test_what_the_recorder_gets_jaeger_gets_too(stand_in: Path) -> None:
-    """A batch sent to the recorder is in its file and at Jaeger; the page answers; both end."""
-    async with (
-        Workspace() as workspace,
-        Jaeger(workspace, find_jaeger(os.environ)) as jaeger,
-        Recorder(workspace, forward_traces=jaeger.endpoint) as recorder,
-    ):
-        page = await asyncio.to_thread(urllib.request.urlopen, jaeger.url, None, 5)
-        sent = await asyncio.to_thread(post, recorder.endpoint, one_span())
-        assert (200, 200) == (page.status, sent)
-        await asyncio.to_thread(wait_for, stand_in)
-        assert recorder.path.stat().st_size == len(one_span()) + 1
-        processes = workspace.processes
-        page.close()
+def test_up_with_jaeger_sends_traces_to_both(stand_in: Path, tmp_path: Path) -> None:
+    """`worthit up --jaeger` starts JAEGER_BIN; a chat's trace is there and in the recorder's file."""
+    traces_file = tmp_path / "traces.otlp"
+    words = [sys.executable, "-m", "harness", "up", "--jaeger", "--traces", str(traces_file)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as up:
+        try:
+            printed = addresses(up)
+            with urllib.request.urlopen(printed["Jaeger"]) as page:  # noqa: S310 - loopback
+                assert page.status == 200
+            assert chat(printed["service"]) == 200
+            passed_on = wait_for(stand_in)
+        finally:
+            up.send_signal(signal.SIGINT)
+            code = up.wait(30)
 
-    passed_on = await asyncio.to_thread(stand_in.read_text)
+    assert code == 0
     assert passed_on.startswith("/v1/traces ")
-    assert [process.returncode is not None for process in processes] == [True, True]
+    assert "POST /chat" in set(traces.read(traces_file)["name"])
 
 
 def test_without_a_jaeger_the_sentence_says_what_to_do(tmp_path: Path) -> None:
