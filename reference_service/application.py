@@ -11,20 +11,22 @@ from starlette.types import ASGIApp
 from reference_service.composition import Service, build
 from reference_service.handlers import answers, chat, operations, personalities
 from reference_service.handlers.request_span import RequestSpan
+from reference_service.lifecycle import Lifecycle
 from reference_service.settings import Settings
 from reference_service.telemetry import logs
 
 
 def create_app(service: Service) -> ASGIApp:
     """Return the application around a process's parts."""
+    life = Lifecycle(service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.start()
+        await life.start()
         try:
             yield
         finally:
-            await service.stop()
+            await life.stop()
 
     app = FastAPI(
         title="Reference chat service",
@@ -34,6 +36,7 @@ def create_app(service: Service) -> ASGIApp:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
+    app.state.life = life
     answers.register(app)
     for module in (chat, personalities, operations):
         app.include_router(module.router)
@@ -42,6 +45,6 @@ def create_app(service: Service) -> ASGIApp:
 
 def from_environment() -> ASGIApp:
     """Return the application as the environment describes it; what each worker process calls."""
-    settings = Settings()
+    settings = Settings()  # type: ignore[call-arg]  # the environment has them
     logs.configure(settings.log_level)
     return create_app(build(settings))

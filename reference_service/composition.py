@@ -1,81 +1,65 @@
-"""The composition root: makes every part once and hands each its own.
+"""The composition root: makes every part once and hands each what it needs.
 
-What BACKGROUND's `get_personality_cache_dep()` did with a module-level singleton happens here: one cache a process, made only when
-Redis is enabled.
+What the write-up's `get_personality_cache_dep()` did with a module-level singleton happens here:
+one personality cache a process, made only when Redis is enabled.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import time
-from dataclasses import dataclass, field
-from uuid import uuid4
+from dataclasses import dataclass
 
-from opentelemetry.sdk.resources import Resource
-
+from reference_service import emulation
+from reference_service.models import Memory, Preferences
+from reference_service.resilience.circuit_breaker import CircuitBreaker
+from reference_service.resilience.database_gate import DatabaseGate
+from reference_service.resilience.retry_budget import RetryBudget
+from reference_service.services import cached_stages
 from reference_service.services.chat import ChatService
-from reference_service.services.circuit_breaker import CircuitBreaker
 from reference_service.services.conversation import RedisConversationBuffer, StoredConversation
-from reference_service.services.database_gate import DatabaseGate
-from reference_service.services.emotion import LexiconEmotionDetector
+from reference_service.services.emotion import EmotionDetector, LexiconEmotionDetector
 from reference_service.services.personality_cache import PersonalityCache
 from reference_service.services.personality_service import PersonalityService
-from reference_service.services.retry_budget import RetryBudget
-from reference_service.services.stages import ConversationStage, VectorMemories
-from reference_service.settings import Settings
+from reference_service.services.rate_limit import RateLimiter
+from reference_service.services.result_cache import ResultCache
+from reference_service.services.stages import (
+    ConversationStage,
+    MemoryStage,
+    PreferencesStage,
+    VectorMemories,
+)
+from reference_service.settings import LatencyProfile, Settings
 from reference_service.storage import vectors
-from reference_service.storage.database import Database, PreparedExecutor
+from reference_service.storage.database import Database, Executor, PreparedExecutor
 from reference_service.storage.memories import MemoryStore
 from reference_service.storage.model_client import ModelClient
 from reference_service.storage.personalities import PersonalityStore
 from reference_service.storage.preferences import PreferencesStore
+from reference_service.storage.rate_limit_storage import RedisLinkStorage
 from reference_service.storage.redis_link import RedisLink
 from reference_service.storage.turns import TurnStore
-from reference_service.telemetry import wire
-from reference_service.telemetry.export import OtlpPoster, SpanExporter
 from reference_service.telemetry.metrics import CacheMetrics, Registry
+from reference_service.telemetry.model_metrics import ModelMetrics
+from reference_service.telemetry.outlet import Outlet
 from reference_service.telemetry.spans import Tracer
 
-_LOG = logging.getLogger(__name__)
 
-_SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
-
-
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A process's parts."""
+    """A process's parts, as far as handlers and the life cycle need them."""
 
     settings: Settings
     registry: Registry
     tracer: Tracer
-    exporter: SpanExporter | None
+    outlet: Outlet
     database: Database
     redis: RedisLink | None
     models: ModelClient
+    caches: tuple[ResultCache[Preferences] | ResultCache[list[Memory]], ...]
     personalities: PersonalityService
     chat: ChatService
-    started: bool = field(default=False)
-
-    async def start(self) -> None:
-        """Open connections and warm the cache; does not wait for servers that are away."""
-        if self.exporter is not None:
-            self.exporter.start()
-        await self.database.open()
-        if self.settings.redis_enabled:
-            _LOG.info("✅ PersonalityCache: Connected to Redis")
-        self.started = True
-
-    async def stop(self) -> None:
-        """Close everything in the reverse order; spans last, for closing makes some."""
-        await self.personalities.close()
-        await self.models.close()
-        if self.redis is not None:
-            await self.redis.close()
-        await self.database.close()
-        if self.exporter is not None:
-            self.exporter.stop()
 
     def redis_state(self) -> str:
         """Return the breaker's state, or that Redis is not used."""
@@ -83,141 +67,205 @@ class Service:
 
 
 def build(settings: Settings) -> Service:
-    """Make the parts; nothing is connected yet."""
+    """Make the parts; nothing is connected and no thread started yet."""
     vectors.register()
-    registry = Registry()
-    exporter = _exporter(settings)
-    tracer = Tracer(None if exporter is None else exporter.add, random.Random(os.urandom(16)))  # noqa: S311 - ids, not secrets
-    database = _database(settings, tracer)
-    redis = _redis(settings, tracer)
-    models = _models(settings, tracer)
-    personalities = _personalities(settings, tracer, registry, database, redis)
-    turns = TurnStore(database)
-    chat = ChatService(
-        tracer=tracer,
-        pipeline=settings.pipeline,
-        personalities=personalities,
-        preferences=PreferencesStore(database),
-        memories=VectorMemories(models, MemoryStore(database), settings.memories_per_reply),
-        emotions=LexiconEmotionDetector(),
-        conversation=_conversation(settings, registry, redis, turns),
-        turns=turns,
-        models=models,
-    )
-    return Service(
-        settings=settings,
-        registry=registry,
-        tracer=tracer,
-        exporter=exporter,
-        database=database,
-        redis=redis,
-        models=models,
-        personalities=personalities,
-        chat=chat,
-    )
+    return _Builder(settings).service()
 
 
-def _exporter(settings: Settings) -> SpanExporter | None:
-    endpoint = settings.otel_exporter_otlp_endpoint
-    if not endpoint or settings.otel_sdk_disabled:
-        return None
-    attributes = {
-        "service.name": settings.otel_service_name,
-        "service.instance.id": str(uuid4()),
-    }
-    resource_attributes = Resource.create(attributes).attributes
-    resource = wire.resource({key: str(value) for key, value in resource_attributes.items()})
-    scope = wire.scope("reference_service", "1")
+class _Builder:
+    """Holds what several parts share while they are made."""
 
-    def frame(spans: list[bytes]) -> bytes:
-        return wire.trace_request(
-            resource_body=resource, scope_body=scope, spans=spans, schema_url=_SCHEMA_URL
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._rng = random.Random(os.urandom(16))  # noqa: S311 - jitter and ids, no secrets
+        self._registry = Registry()
+        self._outlet = Outlet(settings, self._registry)
+        self._tracer = Tracer(self._outlet.span_sink, self._rng)
+        self._sampler = (
+            emulation.Sampler(settings.latency_seed, lambda: self._rng.getrandbits(62))
+            if settings.latency_profile is LatencyProfile.SEED
+            else None
+        )
+        self._database = self._make_database()
+        self._redis = self._make_redis()
+        self._models = self._make_models()
+        self._gate = DatabaseGate(
+            places=settings.fallback_max_concurrency,
+            max_waiting=settings.fallback_max_waiting,
+            wait_seconds=settings.fallback_wait_seconds,
+        )
+        self._caches: list[ResultCache[Preferences] | ResultCache[list[Memory]]] = []
+
+    def service(self) -> Service:
+        """Return the whole."""
+        personalities = self._make_personalities()
+        chat = self._make_chat(personalities)
+        return Service(
+            settings=self._settings,
+            registry=self._registry,
+            tracer=self._tracer,
+            outlet=self._outlet,
+            database=self._database,
+            redis=self._redis,
+            models=self._models,
+            caches=tuple(self._caches),
+            personalities=personalities,
+            chat=chat,
         )
 
-    return SpanExporter(OtlpPoster(endpoint, "/v1/traces"), frame)
+    def _make_database(self) -> Database:
+        settings = self._settings
+        executor: Executor = PreparedExecutor()
+        if self._sampler is not None:
+            executor = emulation.EmulatedExecutor(executor, self._sampler)
+        return Database(
+            settings.database_url.get_secret_value(),
+            tracer=self._tracer,
+            pool_min=settings.db_pool_min,
+            pool_max=settings.db_pool_max,
+            timeout_seconds=settings.db_pool_timeout_seconds,
+            max_waiting=settings.db_pool_max_waiting,
+            statement_timeout_ms=settings.db_statement_timeout_ms,
+            executor=executor,
+            registry=self._registry,
+        )
 
+    def _make_redis(self) -> RedisLink | None:
+        settings = self._settings
+        if not settings.redis_needed or settings.redis_url is None:
+            return None
+        return RedisLink(
+            settings.redis_url.get_secret_value(),
+            tracer=self._tracer,
+            breaker=CircuitBreaker("redis", time.monotonic),
+            timeout_seconds=settings.redis_timeout_ms / 1000,
+            max_connections=settings.redis_max_connections,
+            registry=self._registry,
+        )
 
-def _database(settings: Settings, tracer: Tracer) -> Database:
-    return Database(
-        settings.database_url.get_secret_value(),
-        tracer=tracer,
-        pool_min=settings.db_pool_min,
-        pool_max=settings.db_pool_max,
-        timeout_seconds=settings.db_pool_timeout_seconds,
-        max_waiting=settings.db_pool_max_waiting,
-        statement_timeout_ms=settings.db_statement_timeout_ms,
-        executor=PreparedExecutor(),
-    )
+    def _make_models(self) -> ModelClient:
+        settings = self._settings
+        models = {"chat": settings.llm_model, "embeddings": settings.embedding_model}
+        key = settings.llm_api_key
+        return ModelClient(
+            settings.llm_base_url,
+            tracer=self._tracer,
+            metrics=ModelMetrics(self._registry, provider=settings.llm_provider, models=models),
+            budget=RetryBudget(),
+            rng=self._rng,
+            chat_model=settings.llm_model,
+            embedding_model=settings.embedding_model,
+            dimensions=settings.embedding_dimensions,
+            provider=settings.llm_provider,
+            api_key=None if key is None else key.get_secret_value(),
+            chat_timeout_seconds=settings.llm_timeout_seconds,
+            embedding_timeout_seconds=settings.embedding_timeout_seconds,
+            retries=settings.llm_retries,
+            max_connections=settings.llm_max_connections,
+        )
 
+    def _make_personalities(self) -> PersonalityService:
+        metrics = CacheMetrics(self._registry, "personality")
+        return PersonalityService(
+            PersonalityStore(self._database),
+            self._personality_cache(metrics),
+            gate=self._gate,
+            metrics=metrics,
+            tracer=self._tracer,
+        )
 
-def _redis(settings: Settings, tracer: Tracer) -> RedisLink | None:
-    if not settings.redis_needed or settings.redis_url is None:
-        return None
-    return RedisLink(
-        settings.redis_url.get_secret_value(),
-        tracer=tracer,
-        breaker=CircuitBreaker("redis", time.monotonic),
-        timeout_seconds=settings.redis_timeout_ms / 1000,
-        max_connections=settings.redis_max_connections,
-    )
-
-
-def _models(settings: Settings, tracer: Tracer) -> ModelClient:
-    key = settings.llm_api_key
-    return ModelClient(
-        settings.llm_base_url,
-        tracer=tracer,
-        budget=RetryBudget(),
-        rng=random.Random(os.urandom(16)),  # noqa: S311 - jitter, not secrets
-        chat_model=settings.llm_model,
-        embedding_model=settings.embedding_model,
-        dimensions=settings.embedding_dimensions,
-        provider=settings.llm_provider,
-        api_key=None if key is None else key.get_secret_value(),
-        chat_timeout_seconds=settings.llm_timeout_seconds,
-        embedding_timeout_seconds=settings.embedding_timeout_seconds,
-        retries=settings.llm_retries,
-        max_connections=settings.llm_max_connections,
-    )
-
-
-def _personalities(
-    settings: Settings,
-    tracer: Tracer,
-    registry: Registry,
-    database: Database,
-    redis: RedisLink | None,
-) -> PersonalityService:
-    metrics = CacheMetrics(registry, "personality")
-    cache = None
-    if settings.redis_enabled and redis is not None:
-        cache = PersonalityCache(
-            redis,
+    def _personality_cache(self, metrics: CacheMetrics) -> PersonalityCache | None:
+        settings = self._settings
+        if not settings.redis_enabled or self._redis is None:
+            return None
+        return PersonalityCache(
+            self._redis,
             metrics=metrics,
             ttl_seconds=settings.personality_ttl_seconds,
             negative_ttl_seconds=settings.personality_negative_ttl_seconds,
-            rng=random.Random(os.urandom(16)),  # noqa: S311 - jitter, not secrets
+            rng=self._rng,
         )
-    gate = DatabaseGate(
-        places=settings.fallback_max_concurrency,
-        max_waiting=settings.fallback_max_waiting,
-        wait_seconds=settings.fallback_wait_seconds,
-    )
-    return PersonalityService(
-        PersonalityStore(database), cache, gate=gate, metrics=metrics, tracer=tracer
-    )
 
+    def _make_chat(self, personalities: PersonalityService) -> ChatService:
+        settings = self._settings
+        turns = TurnStore(self._database)
+        limiter = None
+        if settings.rate_limit_enabled and self._redis is not None:
+            limiter = RateLimiter(
+                RedisLinkStorage(self._redis),
+                per_minute=settings.rate_limit_per_minute,
+                registry=self._registry,
+            )
+        return ChatService(
+            tracer=self._tracer,
+            pipeline=settings.pipeline,
+            limiter=limiter,
+            personalities=personalities,
+            preferences=self._preferences(),
+            memories=self._memories(),
+            emotions=self._emotions(),
+            conversation=self._conversation(turns),
+            turns=turns,
+            models=self._models,
+        )
 
-def _conversation(
-    settings: Settings, registry: Registry, redis: RedisLink | None, turns: TurnStore
-) -> ConversationStage:
-    record = StoredConversation(turns, settings.conversation_turns)
-    if not settings.conversation_buffer_enabled or redis is None:
-        return record
-    return RedisConversationBuffer(
-        redis,
-        record,
-        metrics=CacheMetrics(registry, "conversation"),
-        count=settings.conversation_turns,
-        ttl_seconds=settings.conversation_ttl_seconds,
-    )
+    def _preferences(self) -> PreferencesStage:
+        """Emulation goes around the cache: a hit saves the query, not the rest of the stage."""
+        stage: PreferencesStage = PreferencesStore(self._database)
+        if self._settings.preferences_cache_enabled and self._redis is not None:
+            cache = ResultCache(
+                self._redis,
+                encode=cached_stages.encode_preferences,
+                decode=cached_stages.decode_preferences,
+                gate=self._gate,
+                metrics=CacheMetrics(self._registry, "preferences"),
+                ttl_seconds=self._settings.preferences_ttl_seconds,
+                rng=self._rng,
+            )
+            self._caches.append(cache)
+            stage = cached_stages.CachedPreferences(stage, cache)
+        if self._sampler is not None:
+            stage = emulation.EmulatedPreferences(stage, self._sampler)
+        return stage
+
+    def _memories(self) -> MemoryStage:
+        """Emulation goes inside the cache: a hit saves the embedding and the search, all of it."""
+        store = MemoryStore(self._database)
+        stage: MemoryStage = VectorMemories(self._models, store, self._settings.memories_per_reply)
+        if self._sampler is not None:
+            stage = emulation.EmulatedMemories(stage, self._sampler)
+        if self._settings.memory_cache_enabled and self._redis is not None:
+            cache = ResultCache(
+                self._redis,
+                encode=cached_stages.encode_memories,
+                decode=cached_stages.decode_memories,
+                gate=self._gate,
+                metrics=CacheMetrics(self._registry, "memory"),
+                ttl_seconds=self._settings.memory_ttl_seconds,
+                rng=self._rng,
+            )
+            self._caches.append(cache)
+            stage = cached_stages.CachedMemories(stage, cache)
+        return stage
+
+    def _emotions(self) -> EmotionDetector:
+        detector: EmotionDetector = LexiconEmotionDetector()
+        if self._sampler is not None:
+            detector = emulation.EmulatedEmotions(detector, self._sampler)
+        return detector
+
+    def _conversation(self, turns: TurnStore) -> ConversationStage:
+        settings = self._settings
+        record = StoredConversation(turns, settings.conversation_turns)
+        stage: ConversationStage = record
+        if settings.conversation_buffer_enabled and self._redis is not None:
+            stage = RedisConversationBuffer(
+                self._redis,
+                record,
+                metrics=CacheMetrics(self._registry, "conversation"),
+                count=settings.conversation_turns,
+                ttl_seconds=settings.conversation_ttl_seconds,
+            )
+        if self._sampler is not None:
+            stage = emulation.EmulatedConversation(stage, self._sampler)
+        return stage

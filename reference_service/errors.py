@@ -1,6 +1,7 @@
 """What can go wrong while a request is served, each with the HTTP answer it leads to.
 
-The sentence of an error is shown to the caller: it names what to do next and nothing about the inside.
+The sentence of an error is shown to the caller: it names what to do next and nothing about the
+inside.
 """
 
 from __future__ import annotations
@@ -61,7 +62,11 @@ class IdempotencyConflictError(ServiceError):
     message = "This Idempotency-Key belongs to another message; use a new key."
 
 
-class ModelUnavailableError(ServiceError):
+class ModelError(ServiceError):
+    """The model server gave no usable answer."""
+
+
+class ModelUnavailableError(ModelError):
     """The model server refused the connection, or answered something that is no answer."""
 
     status = 502
@@ -70,7 +75,7 @@ class ModelUnavailableError(ServiceError):
     retry_after_seconds = 2
 
 
-class ModelOverloadedError(ServiceError):
+class ModelOverloadedError(ModelError):
     """The model server asked for patience."""
 
     code = "model_overloaded"
@@ -78,7 +83,7 @@ class ModelOverloadedError(ServiceError):
     retry_after_seconds = 2
 
 
-class ModelTimeoutError(ServiceError):
+class ModelTimeoutError(ModelError):
     """The model server took longer than allowed."""
 
     status = 504

@@ -9,9 +9,12 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-"""A personality's name: part of a Redis key and of a path, so nothing that means something in either."""
+"""A personality's name: part of a Redis key and of a path, so nothing that means something in
+either."""
 USER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
 KEY_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
+TEXT_PATTERN = r"^[^\x00]*$"
+"""Any text without NUL, which PostgreSQL cannot store."""
 MESSAGE_MAX_CHARACTERS = 8_000
 """Longest message; some 2,000 tokens."""
 
@@ -62,8 +65,8 @@ class StoredTurn:
     id: int
     reply: str
     emotion: str
-    fingerprint: bytes
-    """SHA-256 of what was asked: an idempotency key may not come back with something else."""
+    created: bool
+    """Whether this very write made it; if not, an earlier one with the same key did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,10 @@ class ChatRequest(BaseModel):
         json_schema_extra={"examples": [{"message": "Hi", "personality_name": "elara"}]},
     )
 
-    message: Annotated[str, StringConstraints(min_length=1, max_length=MESSAGE_MAX_CHARACTERS)]
+    message: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=MESSAGE_MAX_CHARACTERS, pattern=TEXT_PATTERN),
+    ]
     personality_name: Name
     stream: bool = Field(default=False, description="Answer with server-sent events.")
 

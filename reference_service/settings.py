@@ -32,53 +32,55 @@ class DatabaseSettings(BaseSettings):
 
     database_url: SecretStr
     """PostgreSQL with pgvector."""
-    embedding_dimensions: int = Field(256, ge=1, le=2000)
+    embedding_dimensions: int = Field(default=256, ge=1, le=2000)
     """2000 is the most that pgvector's HNSW index takes."""
 
 
 class Settings(DatabaseSettings):
     """All settings; the names in the environment are these in upper case."""
 
-    db_pool_min: int = Field(2, ge=0, le=1000)
+    db_pool_min: int = Field(default=2, ge=0, le=1000)
     """Connections kept open per process."""
-    db_pool_max: int = Field(20, ge=1, le=1000)
+    db_pool_max: int = Field(default=20, ge=1, le=1000)
     """Connections per process at most."""
-    db_pool_timeout_seconds: float = Field(1.0, gt=0)
-    """Longest wait for a connection. psycopg_pool's own 30 s would keep a chat waiting for nothing."""
-    db_pool_max_waiting: int = Field(200, ge=1)
-    """Requests that may queue for a connection; psycopg_pool's own has no limit, and a queue without one never empties."""
-    db_statement_timeout_ms: int = Field(2000, ge=1)
+    db_pool_timeout_seconds: float = Field(default=1.0, gt=0)
+    """Longest wait for a connection. psycopg_pool's own 30 s would keep a chat waiting for
+    nothing."""
+    db_pool_max_waiting: int = Field(default=200, ge=1)
+    """Requests that may queue for a connection; psycopg_pool's own has no limit, and a queue
+    without one never empties."""
+    db_statement_timeout_ms: int = Field(default=2000, ge=1)
     """Longest run of one statement, enforced by PostgreSQL."""
-    fallback_max_concurrency: int = Field(8, ge=1)
+    fallback_max_concurrency: int = Field(default=8, ge=1)
     """Cached lookups that may query PostgreSQL at once while Redis is away."""
-    fallback_max_waiting: int = Field(64, ge=0)
+    fallback_max_waiting: int = Field(default=64, ge=0)
     """Lookups that may wait for one of those places; the rest is shed with 503."""
-    fallback_wait_seconds: float = Field(0.1, gt=0)
+    fallback_wait_seconds: float = Field(default=0.1, gt=0)
     """Longest such wait."""
 
     redis_enabled: bool = False
     """Whether the personality cache is connected at all."""
     redis_url: SecretStr | None = None
-    redis_timeout_ms: int = Field(50, ge=1)
+    redis_timeout_ms: int = Field(default=50, ge=1)
     """Longest wait for Redis, connecting included."""
-    redis_max_connections: int = Field(64, ge=1)
-    personality_ttl_seconds: int = Field(86_400, ge=1)
-    personality_negative_ttl_seconds: int = Field(45, ge=1)
-    personality_prewarm: int = Field(0, ge=0)
+    redis_max_connections: int = Field(default=64, ge=1)
+    personality_ttl_seconds: int = Field(default=86_400, ge=1)
+    personality_negative_ttl_seconds: int = Field(default=45, ge=1)
+    personality_prewarm: int = Field(default=0, ge=0)
     """Personalities loaded into the cache at start, in the order of their names."""
     preferences_cache_enabled: bool = False
-    preferences_ttl_seconds: int = Field(3_600, ge=1)
+    preferences_ttl_seconds: int = Field(default=3_600, ge=1)
     memory_cache_enabled: bool = False
-    memory_ttl_seconds: int = Field(300, ge=1)
+    memory_ttl_seconds: int = Field(default=300, ge=1)
     conversation_buffer_enabled: bool = False
-    conversation_ttl_seconds: int = Field(86_400, ge=1)
-    conversation_turns: int = Field(10, ge=0, le=100)
+    conversation_ttl_seconds: int = Field(default=86_400, ge=1)
+    conversation_turns: int = Field(default=10, ge=0, le=100)
     """Turns of the conversation that the model is shown."""
     rate_limit_enabled: bool = False
-    rate_limit_per_minute: int = Field(60, ge=1)
+    rate_limit_per_minute: int = Field(default=60, ge=1)
 
     pipeline: Pipeline = Pipeline.SEQUENTIAL
-    memories_per_reply: int = Field(5, ge=1, le=50)
+    memories_per_reply: int = Field(default=5, ge=1, le=50)
 
     llm_base_url: str
     """An OpenAI-compatible server; ends in /v1."""
@@ -87,10 +89,10 @@ class Settings(DatabaseSettings):
     llm_provider: str = "openai"
     """gen_ai.provider.name on spans and metrics."""
     llm_api_key: SecretStr | None = None
-    llm_timeout_seconds: float = Field(30.0, gt=0)
-    embedding_timeout_seconds: float = Field(5.0, gt=0)
-    llm_retries: int = Field(1, ge=0, le=5)
-    llm_max_connections: int = Field(4000, ge=1)
+    llm_timeout_seconds: float = Field(default=30.0, gt=0)
+    embedding_timeout_seconds: float = Field(default=5.0, gt=0)
+    llm_retries: int = Field(default=1, ge=0, le=5)
+    llm_max_connections: int = Field(default=4000, ge=1)
 
     latency_profile: LatencyProfile = LatencyProfile.NATIVE
     latency_seed: int = 7
@@ -98,13 +100,12 @@ class Settings(DatabaseSettings):
     otel_exporter_otlp_endpoint: str | None = None
     otel_service_name: str = "chat"
     otel_sdk_disabled: bool = False
-    otel_metric_export_interval: int = Field(5_000, ge=100)
+    otel_metric_export_interval: int = Field(default=5_000, ge=100)
     """Milliseconds, as in OpenTelemetry's own variable."""
 
     api_key: SecretStr | None = None
-    max_body_bytes: int = Field(65_536, ge=1)
-    max_message_characters: int = Field(8_000, ge=1)
-    shutdown_seconds: int = Field(30, ge=0)
+    max_body_bytes: int = Field(default=65_536, ge=1)
+    shutdown_seconds: int = Field(default=30, ge=0)
     log_level: str = "INFO"
     log_content: bool = False
     """Whether logs may hold the text of messages."""
@@ -113,12 +114,14 @@ class Settings(DatabaseSettings):
     def _consistent(self) -> Self:
         if self.redis_needed and self.redis_url is None:
             raise ValueError(
-                "REDIS_URL is not set, but a setting needs Redis; set it, or turn off REDIS_ENABLED, "
-                "PREFERENCES_CACHE_ENABLED, MEMORY_CACHE_ENABLED, CONVERSATION_BUFFER_ENABLED and RATE_LIMIT_ENABLED"
+                "REDIS_URL is not set, but a setting needs Redis; set it, or turn off "
+                "REDIS_ENABLED, PREFERENCES_CACHE_ENABLED, MEMORY_CACHE_ENABLED, "
+                "CONVERSATION_BUFFER_ENABLED and RATE_LIMIT_ENABLED"
             )
         if self.db_pool_min > self.db_pool_max:
             raise ValueError(
-                f"DB_POOL_MIN is {self.db_pool_min}, above DB_POOL_MAX = {self.db_pool_max}; lower the first"
+                f"DB_POOL_MIN is {self.db_pool_min}, above DB_POOL_MAX = {self.db_pool_max}; "
+                "lower the first"
             )
         return self
 

@@ -21,7 +21,10 @@ _DESCRIPTIONS: Final = {
     401: "The API key is missing or wrong.",
     404: "There is no such personality.",
     413: "The body is too large.",
-    422: "The body, a header or a name is not as described, or an Idempotency-Key was used for another message.",
+    422: (
+        "The body, a header or a name is not as described, or an Idempotency-Key was used for "
+        "another message."
+    ),
     429: "Too many requests of this user; Retry-After says how long to wait.",
     502: "The language model cannot be reached.",
     503: "Overloaded, or the database or the model is away; Retry-After says how long to wait.",

@@ -10,7 +10,7 @@ from reference_service.models import ChatRequest
 
 
 async def read_chat_request(request: Request) -> ChatRequest:
-    """Return the request in the body, whatever its Content-Type says: plain `curl -d` calls JSON a form.
+    """Return the request in the body, whatever its Content-Type: `curl -d` calls JSON a form.
 
     Raises RequestValidationError.
     """

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from reference_service.handlers.answers import documented
 from reference_service.handlers.body import read_chat_request
 from reference_service.handlers.dependencies import chat_service_dep, verified_key
+from reference_service.handlers.event_stream import EventStream
 from reference_service.models import KEY_PATTERN, USER_PATTERN, ChatReply, ChatRequest
 from reference_service.services.chat import ChatService
 
@@ -30,8 +31,12 @@ async def chat(
 ) -> Response:
     """Answer a message of the user in `X-User-Id`.
 
-    A 200 says that the turn is stored. Send the same `Idempotency-Key` again after an unclear end: the turn is then stored and answered
-    once.
+    A 200 says that the turn is stored. Send the same `Idempotency-Key` again after an unclear end:
+    the turn is then stored and answered once.
     """
-    reply = await service.reply(x_user_id, request, idempotency_key)
-    return Response(reply.model_dump_json().encode(), media_type="application/json")
+    if not request.stream:
+        reply = await service.reply(x_user_id, request, idempotency_key)
+        return Response(reply.model_dump_json().encode(), media_type="application/json")
+    items = service.stream(x_user_id, request, idempotency_key)
+    first = await anext(aiter(items))  # what fails before the first piece has a status of its own
+    return EventStream(first, items)

@@ -9,24 +9,31 @@ from fastapi import Header, Request
 
 from reference_service.composition import Service
 from reference_service.errors import UnauthorizedError
+from reference_service.lifecycle import Lifecycle
 from reference_service.services.chat import ChatService
 from reference_service.services.personality_service import PersonalityService
 
 
-def service_dep(request: Request) -> Service:
+async def service_dep(request: Request) -> Service:
     """Return the process's parts."""
     service: Service = request.app.state.service
     return service
 
 
+async def lifecycle_dep(request: Request) -> Lifecycle:
+    """Return what knows whether start-up is over."""
+    life: Lifecycle = request.app.state.life
+    return life
+
+
 async def chat_service_dep(request: Request) -> ChatService:
     """Return the chat service."""
-    return service_dep(request).chat
+    return (await service_dep(request)).chat
 
 
 async def personality_service_dep(request: Request) -> PersonalityService:
     """Return the personality service."""
-    return service_dep(request).personalities
+    return (await service_dep(request)).personalities
 
 
 async def verified_key(
@@ -34,7 +41,7 @@ async def verified_key(
     x_api_key: Annotated[str | None, Header(description="Demanded when API_KEY is set.")] = None,
 ) -> None:
     """Raise UnauthorizedError unless the key is right, or none is demanded."""
-    expected = service_dep(request).settings.api_key
+    expected = (await service_dep(request)).settings.api_key
     if expected is None:
         return
     given = (x_api_key or "").encode()

@@ -11,7 +11,8 @@ from fastapi.responses import Response
 
 from reference_service.composition import Service
 from reference_service.errors import ServiceError
-from reference_service.handlers.dependencies import service_dep
+from reference_service.handlers.dependencies import lifecycle_dep, service_dep
+from reference_service.lifecycle import Lifecycle
 from reference_service.telemetry.prometheus import text
 
 router = APIRouter(tags=["operations"])
@@ -31,9 +32,12 @@ async def healthz() -> dict[str, str]:
     summary="Can it serve?",
     responses={503: {"description": "PostgreSQL does not answer, or start-up is not over."}},
 )
-async def readyz(service: Parts) -> Response:
-    """Answer 200 when start-up is over and PostgreSQL answers; Redis is reported, for chats go on without it."""
-    database = "ok" if service.started and await _answers(service) else "unavailable"
+async def readyz(service: Parts, life: Annotated[Lifecycle, Depends(lifecycle_dep)]) -> Response:
+    """Answer 200 when start-up is over and PostgreSQL answers.
+
+    Redis is only reported: chats go on without it.
+    """
+    database = "ok" if life.started and await _answers(service) else "unavailable"
     report = {"database": database, "redis": service.redis_state()}
     status = 200 if database == "ok" else 503
     return Response(orjson.dumps(report), status, media_type="application/json")

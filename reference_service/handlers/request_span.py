@@ -11,12 +11,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reference_service.telemetry.metrics import Histogram, Labels, Registry
 from reference_service.telemetry.request_context import (
     REQUEST,
-    RemoteParent,
     RequestContext,
     read_baggage,
     read_traceparent,
 )
-from reference_service.telemetry.spans import SpanShape, Tracer
+from reference_service.telemetry.spans import RemoteParent, SpanShape, Tracer
 
 _SILENT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths that are asked all the time and are part of no request."""
@@ -37,6 +36,7 @@ class RequestSpan:
         self._durations: dict[tuple[str, str, int], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
         if scope["type"] != "http" or scope["path"] in _SILENT:
             await self._app(scope, receive, send)
             return

@@ -8,16 +8,14 @@ import logging
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
-from reference_service.errors import ServiceError
+from reference_service.errors import ModelError, ServiceError
 from reference_service.models import (
     ChatReply,
     ChatRequest,
     ChatTurn,
-    Completion,
     Emotion,
     EmotionBody,
     Memory,
-    Personality,
     Preferences,
     StoredTurn,
     Turn,
@@ -25,12 +23,13 @@ from reference_service.models import (
 from reference_service.services.emotion import EmotionDetector
 from reference_service.services.personality_service import PersonalityService
 from reference_service.services.prompt import messages
+from reference_service.services.rate_limit import RateLimiter
 from reference_service.services.stages import ConversationStage, MemoryStage, PreferencesStage
 from reference_service.settings import Pipeline
 from reference_service.storage.model_client import ModelClient
 from reference_service.storage.turns import TurnStore
 from reference_service.telemetry import names
-from reference_service.telemetry.spans import Tracer
+from reference_service.telemetry.spans import Span, Tracer
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,6 +42,7 @@ class ChatService:
         *,
         tracer: Tracer,
         pipeline: Pipeline,
+        limiter: RateLimiter | None,
         personalities: PersonalityService,
         preferences: PreferencesStage,
         memories: MemoryStage,
@@ -53,6 +53,7 @@ class ChatService:
     ) -> None:
         self._tracer = tracer
         self._pipeline = pipeline
+        self._limiter = limiter
         self._personalities = personalities
         self._preferences = preferences
         self._memories = memories
@@ -66,93 +67,131 @@ class ChatService:
 
         Raises ServiceError.
         """
-        fingerprint = _fingerprint(request)
-        personality = await self._personalities.get_personality(request.personality_name)
-        if key is not None:
-            earlier = await self._turns.find(user_id, key, fingerprint)
-            if earlier is not None:
-                return _reply(earlier, personality, (), replayed=True)
-        turn = await self._prepare(user_id, request.message, personality)
+        turn = await self._begin(user_id, request)
+        earlier = await self._earlier(turn, key)
+        if earlier is not None:
+            return earlier
+        await self._prepare(turn)
         completion = await self._models.chat(messages(turn))
-        return await self._store(turn, completion, key, fingerprint)
+        return await self._store(turn, completion.text, key)
 
-    async def _prepare(self, user_id: str, message: str, personality: Personality) -> ChatTurn:
-        turn = ChatTurn(user_id=user_id, message=message, personality=personality)
-        if self._pipeline is Pipeline.PARALLEL:
+    async def stream(
+        self, user_id: str, request: ChatRequest, key: str | None
+    ) -> AsyncIterator[str | ChatReply]:
+        """Answer a message piece by piece; the last item is the reply as stored.
+
+        Raises ServiceError, before the first piece or between two.
+        """
+        turn = await self._begin(user_id, request)
+        earlier = await self._earlier(turn, key)
+        if earlier is not None:
+            yield earlier.reply
+            yield earlier
+            return
+        await self._prepare(turn)
+        async with self._models.stream(messages(turn)) as streamed:
+            async for piece in streamed:
+                yield piece
+        yield await self._store(turn, streamed.completion().text, key)
+
+    async def _begin(self, user_id: str, request: ChatRequest) -> ChatTurn:
+        if self._limiter is not None:
+            await self._limiter.check(user_id)
+        personality = await self._personalities.get_personality(request.personality_name)
+        return ChatTurn(user_id=user_id, message=request.message, personality=personality)
+
+    async def _earlier(self, turn: ChatTurn, key: str | None) -> ChatReply | None:
+        """Return the reply to an earlier request with this key, if there was one."""
+        if key is None:
+            return None
+        stored = await self._turns.find(turn.user_id, key, _fingerprint(turn))
+        return None if stored is None else _reply(stored, turn, replayed=True)
+
+    async def _prepare(self, turn: ChatTurn) -> None:
+        """Run the stages that do not need each other, one after the other or at once."""
+        if self._pipeline is Pipeline.SEQUENTIAL:
+            turn.preferences = await self._load_preferences(turn)
+            turn.memories = await self._retrieve_memories(turn)
+            turn.emotion = await self._detect_emotion(turn)
+            turn.history = await self._load_conversation(turn)
+            return
+        try:
             async with asyncio.TaskGroup() as group:
-                preferences = group.create_task(self._load_preferences(user_id))
-                memories = group.create_task(self._retrieve_memories(user_id, message))
-                emotion = group.create_task(self._detect_emotion(message))
+                preferences = group.create_task(self._load_preferences(turn))
+                memories = group.create_task(self._retrieve_memories(turn))
+                emotion = group.create_task(self._detect_emotion(turn))
                 history = group.create_task(self._load_conversation(turn))
-            turn.preferences, turn.memories = preferences.result(), memories.result()
-            turn.emotion, turn.history = emotion.result(), history.result()
-            return turn
-        turn.preferences = await self._load_preferences(user_id)
-        turn.memories = await self._retrieve_memories(user_id, message)
-        turn.emotion = await self._detect_emotion(message)
-        turn.history = await self._load_conversation(turn)
-        return turn
+        except BaseExceptionGroup as group_error:
+            raise _first(group_error) from group_error
+        turn.preferences, turn.memories = preferences.result(), memories.result()
+        turn.emotion, turn.history = emotion.result(), history.result()
 
-    async def _load_preferences(self, user_id: str) -> Preferences:
+    async def _load_preferences(self, turn: ChatTurn) -> Preferences:
         with self._tracer.span(names.PREFERENCES_LOAD):
-            return await self._preferences.get(user_id)
+            return await self._preferences.get(turn.user_id)
 
-    async def _retrieve_memories(self, user_id: str, message: str) -> list[Memory]:
-        with self._tracer.span(names.MEMORY_RETRIEVE):
-            return await self._memories.retrieve(user_id, message)
+    async def _retrieve_memories(self, turn: ChatTurn) -> list[Memory]:
+        """Return memories; none when they cannot be embedded, for a reply can do without."""
+        with self._tracer.span(names.MEMORY_RETRIEVE) as span:
+            try:
+                return await self._memories.retrieve(turn.user_id, turn.message)
+            except ModelError as error:
+                _do_without(span, "memories", error)
+                return []
 
-    async def _detect_emotion(self, message: str) -> Emotion:
-        with self._tracer.span(names.EMOTION_DETECT):
-            return await self._emotions.detect(message)
+    async def _detect_emotion(self, turn: ChatTurn) -> Emotion:
+        with self._tracer.span(names.EMOTION_DETECT) as span:
+            try:
+                return await self._emotions.detect(turn.message)
+            except ModelError as error:
+                _do_without(span, "emotion", error)
+                return turn.emotion
 
     async def _load_conversation(self, turn: ChatTurn) -> list[Turn]:
         with self._tracer.span(names.CONVERSATION_LOAD):
             return await self._conversation.load(turn.user_id, turn.personality.id)
 
-    async def _store(
-        self, turn: ChatTurn, completion: Completion, key: str | None, fingerprint: bytes
-    ) -> ChatReply:
-        said = Turn(user_message=turn.message, reply=completion.text)
+    async def _store(self, turn: ChatTurn, text: str, key: str | None) -> ChatReply:
+        """Store the turn; a concurrent request with the same key may have been first."""
+        said = Turn(user_message=turn.message, reply=text)
         with self._tracer.span(names.CONVERSATION_APPEND):
             stored = await self._turns.append(
                 user_id=turn.user_id,
                 personality_id=turn.personality.id,
                 key=key or uuid4().hex,
-                fingerprint=fingerprint,
+                fingerprint=_fingerprint(turn),
                 turn=said,
                 emotion=turn.emotion.label,
             )
-            replayed = stored.reply != completion.text
-            if not replayed:
+            if stored.created:
                 await self._conversation.remember(turn.user_id, turn.personality.id, said)
-        return _reply(
-            stored, turn.personality, turn.memories, replayed=replayed, emotion=turn.emotion
-        )
+        return _reply(stored, turn, replayed=not stored.created)
 
 
-def _fingerprint(request: ChatRequest) -> bytes:
-    asked = f"{request.personality_name}\n{request.message}"
-    return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).digest()
+def _fingerprint(turn: ChatTurn) -> bytes:
+    return hashlib.sha256(f"{turn.personality.name}\n{turn.message}".encode()).digest()
 
 
-def _reply(
-    stored: StoredTurn,
-    personality: Personality,
-    memories: list[Memory] | tuple[()],
-    *,
-    replayed: bool,
-    emotion: Emotion | None = None,
-) -> ChatReply:
-    return ChatReply.model_construct(
+def _do_without(span: Span, what: str, error: ModelError) -> None:
+    span.fail(error)
+    _LOG.warning("Replying without %s: %s", what, error)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the failure to report of several: one that has an answer of its own, else any."""
+    known = group.subgroup(ServiceError)
+    found: BaseException = known if known is not None else group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
+
+
+def _reply(stored: StoredTurn, turn: ChatTurn, *, replayed: bool) -> ChatReply:
+    return ChatReply(
         turn_id=stored.id,
         reply=stored.reply,
-        personality_id=personality.id,
-        emotion=EmotionBody.model_construct(
-            label=stored.emotion, score=emotion.score if emotion else 0.0
-        ),
-        memories_used=len(memories),
+        personality_id=turn.personality.id,
+        emotion=EmotionBody(label=stored.emotion, score=turn.emotion.score),
+        memories_used=len(turn.memories),
         replayed=replayed,
     )
-
-
-__all__ = ["AsyncIterator", "ChatService", "ServiceError"]

@@ -1,4 +1,4 @@
-"""The latest turns of a conversation: PostgreSQL is the record, Redis may hold a copy for all instances."""
+"""The latest turns of a conversation: PostgreSQL is the record, Redis may hold a copy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from reference_service.storage.redis_link import (
 from reference_service.storage.turns import TurnStore
 from reference_service.telemetry.metrics import CacheMetrics
 
-# KEYS: the list. ARGV: turns kept, seconds, how (append: only if there is a list to append to), then the turns.
+# KEYS: the list. ARGV: turns kept, seconds, how (append: only if there is a list to append to),
+# then the turns.
 _WRITE: Final[Script] = script("""
 if ARGV[3] == 'append' then
   if redis.call('RPUSHX', KEYS[1], ARGV[4]) == 0 then return {0, 0, 0} end
@@ -52,8 +53,8 @@ class StoredConversation:
 class RedisConversationBuffer:
     """Keeps the latest turns in a Redis list: shared by all instances, alive across restarts.
 
-    A list begins as a copy of what PostgreSQL has and grows with each stored turn. When a turn could not be
-    added the list is deleted, so that it never lacks one in the middle.
+    A list begins as a copy of what PostgreSQL has and grows with each stored turn. When a turn
+    could not be added the list is deleted, so that it never lacks one in the middle.
     """
 
     def __init__(

@@ -9,11 +9,12 @@ from reference_service.models import Emotion
 
 _WORD: Final = re.compile(r"[a-z']+")
 _LEXICON: Final = {
-    **dict.fromkeys(("happy", "glad", "great", "love", "wonderful", "thanks", "thank", "yay", "fun"), "joy"),
-    **dict.fromkeys(("sad", "cry", "lonely", "miss", "lost", "hurt", "alone", "tired"), "sadness"),
-    **dict.fromkeys(("angry", "hate", "furious", "annoyed", "unfair", "mad"), "anger"),
-    **dict.fromkeys(("afraid", "scared", "worried", "anxious", "nervous", "fear"), "fear"),
-    **dict.fromkeys(("wow", "surprised", "unexpected", "suddenly", "amazing"), "surprise"),
+    **dict.fromkeys(("happy", "glad", "great", "love", "wonderful", "thanks", "thank", "yay",
+    "fun"), "joy"), **dict.fromkeys(("sad", "cry", "lonely", "miss", "lost", "hurt", "alone",
+    "tired"), "sadness"), **dict.fromkeys(("angry", "hate", "furious", "annoyed", "unfair", "mad"),
+    "anger"), **dict.fromkeys(("afraid", "scared", "worried", "anxious", "nervous", "fear"),
+    "fear"), **dict.fromkeys(("wow", "surprised", "unexpected", "suddenly", "amazing"),
+    "surprise"),
 }  # fmt: skip
 _WORDS_READ: Final = 200
 """A message's beginning says enough; the cost stays bounded."""

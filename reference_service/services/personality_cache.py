@@ -22,7 +22,8 @@ FENCE_TTL_SECONDS: Final = 120
 """How long the version of a write is remembered; no fill takes that long."""
 
 
-# KEYS: id, config, fence, writers. A fill is refused while a write is under way and when a newer row is known.
+# KEYS: id, config, fence, writers. A fill is refused while a write is under way and when a newer
+# row is known.
 _FILL: Final = script("""
 local writers = redis.call('EXISTS', KEYS[4])
 local fence = redis.call('GET', KEYS[3])
@@ -60,13 +61,13 @@ ABSENT: Final = Absent()
 
 
 def keys(name: str) -> tuple[str, str, str, str]:
-    """Return a personality's keys: id, config, and the two that order writes: fence and writers."""
+    """Return a personality's keys: id, config, and fence and writers, which order writes."""
     stem = f"personality:global:{name}"
     return f"{stem}:id", f"{stem}:config", f"{stem}:fence", f"{stem}:writers"
 
 
 class PersonalityCache:
-    """Reads, fills and invalidates; every failure of Redis is a RedisUnavailableError and nothing else."""
+    """Reads, fills and invalidates; Redis failing is a RedisUnavailableError, nothing else."""
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class PersonalityCache:
         self._rng = rng
 
     async def get(self, name: str) -> Personality | Absent | None:
-        """Return what is cached: the personality, that there is none, or None for nothing known."""
+        """Return the personality, ABSENT when there is none, or None for nothing cached."""
         id_key, config_key, _, _ = keys(name)
         id_entry, config_entry = await self._redis.run(MGET, id_key, config_key)
         if id_entry is None:
@@ -99,13 +100,14 @@ class PersonalityCache:
 
     async def fill(self, name: str, personality: Personality | None) -> bool:
         """Store what PostgreSQL said; False when a write came in between and it may be old."""
+        id_key, config_key, _, _ = keys(name)
         if personality is None:
             version, ttl = 0, self._negative_ttl_seconds
-            id_entry, config_entry = seal(0, None), b""
+            id_entry, config_entry = seal(id_key, 0, None), b""
         else:
             version, ttl = personality.row_version, self._jittered(self._ttl_seconds)
-            id_entry = seal(version, str(personality.id))
-            config_entry = seal(version, _config(personality))
+            id_entry = seal(id_key, version, str(personality.id))
+            config_entry = seal(config_key, version, _config(personality))
         stored, _, _ = await self._redis.run_script(
             _FILL, keys(name), version, id_entry, config_entry, ttl
         )
@@ -136,12 +138,13 @@ def _config(personality: Personality) -> dict[str, Any]:
 
 
 def _decode(name: str, id_entry: bytes, config_entry: bytes | None) -> Personality | Absent | None:
-    identity = open_envelope(id_entry)
+    id_key, config_key, _, _ = keys(name)
+    identity = open_envelope(id_key, id_entry)
     if identity.value is None:
         return ABSENT
     if config_entry is None:
         return None
-    config = open_envelope(config_entry)
+    config = open_envelope(config_key, config_entry)
     if config.row_version != identity.row_version:
         return None
     try:

@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Final
 from uuid import UUID
 
 from reference_service.errors import OverloadedError, PersonalityNotFoundError
 from reference_service.models import Personality, PersonalityConfig
-from reference_service.services.database_gate import DatabaseGate
+from reference_service.resilience.database_gate import DatabaseGate
+from reference_service.resilience.single_flight import SingleFlight
 from reference_service.services.personality_cache import Absent, PersonalityCache
-from reference_service.services.single_flight import SingleFlight
 from reference_service.storage.personalities import PersonalityStore
 from reference_service.storage.redis_link import RedisUnavailableError
 from reference_service.telemetry import names
 from reference_service.telemetry.metrics import CacheMetrics
+from reference_service.telemetry.once_in_a_while import OnceInAWhile
 from reference_service.telemetry.spans import Span, Tracer
 
 _LOG = logging.getLogger(__name__)
 
-_LOOKUP_ATTEMPTS: Final = 3
-"""Rounds of a lookup that writes keep overtaking; then it takes what PostgreSQL says and asks no cache."""
+_MISS_ROUNDS: Final = 3
+"""Loads that writes may overtake before a lookup asks PostgreSQL by itself."""
+_HIT_LOG_SECONDS: Final = 60.0
+"""Each personality's hits are logged once a minute: a line a request would cost more than the
+hit."""
 _INVALIDATION_RETRY_SECONDS: Final = 0.25
 
 
@@ -56,6 +60,7 @@ class PersonalityService:
         self._metrics = metrics
         self._tracer = tracer
         self._flights: SingleFlight[str, _Load] = SingleFlight()
+        self._hits_told = OnceInAWhile(_HIT_LOG_SECONDS, monotonic)
         self._to_invalidate: dict[str, int] = {}
         self._repair: asyncio.Task[None] | None = None
 
@@ -72,7 +77,7 @@ class PersonalityService:
         return personality
 
     async def put(self, name: str, config: PersonalityConfig) -> Personality:
-        """Create or replace a personality; no read that begins after this returns sees the old one."""
+        """Create or replace a personality; no read that begins after the commit sees the old."""
         token = await self._begin_write(name)
         try:
             personality = await self._store.put(name, config)
@@ -115,22 +120,28 @@ class PersonalityService:
         if self._cache is None:
             _note(span, hit=False, source="database")
             return await self._store.get(name)
+        try:
+            cached = await self._cache.get(name)
+        except RedisUnavailableError as error:
+            self._metrics.count("bypass" if error.skipped else "error")
+            _note(span, hit=False, source="fallback")
+            return await self._fallback(name)
+        if cached is None:
+            self._metrics.count("miss")
+            _note(span, hit=False, source="database")
+            return await self._miss(name, self._cache)
+        self._metrics.count("negative" if isinstance(cached, Absent) else "hit")
+        _note(span, hit=True, source="redis")
+        if isinstance(cached, Absent):
+            return None
+        if self._hits_told.may(name):
+            _LOG.info("✅ Cache hit for personality '%s'", name)
+        return cached
+
+    async def _miss(self, name: str, cache: PersonalityCache) -> Personality | None:
+        """Load for all who miss at once; a caller who came after a commit gets nothing older."""
         loop = asyncio.get_running_loop()
-        for attempt in range(_LOOKUP_ATTEMPTS):
-            try:
-                cached = await self._cache.get(name)
-            except RedisUnavailableError as error:
-                self._metrics.count("bypass" if error.skipped else "error")
-                _note(span, hit=False, source="fallback")
-                return await self._fallback(name)
-            if cached is not None:
-                if attempt == 0:
-                    self._metrics.count("negative" if isinstance(cached, Absent) else "hit")
-                    _note(span, hit=True, source="redis")
-                return self._hit(name, cached)
-            if attempt == 0:
-                self._metrics.count("miss")
-                _note(span, hit=False, source="database")
+        for _ in range(_MISS_ROUNDS):
             came = loop.time()
             landed = await self._flights.run(name, lambda: self._load(name))
             load = landed.value
@@ -139,16 +150,16 @@ class PersonalityService:
             self._metrics.count("coalesced")
             if load.stored and came <= load.fill_began:
                 return load.personality
-            # Joined a load that a write may have overtaken: its row was read before we came, so it may be
-            # older than what was committed before we came.
+            # Joined a load that a write may have overtaken: its row was read before we came, so it
+            # may be older than what was committed before we came. The cache knows, or the next
+            # load.
+            try:
+                cached = await cache.get(name)
+            except RedisUnavailableError:
+                break
+            if cached is not None:
+                return None if isinstance(cached, Absent) else cached
         return await self._store.get(name)
-
-    def _hit(self, name: str, cached: Personality | Absent) -> Personality | None:
-        if isinstance(cached, Absent):
-            return None
-        if _LOG.isEnabledFor(logging.DEBUG):
-            _LOG.debug("✅ Cache hit for personality '%s'", name)
-        return cached
 
     async def _load(self, name: str) -> _Load:
         """Read the row and offer it to the cache."""

@@ -6,11 +6,11 @@ from reference_service.models import ChatTurn
 
 
 def messages(turn: ChatTurn) -> list[dict[str, str]]:
-    """Return the messages of a chat completion: who speaks, what is known, what was said, what is asked."""
+    """Return the messages: who speaks, what is known, what was said, what is asked."""
     preferences = turn.preferences
     lines = [
         turn.personality.system_prompt,
-        f"Answer in {preferences.language}, in a {preferences.tone} tone, {preferences.reply_length} length.",
+        f"Answer in {preferences.language}, {preferences.tone}, {preferences.reply_length}.",
         f"The user sounds {turn.emotion.label}.",
     ]
     if turn.memories:

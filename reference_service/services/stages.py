@@ -1,4 +1,4 @@
-"""The stages of a chat request as interfaces, and their plain versions: straight to PostgreSQL and the model."""
+"""The stages of a chat request as interfaces, and memory retrieval without any cache."""
 
 from __future__ import annotations
 

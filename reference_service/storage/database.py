@@ -1,14 +1,15 @@
 """PostgreSQL behind one door: a statement is one transaction, one round trip and one span.
 
-Sessions are configured by connection options and never by statements, and a statement is prepared in the same
-implicit transaction that first runs it, so that PostgreSQL's own count of transactions equals the count of spans.
+Sessions are configured by connection options and never by statements, and a statement is prepared
+in the same implicit transaction that first runs it, so that PostgreSQL's own count of transactions
+equals the count of spans.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from time import perf_counter_ns
+from time import perf_counter
 from typing import Any, Final, Protocol, Self
 
 import psycopg
@@ -19,9 +20,11 @@ from typing_extensions import override
 
 from reference_service.errors import DatabaseUnavailableError, OverloadedError
 from reference_service.telemetry import names
+from reference_service.telemetry.metrics import Histogram, Labels, Registry
 from reference_service.telemetry.spans import Span, SpanShape, Tracer
 
 Row = tuple[Any, ...]
+POOL_NAME: Final = "chat"
 
 
 class Connection(psycopg.AsyncConnection[Row]):
@@ -42,8 +45,10 @@ class Statement:
     """One SQL statement with placeholders, and the shape of its span."""
 
     sql: str
+    operation: str
     collection: str
     shape: SpanShape
+    duration: Histogram
 
 
 class Executor(Protocol):
@@ -92,9 +97,11 @@ class Database:
         max_waiting: int,
         statement_timeout_ms: int,
         executor: Executor,
+        registry: Registry,
     ) -> None:
         self._tracer = tracer
         self._executor = executor
+        self._registry = registry
         self._namespace = str(conninfo_to_dict(url).get("dbname", ""))
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             _conninfo(url, statement_timeout_ms),
@@ -106,8 +113,19 @@ class Database:
             max_waiting=max_waiting,
             reconnect_timeout=0.2,
             open=False,
-            name="chat",
+            name=POOL_NAME,
         )
+        pool: Labels = (("db.client.connection.pool.name", POOL_NAME),)
+        self._wait = registry.histogram(
+            "db.client.connection.wait_time", "s", "Time to get a connection.", pool
+        )
+        self._use = registry.histogram(
+            "db.client.connection.use_time", "s", "Time a connection was held.", pool
+        )
+        self._timeouts = registry.counter(
+            "db.client.connection.timeouts", "{timeout}", "Waits that ended without one.", pool
+        )
+        _observe_pool(registry, self.pool, pool)
 
     def statement(self, operation: str, collection: str, sql: str) -> Statement:
         """Return a statement to be run by `fetch`."""
@@ -117,7 +135,19 @@ class Database:
         shape = names.postgres_shape(
             operation=operation, collection=collection, text=text, namespace=self._namespace
         )
-        return Statement(sql=sql, collection=collection, shape=shape)
+        duration = self._registry.histogram(
+            "db.client.operation.duration",
+            "s",
+            "Duration of database calls.",
+            (
+                ("db.system.name", "postgresql"),
+                ("db.operation.name", operation),
+                ("db.collection.name", collection),
+            ),
+        )
+        return Statement(
+            sql=sql, operation=operation, collection=collection, shape=shape, duration=duration
+        )
 
     async def open(self) -> None:
         """Start filling the pool; does not wait for PostgreSQL."""
@@ -130,31 +160,66 @@ class Database:
     async def fetch(self, statement: Statement, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run a statement in a transaction of its own and return its rows.
 
-        Raises DatabaseUnavailableError when PostgreSQL fails or is too slow, OverloadedError when too many wait already.
+        Raises DatabaseUnavailableError when PostgreSQL fails or is too slow, OverloadedError when
+        too many wait already.
         """
         with self._tracer.span(statement.shape) as span:
-            began = perf_counter_ns()
-            try:
-                connection = await self.pool.getconn()
-            except PoolTimeout as error:
-                raise DatabaseUnavailableError("no connection in time") from error
-            except TooManyRequests as error:
-                raise OverloadedError("too many wait for a connection") from error
-            span.set(names.POOL_WAIT_NS, perf_counter_ns() - began)
+            began = perf_counter()
+            connection = await self._connection()
+            got = perf_counter()
+            span.set(names.POOL_WAIT_NS, round((got - began) * 1e9))
             try:
                 return await self._executor.execute(connection, statement, parameters, span)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 raise DatabaseUnavailableError(type(error).__name__) from error
             finally:
                 await self.pool.putconn(connection)
+                ended = perf_counter()
+                self._wait.record(got - began)
+                self._use.record(ended - got)
+                statement.duration.record(ended - began)
 
     async def ping(self) -> None:
-        """Ask PostgreSQL for a sign of life without a transaction: a Sync is answered, and counted by nobody."""
+        """Ask PostgreSQL for a sign of life; a bare Sync is answered but is no transaction."""
         async with self.pool.connection() as connection:
             if connection.info.transaction_status is not pq.TransactionStatus.IDLE:
                 raise DatabaseUnavailableError("connection in use")
             async with connection.pipeline() as pipeline:
                 await pipeline.sync()
+
+    async def _connection(self) -> Connection:
+        try:
+            return await self.pool.getconn()
+        except PoolTimeout as error:
+            self._timeouts.add()
+            raise DatabaseUnavailableError("no connection in time") from error
+        except TooManyRequests as error:
+            raise OverloadedError("too many wait for a connection") from error
+
+
+def _observe_pool(
+    registry: Registry, pool: AsyncConnectionPool[Connection], labels: Labels
+) -> None:
+    """Show the pool's own counts; reading them costs the requests nothing."""
+
+    def count() -> Iterator[tuple[Labels, float]]:
+        stats = pool.get_stats()
+        idle = stats.get("pool_available", 0)
+        yield (*labels, ("db.client.connection.state", "idle")), idle
+        yield (*labels, ("db.client.connection.state", "used")), stats.get("pool_size", 0) - idle
+
+    def pending() -> Iterator[tuple[Labels, float]]:
+        yield labels, pool.get_stats().get("requests_waiting", 0)
+
+    def largest() -> Iterator[tuple[Labels, float]]:
+        yield labels, pool.max_size
+
+    for name, unit, meaning, read in (
+        ("count", "{connection}", "Connections by state.", count),
+        ("pending_requests", "{request}", "Requests waiting for a connection.", pending),
+        ("max", "{connection}", "Connections at most.", largest),
+    ):
+        registry.observe(f"db.client.connection.{name}", unit, meaning, read)
 
 
 def _conninfo(url: str, statement_timeout_ms: int) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from reference_service.models import Personality, PersonalityConfig
 from reference_service.storage.database import Database, Row
-
-_COLUMNS: Final = "id, name, archetype, system_prompt, traits, row_version"
 
 
 class PersonalityStore:
@@ -19,26 +17,32 @@ class PersonalityStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._get = database.statement(
-            "SELECT", "personalities", f"SELECT {_COLUMNS} FROM personalities WHERE name = %s"
+            "SELECT",
+            "personalities",
+            """SELECT id, name, archetype, system_prompt, traits, row_version
+            FROM personalities WHERE name = %s""",
         )
         self._first = database.statement(
             "SELECT",
             "personalities",
-            f"SELECT {_COLUMNS} FROM personalities ORDER BY name LIMIT %s",
+            """SELECT id, name, archetype, system_prompt, traits, row_version
+            FROM personalities ORDER BY name LIMIT %s""",
         )
         self._put = database.statement(
             "INSERT",
             "personalities",
-            f"""INSERT INTO personalities AS p (name, id, archetype, system_prompt, traits)
+            """INSERT INTO personalities AS p (name, id, archetype, system_prompt, traits)
             VALUES (%s, gen_random_uuid(), %s, %s, %s)
-            ON CONFLICT (name) DO UPDATE SET archetype = excluded.archetype, system_prompt = excluded.system_prompt,
-            traits = excluded.traits, row_version = greatest(p.row_version + 1, excluded.row_version)
-            RETURNING {_COLUMNS}""",
+            ON CONFLICT (name) DO UPDATE SET archetype = excluded.archetype, system_prompt =
+            excluded.system_prompt, traits = excluded.traits, row_version = greatest(p.row_version
+            + 1, excluded.row_version) RETURNING id, name, archetype, system_prompt, traits,
+            row_version""",
         )
         self._delete = database.statement(
             "DELETE",
             "personalities",
-            "DELETE FROM personalities WHERE name = %s RETURNING greatest(row_version + 1, nextval('personality_versions'))",
+            """DELETE FROM personalities WHERE name = %s
+            RETURNING greatest(row_version + 1, nextval('personality_versions'))""",
         )
 
     async def get(self, name: str) -> Personality | None:
@@ -66,5 +70,10 @@ def _personality(row: Row) -> Personality:
     identity: UUID = row[0]
     traits: dict[str, Any] = row[4]
     return Personality(
-        id=identity, name=row[1], archetype=row[2], system_prompt=row[3], traits=traits, row_version=row[5]
-    )  # fmt: skip
+        id=identity,
+        name=row[1],
+        archetype=row[2],
+        system_prompt=row[3],
+        traits=traits,
+        row_version=row[5],
+    )

@@ -1,15 +1,17 @@
 """Redis behind one door: one deadline, no retries, a breaker, and one span a command.
 
-redis-py brings the connections and the protocol. Its pool and its `execute_command` are left out: they retry, they cannot tell
-a wait for the pool from a wait for Redis, and they cost as much again as the exchange itself (docs/decisions/0022-redis-link.md).
+redis-py brings the connections and the protocol. Its pool and its `execute_command` are left out:
+they retry, they cannot tell a wait for the pool from a wait for Redis, and they cost as much again
+as the exchange itself (docs/decisions/0022-redis-link.md).
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,13 +22,17 @@ from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, Respon
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from reference_service.services.circuit_breaker import CircuitBreaker
+from reference_service.resilience.circuit_breaker import BreakerState, CircuitBreaker
+from reference_service.resilience.deadline import GRACE_SECONDS, Deadline
 from reference_service.telemetry import names
+from reference_service.telemetry.metrics import Histogram, Labels, Registry
 from reference_service.telemetry.request_context import REQUEST
 from reference_service.telemetry.spans import Span, SpanShape, Tracer
 
 Argument = str | bytes | int | float
-Found = Callable[[Any], tuple[int, int]]
+Reply = Any
+"""What Redis sends: bytes, int, None, or a list of these; each command knows which."""
+Found = Callable[[Reply], tuple[int, int]]
 
 _FAILURES: Final = (
     RedisConnectionError,
@@ -35,7 +41,8 @@ _FAILURES: Final = (
     OSError,
     BusyLoadingError,
 )
-"""What the breaker counts: Redis refused, hung, hung up, or is still loading. Not: a full pool, a cancelled caller."""
+"""What the breaker counts: Redis refused, hung, hung up, or is still loading. Not: a full pool, a
+cancelled caller."""
 
 
 _SKIPPED: Final = frozenset({"breaker_open", "failed_before", "pool_full"})
@@ -56,7 +63,7 @@ class RedisUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A Redis command and, for one that reads, how to tell its keyspace hits and misses from its reply."""
+    """A Redis command and, for one that reads, how its reply tells keyspace hits and misses."""
 
     name: str
     found: Found | None = None
@@ -72,10 +79,11 @@ class Script:
 
 def script(text: str) -> Script:
     """Return a script from its text."""
-    return Script(text=text, sha1=hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - Redis names scripts so
+    digest = hashlib.sha1(text.encode())  # noqa: S324 - the name Redis gives a script
+    return Script(text=text, sha1=digest.hexdigest())
 
 
-def _found_one(reply: Any) -> tuple[int, int]:
+def _found_one(reply: Reply) -> tuple[int, int]:
     return (1, 0) if reply else (0, 1)
 
 
@@ -88,14 +96,18 @@ def _found_by_script(reply: Sequence[Any]) -> tuple[int, int]:
     return int(reply[-2]), int(reply[-1])
 
 
+_NO_SUCH_KEY: Final = -2
+"""What PTTL says of a key that is not there."""
 GET: Final = Command("GET", lambda reply: (0, 1) if reply is None else (1, 0))
 MGET: Final = Command("MGET", _found_each)
 LRANGE: Final = Command("LRANGE", _found_one)
+PTTL: Final = Command("PTTL", lambda reply: (0, 1) if reply == _NO_SUCH_KEY else (1, 0))
+PING: Final = Command("PING")
 SET: Final = Command("SET")
 DEL: Final = Command("DEL")
 EVALSHA: Final = Command("EVALSHA", _found_by_script)
 EVAL: Final = Command("EVAL", _found_by_script)
-_COMMANDS: Final = (GET, MGET, LRANGE, SET, DEL, EVALSHA, EVAL)
+_COMMANDS: Final = (GET, MGET, LRANGE, PTTL, PING, SET, DEL, EVALSHA, EVAL)
 
 
 class RedisLink:
@@ -109,29 +121,45 @@ class RedisLink:
         breaker: CircuitBreaker,
         timeout_seconds: float,
         max_connections: int,
+        registry: Registry,
     ) -> None:
         self.breaker = breaker
         self._tracer = tracer
         self._timeout_seconds = timeout_seconds
         self._connections = ConnectionPool.from_url(
             url,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
+            socket_timeout=timeout_seconds + GRACE_SECONDS,
+            socket_connect_timeout=timeout_seconds + GRACE_SECONDS,
             retry=Retry(NoBackoff(), 0),
-            protocol=2,  # RESP3 would add a HELLO round trip to every new connection, for nothing used here
+            # RESP3 would add a HELLO round trip to every new connection, for nothing used here.
+            protocol=2,
             driver_info=None,
         )
+        self._make: Callable[[], AbstractConnection] = self._connections.make_connection
         self._idle: list[AbstractConnection] = []
         self._places = asyncio.Semaphore(max_connections)
         namespace = urlsplit(url).path.strip("/") or "0"
         self._shapes: dict[str, SpanShape] = {
             command.name: names.redis_shape(command.name, namespace) for command in _COMMANDS
         }
+        self._durations: dict[str, Histogram] = {
+            command.name: registry.histogram(
+                "db.client.operation.duration",
+                "s",
+                "Duration of database calls.",
+                (("db.system.name", "redis"), ("db.operation.name", command.name)),
+            )
+            for command in _COMMANDS
+        }
+        registry.observe(
+            "chat.redis.breaker", "1", "1 for the breaker's present state.", self._breaker_state
+        )
 
-    async def run(self, command: Command, *arguments: Argument) -> Any:
+    async def run(self, command: Command, *arguments: Argument) -> Reply:
         """Return Redis's reply as bytes, int, list or None.
 
-        Raises RedisUnavailableError when Redis is not to be asked, does not answer in time or refuses the command.
+        Raises RedisUnavailableError when Redis is not to be asked, does not answer in time or
+        refuses the command.
         """
         request = REQUEST.get()
         if request is not None and request.redis_failed:
@@ -139,6 +167,7 @@ class RedisLink:
         if not self.breaker.allow():
             raise RedisUnavailableError("breaker_open")
         with self._tracer.span(self._shapes[command.name]) as span:
+            began = perf_counter()
             try:
                 reply = await self._within_deadline(command.name, arguments)
             except _FAILURES as error:
@@ -152,11 +181,13 @@ class RedisLink:
             except RedisError as error:  # Redis answered, only not what was hoped for
                 self.breaker.succeeded()
                 raise RedisUnavailableError(type(error).__name__) from error
+            finally:
+                self._durations[command.name].record(perf_counter() - began)
             self.breaker.succeeded()
             self._note_found(span, command, reply)
             return reply
 
-    async def run_script(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Any:
+    async def run_script(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Reply:
         """Return the script's reply; sends its text when this Redis has not seen it yet."""
         try:
             return await self.run(EVALSHA, script.sha1, len(keys), *keys, *arguments)
@@ -168,30 +199,33 @@ class RedisLink:
         while self._idle:
             await self._idle.pop().disconnect()
 
+    def _breaker_state(self) -> Iterator[tuple[Labels, float]]:
+        for state in BreakerState:
+            yield (("state", state.value),), float(state is self.breaker.state)
+
     @staticmethod
-    def _note_found(span: Span, command: Command, reply: Any) -> None:
+    def _note_found(span: Span, command: Command, reply: Reply) -> None:
         if command.found is not None:
             hits, misses = command.found(reply)
             span.set(names.REDIS_HITS, hits)
             span.set(names.REDIS_MISSES, misses)
 
-    async def _within_deadline(self, name: str, arguments: tuple[Argument, ...]) -> Any:
+    async def _within_deadline(self, name: str, arguments: tuple[Argument, ...]) -> Reply:
         waiting = True
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                async with self._places:
-                    waiting = False
-                    return await self._exchange(name, arguments)
+            async with Deadline(self._timeout_seconds), self._places:
+                waiting = False
+                return await self._exchange(name, arguments)
         except TimeoutError:
             if waiting:
                 raise RedisUnavailableError("pool_full") from None
             raise
 
-    async def _exchange(self, name: str, arguments: tuple[Argument, ...]) -> Any:
-        """Send one command and read its reply; an exchange that does not end well ends its connection.
+    async def _exchange(self, name: str, arguments: tuple[Argument, ...]) -> Reply:
+        """Send one command and read its reply; an exchange that fails ends its connection.
 
-        That is what keeps one caller's reply from reaching another: a connection is used again only after
-        its reply has been read to the end.
+        That is what keeps one caller's reply from reaching another: a connection is used again
+        only after its reply has been read to the end.
         """
         if self._idle:
             connection = self._idle.pop()
@@ -201,15 +235,15 @@ class RedisLink:
                 RedisConnectionError
             ):  # closed while it was idle: so are the others, by a restart
                 await self.close()
-        connection = self._connections.make_connection()
-        return await self._ask(connection, name, arguments)
+        made: AbstractConnection = self._make()
+        return await self._ask(made, name, arguments)
 
     async def _ask(
         self, connection: AbstractConnection, name: str, arguments: tuple[Argument, ...]
-    ) -> Any:
+    ) -> Reply:
         try:
             if not connection.is_connected:
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
             await connection.send_command(name, *arguments, check_health=False)
             reply = await connection.read_response()
         except ResponseError:

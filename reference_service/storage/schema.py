@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 import psycopg
+from psycopg import sql
 from psycopg.types.json import Jsonb
 from psycopg.types.numeric import Int4
 
@@ -88,30 +89,53 @@ def personality_name(index: int) -> str:
 
 
 def seed(url: str, filling: Filling) -> None:
-    """Fill the tables; the same arguments give the same rows, and rows that are there already stay."""
+    """Fill the tables; the same arguments give the same rows, and rows already there stay."""
     vectors.register()
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         for table, columns, rows in (
             (
                 "personalities",
-                "name, id, archetype, system_prompt, traits",
+                ("name", "id", "archetype", "system_prompt", "traits"),
                 _personalities(filling),
             ),
-            ("preferences", "user_id, language, tone, reply_length", _preferences(filling)),
+            (
+                "preferences",
+                ("user_id", "language", "tone", "reply_length"),
+                _preferences(filling),
+            ),
         ):
-            cursor.execute(
-                f"CREATE TEMP TABLE filling ON COMMIT DROP AS SELECT {columns} FROM {table} LIMIT 0".encode()  # noqa: S608 - literals above
-            )
-            with cursor.copy(f"COPY filling ({columns}) FROM STDIN".encode()) as copy:
-                for row in rows:
-                    copy.write_row(row)
-            cursor.execute(
-                f"INSERT INTO {table} ({columns}) SELECT * FROM filling ON CONFLICT DO NOTHING; DROP TABLE filling".encode()  # noqa: S608 - literals above
-            )
+            _copy_new(cursor, table, columns, rows)
         _seed_memories(cursor, filling)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE personalities, preferences, memories")
+
+
+def _copy_new(
+    cursor: psycopg.Cursor[tuple[object, ...]],
+    table: str,
+    columns: tuple[str, ...],
+    rows: Iterator[tuple[object, ...]],
+) -> None:
+    """Copy rows into a table; those whose key is taken stay out."""
+    names = {
+        "table": sql.Identifier(table),
+        "columns": sql.SQL(", ").join(map(sql.Identifier, columns)),
+    }
+    cursor.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE filling ON COMMIT DROP AS SELECT {columns} FROM {table} LIMIT 0"
+        ).format(**names)
+    )
+    with cursor.copy(sql.SQL("COPY filling ({columns}) FROM STDIN").format(**names)) as copy:
+        for row in rows:
+            copy.write_row(row)
+    cursor.execute(
+        sql.SQL(
+            "INSERT INTO {table} ({columns}) SELECT * FROM filling ON CONFLICT DO NOTHING"
+        ).format(**names)
+    )
+    cursor.execute("DROP TABLE filling")
 
 
 def _personalities(filling: Filling) -> Iterator[tuple[str, UUID, str, str, Jsonb]]:
@@ -137,11 +161,12 @@ def _preferences(filling: Filling) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _seed_memories(cursor: psycopg.Cursor[tuple[object, ...]], filling: Filling) -> None:
-    """Copy memories of users that have none yet; the vectors are random, the directions uniform."""
+    """Copy memories of users that have none yet, with vectors of random direction."""
     row = cursor.execute("SELECT array_agg(DISTINCT user_id) FROM memories").fetchone()
     present = set(row[0] or ()) if row and isinstance(row[0], list) else set()
     cursor.execute(
-        b"CREATE TEMP TABLE filling (id int, user_id text, content text, embedding real[]) ON COMMIT DROP"
+        """CREATE TEMP TABLE filling (id int, user_id text, content text, embedding real[])
+        ON COMMIT DROP"""
     )
     with cursor.copy("COPY filling FROM STDIN (FORMAT BINARY)") as copy:
         for index in range(filling.users):
@@ -155,5 +180,6 @@ def _seed_memories(cursor: psycopg.Cursor[tuple[object, ...]], filling: Filling)
                 content = f"{user} remembers thing {number}: {rng.getrandbits(64):016x}"
                 copy.write_row((Int4(number), user, content, vector))
     cursor.execute(
-        b"INSERT INTO memories (user_id, content, embedding) SELECT user_id, content, embedding::vector FROM filling ORDER BY user_id, id"
+        """INSERT INTO memories (user_id, content, embedding)
+        SELECT user_id, content, embedding::vector FROM filling ORDER BY user_id, id"""
     )

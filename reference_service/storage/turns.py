@@ -6,7 +6,7 @@ from uuid import UUID
 
 from reference_service.errors import IdempotencyConflictError
 from reference_service.models import StoredTurn, Turn
-from reference_service.storage.database import Database
+from reference_service.storage.database import Database, Row
 
 
 class TurnStore:
@@ -23,19 +23,20 @@ class TurnStore:
         self._by_key = database.statement(
             "SELECT",
             "turns",
-            """SELECT id, reply, emotion, fingerprint FROM turns
+            """SELECT id, reply, emotion, fingerprint, false FROM turns
             WHERE user_id = %s AND idempotency_key = %s""",
         )
-        # DO UPDATE of nothing, because DO NOTHING returns no row, and a second look in the same statement would
-        # not see a row that another transaction has just committed.
+        # DO UPDATE of nothing, because DO NOTHING returns no row, and a second look in the same
+        # statement would not see a row that another transaction has just committed.
+        # A new row has an xmax of 0; one that was there has this transaction's.
         self._append = database.statement(
             "INSERT",
             "turns",
             """INSERT INTO turns AS t
             (user_id, personality_id, idempotency_key, fingerprint, user_message, reply, emotion)
             VALUES (%s, %s, %s, %s, %s, %s, %s)
-            ON CONFLICT (user_id, idempotency_key) DO UPDATE SET idempotency_key = t.idempotency_key
-            RETURNING id, reply, emotion, fingerprint""",
+            ON CONFLICT (user_id, idempotency_key) DO UPDATE SET idempotency_key =
+            t.idempotency_key RETURNING id, reply, emotion, fingerprint, xmax = 0""",
         )
 
     async def recent(self, user_id: str, personality_id: UUID, count: int) -> list[Turn]:
@@ -61,7 +62,7 @@ class TurnStore:
         turn: Turn,
         emotion: str,
     ) -> StoredTurn:
-        """Store a turn and return it as stored, which is the earlier one when the key is known already.
+        """Store a turn and return it as stored: the earlier one when the key is known already.
 
         Raises IdempotencyConflictError when the key was used for another message.
         """
@@ -72,12 +73,8 @@ class TurnStore:
         return _stored(rows[0], fingerprint)
 
 
-def _stored(row: tuple[object, ...], fingerprint: bytes) -> StoredTurn:
-    identity, reply, emotion, stored_fingerprint = row
-    stored = StoredTurn(
-        id=int(str(identity)), reply=str(reply), emotion=str(emotion),
-        fingerprint=stored_fingerprint if isinstance(stored_fingerprint, bytes) else b"",
-    )  # fmt: skip
-    if stored.fingerprint != fingerprint:
+def _stored(row: Row, fingerprint: bytes) -> StoredTurn:
+    identity, reply, emotion, stored_fingerprint, created = row
+    if stored_fingerprint != fingerprint:
         raise IdempotencyConflictError
-    return stored
+    return StoredTurn(id=identity, reply=reply, emotion=emotion, created=created)

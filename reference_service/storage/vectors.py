@@ -1,7 +1,8 @@
-"""Embeddings on their way to PostgreSQL: little-endian floats into a binary `real[]`, which casts to `vector`.
+"""Embeddings on their way to PostgreSQL: as a binary `real[]`, which casts to `vector`.
 
-pgvector's own type has no fixed number, so binding it in binary would take a query per connection to find it; as
-text a vector of 256 floats costs some 60 us to print. A `real[]` has a fixed number and casts without loss.
+pgvector's own type has no fixed number, so binding it in binary would take a query per connection
+to find it; as text a vector of 256 floats costs some 60 us to print. A `real[]` has a fixed number
+and casts without loss.
 """
 
 from __future__ import annotations

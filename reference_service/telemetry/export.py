@@ -1,7 +1,7 @@
 """The way of the spans out of the process: a bounded buffer and one thread that posts it.
 
-A request only appends bytes to a deque. When the collector is slow or gone the buffer fills, then new spans are
-dropped and counted; no request waits or fails.
+A request only appends bytes to a deque. When the collector is slow or gone the buffer fills, then
+new spans are dropped and counted; no request waits or fails.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ BATCH_SPANS: Final = 4096
 BUFFER_SPANS: Final = 100_000
 """Spans kept while the collector is away: about 35 MB, some 18 s at 5,600 spans/s."""
 _TIMEOUT_SECONDS: Final = 5.0
+_SUCCESS: Final = 2
+_RETRYABLE: Final = frozenset({0, 429, 502, 503, 504})
+"""No answer, and the statuses that OTLP/HTTP calls retryable."""
 _BACKOFF_MAX_SECONDS: Final = 5.0
 
 
@@ -108,11 +111,11 @@ class SpanExporter:
         while buffer:
             batch = [buffer.popleft() for _ in range(min(BATCH_SPANS, len(buffer)))]
             status = self._poster.post(self._frame(batch))
-            if status == 0 or status in (429, 502, 503, 504):  # OTLP: retryable
+            if status in _RETRYABLE:
                 buffer.extendleft(reversed(batch))
                 self._note(down=True)
                 return False
-            if 200 <= status < 300:
+            if status // 100 == _SUCCESS:
                 self.sent += len(batch)
             else:
                 self.dropped += len(batch)

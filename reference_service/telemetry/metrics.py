@@ -1,7 +1,7 @@
 """Counters, gauges and histograms of the service, cheap enough to be always on.
 
-Names follow OpenTelemetry's semantic conventions. `GET /metrics` shows them as Prometheus text; with an OTLP endpoint they
-are pushed too (`telemetry/metric_export.py`).
+Names follow OpenTelemetry's semantic conventions. `GET /metrics` shows them as Prometheus text;
+with an OTLP endpoint they are pushed too (`telemetry/metric_export.py`).
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ class CacheMetrics:
                 "chat.cache.events", "{event}", "What happened beside the lookups.",
                 (("cache", cache), ("event", event)),
             )
-            for event in ("corrupt", "coalesced", "fill", "fill_refused", "fill_failed", "invalidation_failed", "shed")
+            for event in ("corrupt", "coalesced", "fill", "fill_refused", "fill_failed",
+            "invalidation_failed", "shed")
         }  # fmt: skip
         self._fill = registry.histogram(
             "chat.cache.fill.duration", "s", "Time from a miss to the value.", (("cache", cache),)

@@ -34,7 +34,8 @@ def _histogram(name: str, labels: Labels, series: Histogram) -> Iterator[str]:
     for bound, count in zip((*map(str, series.bounds), "+Inf"), series.counts, strict=True):
         running += count
         yield f"{name}_bucket{_labels((*labels, ('le', bound)))} {running}\n"
-    yield f"{name}_sum{_labels(labels)} {series.total:g}\n{name}_count{_labels(labels)} {running}\n"
+    yield f"{name}_sum{_labels(labels)} {series.total:g}\n"
+    yield f"{name}_count{_labels(labels)} {running}\n"
 
 
 def _labels(labels: Labels) -> str:

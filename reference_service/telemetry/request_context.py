@@ -1,4 +1,4 @@
-"""What a request brings along from its caller: trace context, baggage, and what it has met so far."""
+"""What a request brings along: its caller's trace, its baggage, what it has met so far."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _VALUE_MAX_CHARACTERS: Final = 256
 _PREFIX: Final = "worthit."
 _INTEGERS: Final = frozenset({"worthit.step", "worthit.block", "worthit.draw"})
 _INTEGER_MAX: Final = 2**63
+_INTEGER_DIGITS: Final = 19
 
 
 class RequestContext:
@@ -54,7 +55,12 @@ def _worthit_attributes(header: str) -> dict[str, str | int]:
         value = unquote(rest.partition(";")[0].strip())[:_VALUE_MAX_CHARACTERS]
         if key not in _INTEGERS:
             found[key] = value
-        elif value.isascii() and value.isdigit() and len(value) < 20 and int(value) < _INTEGER_MAX:
+        elif (
+            value.isascii()
+            and value.isdigit()
+            and len(value) <= _INTEGER_DIGITS
+            and int(value) < _INTEGER_MAX
+        ):
             found[key] = int(value)
     return found
 

@@ -23,8 +23,9 @@ class Landed(Generic[V]):
 class SingleFlight(Generic[K, V]):
     """Shares running loads by key within a process.
 
-    The load runs in a task of its own, so a caller that is cancelled leaves the others untouched, and a load whose
-    callers have all left still ends and fills the cache. Its exception reaches every caller.
+    The load runs in a task of its own, so a caller that is cancelled leaves the others untouched,
+    and a load whose callers have all left still ends and fills the cache. Its exception reaches
+    every caller.
     """
 
     def __init__(self) -> None:
@@ -58,4 +59,5 @@ class SingleFlight(Generic[K, V]):
         if self._flights.get(key) is flight:
             del self._flights[key]
         if not flight.cancelled():
-            flight.exception()  # seen, even when every caller has left: no "exception was never retrieved"
+            # Seen here, for every caller may have left: asyncio complains about errors never seen.
+            flight.exception()

@@ -1,4 +1,4 @@
-"""How many retries are allowed: a share of the requests, so that retries cannot multiply an outage."""
+"""How many retries are allowed: a share of the requests, lest they multiply an outage."""
 
 from __future__ import annotations
 

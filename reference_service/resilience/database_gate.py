@@ -1,7 +1,8 @@
 """How many cached lookups may go to PostgreSQL at once while Redis is away.
 
-At a hit rate of 95 % losing the cache multiplies the load on PostgreSQL by twenty. Letting all of it through would only
-move the outage; so a few places, a short queue, and a clear 503 for the rest.
+At a hit rate of 95 % losing the cache multiplies the load on PostgreSQL by twenty. Letting all of
+it through would only move the outage; so a few places, a short queue, and a clear 503 for the
+rest.
 """
 
 from __future__ import annotations

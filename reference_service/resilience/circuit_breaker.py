@@ -1,4 +1,4 @@
-"""A circuit breaker for one server: after a row of failures nobody asks it, then one probe at a time does."""
+"""A circuit breaker: after a row of failures nobody asks the server, then one probe does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BreakerState(StrEnum):
 
 
 class CircuitBreaker:
-    """Counts failures in a row. Callers report what happened; what counts as a failure is theirs to say."""
+    """Counts failures in a row. What counts as one is for the callers to say."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class CircuitBreaker:
         self.state = BreakerState.CLOSED
 
     def allow(self) -> bool:
-        """Whether the caller may ask the server now; the one that may while it is open is the probe."""
+        """Whether the caller may ask now; the one that may while it is open is the probe."""
         if self.state is BreakerState.CLOSED:
             return True
-        # Half open turns no second caller away for ever: a probe that was cancelled before it could
-        # report leaves the door to the next one a reset interval later.
+        # Half open turns no second caller away for ever: a probe that was cancelled before it
+        # could report leaves the door to the next one a reset interval later.
         now = self._clock()
         if now < self._probe_not_before:
             return False

@@ -1,0 +1,68 @@
+"""Start and stop of a process: warm caches at first, nothing lost at last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from reference_service.composition import Service
+from reference_service.errors import ServiceError
+from reference_service.storage.redis_link import PING, RedisUnavailableError
+
+_LOG = logging.getLogger(__name__)
+
+_RETRY_SECONDS: Final = 0.5
+
+
+class Lifecycle:
+    """Starts a service's parts, says when it is ready, and stops them in the reverse order."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._starting: asyncio.Task[None] | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether start-up, pre-warming included, is over."""
+        return self._starting is not None and self._starting.done()
+
+    async def start(self) -> None:
+        """Start; the process serves at once, and is ready when the caches are warm."""
+        self._service.outlet.start()
+        await self._service.database.open()
+        self._starting = asyncio.create_task(self._warm_up())
+
+    async def stop(self) -> None:
+        """Stop; requests in flight have ended already. Spans go last, for stopping makes some."""
+        if self._starting is not None:
+            self._starting.cancel()
+        await self._service.personalities.close()
+        for cache in self._service.caches:
+            await cache.close()
+        await self._service.models.close()
+        if self._service.redis is not None:
+            await self._service.redis.close()
+        await self._service.database.close()
+        await asyncio.to_thread(self._service.outlet.stop)
+
+    async def _warm_up(self) -> None:
+        settings = self._service.settings
+        if settings.redis_enabled and self._service.redis is not None:
+            try:
+                await self._service.redis.run(PING)
+                _LOG.info("✅ PersonalityCache: Connected to Redis")
+            except RedisUnavailableError as error:
+                _LOG.warning(
+                    "PersonalityCache: Redis does not answer (%s); going on without", error
+                )
+        if not settings.personality_prewarm:
+            return
+        while True:
+            try:
+                taken = await self._service.personalities.prewarm(settings.personality_prewarm)
+            except ServiceError:
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                _LOG.info("PersonalityCache: warmed with %d personalities", taken)
+                return

@@ -1,0 +1,1 @@
+"""What keeps one slow or missing server from becoming everybody's problem."""

@@ -1,0 +1,58 @@
+"""A deadline that blames the server only for its own slowness.
+
+When the process itself was held up for longer than the deadline, the timer fires before the reply
+that lies ready in the socket is read, and a healthy Redis is counted as hung. So a deadline that
+is over gets a short grace, in which the event loop reads what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Final, Self
+
+GRACE_SECONDS: Final = 0.005
+"""One round of a busy event loop."""
+
+
+class Deadline:
+    """Cancels its body after so many seconds and a grace, and raises TimeoutError."""
+
+    __slots__ = ("_cancelling", "_expired", "_seconds", "_task", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._expired = False
+        self._cancelling = 0
+        self._task: asyncio.Task[object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._cancelling = 0 if self._task is None else self._task.cancelling()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._seconds, self._grace)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        # As in asyncio.timeout: the cancellation was ours only if nobody else asked for one too.
+        if not self._expired or self._task is None:
+            return
+        ours = self._task.uncancel() <= self._cancelling
+        if ours and kind is not None and issubclass(kind, asyncio.CancelledError):
+            raise TimeoutError from error
+
+    def _grace(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._expire)
+
+    def _expire(self) -> None:
+        self._expired = True
+        if self._task is not None:
+            self._task.cancel()

@@ -1,0 +1,57 @@
+"""The stages with a cache of results before them, each switched on by its own setting."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+
+from reference_service.models import Memory, Preferences
+from reference_service.services.envelope import JsonValue
+from reference_service.services.result_cache import ResultCache
+from reference_service.services.stages import MemoryStage, PreferencesStage
+
+
+class CachedPreferences:
+    """Preferences by user."""
+
+    def __init__(self, inner: PreferencesStage, cache: ResultCache[Preferences]) -> None:
+        self._inner = inner
+        self._cache = cache
+
+    async def get(self, user_id: str) -> Preferences:
+        """Return the preferences; at most as old as the cache's TTL."""
+        return await self._cache.get(f"preferences:{user_id}", lambda: self._inner.get(user_id))
+
+
+class CachedMemories:
+    """Memory results by user and message: they repeat only when a message does."""
+
+    def __init__(self, inner: MemoryStage, cache: ResultCache[list[Memory]]) -> None:
+        self._inner = inner
+        self._cache = cache
+
+    async def retrieve(self, user_id: str, message: str) -> list[Memory]:
+        """Return the memories; the key holds a digest of the message, not the message."""
+        digest = hashlib.sha256(message.encode()).hexdigest()
+        key = f"memories:{user_id}:{digest}"
+        return await self._cache.get(key, lambda: self._inner.retrieve(user_id, message))
+
+
+def encode_preferences(preferences: Preferences) -> JsonValue:
+    """Return the preferences as JSON."""
+    return asdict(preferences)
+
+
+def decode_preferences(value: JsonValue) -> Preferences:
+    """Return the preferences in a cached value."""
+    return Preferences(**value)
+
+
+def encode_memories(memories: list[Memory]) -> JsonValue:
+    """Return memories as JSON."""
+    return [asdict(memory) for memory in memories]
+
+
+def decode_memories(value: JsonValue) -> list[Memory]:
+    """Return the memories in a cached value."""
+    return [Memory(**memory) for memory in value]

@@ -1,0 +1,109 @@
+"""A read-through cache for values that only time makes stale: preferences, memory results."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Generic, TypeVar
+
+from reference_service.errors import OverloadedError
+from reference_service.resilience.database_gate import DatabaseGate
+from reference_service.resilience.single_flight import SingleFlight
+from reference_service.services.envelope import CorruptEntryError, JsonValue, open_envelope, seal
+from reference_service.services.personality_cache import TTL_JITTER
+from reference_service.storage.redis_link import DEL, GET, SET, RedisLink, RedisUnavailableError
+from reference_service.telemetry import names
+from reference_service.telemetry.metrics import CacheMetrics
+from reference_service.telemetry.spans import CURRENT
+
+V = TypeVar("V")
+
+
+class ResultCache(Generic[V]):
+    """Values by key: from Redis, else loaded once for all who ask, and kept for a while."""
+
+    def __init__(
+        self,
+        redis: RedisLink,
+        *,
+        encode: Callable[[V], JsonValue],
+        decode: Callable[[JsonValue], V],
+        gate: DatabaseGate,
+        metrics: CacheMetrics,
+        ttl_seconds: int,
+        rng: random.Random,
+    ) -> None:
+        self._redis = redis
+        self._encode = encode
+        self._decode = decode
+        self._gate = gate
+        self._metrics = metrics
+        self._ttl_seconds = ttl_seconds
+        self._rng = rng
+        self._flights: SingleFlight[str, V] = SingleFlight()
+
+    async def get(self, key: str, load: Callable[[], Awaitable[V]]) -> V:
+        """Return the value of a key, from `load` when Redis does not know it.
+
+        Raises what `load` raises, and OverloadedError when Redis is away and too many load.
+        """
+        try:
+            found = await self._read(key)
+        except RedisUnavailableError as error:
+            self._metrics.count("bypass" if error.skipped else "error")
+            _note(hit=False, source="fallback")
+            return (await self._flights.run(key, lambda: self._gated(load))).value
+        if found is not None:
+            self._metrics.count("hit")
+            _note(hit=True, source="redis")
+            return found[0]
+        self._metrics.count("miss")
+        _note(hit=False, source="database")
+        landed = await self._flights.run(key, lambda: self._load(key, load))
+        if landed.joined:
+            self._metrics.count("coalesced")
+        return landed.value
+
+    async def close(self) -> None:
+        """Let running loads end."""
+        await self._flights.wait()
+
+    async def _read(self, key: str) -> tuple[V] | None:
+        entry = await self._redis.run(GET, key)
+        if entry is None:
+            return None
+        try:
+            return (self._decode(open_envelope(key, entry).value),)
+        except (CorruptEntryError, ValueError, TypeError, KeyError):
+            self._metrics.count("corrupt")
+            await self._redis.run(DEL, key)
+            return None
+
+    async def _load(self, key: str, load: Callable[[], Awaitable[V]]) -> V:
+        began = perf_counter()
+        value = await load()
+        ttl = self._ttl_seconds * self._rng.uniform(1 - TTL_JITTER, 1 + TTL_JITTER)
+        try:
+            entry = seal(key, 0, self._encode(value))
+            await self._redis.run(SET, key, entry, "EX", max(1, round(ttl)))
+            self._metrics.count("fill")
+        except RedisUnavailableError:
+            self._metrics.count("fill_failed")
+        self._metrics.filled(perf_counter() - began)
+        return value
+
+    async def _gated(self, load: Callable[[], Awaitable[V]]) -> V:
+        try:
+            async with self._gate.place():
+                return await load()
+        except OverloadedError:
+            self._metrics.count("shed")
+            raise
+
+
+def _note(*, hit: bool, source: str) -> None:
+    span = CURRENT.get()
+    if span is not None:
+        span.set(names.CACHE_HIT, hit)
+        span.set(names.CACHE_SOURCE, source)
