@@ -8,11 +8,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from locust.argument_parser import LocustArgumentParser
+from typing import TYPE_CHECKING, Any
 
 from loadtests._plan import DRAWS_PER_BLOCK, Block, Plan, PlanError, read
+
+if TYPE_CHECKING:
+    # importing Locust patches the sockets of the process; this module must not
+    from locust.argument_parser import LocustArgumentParser
+
 
 DEFAULT_DURATION = "60s"
 _SPLIT_AT = 0.9 * DRAWS_PER_BLOCK

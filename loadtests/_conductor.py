@@ -21,7 +21,8 @@ from locust.runners import LocalRunner, MasterRunner, Runner
 from loadtests._live import Live
 from loadtests._plan import Plan
 from loadtests._tally import StepTally, step_rows, unpack_into
-from loadtests._worker import DEAL, LEASE, PROGRESS, schedule_of, write_json
+from loadtests._whole_file import write_json
+from loadtests._worker import DEAL, LEASE, PROGRESS, schedule_of
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -207,24 +208,13 @@ class Conductor:
         while True:
             gevent.sleep(_WATCH_SECONDS)
             run = self.run
-            self.live.sample(time.time(), offered_per_s=self._offered_per_s(run))
+            self.live.sample(time.time())
             if run is None or run.ended:
                 continue
             self._redeal_if_needed(run)
             names = run.deals[-1][1]
             if names and all(run.members[name].finished for name in names):
                 self._all_done(run)
-
-    def _offered_per_s(self, run: Run | None) -> float | None:
-        """Return the rate that the plan wants now, None outside of it."""
-        if run is None or run.ended:
-            return None
-        now_s = (time.time_ns() - run.t0_ns) / _NS
-        for block in run.plan.blocks:
-            if block.start_s <= now_s < block.end_s:
-                part = (now_s - block.start_s) / block.duration_s
-                return block.rate_per_s + (block.final_rate_per_s - block.rate_per_s) * part
-        return None
 
     def in_words(self) -> dict[str, Any] | None:
         """Return what the live page says of the run, None without one."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gevent
+import numpy as np
 from gevent import GreenletExit, getcurrent
 from gevent.event import Event
 
@@ -68,7 +69,11 @@ class Driver:
     passed_ns: int = 0
     """Every arrival of this worker before this offset has been dealt with."""
     in_flight: int = 0
+    spawned: int = 0
+    """Arrivals begun, this worker's own."""
     finished: bool = False
+    _ahead: tuple[Window, int] | None = None
+    """The window being sent, and how far it has come."""
     _running: set[Any] = field(default_factory=set)
     _room: Event = field(default_factory=Event)
     _leased: Event = field(default_factory=Event)
@@ -87,6 +92,7 @@ class Driver:
             gevent.sleep(max((self.t0_ns + from_ns - now_ns()) / _NS - _WINDOW_NS / _NS, 0))
             for window in self.schedule.until(limit_ns):
                 self._send_window(window)
+            self._ahead = None
             self.passed_ns = from_ns = limit_ns
         gevent.sleep(max((self.t0_ns + end_ns - now_ns()) / _NS, 0))
         while self.in_flight:
@@ -122,6 +128,7 @@ class Driver:
         step = self.steps.setdefault(_step_key(window.block), StepDriven())
         draw = window.draw(0)
         for position, offset_ns in enumerate(window.offsets_ns.tolist()):
+            self._ahead = (window, position)
             deal = self._deal_at(offset_ns) if len(self.deals) > 1 else self.deals[0]
             if deal.slot is None or (window.first_number + position) % deal.of != deal.slot:
                 continue
@@ -134,6 +141,16 @@ class Driver:
             self._spawn(
                 window.block, draw + position, window.first_ordinal + position, due_ns, step
             )
+
+    def due(self) -> int:
+        """Return how many arrivals should have begun by now: the offered load so far."""
+        if self._ahead is None:
+            return self.spawned
+        window, position = self._ahead
+        now_ns = self.instrument.clock.now_ns() - self.t0_ns
+        late = int(np.searchsorted(window.offsets_ns, now_ns, side="right")) - position
+        of = self.deals[-1].of
+        return self.spawned + max(late - 1, 0) // of
 
     def _wait_for_room(self, step: StepDriven) -> None:
         step.cap_hits += 1
@@ -152,6 +169,7 @@ class Driver:
             scenario=type(user).scenario_name(),
         )
         self.in_flight += 1
+        self.spawned += 1
         step.sent += 1
         step.in_flight_max = max(step.in_flight_max, self.in_flight)
         self._running.add(gevent.spawn_raw(self._serve, user, arrival, step))

@@ -25,7 +25,8 @@ class Live:
         self._fresh = StepCounts()
         self._lags = Histogram()
         self._sent = 0
-        self._begun: dict[str, int] = {}
+        self._due: int | None = None
+        self._before: dict[tuple[str, str], int] = {}
         self._in_flight: dict[str, int] = {}
         self._cpu: dict[str, float] = {}
         self._heard: dict[str, float] = {}
@@ -42,19 +43,23 @@ class Live:
         for step, packed in message.get("fresh", []):
             unpack_into(self._fresh, packed)
             unpack_into(self.totals.setdefault(step, StepCounts()), packed)
+        if "due" in message:
+            self._due = (self._due or 0) + self._grown(name, "due", message["due"])
         if "begun" in message:
-            # a worker that starts anew counts from 0 again
-            before = self._begun.get(name, 0)
-            begun = message["begun"]
-            self._sent += begun - before if begun >= before else begun
-            self._begun[name] = begun
+            self._sent += self._grown(name, "begun", message["begun"])
             pairs, max_ns = message["lags"]
             self._lags.merge(((int(bucket), int(count)) for bucket, count in pairs), max_ns)
         self._in_flight[name] = message["in_flight"]
         self._cpu[str(message["worker"])] = message["cpu_share"]
         self._heard[name] = self._last
 
-    def sample(self, now: float, *, offered_per_s: float | None) -> None:
+    def _grown(self, name: str, what: str, count: int) -> int:
+        """Return how much a worker's count grew; one that starts anew counts from 0 again."""
+        before = self._before.get((name, what), 0)
+        self._before[name, what] = count
+        return count - before if count >= before else count
+
+    def sample(self, now: float) -> None:
         """Take a sample if a second has passed since the last; ``now`` in s since the epoch."""
         if not self._last:
             self._last = now
@@ -65,17 +70,18 @@ class Live:
         fresh, self._fresh = self._fresh, StepCounts()
         lags, self._lags = self._lags, Histogram()
         sent, self._sent = self._sent, 0
+        due, self._due = self._due, None
         in_flight = sum(
             number
             for name, number in self._in_flight.items()
             if now - self._heard[name] < _GONE_AFTER_SECONDS
         )
-        if not fresh.requests and not sent and not in_flight and offered_per_s is None:
+        if not fresh.requests and not sent and not in_flight and not due:
             return
         self.samples.append(
             {
                 "t": now,
-                "offered": offered_per_s,
+                "offered": None if due is None else due / passed,
                 "achieved": sent / passed,
                 "errors": fresh.errors / passed,
                 "in_flight": in_flight,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from locust.argument_parser import LocustArgumentParser
+from typing import TYPE_CHECKING, Any
 
 from loadtests._arrival import Arrival
+
+if TYPE_CHECKING:
+    # importing Locust patches the sockets of the process; this module must not
+    from locust.argument_parser import LocustArgumentParser
+
 
 FIRST_PERSONALITY = "elara"
 """The seeded personality that comes before p00000 in every list."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loadtests._plan import UserMistakeError
-from loadtests._worker import write_json
+from loadtests._whole_file import write_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +19,7 @@ from loadtests._plan import Block, Plan, parse
 from loadtests._schedule import Schedule
 from loadtests._selfcheck import ProcessCheck
 from loadtests._tally import pack
+from loadtests._whole_file import write_json
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -168,6 +168,7 @@ class Worker:
         if driver is not None and ledger is not None:
             message["passed_ns"] = driver.passed_ns
             message["finished"] = driver.finished
+            message["due"] = driver.due()
             message["driven"] = [
                 [step, done.sent, done.dropped, done.in_flight_max, done.cap_hits]
                 for step, done in driver.steps.items()
@@ -232,10 +233,3 @@ def schedule_of(plan: Plan) -> Schedule:
     from loadtests._replay import recorded_offsets  # noqa: PLC0415 - reads Parquet, which only a replay needs
 
     return Schedule(plan, recorded_offsets(Path(plan.replay)))
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write a JSON file that is either whole or not there."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    partial.replace(path)
