@@ -32,6 +32,7 @@ from analysis.answers import plain, records
 from analysis.blocks import block_table
 from analysis.manifest import Manifest
 from analysis.run import Run
+from analysis.stages import by_stage
 from analysis.validity import judge
 from analysis.witnesses import database_calls, roots
 
@@ -114,7 +115,8 @@ def _evidence(run: Run) -> dict[str, Any]:
 def _answers(run: Run, measured: _Measured) -> dict[str, Any]:
     """Every question, in the order in which a report asks them."""
     manifest, spans, blocks = measured.manifest, measured.spans, measured.blocks
-    stages = shares_by_arm.stages(manifest, spans)
+    staged = by_stage(spans)
+    stages = shares_by_arm.stages(manifest, staged)
     shared = shares_by_arm.shares(manifest, spans, stages)
     artificial = emulated.emulated(spans)
     load = database_load.by_step(manifest, spans, blocks)
@@ -151,7 +153,11 @@ def _answers(run: Run, measured: _Measured) -> dict[str, Any]:
         "worth_caching": records(_worth_caching(run, ceilings)),
         "failures": records(failures.failures(measured.requests, blocks)),
         "claims": None,
-        "emulated": {"profile": manifest.profile, "rows": records(artificial)},
+        "emulated": {
+            "profile": manifest.profile,
+            "rows": records(artificial),
+            "stages": records(emulated.emulated(staged)),
+        },
     }
 
 

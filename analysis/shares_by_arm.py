@@ -23,7 +23,6 @@ from analysis.critical_path import Rules
 from analysis.intervals import Estimate, ratio_of_sums, too_few
 from analysis.manifest import Manifest
 from analysis.shares import request_shares
-from analysis.stages import by_stage
 
 
 def shares(manifest: Manifest, spans: pd.DataFrame, whole: pd.DataFrame) -> pd.DataFrame:
@@ -41,9 +40,12 @@ def shares(manifest: Manifest, spans: pd.DataFrame, whole: pd.DataFrame) -> pd.D
     return table
 
 
-def stages(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
-    """Shares of the stages, each with all that runs inside it, and of the roots' own time."""
-    table = _named(manifest, _table(manifest, by_stage(spans), "jaeger"))
+def stages(manifest: Manifest, staged: pd.DataFrame) -> pd.DataFrame:
+    """Shares of the stages, each with all that runs inside it, and of the roots' own time.
+
+    ``staged`` as ``analysis.stages.by_stage``.
+    """
+    table = _named(manifest, _table(manifest, staged, "jaeger"))
     return table[["arm", "service", "operation", "critical_ms", "share"]]
 
 
