@@ -94,17 +94,14 @@ def batches(file: BinaryIO, lost: list[Undecodable], *, rows: int = 100_000) -> 
 
 def _add_request(columns: dict[str, list[Any]], request: ExportTraceServiceRequest) -> None:
     for resource in request.resource_spans:
-        service = next(
-            (
-                a.value.string_value
-                for a in resource.resource.attributes
-                if a.key == "service.name"
-            ),
-            None,
-        )
+        about = {a.key: a.value.string_value for a in resource.resource.attributes}
+        service, arm = about.get("service.name"), about.get("worthit.arm")
         for scope in resource.scope_spans:
             for span in scope.spans:
                 _add(columns, span, service)
+                # A span outside of any request (a start-up, a pre-warming) has no baggage.
+                if arm is not None and columns["arm"][-1] is None:
+                    columns["arm"][-1] = arm
 
 
 def _add(columns: dict[str, list[Any]], span: Any, service: str | None) -> None:
