@@ -130,6 +130,9 @@ def _about_substance(
             "The load was not recorded, so nothing vouches for the schedule or for whole traces."
         )
         doubts.append(Doubt(Level.SUSPECT, sentence))
+        return doubts
+    if not manifest.scenario:
+        return doubts
     asked_for_none = manifest.experiment.get("load", {}).get("warmup_s") == 0
     if manifest.blocks and not asked_for_none and not any(b.warmup for b in manifest.blocks):
         sentence = "No block was marked as warm-up: the cold start is in the numbers."
@@ -140,7 +143,7 @@ def _about_substance(
 def _about_empty_blocks(manifest: Manifest, counted: pd.DataFrame) -> list[Doubt]:
     seen = set(counted["block"].dropna())
     empty = [block.block for block in manifest.measured_blocks if block.block not in seen]
-    if not empty:
+    if not empty or (counted.empty and not manifest.scenario):
         return []
     sentence = f"{len(empty)} of {len(manifest.measured_blocks)} measured blocks hold no request."
     return [Doubt(Level.SUSPECT, sentence)]

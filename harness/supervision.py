@@ -30,6 +30,9 @@ Ready = Callable[[], Awaitable[bool]]
 POLL_SECONDS = 0.02
 """Between two looks at a child; small against the 0.3 s that the quickest part takes to start."""
 
+KILL_SECONDS = 2.0
+"""The kernel ends a killed process in milliseconds; one stuck in the kernel is not waited for."""
+
 PR_SET_PDEATHSIG = 1
 """prctl(2): send me this signal when the thread that started me ends."""
 
@@ -149,8 +152,10 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL the child and all below it, and wait until they are gone."""
-        _signal(self.tree(), signal.SIGKILL)
+        tree = self.tree()
+        _signal(tree, signal.SIGKILL)
         self._popen.wait()
+        psutil.wait_procs(tree[1:], timeout=KILL_SECONDS)
 
     async def stop(self, grace_seconds: float = 10.0) -> None:
         """Ask it to end; kill it and all below it when it has not after the grace."""
@@ -180,10 +185,11 @@ class Process:
         return tree[1:]
 
     def _sweep(self, below: Sequence[psutil.Process]) -> None:
-        """Kill what the grace has not ended."""
+        """Kill what the grace has not ended; at once, so blocking for it is no matter."""
         if self.alive:
             self.kill()
         _signal(below, signal.SIGKILL)
+        psutil.wait_procs(below, timeout=KILL_SECONDS)
 
     async def until_ready(self, ready: Ready, timeout_seconds: float) -> None:
         """Wait until `ready` says so; a child that ends or takes too long is a PartError."""
