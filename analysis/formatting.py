@@ -172,7 +172,9 @@ def interval(value: float | None, low: float | None, high: float | None, unit: s
     Nothing when there is no interval.
     """
     if low is not None and low == high:
-        return f"[{plain(low, unit)}, {plain(high, unit)}]"
+        scale = scale_for(value, unit)
+        end = plain(low * scale.factor)
+        return f"[{end}, {end}]"
     width = _half_width(low, high)
     if width is None:
         return ""

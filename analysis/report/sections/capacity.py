@@ -63,7 +63,11 @@ def _answer(knees: list[Record], expected: list[Record], setting: Setting) -> st
     said: dict[str, list[str]] = {}
     for row in knees:
         said.setdefault(str(row.get("sentence") or ""), []).append(setting.label(row.get("arm")))
-    parts = [f"{' and '.join(arms)}: {sentence}" for sentence, arms in said.items() if sentence]
+    parts = [
+        f"{' and '.join(arms)}: {sentence[0].lower()}{sentence[1:]}"
+        for sentence, arms in said.items()
+        if sentence
+    ]
     for row in expected:
         queries, busy = number_in(row, "queries_per_s"), number_in(row, "busy_connections")
         if queries.is_known:

@@ -26,7 +26,7 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
         return None
     shown = rows[:MAX_ROWS]
     shown += [row for row in rows[MAX_ROWS:] if row.get("operation") == setting.cached_operation]
-    table = frame(shown, ("operation", "share", "share_low", "share_high"))
+    table = frame(shown, ("operation", "share"))
     table["strong"] = table["operation"] == setting.cached_operation
 
     def draw(*, narrow: bool) -> Figure:
@@ -72,12 +72,11 @@ def _answer(rows: list[Record], setting: Setting) -> str:
     """The cached operation's ceiling in one sentence."""
     for row in rows:
         if row.get("operation") == setting.cached_operation:
-            speedup = number_in(row, "speedup_at_most", "ratio")
             saves = number_in(row, "saves_at_most_ms", "ms")
+            share = number_in(row, "share", "share")
             return (
-                f"Without {setting.cached_operation} altogether a request would be "
-                f"{speedup.text} as"
-                f" fast, {saves.text} shorter: no cache in front of it can give more."
+                f"Without {setting.cached_operation} altogether a request would be {saves.text}"
+                f" shorter, {share.text} of it: no cache in front of it can give more."
             )
     longest = number_in(rows[0], "share", "share")
     return (

@@ -10,13 +10,17 @@ from matplotlib.figure import Figure
 
 from analysis import formatting
 from analysis.figures import equivalence as equivalence_figure
-from analysis.report.document import Drawing, Section
+from analysis.report.document import Column, Drawing, Section
 from analysis.report.numbers import number
 from analysis.report.sections.ceiling import records
 from analysis.report.setting import Setting
-from analysis.report.tabulation import plain_numbers, tabulate, words
+from analysis.report.tabulation import Field, Record, plain_numbers, tabulate, words
 
 QUESTION = "Is a whole request the same, within a margin that matters?"
+
+
+LEAST_P = 0.001
+"""A p-value below this is not worth its digits."""
 
 
 def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
@@ -31,7 +35,7 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
         words("Quantity", "what"),
         plain_numbers("Margin", "margin", "share"),
         plain_numbers("Pairs of blocks", "pairs"),
-        plain_numbers("p", "p_value"),
+        Field(column=Column(label="p", numeric=True), write=_p_value),
         words("Decided", "decided"),
     )
     return Section(
@@ -51,6 +55,12 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
         drawings=_drawings(findings, setting, margin),
         tables=(tabulate(rows, fields, "Equivalence"),),
     )
+
+
+def _p_value(record: Record) -> str:
+    """The p-value, not below what anybody would distinguish."""
+    value = number(record.get("p_value")).value
+    return f"< {LEAST_P:g}" if value is not None and value < LEAST_P else formatting.plain(value)
 
 
 def _drawings(findings: Mapping[str, Any], setting: Setting, margin: float) -> tuple[Drawing, ...]:

@@ -115,7 +115,7 @@ def _tables(
     ]
     if rates:
         fields = (
-            words("Step", "step", missing="all"),
+            plain_numbers("Step (none: all)", "step"),
             estimates("Hit rate", "hit_rate"),
             estimates("Predicts", "predicted_factor"),
             plain_numbers("Lookups", "lookups"),

@@ -168,8 +168,9 @@ def _waits(load: Mapping[str, Any]) -> tuple[Table, ...]:
     fields = (
         words("Arm", "arm"),
         plain_numbers("Waits", "waits"),
-        plain_numbers("Mean wait", "wait_ms", "ms"),
-        plain_numbers("Waiting at once, max", "pending_max"),
+        estimates("Mean wait", "wait_ms"),
+        estimates("Waited over 1 ms", "waited_share"),
+        plain_numbers("Longest", "longest_ms", "ms"),
     )
-    caption = "Waiting for a connection, a total of the pool's own counters (no interval)"
+    caption = "Waiting for a connection, before the query began"
     return (tabulate(rows, fields, caption),) if rows else ()

@@ -12,7 +12,7 @@ from analysis import formatting
 from analysis.figures import shares as shares_figure
 from analysis.figures import style
 from analysis.report.document import Drawing, Section, Table
-from analysis.report.numbers import number, number_in
+from analysis.report.numbers import number
 from analysis.report.setting import Setting
 from analysis.report.tabulation import (
     Record,
@@ -25,53 +25,68 @@ from analysis.report.tabulation import (
 
 QUESTION = "Where does one request's time go?"
 
-MAX_OPERATIONS = 14
+MAX_STAGES = 10
 """The figure's rows; the table has all."""
 
 
 def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
-    """Each operation's share of the critical path by arm, emulated and measured apart."""
+    """Each stage's share of a request by arm, emulated and measured apart.
+
+    Then each operation's.
+    """
     shares = findings.get("shares") or {}
-    rows = list(shares.get("rows") or ())
-    if not rows:
+    stages, rows = list(shares.get("stages") or ()), list(shares.get("rows") or ())
+    if not stages:
         return None
-    artificial = _emulated(findings)
     return Section(
         key="shares",
         question=QUESTION,
-        answer=_answer(rows, setting),
+        answer=_answer(stages, setting),
         reading=(
-            "A bar is the time that an operation itself holds a request up, averaged over "
-            "requests;"
+            "A bar is the time for which a stage, with all that runs inside it, holds a request "
+            "up;"
             " what runs meanwhile beside something longer does not count. The shares of one arm "
             "add"
             " up to 100 %."
         ),
         emulated=_said_of_emulation(findings, setting),
         sample=_sample(shares, setting),
-        drawings=(_drawing(rows, artificial, setting),),
-        tables=(_table(rows, artificial, setting),),
+        drawings=(_drawing(stages, _emulated(findings, "stages"), shares, setting),),
+        tables=(
+            _stage_table(stages, _emulated(findings, "stages"), setting),
+            _operation_table(rows, _emulated(findings, "rows"), setting),
+        ),
         notes=_notes(shares, setting),
     )
 
 
-def _emulated(findings: Mapping[str, Any]) -> dict[tuple[Any, Any], Record]:
-    """The emulated time by arm and operation; the operation None is the whole request."""
-    rows = (findings.get("emulated") or {}).get("rows") or ()
+def _emulated(findings: Mapping[str, Any], what: str) -> dict[tuple[Any, Any], Record]:
+    """The emulated time by arm and stage or operation; the operation None is the whole request."""
+    rows = (findings.get("emulated") or {}).get(what) or ()
     return {(row.get("arm"), row.get("operation")): row for row in rows}
 
 
-def _answer(rows: list[Record], setting: Setting) -> str:
-    """The longest operation, and the one in question, without the optimisation."""
-    own = [row for row in rows if row.get("arm") == setting.baseline]
-    longest = max(own or rows, key=lambda row: number_in(row, "share", "share").value or 0.0)
-    share = number_in(longest, "share", "share")
-    return f"Most of it, {share.text}, goes to {longest.get('operation')}."
+def _answer(stages: list[Record], setting: Setting) -> str:
+    """The longest stage, and the one in question with and without the optimisation."""
+    own = [row for row in stages if row.get("arm") == setting.baseline] or stages
+    longest = max(own, key=lambda row: number(row.get("share")).value or 0.0)
+    parts = [
+        f"Most of it, {number(longest.get('share')).text}, goes to {longest.get('operation')}."
+    ]
+    cached = {
+        row.get("arm"): number(row.get("share")).text
+        for row in stages
+        if row.get("operation") == setting.cached_operation
+    }
+    if cached:
+        said = ", ".join(f"{share} with {setting.label(arm)}" for arm, share in cached.items())
+        parts.append(f"{setting.cached_operation} is {said}.")
+    return " ".join(parts)
 
 
 def _said_of_emulation(findings: Mapping[str, Any], setting: Setting) -> str:
     """How much of a request's time was emulated, arm by arm."""
-    artificial = _emulated(findings)
+    artificial = _emulated(findings, "rows")
     parts = [
         f"{setting.label(arm)}: {formatting.plain(row.get('share'), 'share')} of the request's "
         "time"
@@ -97,42 +112,49 @@ def _sample(shares: Mapping[str, Any], setting: Setting) -> str:
 
 
 def _drawing(
-    rows: list[Record], artificial: Mapping[tuple[Any, Any], Record], setting: Setting
+    stages: list[Record],
+    artificial: Mapping[tuple[Any, Any], Record],
+    shares: Mapping[str, Any],
+    setting: Setting,
 ) -> Drawing:
-    """The longest operations, the cached one always among them."""
-    table = pd.DataFrame([_figure_row(row, artificial, setting) for row in rows])
+    """The longest stages, the cached one always among them."""
+    requests = {
+        row.get("arm"): number(row.get("mean_ms")).n for row in shares.get("requests") or ()
+    }
+    table = pd.DataFrame([_bar(row, artificial, requests, setting) for row in stages])
     order = {arm: place for place, arm in enumerate(setting.arms)}
     table["place"] = table["arm"].map(order).fillna(0)
     table = table.sort_values("place", kind="stable")
     size = table.groupby("operation")["critical_ms"].max().sort_values(ascending=False)
-    kept = [*size.index[:MAX_OPERATIONS], setting.cached_operation]
+    kept = [*size.index[:MAX_STAGES], setting.cached_operation]
     table = table[table["operation"].isin(kept)]
 
     def draw(*, narrow: bool) -> Figure:
         return shares_figure.figure(table, narrow=narrow)
 
     said = "; ".join(
-        f"{row.get('operation')}, {setting.label(row.get('arm'))}: "
-        f"{number_in(row, 'share', 'share').text}"
-        for row in rows
-        if (number_in(row, "share", "share").value or 0.0) > 0
+        f"{row.get('operation')}, {setting.label(row.get('arm'))}: {number(row.get('share')).text}"
+        for row in stages
     )
-    return Drawing(name="shares", alt=f"Share of a request's time. {said}.", draw=draw)
+    return Drawing(name="shares", alt=f"Share of a request's time by stage. {said}.", draw=draw)
 
 
-def _figure_row(
-    row: Record, artificial: Mapping[tuple[Any, Any], Record], setting: Setting
+def _bar(
+    row: Record,
+    artificial: Mapping[tuple[Any, Any], Record],
+    requests: Mapping[Any, int],
+    setting: Setting,
 ) -> dict[str, Any]:
-    """One bar; emulated time is the mean a span, as often as it occurs in a request."""
-    share = number_in(row, "share", "share")
+    """One bar; emulated time is the mean a marked span, as often as one occurs in a request."""
+    share = number(row.get("share"))
     marked = artificial.get((row.get("arm"), row.get("operation")), {})
-    added = number(marked.get("emulated_ms")).value
-    per_request = number(row.get("per_request")).value or 0.0
+    added, spans = number(marked.get("emulated_ms")).value, number(marked.get("spans")).value
+    count = requests.get(row.get("arm")) or 0
     return {
         "arm": row.get("arm") or style.NO_ARM,
         "operation": row.get("operation"),
         "critical_ms": number(row.get("critical_ms")).value or 0.0,
-        "emulated_ms": None if added is None else added * per_request,
+        "emulated_ms": added * spans / count if added and spans and count else None,
         "share": share.value,
         "low": share.low,
         "high": share.high,
@@ -140,10 +162,44 @@ def _figure_row(
     }
 
 
-def _table(
+def _stage_table(
+    stages: list[Record], artificial: Mapping[tuple[Any, Any], Record], setting: Setting
+) -> Table:
+    """A row a stage and arm, longest first."""
+    fields = (
+        words("Stage", "operation", code=True),
+        words("Arm", "arm"),
+        estimates("Share", "share"),
+        plain_numbers("Of a request", "critical_ms", "ms"),
+        plain_numbers("Emulated", "emulated", "share"),
+        sample_sizes("share", "Spans"),
+    )
+    rows = _marked(stages, artificial, setting)
+    return tabulate(rows, fields, "By stage, with all that runs inside; times are means a request")
+
+
+def _operation_table(
     rows: list[Record], artificial: Mapping[tuple[Any, Any], Record], setting: Setting
 ) -> Table:
-    """All operations, longest first."""
+    """A row an operation and arm, longest first: each without what runs inside it."""
+    fields = (
+        words("Operation", "operation", code=True),
+        words("Arm", "arm"),
+        estimates("Share", "share"),
+        plain_numbers("On the critical path", "critical_ms", "ms"),
+        plain_numbers("Self time", "self_ms", "ms"),
+        plain_numbers("Emulated", "emulated", "share"),
+        plain_numbers("Times a request", "per_request"),
+        sample_sizes("share", "Spans"),
+    )
+    caption = "By operation, without what runs inside; times are means a request"
+    return tabulate(_marked(rows, artificial, setting), fields, caption)
+
+
+def _marked(
+    rows: list[Record], artificial: Mapping[tuple[Any, Any], Record], setting: Setting
+) -> list[Record]:
+    """The rows with their emulated share, longest operation first, arms in their order."""
     order = {arm: place for place, arm in enumerate(setting.arms)}
     biggest: dict[Any, float] = {}
     for row in rows:
@@ -154,39 +210,29 @@ def _table(
         key=lambda row: (
             -biggest[row.get("operation")],
             str(row.get("operation")),
-            order.get(str(row.get("arm")), 99),
+            order.get(str(row.get("arm")), len(order)),
         ),
     )
-    marked = [
+    return [
         {
             **row,
             "emulated": artificial.get((row.get("arm"), row.get("operation")), {}).get("share"),
         }
         for row in ordered
     ]
-    fields = (
-        words("Operation", "operation", code=True),
-        words("Arm", "arm"),
-        estimates("Share", "share", "share"),
-        plain_numbers("On the critical path", "critical_ms", "ms"),
-        plain_numbers("Self time", "self_ms", "ms"),
-        plain_numbers("Emulated", "emulated", "share"),
-        plain_numbers("A request", "per_request"),
-        sample_sizes("share", "Spans"),
-    )
-    return tabulate(marked, fields, "By operation; times are means a request")
 
 
 def _notes(shares: Mapping[str, Any], setting: Setting) -> tuple[str, ...]:
     """How far another definition of the critical path would move the answer."""
-    notes = []
-    for row in shares.get("definitions") or ():
-        moves = number(row.get("moves")).value
-        if moves is not None:
-            notes.append(
-                f"{setting.label(row.get('arm'))}: under CRISP's definition of the critical path "
-                "instead of"
-                f" Jaeger's the share of {row.get('operation')} would move most, by"
-                f" {formatting.plain(moves, 'share')} of a request."
-            )
-    return tuple(notes)
+    rows = [row for row in shares.get("definitions") or () if row.get("moves") is not None]
+    if rows and all(row["moves"] == 0 for row in rows):
+        return (
+            "CRISP's definition of the critical path gives exactly the same shares as Jaeger's.",
+        )
+    return tuple(
+        f"{setting.label(row.get('arm'))}: under CRISP's definition of the critical path instead "
+        "of"
+        f" Jaeger's the share of {row.get('operation')} would move most, by"
+        f" {formatting.plain(row['moves'], 'share')} of a request."
+        for row in rows
+    )
