@@ -138,7 +138,7 @@ def _arms(
     calls = database_calls(spans)
     calls = calls[calls["db_collection"] == collection]
     lookups = spans[spans["name"] == operation]
-    if lookups.loc[lookups["arm"] == manifest.baseline, "cache_hit"].notna().any():
+    if (lookups.loc[lookups["arm"] == manifest.baseline, "cache_hit"] == True).any():  # noqa: E712 - missing is neither
         return  # the baseline has the cache too: there is no "without" for a law about with
     for arm in manifest.treatments:
         own = blocks[blocks["arm"] == arm]

@@ -7,7 +7,7 @@ Answer of ``by_step``: arm, step, offered_per_s, achieved_per_s, collection (non
 per_request, per_s, busy_connections. Of ``reductions``: arm, step (none for all), collection (none
 for all), before, after (per request), factor, saved_per_request, saved_per_s. Of ``hit_rates``:
 arm, step, lookups, hit_rate, predicted_factor. Of ``statements``: arm, statement, collection,
-per_request, mean_ms, per_s. Of ``pool_waits``: arm, waits, wait_ms, pending_max.
+per_request, mean_ms, per_s. Of ``pool_waits``: arm, waits, wait_ms, waited_share, longest_ms.
 """
 
 from __future__ import annotations
@@ -17,10 +17,26 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from analysis.attributes import numbers
 from analysis.blocks import by_block
-from analysis.intervals import Estimate, Floats, difference, mean, nothing, rate, rate_ratio
+from analysis.intervals import (
+    Estimate,
+    Floats,
+    difference,
+    mean,
+    nothing,
+    rate,
+    rate_ratio,
+    ratio_of_sums,
+)
 from analysis.manifest import Manifest
-from analysis.witnesses import database_calls, growth
+from analysis.witnesses import database_calls
+
+POOL_WAIT = "worthit.pool_wait_ns"
+"""The attribute that says how long a query waited for its connection."""
+
+WAITED_MS = 1.0
+"""Taking a free connection costs tens of microseconds; above this a query stood in line."""
 
 ALL_STATEMENTS = None
 """Stands in the column ``collection`` for all queries together."""
@@ -81,6 +97,8 @@ def hit_rates(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> 
     rows = []
     for arm in dict.fromkeys(blocks["arm"]):
         own = blocks[blocks["arm"] == arm]
+        if arm == manifest.baseline and not hit[lookups["arm"] == arm].any():
+            continue  # lookups without a cache say "no hit" too
         scopes: list[tuple[int | None, pd.DataFrame]] = [(None, own)]
         scopes += [(int(str(step)), part) for step, part in own.groupby("step")]
         for step, part in scopes:
@@ -120,7 +138,7 @@ def predictions(load: pd.DataFrame, rates: pd.DataFrame, manifest: Manifest) -> 
 def held_ms(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
     """How long a query holds its connection: arm, collection (none for all), ms, queries."""
     calls = _calls(manifest, spans)
-    timed = calls.assign(ms=calls["duration_ns"].astype("float64") / 1e6)
+    timed = calls.assign(ms=_held_ns(calls) / 1e6)
     by_table = timed.groupby(["arm", "db_collection"], dropna=False)["ms"].agg(["mean", "size"])
     whole = timed.groupby("arm", dropna=False)["ms"].agg(["mean", "size"])
     rows = [
@@ -160,33 +178,29 @@ def statements(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) ->
     return pd.DataFrame(rows, columns=columns)
 
 
-def pool_waits(manifest: Manifest, counters: pd.DataFrame) -> pd.DataFrame:
-    """How often and how long requests waited for a connection, as the service's pool counted it.
+def pool_waits(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+    """How long queries waited for a connection before they began, as the service's pool saw it.
 
-    A total over the run: one counter has no blocks, so there is no interval.
+    A wait under ``WAITED_MS`` is the price of taking a free connection.
     """
-    columns = ["arm", "waits", "wait_ms", "pending_max"]
-    own = counters[counters["name"].str.startswith("db.client.connection.")]
-    if own.empty:
-        return pd.DataFrame(columns=columns)
-    grown = growth(own)
+    columns = ["arm", "waits", "wait_ms", "waited_share", "longest_ms"]
+    calls = _calls(manifest, spans)
+    waits = calls.assign(ms=numbers(calls["attributes"], POOL_WAIT) / 1e6).dropna(subset=["ms"])
     rows = []
-    for arm in manifest.arms:
-        here = grown[[labels.get("arm") == arm.name for labels in grown["labels"]]]
-        count = _grown(here, "db.client.connection.wait_time.count")
-        total = _grown(here, "db.client.connection.wait_time.sum")
-        pending = own[
-            (own["name"] == "db.client.connection.pending_requests")
-            & own["labels"].str.contains(f'"{arm.name}"', regex=False)
-        ]["value"]
-        mean_ms = None if not count or total is None else total / count * 1e3
-        rows.append((arm.name, count, mean_ms, None if pending.empty else float(pending.max())))
+    for arm, own in blocks.groupby("arm", dropna=False, sort=False):
+        here = waits[waits["block"].isin(own["block"])]
+        if here.empty:
+            continue
+        groups = here.groupby("block")["ms"]
+        seen = by_block(groups.size(), own["block"])
+        total = by_block(groups.sum(), own["block"])
+        long = by_block(here[here["ms"] > WAITED_MS].groupby("block").size(), own["block"])
+        named = arm if isinstance(arm, str) else None
+        n = len(here)
+        mean_ms = ratio_of_sums(total, seen, unit="ms", n=n)
+        share = ratio_of_sums(long, seen, unit="share", n=n)
+        rows.append((named, n, mean_ms, share, float(here["ms"].max())))
     return pd.DataFrame(rows, columns=columns)
-
-
-def _grown(table: pd.DataFrame, name: str) -> float | None:
-    values = table.loc[table["name"] == name, "grown"].dropna()
-    return None if values.empty else float(values.sum())
 
 
 def _calls(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
@@ -195,10 +209,16 @@ def _calls(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
     return calls if manifest.blocks else calls.assign(block=0)
 
 
+def _held_ns(calls: pd.DataFrame) -> pd.Series[float]:
+    """Time that each query held its connection: its span without the wait for a connection."""
+    waited = numbers(calls["attributes"], POOL_WAIT).fillna(0.0)
+    return (calls["duration_ns"].astype("float64") - waited).clip(lower=0.0)
+
+
 def _load(calls: pd.DataFrame, blocks: pd.DataFrame) -> tuple[Estimate, Estimate, Estimate]:
     """Queries per request, queries per second, and busy connections, over these blocks."""
     counts = by_block(calls.groupby("block").size(), blocks["block"])
-    held_ns = calls["duration_ns"].astype("float64").groupby(calls["block"]).sum()
+    held_ns = _held_ns(calls).groupby(calls["block"]).sum()
     seconds = blocks["seconds"].to_numpy(np.float64)
     n = int(blocks["requests"].sum())
     per_request = rate(counts, blocks["requests"].to_numpy(np.float64), unit="per_request", n=n)

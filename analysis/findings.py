@@ -135,7 +135,7 @@ def _answers(run: Run, measured: _Measured) -> dict[str, Any]:
             "hit_rates": records(rates),
             "predicted": records(database_load.predictions(load, rates, manifest)),
             "statements": records(database_load.statements(manifest, spans, blocks)),
-            "pool_waits": records(database_load.pool_waits(manifest, run.counters)),
+            "pool_waits": records(database_load.pool_waits(manifest, spans, blocks)),
         },
         "faster": {
             "operations": records(faster.operations(manifest, spans, blocks)),

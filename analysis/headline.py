@@ -145,21 +145,25 @@ def _tried(document: Record, arm: str) -> str:
 
 
 def _next(document: Record) -> tuple[str | None, str]:
-    """The operation that saves most queries if cached next."""
-    open_rows = [
-        row
-        for row in document["worth_caching"]
-        if not row["cached"] and row["reads_per_request"] and row["best_hit_ratio"] is not None
-    ]
-    if not open_rows:
+    """The operation that saves most queries if cached next; without keys, the one that asks
+    most.
+    """
+    rows = [r for r in document["worth_caching"] if not r["cached"] and r["reads_per_request"]]
+    keyed = [row for row in rows if row["best_hit_ratio"]]
+    if keyed:
+        best = max(keyed, key=lambda row: float(row["saves_queries_per_request"]))
+        saves = formatting.plain(best["saves_queries_per_request"])
+        return best["operation"], (
+            f"Next, cache {best['operation']}: its keys would hit {best['best_hit_ratio']:.0%}"
+            f" and save up to {saves} queries a request."
+        )
+    if not rows:
         return None, ""
-    best = max(open_rows, key=lambda row: float(row["saves_queries_per_request"]))
-    if best["saves_queries_per_request"] <= 0:
-        return None, ""
-    saves = formatting.plain(best["saves_queries_per_request"])
-    return best["operation"], (
-        f"Next, cache {best['operation']}: its keys would hit {best['best_hit_ratio']:.0%}"
-        f" and save up to {saves} queries a request."
+    most = max(rows, key=lambda row: float(row["reads_per_request"]))
+    reads = formatting.plain(most["reads_per_request"])
+    return most["operation"], (
+        f"Next, look at {most['operation']}: it reads {reads} times a request, but no key was"
+        " recorded that says how often it repeats."
     )
 
 
@@ -168,15 +172,21 @@ def _of_two_arms(document: Record, arm: str) -> dict[str, Any]:
     saved = _end_to_end(document, arm)
     factor = _cell(document["load"]["reductions"], "factor", arm=arm, step=None, collection=None)
     sentences = []
-    if saved is not None:
+    if saved is not None and saved["value"] is not None:
         sentences.append(f"Against {document['run']['baseline']}, {arm}{_whole_request(saved)}.")
     same = _first(document["equivalence"], arm=arm)
     if same is not None:
         sentences.append(same["sentence"])
     if factor is not None and factor["value"] is not None:
-        sentences.append(f"The database does {said(factor)} less work for a request.")
+        sentences.append(_all_queries(factor))
     numbers = {"end_to_end_difference": saved, "reduction_all_queries": factor}
     return {"sentences": sentences, "numbers": numbers, "arm": arm, "next": None}
+
+
+def _all_queries(factor: Record) -> str:
+    if factor["low"] is not None and factor["low"] <= 1.0 <= factor["high"]:
+        return f"No difference of the database's work was seen: {said(factor)} less for a request."
+    return f"The database does {said(factor)} less work for a request."
 
 
 def _of_one_arm(document: Record) -> dict[str, Any]:
@@ -205,7 +215,8 @@ def said(estimate: Record, noun: str = "") -> str:
     if estimate["low"] is None or estimate["high"] is None:
         return f"{point} (no interval: {estimate['reason'] or 'not known'})"
     bounds = formatting.interval(estimate["value"], estimate["low"], estimate["high"], unit)
-    return f"{point} ({bounds.strip('[]').replace(', ', ' to ')})"
+    ends = bounds.strip("[]").replace("×", "").replace(", ", " to ")
+    return f"{point} ({ends})"
 
 
 def _point(estimate: Record) -> str:

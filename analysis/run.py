@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from analysis.errors import ColumnError, InputError
 from analysis.manifest import Manifest
+from analysis.renumbering import follow, is_needed, renumbered
 
 FORMAT_VERSION = 1
 """The format that docs/run-directory.md describes. History: 1, the first."""
@@ -78,17 +79,19 @@ class Run:
     path: Path
     """The run directory."""
     manifest: Manifest
-    """``manifest.json``, checked."""
+    """``manifest.json``, checked; every block with a number of its own."""
+    written: Manifest
+    """``manifest.json`` as it was written."""
 
     @cached_property
     def spans(self) -> pd.DataFrame:
         """All spans, warm-up included; columns as ``TABLE_COLUMNS['spans']``."""
-        return read_table(self.path, "spans")
+        return self._numbered(read_table(self.path, "spans"))
 
     @cached_property
     def requests(self) -> pd.DataFrame:
         """All arrivals, warm-up included; columns as ``TABLE_COLUMNS['requests']``."""
-        return read_table(self.path, "requests")
+        return self._numbered(read_table(self.path, "requests"))
 
     @cached_property
     def counters(self) -> pd.DataFrame:
@@ -115,6 +118,9 @@ class Run:
         """What the LLM simulator logged, one row a call; empty when there is no log."""
         return read_llm_log(self.path / "logs" / "llm.jsonl")
 
+    def _numbered(self, table: pd.DataFrame) -> pd.DataFrame:
+        return table if self.manifest is self.written else follow(table, self.written)
+
 
 def open_run(path: str | Path) -> Run:
     """Open a run directory and check it; tables are read later, when asked for.
@@ -136,7 +142,8 @@ def open_run(path: str | Path) -> Run:
     manifest = _read_manifest(folder / "manifest.json")
     for table in TABLE_COLUMNS:
         _check_table(folder, table)
-    return Run(path=folder, manifest=manifest)
+    unique = renumbered(manifest) if is_needed(manifest) else manifest
+    return Run(path=folder, manifest=unique, written=manifest)
 
 
 def measured(table: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
