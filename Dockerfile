@@ -1,5 +1,6 @@
-# One Dockerfile for the three images that docker-compose.yml builds:
-#   run        service, simulator, recorder, Locust: what moves while a run is made
+# One Dockerfile for the four images that docker-compose.yml builds:
+#   run        service, simulator, recorder
+#   load       Locust
 #   notebooks  JupyterLab over `analysis`: what is needed to look at it
 #   collector  the published OpenTelemetry Collector plus a wget to ask it how it is
 ARG PYTHON=python:3.11.17-slim-trixie
@@ -14,12 +15,17 @@ COPY deploy/requirements-run.lock .
 RUN python -m pip --python /venv/bin/python install \
       --require-hashes --only-binary :all: --requirement requirements-run.lock
 
+FROM packages AS load-packages
+COPY deploy/requirements-load.lock .
+RUN python -m pip --python /venv/bin/python install \
+      --require-hashes --only-binary :all: --requirement requirements-load.lock
+
 FROM packages AS all-packages
 COPY requirements.lock .
 RUN python -m pip --python /venv/bin/python install \
       --require-hashes --only-binary :all: --requirement requirements.lock
 
-# What both of our images share: no pip in the environment, no root, nothing written but to /tmp.
+# What our own images share: no pip in the environment, no root, nothing written but to /tmp.
 FROM ${PYTHON} AS base
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin worthit \
  && install --directory --owner worthit --group worthit /recorded
@@ -32,12 +38,19 @@ WORKDIR /app
 
 FROM base AS run
 COPY --from=run-packages /venv /venv
-COPY analysis analysis
 COPY harness harness
-COPY loadtests loadtests
 COPY reference_service reference_service
 USER worthit
 CMD ["python", "-m", "reference_service", "--host", "0.0.0.0", "--port", "8000"]
+
+FROM base AS load
+COPY --from=load-packages /venv /venv
+COPY analysis analysis
+COPY loadtests loadtests
+# Locust reads its settings from it.
+COPY pyproject.toml .
+USER worthit
+CMD ["locust", "-f", "loadtests"]
 
 FROM base AS notebooks
 COPY --from=all-packages /venv /venv

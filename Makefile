@@ -49,6 +49,7 @@ report: $(READY)
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --all-extras pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --constraint requirements.lock deploy/requirements-run.in -o deploy/requirements-run.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --constraint requirements.lock deploy/requirements-load.in -o deploy/requirements-load.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,6 +28,7 @@ SECRETS = {
     "JUPYTER_TOKEN": "t",
 }
 ONE_SHOT = {"init"}
+OWN_IMAGES = ("worthit:", "worthit-load:", "worthit-notebooks:")
 OWN_MODULES = {"recorder": "harness.recorder", "simulator": "harness.simulator"}
 
 LISTENING = {
@@ -95,9 +96,9 @@ def test_built_images_are_stages_of_the_one_dockerfile() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     targets = {s["build"]["target"] for s in services().values() if "build" in s}
 
-    assert targets == {"run", "notebooks", "collector"}
+    assert targets == {"run", "load", "notebooks", "collector"}
     assert targets <= set(stages)
-    for target in ("run", "notebooks"):
+    for target in ("run", "load", "notebooks"):
         body = text.split(f" AS {target}\n")[1].split("\nFROM ")[0]
         assert "\nUSER worthit\n" in body
 
@@ -187,7 +188,7 @@ def test_every_service_is_watched_limited_and_restarted() -> None:
 def test_own_containers_can_do_little() -> None:
     """Containers of our own images write nowhere but /tmp and volumes and have no capabilities."""
     for name, service in services().items():
-        if service["image"].startswith(("worthit:", "worthit-notebooks:")):
+        if service["image"].startswith(OWN_IMAGES):
             assert service["read_only"] is True, name
             assert service["cap_drop"] == ["ALL"], name
             assert service["security_opt"] == ["no-new-privileges:true"], name
@@ -382,9 +383,10 @@ def pins(lock: str) -> dict[str, set[str]]:
     return found
 
 
-def test_the_small_lock_is_a_part_of_the_whole() -> None:
-    """The run image gets the versions of requirements.lock, with hashes, no registry named."""
-    small = (ROOT / "deploy/requirements-run.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize("image", ["run", "load"])
+def test_the_small_locks_are_parts_of_the_whole(image: str) -> None:
+    """An image gets the versions of requirements.lock, with hashes, no registry named."""
+    small = (ROOT / f"deploy/requirements-{image}.lock").read_text(encoding="utf-8")
     whole = pins((ROOT / "requirements.lock").read_text(encoding="utf-8"))
 
     assert {name: v for name, v in pins(small).items() if not v <= whole.get(name, set())} == {}
@@ -393,33 +395,46 @@ def test_the_small_lock_is_a_part_of_the_whole() -> None:
     assert re.findall(r"https?://|--index-url", small) == []
 
 
-def test_the_run_image_lacks_nothing_that_it_starts() -> None:
-    """Service, simulator and recorder import with nothing but the small lock's distributions."""
-    small = sorted(pins((ROOT / "deploy/requirements-run.lock").read_text(encoding="utf-8")))
-    modules = [
+STARTED = {
+    "run": [
         "reference_service.__main__",
         "harness.simulator.__main__",
         "harness.recorder.__main__",
-    ]
-    script = f"""
-import importlib.metadata as metadata, re, sys
-allowed = {set(small)!r}
-owner = metadata.packages_distributions()
-spelled = lambda name: re.sub(r"[-_.]+", "-", name).lower()
+    ],
+    "load": [
+        "locust",
+        "loadtests._plugin",
+        *sorted(f"loadtests.{path.stem}" for path in (ROOT / "loadtests").glob("[a-z]*.py")),
+    ],
+}
+"""What each image's processes import."""
+
+ONLY_THE_LOCK = """
+import importlib.metadata, re, sys
+allowed, modules = {allowed!r}, {modules!r}
+owners = importlib.metadata.packages_distributions()
 class OnlyTheLock:
     def find_spec(self, name, path=None, target=None):
-        top = name.partition(".")[0]
-        makers = {{spelled(maker) for maker in owner.get(top, [])}}
-        if makers and not makers & allowed and "worthit" not in makers:
-            raise ModuleNotFoundError(f"{{name}}: the run image lacks {{makers}}", name=name)
+        made_by = owners.get(name.partition(".")[0], [])
+        spelled = {{re.sub("[-_.]+", "-", maker).lower() for maker in made_by}}
+        if spelled and not spelled & allowed and "worthit" not in spelled:
+            raise ModuleNotFoundError(f"{{name}}: the image lacks {{spelled}}", name=name)
 sys.meta_path.insert(0, OnlyTheLock())
-import {", ".join(modules)}
-assert "pandas" not in sys.modules
+for module in modules:
+    __import__(module)
 try:
     import pandas
 except ModuleNotFoundError:
     print("ok")
 """
+"""Imports with every distribution out of reach that is not in the lock; pandas must be."""
+
+
+@pytest.mark.parametrize("image", ["run", "load"])
+def test_an_image_lacks_nothing_that_it_starts(image: str) -> None:
+    """What an image's processes import is in its lock, or code that the Dockerfile copies."""
+    small = set(pins((ROOT / f"deploy/requirements-{image}.lock").read_text(encoding="utf-8")))
+    script = ONLY_THE_LOCK.format(allowed=small, modules=STARTED[image])
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -66,13 +66,13 @@ def wait_for(file: Path) -> str:
 
 
 def test_up_with_jaeger_sends_traces_to_both(stand_in: Path, tmp_path: Path) -> None:
-    """`worthit up --jaeger` starts JAEGER_BIN; a chat's trace is there and in the recorder's file."""
+    """`worthit up --jaeger` starts JAEGER_BIN; a chat's trace is there and in the file."""
     traces_file = tmp_path / "traces.otlp"
     words = [sys.executable, "-m", "harness", "up", "--jaeger", "--traces", str(traces_file)]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as up:
         try:
             printed = addresses(up)
-            with urllib.request.urlopen(printed["Jaeger"]) as page:  # noqa: S310 - loopback
+            with urllib.request.urlopen(printed["Jaeger"]) as page:  # noqa: S310 - local
                 assert page.status == 200
             assert chat(printed["service"]) == 200
             passed_on = wait_for(stand_in)

@@ -1,0 +1,103 @@
+"""Every command of README.md and docs/: which test runs it, or why none can. The one list.
+
+``python -m tests.support.documented_commands`` prints the commands that are in no list.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.source_tree import ROOT
+
+RUN_HERE = (
+    "worthit export runs/RUN --otlp http://127.0.0.1:4318",
+    "worthit export runs/RUN --otlp http://127.0.0.1:4318 --slowest 20",
+    "worthit export runs/RUN --otlp http://127.0.0.1:4318 --arm off",
+    "worthit export runs/RUN --otlp grpc://127.0.0.1:4317 --trace 0af7651916cd",
+    "worthit report runs/RUN --jaeger-url http://127.0.0.1:16686",
+    "worthit shares runs/RUN",
+    "worthit trace runs/RUN --slowest",
+    "worthit shares traces.json",
+    "worthit trace traces.json --slowest",
+    "worthit shares traces.otlp",
+    "worthit check runs/RUN --claims claims/background.toml",
+    "worthit experiments",
+    "worthit run experiments/demo-quick.toml --dry-run",
+)
+"""Run by tests/contract/test_docs.py on a small run directory, addresses and ids replaced."""
+
+_SET = "tests/integration/test_compose_processes.py::test_the_set_works_by_its_own_commands"
+_UP = "tests/integration/test_jaeger_part.py::test_up_with_jaeger_sends_traces_to_both"
+_MAKE_ENV = "tests/contract/test_compose.py::test_make_env_fills_each_secret_and_nothing_else"
+
+RUN_ELSEWHERE: dict[str, str] = {
+    "python deploy/make_env.py": _MAKE_ENV,
+    "python test_redis_cache.py": _SET,
+    "locust -f loadtests": _SET,
+    "worthit up --port 8000": _UP,
+    "worthit up --jaeger": _UP,
+}
+"""Command -> the test that runs it, or does the same by the command's own parts."""
+
+_ENGINE = "needs a container engine; the file's commands are run by hand in " + _SET
+_REGISTRY = "downloads the locked dependencies; each fresh clone does it before it can run a test"
+
+NOT_RUN: dict[str, str] = {
+    "make test": "it is what runs the tests",
+    ".venv/bin/python -m pytest": "it is what runs the tests",
+    "python3 -m venv .venv": _REGISTRY,
+    ".venv/bin/python -m pip install --require-hashes --only-binary :all:"
+    " -r requirements.lock": _REGISTRY,
+    ".venv/bin/python -m pip install --no-deps --no-build-isolation -e .": _REGISTRY,
+    "docker compose up --detach --build --wait": _ENGINE,
+    "docker compose cp recorder:/recorded/traces.otlp .": _ENGINE,
+    "docker compose up --detach --scale service-replica=3": _ENGINE,
+    "docker compose up --detach --scale locust-worker=4": _ENGINE,
+    "docker exec -it ai_companion_redis_dev redis-cli -a $REDIS_PASSWORD": _ENGINE,
+    'docker logs ai_companion_service_dev 2>&1 | grep -i "cache\\|redis"': _ENGINE,
+    "REDIS_ENABLED=false docker compose up --detach --wait": _ENGINE,
+    "set -a; . ./.env; set +a": "sets the shell's own variables for the line after it",
+}
+"""Command -> why no test runs it."""
+
+
+def pages() -> list[Path]:
+    """README.md and every page below docs/."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def fenced(page: Path) -> Iterator[str]:
+    """Each command of the page's bash blocks, continued lines joined, comments cut off."""
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(
+        r"^```(?:bash|sh|shell|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+    ):
+        for line in block.replace("\\\n", " ").splitlines():
+            command = re.sub(r"\s+#\s.*$", "", line).strip()
+            if command and not command.startswith("#"):
+                yield from re.split(r"\s+&&\s+", command)
+
+
+def inline(page: Path) -> Iterator[str]:
+    """Each command in the page's running text: code that begins with a program of ours."""
+    text = re.sub(
+        r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    for code in re.findall(r"`([^`\n]+)`", text):
+        if re.match(r"(worthit|make|python -m|locust) \S", code):
+            yield code
+
+
+def listed() -> set[str]:
+    """Every command that is in one of the lists."""
+    return {*RUN_HERE, *RUN_ELSEWHERE, *NOT_RUN}
+
+
+if __name__ == "__main__":
+    for path in pages():
+        for found in fenced(path):
+            if found not in listed():
+                sys.stdout.write(f"{path.relative_to(ROOT)}: {found}\n")
