@@ -40,7 +40,7 @@ def run_and_answer(
     answers = None
     if outcome.path is not None and not outcome.interrupted:
         if not quiet:
-            click.echo("Writing the report...", err=True)
+            click.echo(f"Recorded {outcome.path}; writing its report...", err=True)
         answers = answer(outcome.path, claim_files=claim_files, thresholds=thresholds)
     if as_json:
         click.echo(json.dumps(outcome_document(outcome, answers), indent=1))
