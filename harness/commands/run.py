@@ -8,26 +8,46 @@ from pathlib import Path
 import click
 
 from harness.commands.options import json_option, out_option, quiet_option
+from harness.errors import UsageError
 
 
 @click.command("run")
-@click.argument("file", metavar="EXPERIMENT.toml", type=click.Path(path_type=Path))
+@click.argument(
+    "file", metavar="[EXPERIMENT.toml]", required=False, type=click.Path(path_type=Path)
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and start nothing.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Instead of a file: run what this interrupted run has left to do, and join the two.",
+)
 @out_option
 @json_option
 @quiet_option
-def command(*, file: Path, dry_run: bool, out: Path, as_json: bool, quiet: bool) -> int:
+def command(
+    *,
+    file: Path | None,
+    dry_run: bool,
+    resume: Path | None,
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     """Run the experiment of a file, keep it as a run directory and write its report.
 
     Ctrl-C ends the load early and keeps what was measured as an incomplete run, which is never
-    VALID. Exit codes: 0 done, 3 a claim or threshold of the experiment does not hold, 4 the run is
-    INVALID, 130 stopped.
+    VALID; --resume carries it on. Exit codes: 0 done, 3 a claim or threshold of the experiment
+    does not hold, 4 the run is INVALID, 130 stopped.
     """
     from harness.experiment.plan import make_plan  # noqa: PLC0415 - --help is fast
     from harness.experiment.reading import read_experiment  # noqa: PLC0415 - as above
+    from harness.run.resuming import unfinished  # noqa: PLC0415 - as above
 
-    experiment = read_experiment(file)
-    plan = make_plan(experiment)
+    if (file is None) == (resume is None):
+        raise UsageError("Name an experiment file, or an interrupted run with --resume RUN.")
+    earlier = None if resume is None else unfinished(resume)
+    plan = earlier.plan if earlier is not None else make_plan(read_experiment(file or Path()))
     if dry_run:
         from harness.experiment.description import describe, lines  # noqa: PLC0415 - as above
         from harness.experiment.foresight import smallest_effects  # noqa: PLC0415 - as above
@@ -37,11 +57,13 @@ def command(*, file: Path, dry_run: bool, out: Path, as_json: bool, quiet: bool)
         return 0
     from harness.commands.running import run_and_answer  # noqa: PLC0415 - as above
 
+    beside = file.parent if file is not None else Path()
     return run_and_answer(
         plan,
         out=out,
         quiet=quiet,
         as_json=as_json,
         keep_interrupted=True,
-        claim_files=[file.parent / name for name in experiment.claims],
+        claim_files=[beside / name for name in plan.experiment.claims],
+        earlier=earlier,
     )

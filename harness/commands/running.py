@@ -18,6 +18,7 @@ from harness.experiment.model import HARNESS_SETTINGS, SERVICE_SETTINGS
 from harness.experiment.plan import Plan
 from harness.progress import Progress, Silence, progress_on
 from harness.run.orchestrator import Outcome, run_plan
+from harness.run.resuming import Unfinished
 
 OWN_SERVERS = frozenset({"DATABASE_URL", "REDIS_URL", "LLM_BASE_URL", "LLM_API_KEY"})
 """Settings in the person's environment that replace parts of a run."""
@@ -31,12 +32,13 @@ def run_and_answer(
     as_json: bool,
     keep_interrupted: bool,
     claim_files: Sequence[Path] = (),
+    earlier: Unfinished | None = None,
 ) -> int:
     """Run `plan`, write its report, print what matters, and give the exit code."""
     thresholds = plan.experiment.thresholds
     check_before_running(claim_files, thresholds)
     progress: Progress = Silence() if quiet else progress_on()
-    outcome = _run(plan, out, progress, keep_interrupted=keep_interrupted)
+    outcome = _run(plan, out, progress, keep_interrupted=keep_interrupted, earlier=earlier)
     answers = None
     if outcome.path is not None and not outcome.interrupted:
         if not quiet:
@@ -49,7 +51,14 @@ def run_and_answer(
     return exit_code(outcome, answers)
 
 
-def _run(plan: Plan, out: Path, progress: Progress, *, keep_interrupted: bool) -> Outcome:
+def _run(
+    plan: Plan,
+    out: Path,
+    progress: Progress,
+    *,
+    keep_interrupted: bool,
+    earlier: Unfinished | None,
+) -> Outcome:
     environ = dict(os.environ)
     # A setting left in the shell would reach every arm and make the experiment another one.
     for name in (SERVICE_SETTINGS | HARNESS_SETTINGS) - OWN_SERVERS:
@@ -61,6 +70,7 @@ def _run(plan: Plan, out: Path, progress: Progress, *, keep_interrupted: bool) -
             progress=progress,
             environ=environ,
             keep_interrupted=keep_interrupted,
+            earlier=earlier,
         )
     )
 

@@ -20,6 +20,7 @@ from harness.run.crew import Crew
 from harness.run.directory import RunDirectory, check_space
 from harness.run.load import LoadResult, await_end, await_zero, plan_document, start_load
 from harness.run.memory import MemoryMeter
+from harness.run.resuming import Unfinished, merge_manifest, merge_tables
 from harness.run.stage import Stage
 from harness.run.timeline import Events, spell_position
 from harness.sampling import Sample, Sampler, first_postgres_counters, last_postgres_counters
@@ -172,11 +173,13 @@ async def run_plan(
     progress: Progress,
     environ: Mapping[str, str],
     keep_interrupted: bool,
+    earlier: Unfinished | None = None,
 ) -> Outcome:
     """Run `plan` and leave a whole run directory in `out`, or nothing.
 
     Ctrl-C (SIGINT) or SIGTERM ends the load; what was measured is kept if `keep_interrupted`, with
-    ``complete: false`` in its manifest.
+    ``complete: false`` in its manifest. With `earlier`, `plan` is what that run has left to do,
+    and the two become one run.
     """
     check_space(out, sum(plan.arrivals(arm.name) for arm in plan.arms))
     directory = RunDirectory(out, plan.experiment.name, datetime.now(tz=UTC))
@@ -198,7 +201,7 @@ async def run_plan(
                 return _outcome(plan, None, done, None, interrupted=True)
             progress.at(plan.estimated_s - 8, "writing the tables")
             finishing.copy_logs(directory, workspace.logs)
-            verdict = await asyncio.to_thread(_finish, directory, material)
+            verdict = await asyncio.to_thread(_finish, directory, material, earlier)
             path = directory.finish()
             workspace.spare(directory.path)
             return _outcome(plan, path, done, verdict, interrupted=interrupted)
@@ -207,9 +210,14 @@ async def run_plan(
         directory.discard()
 
 
-def _finish(directory: RunDirectory, material: finishing.Material) -> finishing.Verdict:
+def _finish(
+    directory: RunDirectory, material: finishing.Material, earlier: Unfinished | None
+) -> finishing.Verdict:
     recorded = finishing.write_tables(directory, material)
     content = finishing.manifest(directory, material, recorded)
+    if earlier is not None:
+        merge_tables(earlier, directory.path)
+        content = merge_manifest(earlier, content)
     return finishing.judge(directory, content)
 
 

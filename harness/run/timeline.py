@@ -88,6 +88,8 @@ def spell_position(plan: Plan, elapsed_s: float) -> str:
     """Say where the schedule stands, for the progress."""
     block = current_block(plan, elapsed_s)
     if block is None:
+        if elapsed_s < 0:
+            return "starting Locust"
         after = elapsed_s >= plan.load_s
         return "waiting for the last replies" if after else "between two steps"
     if block.warmup:
