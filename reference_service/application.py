@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from reference_service.composition import Service, build
 from reference_service.handlers import answers, chat, operations, personalities
+from reference_service.handlers.body_limit import BodyLimit
 from reference_service.handlers.request_span import RequestSpan
 from reference_service.lifecycle import Lifecycle
 from reference_service.settings import Settings
@@ -32,7 +33,6 @@ def create_app(service: Service) -> ASGIApp:
         title="Reference chat service",
         version="1.0.0",
         lifespan=lifespan,
-        max_body_size=service.settings.max_body_bytes,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
@@ -40,7 +40,8 @@ def create_app(service: Service) -> ASGIApp:
     answers.register(app)
     for module in (chat, personalities, operations):
         app.include_router(module.router)
-    return RequestSpan(app, tracer=service.tracer, registry=service.registry)
+    limited = BodyLimit(app, max_bytes=service.settings.max_body_bytes)
+    return RequestSpan(limited, tracer=service.tracer, registry=service.registry)
 
 
 def from_environment() -> ASGIApp:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from reference_service import emulation
@@ -57,6 +58,7 @@ class Service:
     database: Database
     redis: RedisLink | None
     models: ModelClient
+    memories: MemoryStore
     caches: tuple[ResultCache[Preferences] | ResultCache[list[Memory]], ...]
     personalities: PersonalityService
     chat: ChatService
@@ -66,21 +68,26 @@ class Service:
         return "unused" if self.redis is None else self.redis.breaker.state.value
 
 
-def build(settings: Settings) -> Service:
-    """Make the parts; nothing is connected and no thread started yet."""
+def build(settings: Settings, span_sink: Callable[[bytes], None] | None = None) -> Service:
+    """Make the parts; nothing is connected and no thread started yet.
+
+    `span_sink` takes the encoded spans in the exporter's stead.
+    """
     vectors.register()
-    return _Builder(settings).service()
+    return _Builder(settings, span_sink).service()
 
 
 class _Builder:
     """Holds what several parts share while they are made."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, span_sink: Callable[[bytes], None] | None = None
+    ) -> None:
         self._settings = settings
         self._rng = random.Random(os.urandom(16))  # noqa: S311 - jitter and ids, no secrets
         self._registry = Registry()
         self._outlet = Outlet(settings, self._registry)
-        self._tracer = Tracer(self._outlet.span_sink, self._rng)
+        self._tracer = Tracer(span_sink or self._outlet.span_sink, self._rng)
         self._sampler = (
             emulation.Sampler(settings.latency_seed, lambda: self._rng.getrandbits(62))
             if settings.latency_profile is LatencyProfile.SEED
@@ -89,6 +96,7 @@ class _Builder:
         self._database = self._make_database()
         self._redis = self._make_redis()
         self._models = self._make_models()
+        self._memory_store = MemoryStore(self._database)
         self._gate = DatabaseGate(
             places=settings.fallback_max_concurrency,
             max_waiting=settings.fallback_max_waiting,
@@ -108,6 +116,7 @@ class _Builder:
             database=self._database,
             redis=self._redis,
             models=self._models,
+            memories=self._memory_store,
             caches=tuple(self._caches),
             personalities=personalities,
             chat=chat,
@@ -230,8 +239,9 @@ class _Builder:
 
     def _memories(self) -> MemoryStage:
         """Emulation goes inside the cache: a hit saves the embedding and the search, all of it."""
-        store = MemoryStore(self._database)
-        stage: MemoryStage = VectorMemories(self._models, store, self._settings.memories_per_reply)
+        stage: MemoryStage = VectorMemories(
+            self._models, self._memory_store, self._settings.memories_per_reply
+        )
         if self._sampler is not None:
             stage = emulation.EmulatedMemories(stage, self._sampler)
         if self._settings.memory_cache_enabled and self._redis is not None:

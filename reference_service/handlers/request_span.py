@@ -100,14 +100,15 @@ class RequestSpan:
 
 
 def _caller(scope: Scope) -> tuple[RemoteParent | None, RequestContext]:
-    parent, baggage = None, ""
+    parent, traceparent, baggage = None, "", ""
     for name, value in scope["headers"]:
         if name == b"traceparent":
             parent = read_traceparent(value)
+            traceparent = "" if parent is None else value.decode("ascii")
         elif name == b"baggage":
             found = read_baggage(value)
             baggage = f"{baggage},{found}" if baggage and found else baggage or found
-    return parent, RequestContext(baggage)
+    return parent, RequestContext(baggage, traceparent)
 
 
 def _route(scope: Scope) -> str:

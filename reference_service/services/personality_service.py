@@ -64,6 +64,16 @@ class PersonalityService:
         self._to_invalidate: dict[str, int] = {}
         self._repair: asyncio.Task[None] | None = None
 
+    @property
+    def cache(self) -> PersonalityCache | None:
+        """Return the cache; None when Redis is not enabled."""
+        return self._cache
+
+    @property
+    def invalidations_pending(self) -> int:
+        """Return how many invalidations wait for Redis to come back."""
+        return len(self._to_invalidate)
+
     async def get_personality_id(self, name: str) -> UUID:
         """Return the id; raises PersonalityNotFoundError."""
         return (await self.get_personality(name)).id

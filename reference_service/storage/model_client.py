@@ -205,10 +205,13 @@ class ModelClient:
         return response
 
     def _headers_of(self, span: Span) -> dict[str, str]:
+        """Return the headers of a call: this span's context, or else the caller's as it came."""
         headers = dict(self._headers)
+        request = REQUEST.get()
         if span.is_recording():
             headers["traceparent"] = span.traceparent()
-        request = REQUEST.get()
+        elif request is not None and request.traceparent:
+            headers["traceparent"] = request.traceparent
         if request is not None and request.baggage:
             headers["baggage"] = request.baggage
         return headers

@@ -24,9 +24,13 @@ _INTEGER_DIGITS: Final = 19
 class RequestContext:
     """One request's baggage and what went wrong in it so far."""
 
-    __slots__ = ("attributes", "baggage", "draw", "emulated_queries", "redis_failed")
+    __slots__ = (
+        "attributes", "baggage", "draw", "emulated_queries", "redis_failed", "traceparent",
+    )  # fmt: skip
 
-    def __init__(self, baggage: str = "") -> None:
+    def __init__(self, baggage: str = "", traceparent: str = "") -> None:
+        self.traceparent = traceparent
+        """The caller's header, passed on as it is when this service does not trace."""
         self.baggage = baggage
         """The header as it came, passed on to the model server; empty for none."""
         self.attributes = _worthit_attributes(baggage) if _PREFIX in baggage else {}
