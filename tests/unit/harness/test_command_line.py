@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def test_a_verb_that_cannot_be_loaded_leaves_the_others_alone(
 def test_wrong_usage_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown verb, an unknown option and a missing argument end with 2, in words."""
     assert 2 == main(arguments)
-    assert "Error:" in capsys.readouterr().err
+    assert re.search(r"Error: |worthit: Name an experiment file", capsys.readouterr().err)
 
 
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
