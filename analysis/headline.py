@@ -145,9 +145,7 @@ def _tried(document: Record, arm: str) -> str:
 
 
 def _next(document: Record) -> tuple[str | None, str]:
-    """The operation that saves most queries if cached next; without keys, the one that asks
-    most.
-    """
+    """The operation that saves most queries if cached next, or asks most where keys lack."""
     rows = [r for r in document["worth_caching"] if not r["cached"] and r["reads_per_request"]]
     keyed = [row for row in rows if row["best_hit_ratio"]]
     if keyed:

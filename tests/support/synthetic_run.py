@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.support.synthetic_spans import Arrivals, chat_spans
+from tests.support.synthetic_spans import Arrivals, Columns, chat_spans
 
 START_NS = 1_795_442_400_000_000_000
 """Beginning of every synthetic run: fixed, so that two runs of one seed are equal."""
@@ -70,6 +70,13 @@ class Damage:
     empty: bool = False
 
 
+SPAN_COLUMNS = (
+    "trace_id", "span_id", "parent_span_id", "service", "name", "kind", "start_ns", "duration_ns",
+    "status", "arm", "step", "block", "db_system", "db_operation", "db_collection", "cache_hit",
+    "attributes",
+)  # fmt: skip
+"""The spans table's columns in the format's order."""
+
 INVALID = Damage(lag_ms=900.0, achieved_share=0.8, dropped=12, extra_commits=5)
 """A run whose generator and witnesses both failed it."""
 
@@ -80,7 +87,7 @@ EMPTY = Damage(empty=True)
 @dataclass(slots=True, kw_only=True)
 class _Made:
     blocks: list[dict[str, Any]] = field(default_factory=list)
-    spans: list[pd.DataFrame] = field(default_factory=list)
+    spans: list[Columns] = field(default_factory=list)
     requests: list[pd.DataFrame] = field(default_factory=list)
     llm: list[dict[str, Any]] = field(default_factory=list)
     clock_ns: int = START_NS + 1_000_000_000
@@ -114,7 +121,10 @@ def write_run(
                     made, truth, damage, arm=arm, pair=pair, step=step, warmup=False, seed=seed
                 )
     folder.mkdir(parents=True, exist_ok=True)
-    spans = pd.concat(made.spans, ignore_index=True)
+    names = [name for name in SPAN_COLUMNS if name in made.spans[0]]
+    spans = pd.DataFrame(
+        {name: np.concatenate([part[name] for part in made.spans]) for name in names}
+    )
     requests = pd.concat(made.requests, ignore_index=True)
     counters = _counters(spans, made, damage)
     spans = _damaged(spans, requests, damage)
@@ -186,11 +196,11 @@ def _add_block(
     )
     spans, roots = chat_spans(arrivals, truth)
     failed = own.uniform(size=planned) < damage.error_share
-    end_ns = arrivals.sent_ns + roots["duration_ns"].to_numpy(np.int64) + 400_000
+    end_ns = arrivals.sent_ns + roots["duration_ns"].astype(np.int64) + 400_000
     made.requests.append(
         pd.DataFrame(
             {
-                "trace_id": roots["trace_id"].to_numpy(),
+                "trace_id": roots["trace_id"],
                 "scenario": "chat",
                 "name": "POST /chat",
                 "arm": arm,
@@ -224,10 +234,11 @@ def _add_block(
     made.traces += planned
 
 
-def _llm_log(spans: pd.DataFrame, arrivals: Arrivals, damage: Damage) -> list[dict[str, Any]]:
-    calls = spans[spans["name"].isin(["chat sim-chat", "embeddings sim-embed"])]
+def _llm_log(spans: Columns, arrivals: Arrivals, damage: Damage) -> list[dict[str, Any]]:
+    is_call = np.isin(spans["name"], ["chat sim-chat", "embeddings sim-embed"])
+    calls = {name: column[is_call] for name, column in spans.items()}
     draws = np.tile(arrivals.draw, 2)
-    kinds = calls["name"].str.split().str[0]
+    kinds = [name.split(maxsplit=1)[0] for name in calls["name"]]
     return [
         {
             "t_ns": int(start),

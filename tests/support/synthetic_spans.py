@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -48,7 +47,11 @@ class _Span:
     mask: NDArray[np.bool_] | None = None
 
 
-def chat_spans(arrivals: Arrivals, truth: Truth) -> tuple[pd.DataFrame, pd.DataFrame]:
+Columns = dict[str, NDArray[np.object_]]
+"""A table, column by column: many small blocks are put together faster so than as data frames."""
+
+
+def chat_spans(arrivals: Arrivals, truth: Truth) -> tuple[Columns, Columns]:
     """All spans of the block, and its roots alone in order of arrival."""
     n = len(arrivals.draw)
     cached = truth.cache and arrivals.arm == "on"
@@ -261,7 +264,8 @@ def _client(
 
 def _frame(
     spans: list[_Span], arrivals: Arrivals, end: NDArray[np.int64]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[Columns, Columns]:
+    """All spans of the block column by column, and the roots alone."""
     n = len(arrivals.draw)
     traces = np.array([f"{arrivals.first_trace + i:032x}" for i in range(n)], dtype=object)
     root = _Span(
@@ -277,33 +281,56 @@ def _frame(
         ],
     )
     order = {span.name: number for number, span in enumerate(spans, start=1)}
-    frames = []
-    for number, span in enumerate([root, *spans]):
-        ids = [f"{(arrivals.first_trace + i) * 32 + number:016x}" for i in range(n)]
-        above = None if span.parent is None else order.get(span.parent, 0)
-        parents = (
-            None
-            if above is None
-            else [f"{(arrivals.first_trace + i) * 32 + above:016x}" for i in range(n)]
-        )
-        columns = dict.fromkeys(("db_system", "db_operation", "db_collection", "cache_hit"))
-        frame = pd.DataFrame(
-            {
-                "trace_id": traces,
-                "span_id": ids,
-                "parent_span_id": parents,
-                "service": "chat",
-                "name": span.name,
-                "kind": span.kind,
-                "start_ns": span.start_ns,
-                "duration_ns": span.duration_ns,
-                "status": "UNSET",
-                "arm": arrivals.arm,
-                "step": arrivals.step,
-                "block": arrivals.block,
-                **(columns | span.columns),
-                "attributes": [json.dumps(row) for row in span.attributes],
-            }
-        )
-        frames.append(frame if span.mask is None else frame[span.mask])
-    return pd.concat([f.astype(object) for f in frames], ignore_index=True), frames[0]
+    parts = [
+        _columns(span, number, order, arrivals, traces)
+        for number, span in enumerate([root, *spans])
+    ]
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return whole, parts[0]
+
+
+def _columns(
+    span: _Span,
+    number: int,
+    order: dict[str, int],
+    arrivals: Arrivals,
+    traces: NDArray[np.object_],
+) -> Columns:
+    """One kind of span; ids are the trace's number times 32 plus the kind's."""
+    n = len(traces)
+    chosen = np.flatnonzero(np.ones(n, bool) if span.mask is None else span.mask)
+    first = arrivals.first_trace
+    above = None if span.parent is None else order.get(span.parent, 0)
+
+    def ids(kind: int) -> list[str]:
+        return [f"{(first + int(i)) * 32 + kind:016x}" for i in chosen]
+
+    values: dict[str, Any] = {
+        "span_id": ids(number),
+        "parent_span_id": [None] * len(chosen) if above is None else ids(above),
+        "attributes": [json.dumps(span.attributes[i]) for i in chosen],
+    }
+    same = {
+        "service": "chat",
+        "name": span.name,
+        "kind": span.kind,
+        "status": "UNSET",
+        "arm": arrivals.arm,
+        "step": arrivals.step,
+        "block": arrivals.block,
+        "db_system": None,
+        "db_operation": None,
+        "db_collection": None,
+        "cache_hit": None,
+    } | span.columns
+    result: Columns = {
+        "trace_id": traces[chosen],
+        "start_ns": span.start_ns[chosen].astype(object),
+        "duration_ns": span.duration_ns[chosen].astype(object),
+    }
+    for name, value in (same | values).items():
+        column = np.empty(len(chosen), dtype=object)
+        whole = isinstance(value, np.ndarray)
+        column[:] = value[chosen] if whole else value
+        result[name] = column
+    return result
