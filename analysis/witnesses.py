@@ -22,6 +22,9 @@ COLUMNS = ["what", "arm", "from_spans", "independent", "witness", "exact"]
 CONNECT_OPERATIONS = ("connect", "CONNECT", "BEGIN", "COMMIT", "ROLLBACK", "fetch")
 """Database spans that are no logical query, so that they match no transaction of their own."""
 
+POOL_WAIT_ATTRIBUTE = "worthit.pool_wait_ns"
+"""On the span of a database call that got its connection: how long it had waited for it."""
+
 SERVED_KINDS = ("SERVER", "CONSUMER")
 """Kinds of span that begin a request in a service even when their parent is somebody else's."""
 
@@ -95,6 +98,7 @@ def _database(
     rows: list[tuple[object, ...]] = []
     for arm in manifest.arms:
         own = calls[calls["arm"] == arm.name]
+        own = own[~_never_sent(own)]
         committed, rolled_back, sessions = (
             _sum(grown, "postgres", name, database=arm.database)
             for name in ("xact_commit", "xact_rollback", "sessions")
@@ -111,6 +115,16 @@ def _database(
             what = f"SELECT {cached}"
             rows.append((what, arm.name, len(of_table), scans, "pg_stat_user_tables: scans", True))
     return rows
+
+
+def _never_sent(calls: pd.DataFrame) -> pd.Series:
+    """Failed calls that were never given a connection: no database knows of them.
+
+    A service that notes how long each call waited for the pool notes it when the wait has ended; a
+    call that was refused has no such note.
+    """
+    noted = calls["attributes"].str.contains(POOL_WAIT_ATTRIBUTE, regex=False, na=False)
+    return (calls["status"] == "ERROR") & ~noted & bool(noted.any())
 
 
 def _redis(
