@@ -55,7 +55,7 @@ TEXT_PT: Final = 9.0
 SMALL_PT: Final = 8.0
 TITLE_PT: Final = 11.5
 
-_PNG_DPI: Final = 200
+PNG_DPI: Final = 200
 """Sharp on a dense screen and small enough for a README."""
 
 _SETTINGS: Final[dict[Any, Any]] = {
@@ -118,11 +118,11 @@ def arm_key(arms: Sequence[str]) -> tuple[tuple[str, str, str], ...]:
     return tuple((arm_label(arm), arm_colour(at), arm_marker(at)) for at, arm in enumerate(arms))
 
 
-def to_png(figure: Figure) -> bytes:
+def to_png(figure: Figure, *, dpi: int = PNG_DPI) -> bytes:
     """Draw the figure as PNG on a white ground."""
     buffer = io.BytesIO()
     with mpl.rc_context(_SETTINGS):
-        figure.savefig(buffer, format="png", dpi=_PNG_DPI, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 

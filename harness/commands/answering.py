@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.commands import ledger
 from harness.errors import UsageError
 
 
@@ -53,6 +54,7 @@ def answer(
 
     opened = open_run(run)
     found = findings(opened)
+    found = ledger.with_claims(found, list(claim_files) or ledger.claim_files(opened.manifest))
     report = writing.write(assembly.assemble(opened, found), found, run)
     trusted = found["verdict"]["verdict"] != "INVALID"
     rows = [

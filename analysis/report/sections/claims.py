@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.report.document import Section, Tone
+from analysis.report.document import Section, Table, Tone
 from analysis.report.numbers import number
-from analysis.report.tabulation import estimates, plain_numbers, tabulate, words
+from analysis.report.tabulation import Record, estimates, plain_numbers, tabulate, words
 
 QUESTION = "Which claims hold?"
 
@@ -22,16 +22,12 @@ def section(findings: Mapping[str, Any]) -> Section | None:
         return None
     counts = ledger.get("counts") or {}
     said = ", ".join(f"{count} {_plural(verdict, count)}" for verdict, count in counts.items())
-    fields = (
-        words("Claim", "text"),
-        words("Verdict", "verdict"),
-        estimates("Measured", "estimate"),
-        plain_numbers("n", "n"),
-        words("Why", "sentence"),
-        words("What would decide it", "would_decide"),
-        words("Put right", "note", missing=""),
-    )
-    tones = [_TONES.get(str(row.get("verdict")), Tone.PLAIN) for row in rows]
+    measured = [row for row in rows if number(row.get("estimate")).is_known]
+    others = [row for row in rows if not number(row.get("estimate")).is_known]
+    tables = [_measured(measured, str(ledger.get("file") or "the experiment"))] if measured else []
+    tables += [_elsewhere(others)] if others else []
+    noted = [row for row in rows if row.get("note")]
+    tables += [_put_right(noted)] if noted else []
     return Section(
         key="claims",
         question=QUESTION,
@@ -41,10 +37,41 @@ def section(findings: Mapping[str, Any]) -> Section | None:
             " hold when all of it lies outside. In between nothing is decided."
         ),
         sample=(
-            f"{len([row for row in rows if number(row.get('estimate')).is_known])} of them "
-            "were measured in this run."
+            f"{len(measured)} of {len(rows)} claims are about something that this run measured."
         ),
-        tables=(tabulate(rows, fields, f"From {ledger.get('file') or 'the experiment'}", tones),),
+        tables=tuple(tables),
+    )
+
+
+def _measured(rows: list[Record], file: str) -> Table:
+    """The claims that this run has a number for."""
+    fields = (
+        words("Claim", "text"),
+        words("Verdict", "verdict"),
+        estimates("Measured", "estimate"),
+        plain_numbers("n", "n"),
+        words("What would decide it", "would_decide", missing=""),
+    )
+    tones = [_TONES.get(str(row.get("verdict")), Tone.PLAIN) for row in rows]
+    return tabulate(rows, fields, f"Claims of {file} that this run measured", tones)
+
+
+def _elsewhere(rows: list[Record]) -> Table:
+    """The claims that another experiment is for."""
+    fields = (
+        words("Claim", "text"),
+        words("Why not here", "sentence"),
+        words("What would decide it", "would_decide"),
+    )
+    tones = [Tone.DOUBT] * len(rows)
+    return tabulate(rows, fields, f"{len(rows)} claims that this run does not measure", tones)
+
+
+def _put_right(rows: list[Record]) -> Table:
+    """What had to be said of a claim before it could be tested."""
+    fields = (words("Claim", "text"), words("Note", "note"))
+    return tabulate(
+        rows, fields, f"Notes on {len(rows)} claims: units put right, and what is meant"
     )
 
 
