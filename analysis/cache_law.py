@@ -28,6 +28,9 @@ from analysis.witnesses import database_calls
 DEFAULT_TTL_SECONDS = 86_400.0
 """The reference cache's time to live; an arm may set PERSONALITY_TTL_SECONDS."""
 
+AGREES_WITHIN = 0.05
+"""The law is said to hold when the residual's whole interval lies within 5 % of it."""
+
 TTL_JITTER = 0.1
 """The reference cache spreads its expiry by 10 % to either side."""
 
@@ -210,12 +213,19 @@ def _residual(parts: dict[str, Floats], n: int) -> Estimate:
 
 
 def _verdict(residual: Estimate) -> tuple[str, str]:
+    """As predicted needs the whole interval near 0: a wide one that holds 0 decides nothing."""
     if residual.value is None or residual.low is None or residual.high is None:
         return "not decided", residual.reason or "there is no interval"
-    if residual.low <= 0.0 <= residual.high:
+    if residual.low >= -AGREES_WITHIN and residual.high <= AGREES_WITHIN:
         return "as predicted", "The measured reduction is the one that the hit rate predicts."
     word = "more" if residual.low > 0 else "less"
-    sentence = (
-        f"The measured reduction is {abs(residual.value):.1%} {word} than the hit rate predicts."
+    if residual.low > 0 or residual.high < 0:
+        by = f"{abs(residual.value):.1%} {word}"
+        return (
+            f"{word} than predicted",
+            f"The measured reduction is {by} than the hit rate predicts.",
+        )
+    return "not decided", (
+        f"Whether the law holds within {AGREES_WITHIN:.0%} is not decided:"
+        f" the reduction is off by {residual.low:+.1%} to {residual.high:+.1%}."
     )
-    return f"{word} than predicted", sentence
