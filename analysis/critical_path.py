@@ -57,8 +57,17 @@ def sections(spans: pd.DataFrame, rules: Rules = "jaeger") -> pd.DataFrame:
     )
 
 
+def critical_times(forest: Forest, rules: Rules) -> NDArray[np.int64]:
+    """Give each position's time on the critical path, ns."""
+    return _walk(forest, rules, keep=False).critical
+
+
 def walk(forest: Forest, rules: Rules) -> Path:
     """Walk all critical paths of a forest."""
+    return _walk(forest, rules, keep=True)
+
+
+def _walk(forest: Forest, rules: Rules, *, keep: bool) -> Path:
     if rules not in ("jaeger", "crisp"):
         raise AnalysisError(
             f"The rules of the critical path are 'jaeger' or 'crisp', not {rules!r}."
@@ -72,7 +81,7 @@ def walk(forest: Forest, rules: Rules) -> Path:
     )
     position, starts, ends, critical = walks.walk(
         forest.begins, forest.queue_begins, forest.queue, forest.parent,
-        start, end, by_end, by_start, forest.child_begin, living, crisp,
+        start, end, by_end, by_start, forest.child_begin, living, crisp, keep,
     )  # fmt: skip
     return Path(position=position, start=starts, end=ends, critical=critical)
 

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from analysis.errors import ColumnError
-from analysis.identity import ids
-from analysis.kernels import hashing, ordering, parents
+from analysis.identity import ids, trace_codes
+from analysis.kernels import ordering, parents
 
 ROOT = -1
 """The parent of a span that names none."""
@@ -82,17 +82,17 @@ def plant(spans: pd.DataFrame) -> Forest:
     Raises ``ColumnError`` where a needed column is missing or of a type that cannot be read.
     """
     _require(spans)
-    trace, span, parent = (ids(spans[name]) for name in ("trace_id", "span_id", "parent_span_id"))
+    span, parent = ids(spans["span_id"], spans["parent_span_id"])
     start, duration, unfinished = _times(spans)
-    codes, count = hashing.numbered(trace.data, trace.offsets, trace.hashes)
+    codes, count = trace_codes(spans["trace_id"])
     operation, operations = operation_codes(spans)
     kind, follows = _kinds(spans), _flags(spans, "follows_from")
     begins, order = ordering.by_trace(codes, count)
-    ordering.sort_traces(order, begins, start, duration, operation, span.hashes)
+    ordering.sort_traces(order, begins, start, duration, operation, span.hashes())
     start, end = start[order], (start + duration)[order]
     parent_of, shares_id = parents.resolve(
         order, begins, start, end, operation[order], kind[order],
-        span.data, span.offsets, span.hashes, parent.data, parent.offsets, parent.hashes,
+        span.words, span.places, parent.words, parent.places,
     )  # fmt: skip
     queue, queue_begins, child_begin, child_count = parents.lay_out(parent_of, begins)
     return Forest(

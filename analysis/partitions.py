@@ -93,8 +93,8 @@ def load(file: Path) -> pd.DataFrame:
 
 def _dealt(batch: pa.Table, count: int) -> list[pa.Table]:
     """Split rows by their trace's part."""
-    hashes = ids(batch.column("trace_id").to_pandas()).hashes
-    part = ((hashes >> _TOP_BITS) % np.uint64(count)).astype(np.int64)
+    (trace,) = ids(batch.column("trace_id"))
+    part = ((trace.hashes() >> _TOP_BITS) % np.uint64(count)).astype(np.int64)
     order = np.argsort(part, kind="stable")
     ends = np.cumsum(np.bincount(part, minlength=count))
     ordered = batch.take(pa.array(order))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis import self_time
-from analysis.critical_path import Rules, walk
+from analysis.critical_path import Rules, critical_times
 from analysis.errors import ColumnError
 from analysis.forest import Forest, plant
 from analysis.kernels import sums as sums_kernel
@@ -61,7 +61,7 @@ def sums(spans: pd.DataFrame, rules: Rules = "jaeger", *, by: str | None = None)
             f"The spans table has no column {by}; split shares by a column it has, such as arm."
         )
     forest = plant(spans)
-    critical = walk(forest, rules).critical
+    critical = critical_times(forest, rules)
     group, groups = _groups(spans, forest, by)
     counts, root_ns, requests = sums_kernel.added(
         forest.begins, group, len(groups), forest.operation, len(forest.operations), forest.parent,

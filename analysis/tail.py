@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.critical_path import Rules, walk
+from analysis.critical_path import Rules, critical_times
 from analysis.errors import AnalysisError, NotEnoughDataError
 from analysis.forest import REPEAT, plant
 
@@ -31,7 +31,7 @@ def tail(spans: pd.DataFrame, quantile: float = 0.95, rules: Rules = "jaeger") -
     if not _MEDIAN < quantile < 1:
         raise AnalysisError(f"A quantile between 0.5 and 1 tells slow requests, not {quantile}.")
     forest = plant(spans)
-    critical = walk(forest, rules).critical
+    critical = critical_times(forest, rules)
     count = forest.begins.size - 1
     trace = np.repeat(np.arange(count), np.diff(forest.begins))
     whole = np.bincount(trace, weights=critical, minlength=count)

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import self_time
-from analysis.critical_path import Rules, walk
+from analysis.critical_path import Rules, critical_times
 from analysis.errors import InputError
 from analysis.forest import CUT, MISSING, REPEAT, Forest, plant
 from analysis.kernels import distances, trees
@@ -36,7 +36,7 @@ def waterfall(spans: pd.DataFrame, trace_id: str, rules: Rules = "jaeger") -> pd
     """
     rows = spans[spans["trace_id"] == one_trace(spans, trace_id)]
     forest = plant(rows)
-    critical = walk(forest, rules).critical
+    critical = critical_times(forest, rules)
     order, depth = trees.preorder(
         forest.parent, forest.queue, forest.child_begin, forest.child_count
     )
@@ -92,7 +92,7 @@ def choose(spans: pd.DataFrame, which: Which = "typical") -> str:
 
 def _medoid(forest: Forest, trace: NDArray[np.int64]) -> int:
     """Find the trace of least total distance to all others; of several, the earliest to start."""
-    critical = walk(forest, "jaeger").critical
+    critical = critical_times(forest, "jaeger")
     distance = np.zeros(forest.begins.size - 1)
     by_operation = np.argsort(forest.operation, kind="stable")
     ends = np.cumsum(np.bincount(forest.operation, minlength=len(forest.operations)))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.critical_path import walk
+from analysis.critical_path import critical_times
 from analysis.errors import AnalysisError, NotEnoughDataError
 from analysis.forest import plant
 from analysis.kernels import replay, walks
@@ -52,7 +52,7 @@ def what_if(
     roots = forest.is_root & (forest.end > forest.start)
     if not roots.any():
         raise NotEnoughDataError("No request has a duration; a replay needs finished requests.")
-    critical = walk(forest, "jaeger").critical
+    critical = critical_times(forest, "jaeger")
     of_operation = critical[chosen.to_numpy(dtype=bool)[forest.operation]].sum()
     before = (forest.end - forest.start)[roots] / _NS_PER_MS
     now = after[roots] / _NS_PER_MS

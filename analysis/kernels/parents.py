@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.kernels.compiled import compiled
-from analysis.kernels.hashing import same_bytes
+from analysis.kernels.hashing import hash_of, same
 
 _ROOT, _MISSING, _CUT, _REPEAT = -1, -2, -3, -4
 _SERVER, _CLIENT = 1, 2
@@ -28,12 +28,10 @@ def resolve(
     end: NDArray[np.int64],
     operation: NDArray[np.int32],
     kind: NDArray[np.int8],
-    span_data: NDArray[np.uint8],
-    span_offsets: NDArray[np.int64],
-    span_hashes: NDArray[np.uint64],
-    parent_data: NDArray[np.uint8],
-    parent_offsets: NDArray[np.int64],
-    parent_hashes: NDArray[np.uint64],
+    span_words: NDArray[np.uint64],
+    span_places: NDArray[np.int64],
+    parent_words: NDArray[np.uint64],
+    parent_places: NDArray[np.int64],
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Position of each span's parent, or why there is none; ids are by row, the rest by position.
 
@@ -51,6 +49,7 @@ def resolve(
     while size < 2 * largest:
         size *= 2
     table = np.empty(size, np.int32)
+    keys = np.empty(size, np.uint64)
     first = np.full(order.size, -1, np.int32)
     for trace in range(begins.size - 1):
         low, high = begins[trace], begins[trace + 1]
@@ -62,21 +61,22 @@ def resolve(
         for p in range(low, high):
             row = order[p]
             slot = _slot(
-                table, size, order, span_data, span_offsets, span_hashes,
-                span_data, span_offsets[row], span_offsets[row + 1], span_hashes[row],
+                table, keys, size, order, span_words, span_places,
+                span_words, span_places[row], span_places[row + 1],
             )  # fmt: skip
             if table[slot] < 0:
                 table[slot] = p
+                keys[slot] = hash_of(span_words, span_places[row], span_places[row + 1])
             else:
                 first[p] = table[slot]
                 shared = True
         for p in range(low, high):
             row = order[p]
-            if parent_hashes[row] == 0:
+            if parent_places[row] == parent_places[row + 1]:
                 continue
             slot = _slot(
-                table, size, order, span_data, span_offsets, span_hashes,
-                parent_data, parent_offsets[row], parent_offsets[row + 1], parent_hashes[row],
+                table, keys, size, order, span_words, span_places,
+                parent_words, parent_places[row], parent_places[row + 1],
             )  # fmt: skip
             parent[p] = table[slot] if table[slot] >= 0 else _MISSING
         if shared:
@@ -87,24 +87,23 @@ def resolve(
 @compiled
 def _slot(
     table: NDArray[np.int32],
+    keys: NDArray[np.uint64],
     size: int,
     order: NDArray[np.int64],
-    data: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
-    hashes: NDArray[np.uint64],
-    key_data: NDArray[np.uint8],
+    words: NDArray[np.uint64],
+    places: NDArray[np.int64],
+    key_words: NDArray[np.uint64],
     key_from: int,
     key_to: int,
-    key_hash: np.uint64,
 ) -> np.int64:
     """Where in the trace's table the id is, or the free place where it would go."""
-    slot = np.int64(key_hash & np.uint64(size - 1))
+    key = hash_of(key_words, key_from, key_to)
+    slot = np.int64(key & np.uint64(size - 1))
     while table[slot] >= 0:
-        row = order[table[slot]]
-        if hashes[row] == key_hash and same_bytes(
-            data, offsets[row], offsets[row + 1], key_data, key_from, key_to
-        ):
-            return slot
+        if keys[slot] == key:
+            row = order[table[slot]]
+            if same(words, places[row], places[row + 1], key_words, key_from, key_to):
+                return slot
         slot = (slot + 1) & (size - 1)
     return slot
 

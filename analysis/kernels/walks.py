@@ -230,24 +230,28 @@ def walk(
     child_begin: NDArray[np.int32],
     living: NDArray[np.int32],
     crisp: bool,
+    keep: bool,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Sections (position, start, end) trace by trace in order of time.
+    """Sections (position, start, end) trace by trace in time order.
 
-    And each position's time on the path.
+    And each position's critical ns.
+
+    Without ``keep`` sections are added up and written over: memory then holds those of one trace.
     """
-    n = start.size
-    at = np.empty(
-        2 * n, np.int32
-    )  # each living span is entered once: at most one section before and one after it
-    since = np.empty(2 * n, np.int64)
-    until = np.empty(2 * n, np.int64)
-    critical = np.zeros(n, np.int64)
+    critical = np.zeros(start.size, np.int64)
     largest = 1
     for trace in range(begins.size - 1):
         largest = max(largest, begins[trace + 1] - begins[trace])
     stack = np.empty((largest, 6), np.int64)
+    room = 2 * (
+        start.size if keep else largest
+    )  # a span on the path: one section, one more a child
+    at = np.empty(room, np.int32)
+    since = np.empty(room, np.int64)
+    until = np.empty(room, np.int64)
     filled = 0
     for trace in range(begins.size - 1):
+        filled = filled if keep else 0
         begun = filled
         roots = 0
         for k in range(queue_begins[trace], queue_begins[trace + 1]):
@@ -265,7 +269,7 @@ def walk(
             critical[at[k]] += until[k] - since[k]
         if roots > 1:
             _by_time(at, since, until, begun, filled)
-    return at[:filled].copy(), since[:filled].copy(), until[:filled].copy(), critical
+    return at[:filled], since[:filled], until[:filled], critical
 
 
 @compiled
