@@ -57,7 +57,9 @@ def block_offsets(
     for unit in _unit_process(block, seed=seed, arrivals=arrivals):
         within = unit[unit < expected]
         seconds = _invert_rate(within, block)
-        yield start_ns + np.floor(seconds * _NS).astype(np.int64)
+        # rounded, and never onto the first nanosecond that belongs to the next block
+        within_ns = np.minimum(np.rint(seconds * _NS), round(block.duration_s * _NS) - 1)
+        yield start_ns + within_ns.astype(np.int64)
         if len(within) < len(unit):
             return
 

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import cast
@@ -22,6 +23,9 @@ class Seen:
     requests: int = 0
     paths: Counter[str] = field(default_factory=Counter)
     draws: list[str] = field(default_factory=list)
+    """``arm:draw`` of each request, in order of arrival."""
+    answered: list[tuple[int, int]] = field(default_factory=list)
+    """Draw and time, in ns since the epoch, of each answer."""
     in_flight: int = 0
     in_flight_max: int = 0
     without_traceparent: int = 0
@@ -75,15 +79,19 @@ class Connection(asyncio.Protocol):
         baggage = headers.get("baggage", "")
         if "worthit.draw=" in baggage:
             arm = baggage.partition("worthit.arm=")[2].partition(",")[0]
-            seen.draws.append(f"{arm}:{baggage.rpartition('=')[2]}")
+            draw = baggage.rpartition("=")[2]
+            seen.draws.append(f"{arm}:{draw}")
+        else:
+            draw = "-1"
         seen.last = {**headers, "body": body.decode("utf-8", "replace")}
         if self._latency_seconds:
-            asyncio.get_running_loop().call_later(self._latency_seconds, self._finish)
+            asyncio.get_running_loop().call_later(self._latency_seconds, self._finish, int(draw))
         else:
-            self._finish()
+            self._finish(int(draw))
 
-    def _finish(self) -> None:
+    def _finish(self, draw: int) -> None:
         self._seen.in_flight -= 1
+        self._seen.answered.append((draw, time.time_ns()))
         self._reply(self._status, b'{"ok": true}')
 
     def _reply(self, status: int, body: bytes) -> None:

@@ -1,0 +1,127 @@
+"""Locust and the stub server as processes of their own, and what a run left behind."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from loadtests._recording import read_stream
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LOCUST = Path(sys.executable).with_name("locust")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stub:
+    """A running stub server."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    def seen(self) -> dict[str, Any]:
+        """Return what it has counted so far."""
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=5)
+        connection.request("GET", "/__seen")
+        found: dict[str, Any] = json.load(connection.getresponse())
+        connection.close()
+        return found
+
+
+@contextmanager
+def stub_server(*, latency_ms: float = 0.0, status: int = 200) -> Iterator[Stub]:
+    """Run the stub server on a free port of 127.0.0.1."""
+    script = ROOT / "tests" / "support" / "stub_server.py"
+    process = subprocess.Popen(
+        [sys.executable, str(script), "--latency-ms", str(latency_ms), "--status", str(status)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield Stub(process=process, url=f"http://127.0.0.1:{int(process.stdout.readline())}")
+    finally:
+        process.kill()
+        process.wait(5)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def start_locust(
+    *arguments: str,
+    files: str = "loadtests",
+    environment: dict[str, str] | None = None,
+    cwd: Path = ROOT,
+) -> subprocess.Popen[str]:
+    """Start Locust; it ends by itself when its schedule has."""
+    return subprocess.Popen(
+        [str(LOCUST), "-f", files, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+def end_of(process: subprocess.Popen[str], *, within_seconds: float = 60.0) -> tuple[int, str]:
+    """Wait for a process; return its exit code and all that it printed."""
+    try:
+        output, _ = process.communicate(timeout=within_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+        raise AssertionError(f"Locust did not end in {within_seconds} s: {output}") from None
+    return process.returncode, output
+
+
+def run_locust(*arguments: str, **options: Any) -> tuple[int, str]:  # noqa: ANN401 - as start_locust
+    """Run Locust without its page to its end; return its exit code and all that it printed."""
+    return end_of(start_locust("--headless", "--only-summary", *arguments, **options))
+
+
+def recorded(folder: Path) -> pd.DataFrame:
+    """Return the rows of all workers."""
+    paths = sorted(folder.glob("requests-*.arrows"))
+    return pd.concat([read_stream(path).to_pandas() for path in paths], ignore_index=True)
+
+
+def write_plan(
+    folder: Path,
+    blocks: Sequence[dict[str, Any]],
+    *,
+    scenario: str | None = "chat",
+    **rest: object,
+) -> Path:
+    """Write a plan file and return its path."""
+    document = {"run": "test", "seed": 7, "arrivals": "poisson", "scenario": scenario, **rest}
+    path = folder / "plan.json"
+    path.write_text(json.dumps({**document, "blocks": list(blocks)}), encoding="utf-8")
+    return path
+
+
+def block(
+    number: int, *, host: str, start_s: float, duration_s: float, **rest: object
+) -> dict[str, Any]:
+    """Return one block of a plan file."""
+    fixed = {"pair": 0, "arm": "off", "step": 0, "rate_per_s": 50.0, "warmup": False}
+    times = {"start_s": start_s, "duration_s": duration_s}
+    return {"block": number, **fixed, **times, "host": host, **rest}
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
