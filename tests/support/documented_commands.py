@@ -17,7 +17,6 @@ RUN_HERE = (
     "worthit export runs/RUN --otlp http://127.0.0.1:4318 --slowest 20",
     "worthit export runs/RUN --otlp http://127.0.0.1:4318 --arm off",
     "worthit export runs/RUN --otlp grpc://127.0.0.1:4317 --trace 0af7651916cd",
-    "worthit report runs/RUN --jaeger-url http://127.0.0.1:16686",
     "worthit shares runs/RUN",
     "worthit trace runs/RUN --slowest",
     "worthit shares traces.json",
@@ -33,14 +32,26 @@ _SET = "tests/integration/test_compose_processes.py::test_the_set_works_by_its_o
 _UP = "tests/integration/test_jaeger_part.py::test_up_with_jaeger_sends_traces_to_both"
 _MAKE_ENV = "tests/contract/test_compose.py::test_make_env_fills_each_secret_and_nothing_else"
 
+_DEMO = "tests/endtoend/test_demo.py::test_the_run_is_believed_and_told"
+_RECORD = "tests/integration/test_record_as_documented.py::"
+
 RUN_ELSEWHERE: dict[str, str] = {
+    "make demo": _DEMO,
+    ".venv/bin/worthit demo": _DEMO,
+    "worthit report runs/RUN --jaeger-url http://127.0.0.1:16686": _DEMO,
+    "worthit record --for 120 --name checkout": _RECORD
+    + "test_a_running_service_is_recorded_for_a_while",
+    "worthit record --name checkout -- ./start-and-load.sh": _RECORD
+    + "test_a_script_and_its_children_are_led_to_the_recorder",
+    'locust -f yours.py,"$(python -m loadtests)"': "tests/integration/test_load_plugin.py"
+    "::test_every_request_of_a_strangers_locustfile_is_traced_and_recorded",
     "python deploy/make_env.py": _MAKE_ENV,
     "python test_redis_cache.py": _SET,
     "locust -f loadtests": _SET,
     "worthit up --port 8000": _UP,
     "worthit up --jaeger": _UP,
 }
-"""Command -> the test that runs it, or does the same by the command's own parts."""
+"""Command -> the test that runs it, perhaps shorter, or with what the command does in parts."""
 
 _ENGINE = "needs a container engine; the file's commands are run by hand in " + _SET
 _REGISTRY = "downloads the locked dependencies; each fresh clone does it before it can run a test"
