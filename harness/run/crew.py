@@ -64,9 +64,8 @@ class Crew:
         return min(block.start_s for block, batch in pairs if batch == number)
 
     async def _start(self, arms: Sequence[str]) -> None:
-        for arm in arms:
-            await self._services[arm].start()
-            self._up.append(arm)
+        await asyncio.gather(*(self._services[arm].start() for arm in arms))
+        self._up += arms
 
     async def _stop(self, arms: Sequence[str]) -> None:
         for arm in arms:
