@@ -33,16 +33,11 @@ _NAME_SHARE_A_LETTER = 0.011
 _LABEL_LINE = 0.074
 """Height of a label's line as a share of the right panel."""
 
-_WIDE_WIDTH_IN = 9.4
-_WIDE_HEIGHT_IN = 4.5
-_NARROW_HEIGHT_IN = 8.4
-
 _KEY_LINE_IN, _KEY_SIGN_IN = 0.165, 0.15
 """Height of a line of the key, and width of its coloured sign."""
 
-_NARROW_TITLE = 32
-_WIDE_NOTE, _NARROW_NOTE = 150, 54
-"""Characters in a line."""
+_NOTE_LINE_IN, _NOTE_GAP_IN = 0.165, 0.12
+"""Height of a line of the note, and the space above it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +75,11 @@ def figure(
     narrow
         Stack the panels, for a phone.
     """
-    canvas = style.canvas(
-        _NARROW_HEIGHT_IN if narrow else _WIDE_HEIGHT_IN,
-        narrow=narrow,
-        width_in=None if narrow else _WIDE_WIDTH_IN,
-    )
-    bars, lens, lines = _panels(canvas, narrow=narrow)
+    shape = _NARROW if narrow else _WIDE
+    note = [line for text in words.note for line in textwrap.wrap(text, shape.note_letters)]
+    foot = _NOTE_LINE_IN * len(note) + (_NOTE_GAP_IN if note else 0.0)
+    canvas = style.canvas(shape.body_in + foot, narrow=narrow, width_in=shape.width_in)
+    bars, lens, lines = (canvas.add_axes(shape.place(panel, foot)) for panel in shape.panels)
     arms = list(dict.fromkeys(shares["arm"]))
     _draw_bars(bars, shares, arms)
     if shares["cached"].any():
@@ -94,41 +88,77 @@ def figure(
         lens.set_axis_off()
     _name_the_rest(canvas, bars, shares, arms[0])
     _draw_load(lines, load, arms, words)
-    left = 0.02 if narrow else 0.008
-    for axes, text, top in (
-        (bars, words.left, 0.98),
-        (lines, words.right, 0.50 if narrow else 0.98),
-    ):
-        _write_title(canvas, text, left if narrow else axes.get_position().x0, top, narrow=narrow)
-    note = "\n".join(
-        textwrap.fill(line, _NARROW_NOTE if narrow else _WIDE_NOTE) for line in words.note
-    )
-    small = style.SMALL_PT - (0.8 if narrow else 0)
-    canvas.text(left, 0.01, note, fontsize=small, color=style.MUTED, va="bottom", linespacing=1.5)
+    _write_title(canvas, words.left, shape, shape.titles[0], foot)
+    _write_title(canvas, words.right, shape, shape.titles[1], foot)
+    look: dict[str, Any] = {"fontsize": style.SMALL_PT, "color": style.MUTED, "linespacing": 1.45}
+    canvas.text(shape.titles[0][0], 0.012, "\n".join(note), va="bottom", **look)
     return canvas
 
 
-def _write_title(canvas: Figure, text: str, x: float, top: float, *, narrow: bool) -> None:
-    """A panel's title: what it says, in one line on a desk screen."""
-    lines = textwrap.fill(text, _NARROW_TITLE) if narrow else text
-    size = style.TITLE_PT - (1 if narrow else 0)
-    canvas.text(
-        x, top, lines, fontsize=size, fontweight="bold", color=style.INK, va="top", linespacing=1.3
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """Where things stand; fractions are of the width and of the body, the part above the note."""
 
+    body_in: float
+    width_in: float
+    panels: tuple[tuple[float, float, float, float], ...]
+    """Bars, lens, lines: left, bottom, width, height."""
+    titles: tuple[tuple[float, float], ...]
+    """Left and top of each title."""
+    title_letters: int
+    title_pt: float
+    note_letters: int
 
-def _panels(canvas: Figure, *, narrow: bool) -> tuple[Axes, Axes, Axes]:
-    """Bars, lens and lines, each at its place."""
-    if narrow:
-        places = (
-            (0.02, 0.775, 0.96, 0.155),
-            (0.02, 0.575, 0.96, 0.105),
-            (0.09, 0.165, 0.63, 0.275),
+    def place(
+        self, panel: tuple[float, float, float, float], foot_in: float
+    ) -> tuple[float, float, float, float]:
+        """A panel's place in the whole figure, note included."""
+        left, bottom, width, height = panel
+        whole = self.body_in + foot_in
+        return (
+            left,
+            (foot_in + bottom * self.body_in) / whole,
+            width,
+            height * self.body_in / whole,
         )
-    else:
-        places = ((0.008, 0.59, 0.49, 0.28), (0.008, 0.20, 0.49, 0.21), (0.61, 0.20, 0.26, 0.66))
-    bars, lens, lines = (canvas.add_axes(place) for place in places)
-    return bars, lens, lines
+
+
+_WIDE = _Shape(
+    body_in=3.95,
+    width_in=9.4,
+    panels=((0.008, 0.533, 0.49, 0.319), (0.008, 0.089, 0.49, 0.239), (0.61, 0.089, 0.26, 0.752)),
+    titles=((0.008, 0.98), (0.61, 0.98)),
+    title_letters=60,
+    title_pt=style.TITLE_PT,
+    note_letters=150,
+)
+
+_NARROW = _Shape(
+    body_in=7.4,
+    width_in=style.NARROW_IN,
+    panels=((0.02, 0.745, 0.96, 0.176), (0.02, 0.518, 0.96, 0.119), (0.09, 0.054, 0.63, 0.293)),
+    titles=((0.02, 0.985), (0.02, 0.435)),
+    title_letters=34,
+    title_pt=style.TITLE_PT - 1,
+    note_letters=48,
+)
+
+
+def _write_title(
+    canvas: Figure, text: str, shape: _Shape, place: tuple[float, float], foot_in: float
+) -> None:
+    """A panel's title: what it says, in one line on a desk screen."""
+    left, top = place
+    canvas.text(
+        left,
+        (foot_in + top * shape.body_in) / (foot_in + shape.body_in),
+        textwrap.fill(text, shape.title_letters),
+        fontsize=shape.title_pt,
+        fontweight="bold",
+        color=style.INK,
+        va="top",
+        linespacing=1.3,
+    )
 
 
 def _draw_bars(axes: Axes, shares: pd.DataFrame, arms: list[str]) -> None:

@@ -65,6 +65,13 @@ class Drawing:
     """What a person who cannot see it needs to know: its message and its main numbers."""
     draw: Draw
     """Draws it, at either width."""
+    alone: Draw | None = None
+    """Draws it as a picture of its own, with the words that the page puts beside it.
+
+    ``draw`` if None.
+    """
+    caption: tuple[str, ...] = ()
+    """What stands below it on the page, a line each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -30,10 +31,16 @@ def drawing(findings: Mapping[str, Any], setting: Setting) -> Drawing | None:
         return None
     words = _words(findings, shares, load, setting)
 
+    bare = replace(words, note=())
+
     def draw(*, narrow: bool) -> Figure:
+        return headline_figure.figure(shares, load, bare, narrow=narrow)
+
+    def alone(*, narrow: bool) -> Figure:
         return headline_figure.figure(shares, load, words, narrow=narrow)
 
-    return Drawing(name="headline", alt=_alt(shares, load, words, setting), draw=draw)
+    alt = _alt(shares, load, words, setting)
+    return Drawing(name="headline", alt=alt, draw=draw, alone=alone, caption=words.note)
 
 
 def _stages(findings: Mapping[str, Any], setting: Setting) -> pd.DataFrame:
@@ -121,7 +128,7 @@ def _words(
         left=left,
         right=right,
         gap=f"{_times(factor)}\nfewer" if fewer else "",
-        queries=f"{what} per second, at the database",
+        queries="queries per second, at the database",
         note=_note(findings, setting, factor),
     )
 

@@ -28,6 +28,11 @@ class Setting:
         """The arm that the others are held against."""
         return self.arms[0] if self.arms else None
 
+    @property
+    def columns(self) -> tuple[tuple[str | None, str], ...]:
+        """The arms with their labels, for tables that put them side by side."""
+        return tuple((arm, self.label(arm)) for arm in self.arms)
+
     def emulated(self, what: str) -> str:
         """Say what the latency profile did to this section's numbers."""
         if self.profile == "native":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,3 +72,36 @@ def tabulate(
         rows=tuple(zip(*cells, strict=True)) if cells else (),
         tones=tuple(tones),
     )
+
+
+MAX_ARMS_ABREAST = 3
+"""More arms than this stand below each other: side by side no screen holds them."""
+
+
+def by_arm(
+    records: Iterable[Record], key: Sequence[str], arms: Sequence[tuple[str | None, str]]
+) -> tuple[list[Record], bool]:
+    """Put the arms of one thing into one row, so that the eye compares along a line.
+
+    Cells get the names ``x@arm``. With one arm or too many the rows stay as they are; the second
+    value says whether they were joined.
+    """
+    rows = list(records)
+    if not 1 < len(arms) <= MAX_ARMS_ABREAST:
+        return rows, False
+    joined: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        place = tuple(row.get(name) for name in key)
+        kept = joined.setdefault(place, {name: row.get(name) for name in key})
+        kept |= {f"{name}@{row.get('arm')}": cell for name, cell in row.items()}
+    return list(joined.values()), True
+
+
+def abreast(
+    make: Callable[[str, str], Field],
+    label: str,
+    key: str,
+    arms: Sequence[tuple[str | None, str]],
+) -> tuple[Field, ...]:
+    """Make one column an arm of what ``by_arm`` has joined."""
+    return tuple(make(f"{label}, {name}", f"{key}@{arm}") for arm, name in arms)

@@ -54,7 +54,7 @@ def _write_figures(document: Document, folder: Path) -> None:
     fresh = Path(tempfile.mkdtemp(prefix=".figures-", dir=folder.parent))
     try:
         for drawing in document.drawings():
-            figure = drawing.draw(narrow=False)
+            figure = (drawing.alone or drawing.draw)(narrow=False)
             (fresh / f"{drawing.name}.svg").write_text(
                 style.to_svg(figure, drawing.name), encoding="utf-8"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,17 @@ from analysis.figures import load as load_figure
 from analysis.report.document import Drawing, Section, Table
 from analysis.report.numbers import Number, frame, number
 from analysis.report.setting import Setting
-from analysis.report.tabulation import estimates, plain_numbers, sample_sizes, tabulate, words
+from analysis.report.tabulation import (
+    Field,
+    Record,
+    abreast,
+    by_arm,
+    estimates,
+    plain_numbers,
+    sample_sizes,
+    tabulate,
+    words,
+)
 
 QUESTION = "Does the database work less?"
 
@@ -69,7 +79,7 @@ def _answer(whole: Mapping[str, Any], cached: Mapping[str, Any], setting: Settin
     return " ".join(parts) or "There is one arm only, so nothing is held against it."
 
 
-def _sample(statements: list[Mapping[str, Any]]) -> str:
+def _sample(statements: list[Record]) -> str:
     """On how many requests and blocks the estimates rest."""
     first = number(statements[0].get("per_request"))
     return (
@@ -78,9 +88,7 @@ def _sample(statements: list[Mapping[str, Any]]) -> str:
     )
 
 
-def _drawing(
-    statements: list[Mapping[str, Any]], whole: Mapping[str, Any], setting: Setting
-) -> Drawing:
+def _drawing(statements: list[Record], whole: Mapping[str, Any], setting: Setting) -> Drawing:
     """Statements as rows, and all queries together as the last."""
     table = frame(statements, ("arm", "statement", "collection", "per_request"))
     table["cached"] = table["collection"] == setting.cached_collection
@@ -125,41 +133,85 @@ def _total_row(arm: str, total: Number) -> dict[str, Any]:
     }
 
 
-def _by_statement(statements: list[Mapping[str, Any]], setting: Setting) -> Table:
-    """A row a statement and arm."""
-    order = {arm: place for place, arm in enumerate(setting.arms)}
-    rows = sorted(
-        statements, key=lambda row: (str(row.get("statement")), order.get(str(row.get("arm")), 99))
+def _by_statement(statements: list[Record], setting: Setting) -> Table:
+    """A row a statement, the arms side by side."""
+    rows = sorted(statements, key=lambda row: str(row.get("statement")))
+    columns: tuple[_Column, ...] = (
+        (estimates, "A request", "per_request"),
+        (estimates, "Mean time", "mean_ms"),
+        (_sizes, "Queries", "mean_ms"),
     )
-    fields = (
-        words("Statement", "statement", code=True),
-        words("Arm", "arm"),
-        estimates("Queries a request", "per_request"),
-        estimates("Queries a second", "per_s"),
-        estimates("Mean time", "mean_ms"),
-        sample_sizes("per_request", "Requests"),
-        sample_sizes("mean_ms", "Queries"),
+    first = (words("Statement", "statement", code=True),)
+    return _joined(
+        rows,
+        ("statement",),
+        first,
+        columns,
+        setting=setting,
+        caption="By statement, over all rates",
     )
-    return tabulate(rows, fields, "By statement, over all rates")
 
 
 def _by_rate(load: Mapping[str, Any], setting: Setting) -> tuple[Table, ...]:
-    """A row a rate and arm, for the cached collection and for all queries."""
-    fields = (
-        plain_numbers("Offered", "offered_per_s", "per_s"),
-        words("Arm", "arm"),
-        words("Table", "collection", missing="all"),
-        estimates("Queries a second", "per_s"),
-        estimates("Queries a request", "per_request"),
-        estimates("Busy connections", "busy_connections"),
-        sample_sizes("per_s", "Requests"),
-    )
+    """A row a rate, for the cached collection and for all queries, with the prediction."""
     wanted = {None, setting.cached_collection}
     rows = [row for row in load.get("by_step") or () if row.get("collection") in wanted]
+    if not rows:
+        return ()
+    predicted = {
+        (row.get("offered_per_s"), row.get("collection")): row.get("per_s")
+        for row in load.get("predicted") or ()
+        if row.get("arm") == setting.treatment
+    }
+    rows = [
+        {**row, "predicted": predicted.get((row.get("offered_per_s"), row.get("collection")))}
+        for row in rows
+    ]
     rows.sort(
-        key=lambda row: (number(row.get("offered_per_s")).value or 0.0, str(row.get("collection")))
+        key=lambda row: (str(row["collection"]), number(row.get("offered_per_s")).value or 0)
     )
-    return (tabulate(rows, fields, "By offered rate"),) if rows else ()
+    columns: tuple[_Column, ...] = (
+        (estimates, "Queries a second", "per_s"),
+        (estimates, "Busy connections", "busy_connections"),
+        (_sizes, "Requests", "per_s"),
+    )
+    first = (
+        words("Table", "collection", missing="all"),
+        plain_numbers("Offered", "offered_per_s", "per_s"),
+        estimates("Predicted", f"predicted@{setting.treatment}"),
+    )
+    key = ("collection", "offered_per_s")
+    return (_joined(rows, key, first, columns, setting=setting, caption="By offered rate"),)
+
+
+_Column = tuple[Callable[[str, str], Field], str, str]
+"""How to write it, its heading, where it is found."""
+
+
+def _sizes(label: str, key: str) -> Field:
+    return sample_sizes(key, label)
+
+
+def _joined(
+    rows: list[Record],
+    key: tuple[str, ...],
+    first: tuple[Field, ...],
+    columns: tuple[_Column, ...],
+    *,
+    setting: Setting,
+    caption: str,
+) -> Table:
+    """The arms side by side where they fit, else below each other."""
+    joined, is_joined = by_arm(rows, key, setting.columns)
+    if not is_joined:
+        fields = (
+            *first,
+            words("Arm", "arm"),
+            *(make(label, name) for make, label, name in columns),
+        )
+        return tabulate(rows, fields, caption)
+    groups = [abreast(make, label, name, setting.columns) for make, label, name in columns]
+    return tabulate(joined, (*first, *(field for group in groups for field in group)), caption)
 
 
 def _waits(load: Mapping[str, Any]) -> tuple[Table, ...]:

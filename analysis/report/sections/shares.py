@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,10 @@ from analysis.report.document import Drawing, Section, Table
 from analysis.report.numbers import number
 from analysis.report.setting import Setting
 from analysis.report.tabulation import (
+    Field,
     Record,
+    abreast,
+    by_arm,
     estimates,
     plain_numbers,
     sample_sizes,
@@ -165,35 +168,49 @@ def _bar(
 def _stage_table(
     stages: list[Record], artificial: Mapping[tuple[Any, Any], Record], setting: Setting
 ) -> Table:
-    """A row a stage and arm, longest first."""
-    fields = (
-        words("Stage", "operation", code=True),
-        words("Arm", "arm"),
-        estimates("Share", "share"),
-        plain_numbers("Of a request", "critical_ms", "ms"),
-        plain_numbers("Emulated", "emulated", "share"),
-        sample_sizes("share", "Spans"),
-    )
-    rows = _marked(stages, artificial, setting)
-    return tabulate(rows, fields, "By stage, with all that runs inside; times are means a request")
+    """A row a stage, longest first, the arms side by side."""
+    caption = "By stage, with all that runs inside; times are means a request"
+    return _table("Stage", _marked(stages, artificial, setting), caption, setting)
 
 
 def _operation_table(
     rows: list[Record], artificial: Mapping[tuple[Any, Any], Record], setting: Setting
 ) -> Table:
-    """A row an operation and arm, longest first: each without what runs inside it."""
-    fields = (
-        words("Operation", "operation", code=True),
-        words("Arm", "arm"),
-        estimates("Share", "share"),
-        plain_numbers("On the critical path", "critical_ms", "ms"),
-        plain_numbers("Self time", "self_ms", "ms"),
-        plain_numbers("Emulated", "emulated", "share"),
-        plain_numbers("Times a request", "per_request"),
-        sample_sizes("share", "Spans"),
-    )
+    """A row an operation, longest first: each without what runs inside it."""
     caption = "By operation, without what runs inside; times are means a request"
-    return tabulate(_marked(rows, artificial, setting), fields, caption)
+    return _table("Operation", _marked(rows, artificial, setting), caption, setting)
+
+
+def _table(name: str, rows: list[Record], caption: str, setting: Setting) -> Table:
+    """Share, time, emulated part, n; the arms side by side where they fit."""
+    first = words(name, "operation", code=True)
+    joined, abreast_ = by_arm(rows, ("operation",), setting.columns)
+    if not abreast_:
+        fields = (words("Arm", "arm"), *(make(label, key) for make, label, key in _COLUMNS))
+        return tabulate(rows, (first, *fields), caption)
+    columns = [abreast(make, label, key, setting.columns) for make, label, key in _COLUMNS]
+    return tabulate(joined, (first, *(field for group in columns for field in group)), caption)
+
+
+def _milliseconds(label: str, key: str) -> Field:
+    return plain_numbers(label, key, "ms")
+
+
+def _percent(label: str, key: str) -> Field:
+    return plain_numbers(label, key, "share")
+
+
+def _spans(label: str, key: str) -> Field:
+    return sample_sizes(key, label)
+
+
+_COLUMNS: tuple[tuple[Callable[[str, str], Field], str, str], ...] = (
+    (estimates, "Share", "share"),
+    (_milliseconds, "Time", "critical_ms"),
+    (_percent, "Emulated", "emulated"),
+    (_spans, "Spans", "share"),
+)
+"""What a row says of each arm: how to write it, its heading, where it is found."""
 
 
 def _marked(
