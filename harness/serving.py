@@ -83,11 +83,11 @@ class Request:
         )
         self.finish()
 
-    def start_stream(self, content_type: bytes) -> None:
+    def start_stream(self, content_type: bytes, extra: bytes = b"") -> None:
         """Begin a chunked answer; `send_chunk` follows, `end_stream` ends it."""
         self.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncache-control: no-cache\r\n"
-            b"transfer-encoding: chunked\r\n\r\n" % content_type
+            b"transfer-encoding: chunked\r\n%s\r\n" % (content_type, extra)
         )
 
     def send_chunk(self, data: bytes) -> None:

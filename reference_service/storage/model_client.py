@@ -41,6 +41,10 @@ up."""
 _POOL_TIMEOUT_SECONDS: Final = 1.0
 _KEEPALIVE_SECONDS: Final = 60.0
 _BACKOFF_SECONDS: Final = 0.05
+_EMULATED_HEADER: Final = "worthit-emulated-ns"
+"""A simulated model server owns up to what it only waited for; a real one never sends this."""
+_MAX_DIGITS: Final = 19
+"""Of a number below 2^63, as span attributes are."""
 Message = dict[str, str]
 
 
@@ -202,6 +206,9 @@ class ModelClient:
         if response.status_code != httpx.codes.OK:
             await response.aclose()
             raise _refusal(response.status_code)
+        emulated = response.headers.get(_EMULATED_HEADER, "")
+        if emulated.isdecimal() and len(emulated) < _MAX_DIGITS:
+            span.add_emulated(int(emulated))
         return response
 
     def _headers_of(self, span: Span) -> dict[str, str]:

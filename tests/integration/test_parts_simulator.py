@@ -138,6 +138,22 @@ async def test_a_client_that_gives_up_is_logged_as_gone() -> None:
     assert rows[0]["actual_ns"] < rows[0]["planned_ns"]
 
 
+async def test_a_call_owns_up_to_what_it_only_waited_for(native: Simulator) -> None:
+    """The header `worthit-emulated-ns` says how long the simulator slept, and is absent else."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    async with httpx.AsyncClient(base_url=native.base_url) as client:
+        fault = native.base_url.removesuffix("/v1") + "/admin/fault"
+        prompt = await client.post("/chat/completions", json=body)
+        await client.post(fault, json={"kind": "chat", "extra_ms": 30})
+        slow = await client.post("/chat/completions", json=body)
+        streamed = await client.post("/chat/completions", json={**body, "stream": True})
+        await client.delete(fault)
+
+    assert "worthit-emulated-ns" not in prompt.headers
+    assert slow.headers["worthit-emulated-ns"] == "30000000"
+    assert streamed.headers["worthit-emulated-ns"] == "30000000"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
