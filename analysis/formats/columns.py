@@ -6,12 +6,13 @@ Every reader fills a ``Batch`` span by span or column by column and hands over a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 SCHEMA = pa.schema(
     [
@@ -49,85 +50,79 @@ _PANDAS_TYPES = {
     pa.bool_(): pd.BooleanDtype(),
 }
 
-_NAMES: Mapping[str, tuple[str, ...]] = {
-    "db_system": ("db.system.name", "db.system"),
-    "db_operation": ("db.operation.name", "db.operation"),
-    "db_collection": (
-        "db.collection.name",
-        "db.sql.table",
-        "db.mongodb.collection",
-        "db.cassandra.table",
-    ),
-    "cache_hit": ("cache.hit",),
-    "arm": ("worthit.arm",),
-    "step": ("worthit.step",),
-    "block": ("worthit.block",),
-}
-"""Column: the attribute names it is taken from, today's first, then superseded ones of the
-semantic conventions.
-"""
+_IDS = ("trace_id", "span_id", "parent_span_id")
+_TIMES = ("start_ns", "duration_ns")
+DENSE = (*_IDS, "service", "name", "kind", *_TIMES, "status", "attributes")
+"""Columns that most spans have a value in."""
+SPARSE = tuple(name for name in SCHEMA.names if name not in DENSE)
+"""Columns that most spans have none in."""
+dumps = orjson.dumps
 
 TEXT_COLUMNS = tuple(field.name for field in SCHEMA if pa.types.is_large_string(field.type))
 
 
 class Batch:
-    """Spans of one file on their way into columns: one list a column, appended to in step.
+    """Spans of one file on their way into columns.
 
-    Readers bind the lists' ``append`` once and fill them in their own loop: a call a span costs
-    too much at a million spans.
+    ``columns`` has one list for each of ``DENSE``, appended to in step by the readers' own loops:
+    a call a span and column costs too much at a million spans. The other columns are mostly empty:
+    ``sparse`` maps rows to values. Texts may be in any case, times in any unit; ``table`` is told.
     """
 
-    __slots__ = ("columns",)
+    __slots__ = ("columns", "sparse")
 
     def __init__(self) -> None:
-        self.columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+        self.columns: dict[str, list[Any]] = {name: [] for name in DENSE}
+        self.sparse: dict[str, dict[int, Any]] = {name: {} for name in SPARSE}
 
     def __len__(self) -> int:
-        return len(self.columns["trace_id"])
+        return len(self.columns["attributes"])
 
-    def table(self) -> pa.Table:
-        """Give the rows so far as Arrow columns of ``SCHEMA``."""
-        arrays = [pa.array(self.columns[field.name], field.type) for field in SCHEMA]
+    def promote(self, attributes: dict[str, Any]) -> None:
+        """Append one span's attributes; those that have a column of their own go there.
+
+        What belongs to database and cache leaves the JSON, what names the run stays in it.
+        """
+        if not _PROMOTED.isdisjoint(attributes):
+            self._promote(attributes)
+        self.columns["attributes"].append(
+            dumps(attributes, default=str).decode() if attributes else None
+        )
+
+    def _promote(self, attributes: dict[str, Any]) -> None:
+        row = len(self)
+        for source in _PROMOTED.intersection(attributes):
+            name, read, newest, stays = _SOURCES[source]
+            value = read(attributes[source] if stays else attributes.pop(source))
+            if value is not None and (newest or row not in self.sparse[name]):
+                self.sparse[name][row] = value
+
+    def table(self, *, ns_per_unit: int = 1) -> pa.Table:
+        """Give the rows so far as Arrow columns of ``SCHEMA``, ids in lower case."""
+        arrays = [self._array(field, ns_per_unit) for field in SCHEMA]
         return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
-
-def promote(columns: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
-    """Append the columns that come from attributes.
-
-    Those of the database and cache leave the JSON, the run's own stay in it.
-    """
-    if not attributes:
-        for name in _FROM_ATTRIBUTES:
-            columns[name].append(None)
-        return
-    get, pop = attributes.get, attributes.pop
-    columns["arm"].append(_text(get("worthit.arm")))
-    columns["step"].append(_whole(get("worthit.step")))
-    columns["block"].append(_whole(get("worthit.block")))
-    hit = pop("cache.hit", None)
-    columns["cache_hit"].append(_truth(hit))
-    if "db.system.name" in attributes or "db.system" in attributes or "db.type" in attributes:
-        for name in _DATABASE:
-            columns[name].append(_first(attributes, _NAMES[name]))
-    else:
-        columns["db_system"].append(None)
-        columns["db_operation"].append(None)
-        columns["db_collection"].append(None)
-    columns["attributes"].append(
-        orjson.dumps(attributes, default=str).decode() if attributes else None
-    )
+    def _array(self, field: pa.Field, ns_per_unit: int) -> pa.Array:
+        if field.name in self.sparse:
+            return _scattered(self.sparse[field.name], len(self), field)
+        array = pa.array(self.columns[field.name], field.type)
+        if field.name in _IDS:
+            return pc.ascii_lower(array)
+        if field.name in _TIMES and ns_per_unit != 1:
+            return pc.multiply_checked(array, ns_per_unit)
+        return pc.ascii_upper(array) if field.name == "kind" else array
 
 
-_DATABASE = ("db_system", "db_operation", "db_collection")
-_FROM_ATTRIBUTES = ("arm", "step", "block", *_DATABASE, "cache_hit", "attributes")
-
-
-def _first(attributes: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    """Take the first of the names that is there out of the attributes."""
-    for name in names:
-        if name in attributes:
-            return _text(attributes.pop(name))
-    return None
+def _scattered(values: dict[int, Any], rows: int, field: pa.Field) -> pa.Array:
+    """Make a column of a few values; ``follows_from`` is false elsewhere, others are missing."""
+    if not values:
+        if pa.types.is_boolean(field.type) and field.name == "follows_from":
+            return pa.repeat(pa.scalar(value=False), rows)
+        return pa.nulls(rows, field.type)
+    dense: list[Any] = [False if field.name == "follows_from" else None] * rows
+    for row, value in values.items():
+        dense[row] = value
+    return pa.array(dense, field.type)
 
 
 def _text(value: object) -> str | None:
@@ -154,6 +149,33 @@ def _truth(value: object) -> bool | None:
     if isinstance(value, bool):
         return value
     return {"true": True, "false": False}.get(str(value).lower()) if value is not None else None
+
+
+_COLUMNS: Mapping[str, tuple[tuple[str, ...], Callable[[object], object], bool]] = {
+    "arm": (("worthit.arm",), _text, True),
+    "step": (("worthit.step",), _whole, True),
+    "block": (("worthit.block",), _whole, True),
+    "db_system": (("db.system.name", "db.system", "db.type"), _text, False),
+    "db_operation": (("db.operation.name", "db.operation"), _text, False),
+    "db_collection": (
+        ("db.collection.name", "db.sql.table", "db.mongodb.collection", "db.cassandra.table"),
+        _text,
+        False,
+    ),
+    "cache_hit": (("cache.hit",), _truth, False),
+}
+"""Column: the attributes it is taken from, today's name first, then superseded ones of the
+semantic conventions; how the value is read; and whether the attribute stays among the others.
+"""
+_SOURCES = {
+    source: (name, read, source == sources[0], stays)
+    for name, (sources, read, stays) in _COLUMNS.items()
+    for source in sources
+}
+"""The same by attribute: its column, how it is read, whether it is today's name, whether it
+stays.
+"""
+_PROMOTED = frozenset(_SOURCES)
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 
 from analysis.errors import InputError
-from analysis.formats.columns import Batch, promote
+from analysis.formats.columns import Batch
 
 _NS_PER_US = 1000
 
@@ -38,8 +38,14 @@ def table(document: Any) -> pa.Table:
     """
     batch = Batch()
     for trace in _traces(document):
-        _add(batch.columns, trace)
-    return batch.table()
+        try:
+            _add(batch, trace)
+        except (KeyError, AttributeError, TypeError) as error:
+            name = dict(trace).get("traceID") if trace else None
+            raise InputError(
+                f"a span of trace {name} lacks what Jaeger gives every span ({error!r})"
+            ) from error
+    return batch.table(ns_per_unit=_NS_PER_US)
 
 
 def _traces(document: Any) -> list[dict[str, Any]]:
@@ -50,76 +56,85 @@ def _traces(document: Any) -> list[dict[str, Any]]:
     return [document]
 
 
-def _add(columns: dict[str, list[Any]], trace: dict[str, Any]) -> None:
-    """Add one trace. Tag names and values go over unchanged, but for those that have a column."""
-    services = {
-        key: (process or {}).get("serviceName")
-        for key, process in (trace.get("processes") or {}).items()
-    }
+def _add(batch: Batch, trace: dict[str, Any]) -> None:
+    """Add one trace. Tags go over unchanged, but for those that have a column."""
     spans = trace.get("spans") or []
-    trace_id = trace.get("traceID")
-    for span in spans:
-        try:
-            own_trace = span.get("traceID") or trace_id
-            columns["trace_id"].append(str(own_trace).lower())
-            columns["span_id"].append(span["spanID"].lower())
-            start, duration = span.get("startTime"), span.get("duration")
-            columns["name"].append(span.get("operationName"))
-        except (KeyError, AttributeError, TypeError) as error:
-            raise InputError(
-                f"A span of trace {trace_id} has no usable traceID or spanID ({error!r}); "
-                "Jaeger JSON gives each span both."
-            ) from error
-        columns["start_ns"].append(int(start) * _NS_PER_US if start is not None else 0)
-        columns["duration_ns"].append(
-            int(duration) * _NS_PER_US if duration is not None and start is not None else None
-        )
-        process = span.get("process")
-        columns["service"].append(
-            process.get("serviceName") if process else services.get(span.get("processID"))
-        )
-        _add_references(columns, span, trace_id)
-        attributes = {tag["key"]: tag.get("value") for tag in span.get("tags") or ()}
-        columns["kind"].append(str(attributes.pop("span.kind", "UNSPECIFIED")).upper())
-        columns["status"].append(_status(attributes))
-        promote(columns, attributes)
-
-
-def _status(attributes: dict[str, Any]) -> str:
-    code = attributes.pop("otel.status_code", None)
-    if code in ("OK", "ERROR"):
-        return str(code)
-    return "ERROR" if attributes.get("error") in (True, "true") else "UNSET"
-
-
-def _add_references(
-    columns: dict[str, list[Any]], span: dict[str, Any], trace_id: str | None
-) -> None:
-    """The parent is the first CHILD_OF of this trace, else the first FOLLOWS_FROM of it.
-
-    The rest are links (as Jaeger UI).
-    """
-    references = span.get("references") or ()
-    if not references:
-        columns["parent_span_id"].append((span.get("parentSpanID") or "").lower() or None)
-        columns["follows_from"].append(False)
-        columns["links"].append(None)
-        return
-    own = span.get("traceID") or trace_id
-    here = [ref for ref in references if (ref.get("traceID") or own) == own]
-    parent = next((ref for ref in here if ref.get("refType") == "CHILD_OF"), None) or (
-        here[0] if here else None
-    )
-    columns["parent_span_id"].append(
-        parent["spanID"].lower() if parent and parent.get("spanID") else None
-    )
-    columns["follows_from"].append((parent or {}).get("refType") == "FOLLOWS_FROM")
-    rest = [
-        {
-            "trace_id": (ref.get("traceID") or own or "").lower(),
-            "span_id": (ref.get("spanID") or "").lower(),
-        }
-        for ref in references
-        if ref is not parent
+    processes = trace.get("processes") or {}
+    services = {key: (about or {}).get("serviceName") for key, about in processes.items()}
+    columns, trace_id = batch.columns, trace.get("traceID")
+    columns["trace_id"] += [span.get("traceID") or trace_id for span in spans]
+    columns["span_id"] += [span["spanID"] for span in spans]
+    columns["name"] += [span.get("operationName") for span in spans]
+    columns["service"] += [
+        span["process"].get("serviceName")
+        if span.get("process")
+        else services.get(span.get("processID"))
+        for span in spans
     ]
-    columns["links"].append(orjson.dumps(rest).decode() if rest else None)
+    columns["start_ns"] += [_micros(span.get("startTime")) or 0 for span in spans]
+    columns["duration_ns"] += [
+        _micros(span.get("duration")) if span.get("startTime") is not None else None
+        for span in spans
+    ]
+    kinds, statuses, parents = columns["kind"], columns["status"], columns["parent_span_id"]
+    for span in spans:
+        references = span.get("references")
+        if not references:
+            parents.append(span.get("parentSpanID") or None)
+        elif len(references) == 1 and references[0].get("refType") == "CHILD_OF":
+            same = references[0].get("traceID") in _own(span, trace_id)
+            parents.append(references[0].get("spanID") if same else None)
+            if not same:
+                _link(batch, references)
+        else:
+            parents.append(_settle(batch, references, _own(span, trace_id)))
+        attributes = {tag["key"]: tag.get("value") for tag in span.get("tags") or ()}
+        kinds.append(attributes.pop("span.kind", "UNSPECIFIED"))
+        status = attributes.pop("otel.status_code", "UNSET")
+        failed = "error" in attributes and attributes["error"] in (True, "true")
+        statuses.append("ERROR" if failed else status)
+        batch.promote(attributes)
+
+
+def _own(span: dict[str, Any], trace_id: str | None) -> tuple[str | None, ...]:
+    """Give what a reference's trace id may be for it to stay in the span's trace."""
+    return (span.get("traceID") or trace_id, None, "")
+
+
+def _micros(value: object) -> int | None:
+    """Read a time in whole microseconds; some writers put texts or fractions there."""
+    if value is None or type(value) is int:
+        return value
+    return int(float(str(value)))
+
+
+def _settle(
+    batch: Batch, references: list[dict[str, Any]], own: tuple[str | None, ...]
+) -> str | None:
+    """Give the parent.
+
+    The first CHILD_OF of this trace, else its first FOLLOWS_FROM (as Jaeger UI).
+
+    What is left of the references are links.
+    """
+    here = [ref for ref in references if ref.get("traceID") in own]
+    parent = next((ref for ref in here if ref.get("refType") == "CHILD_OF"), None) or (
+        here[0] if here else {}
+    )
+    if parent.get("refType") == "FOLLOWS_FROM":
+        batch.sparse["follows_from"][len(batch)] = True
+    _link(batch, [ref for ref in references if ref is not parent])
+    return parent.get("spanID") or None
+
+
+def _link(batch: Batch, references: list[dict[str, Any]]) -> None:
+    """Keep references that are not the parent."""
+    if references:
+        links = [
+            {
+                "trace_id": str(ref.get("traceID")).lower(),
+                "span_id": str(ref.get("spanID")).lower(),
+            }
+            for ref in references
+        ]
+        batch.sparse["links"][len(batch)] = orjson.dumps(links).decode()

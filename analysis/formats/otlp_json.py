@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from analysis.errors import InputError
-from analysis.formats.columns import Batch, promote
+from analysis.formats.columns import Batch
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 """Span.SpanKind of opentelemetry/proto/trace/v1/trace.proto, by number."""
@@ -56,7 +56,7 @@ def table(document: Any) -> pa.Table:
             service = about.get("service.name")
             for scope in _get(resource, _SCOPES):
                 for span in scope.get("spans") or ():
-                    _add(batch.columns, span, service)
+                    _add(batch, span, service)
     return batch.table()
 
 
@@ -64,16 +64,16 @@ def _get(part: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
     return next((part[name] or [] for name in names if name in part), [])
 
 
-def _add(columns: dict[str, list[Any]], span: dict[str, Any], service: object) -> None:
+def _add(batch: Batch, span: dict[str, Any], service: object) -> None:
     def either(camel: str, snake: str) -> Any:
         return span.get(camel, span.get(snake))
 
+    columns = batch.columns
     trace_id, span_id = (
-        identifier(either("traceId", "trace_id")),
-        identifier(either("spanId", "span_id")),
-    )
+        identifier(either("traceId", "trace_id")), identifier(either("spanId", "span_id")),
+    )  # fmt: skip
     if trace_id is None or span_id is None:
-        raise InputError("A span has no traceId or no spanId; OTLP gives each span both.")
+        raise InputError("a span has no traceId or no spanId; OTLP gives each span both")
     columns["trace_id"].append(trace_id)
     columns["span_id"].append(span_id)
     columns["parent_span_id"].append(identifier(either("parentSpanId", "parent_span_id")))
@@ -84,17 +84,19 @@ def _add(columns: dict[str, list[Any]], span: dict[str, Any], service: object) -
     end = int(either("endTimeUnixNano", "end_time_unix_nano") or 0)
     columns["start_ns"].append(start)
     columns["duration_ns"].append(end - start if end else None)
-    columns["status"].append(
-        _enum((span.get("status") or {}).get("code"), STATUSES, "STATUS_CODE_")
-    )
-    columns["follows_from"].append(False)
-    links = [
-        {"trace_id": identifier(link.get("traceId", link.get("trace_id"))),
-         "span_id": identifier(link.get("spanId", link.get("span_id")))}
-        for link in span.get("links") or ()
-    ]  # fmt: skip
-    columns["links"].append(orjson.dumps(links).decode() if links else None)
-    promote(columns, _attributes(span.get("attributes")))
+    code = (span.get("status") or {}).get("code")
+    columns["status"].append(_enum(code, STATUSES, "STATUS_CODE_"))
+    if span.get("links"):
+        batch.sparse["links"][len(batch)] = orjson.dumps(
+            [
+                {
+                    "trace_id": identifier(link.get("traceId", link.get("trace_id"))),
+                    "span_id": identifier(link.get("spanId", link.get("span_id"))),
+                }
+                for link in span["links"]
+            ]
+        ).decode()
+    batch.promote(_attributes(span.get("attributes")))
 
 
 def _attributes(pairs: list[dict[str, Any]] | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from analysis.formats.columns import Batch, promote
+from analysis.formats.columns import Batch
 from analysis.formats.otlp_json import KINDS, STATUSES
 
 _MAX_MESSAGE_BYTES = 1 << 30
@@ -84,7 +84,7 @@ def batches(file: BinaryIO, lost: list[Undecodable], *, rows: int = 100_000) -> 
             continue
         finally:
             offset += len(message)
-        _add_request(batch.columns, request)
+        _add_request(batch, request)
         if len(batch) >= rows:
             yield batch.table()
             batch = Batch()
@@ -92,19 +92,20 @@ def batches(file: BinaryIO, lost: list[Undecodable], *, rows: int = 100_000) -> 
         yield batch.table()
 
 
-def _add_request(columns: dict[str, list[Any]], request: ExportTraceServiceRequest) -> None:
+def _add_request(batch: Batch, request: ExportTraceServiceRequest) -> None:
     for resource in request.resource_spans:
         about = {a.key: a.value.string_value for a in resource.resource.attributes}
         service, arm = about.get("service.name"), about.get("worthit.arm")
         for scope in resource.scope_spans:
             for span in scope.spans:
-                _add(columns, span, service)
+                _add(batch, span, service)
                 # A span outside of any request (a start-up, a pre-warming) has no baggage.
-                if arm is not None and columns["arm"][-1] is None:
-                    columns["arm"][-1] = arm
+                if arm is not None:
+                    batch.sparse["arm"].setdefault(len(batch) - 1, arm)
 
 
-def _add(columns: dict[str, list[Any]], span: Any, service: str | None) -> None:
+def _add(batch: Batch, span: Any, service: str | None) -> None:
+    columns = batch.columns
     start, end = span.start_time_unix_nano, span.end_time_unix_nano
     columns["trace_id"].append(span.trace_id.hex())
     columns["span_id"].append(span.span_id.hex())
@@ -116,12 +117,12 @@ def _add(columns: dict[str, list[Any]], span: Any, service: str | None) -> None:
     columns["duration_ns"].append(end - start if end else None)
     code = span.status.code
     columns["status"].append(STATUSES[code] if 0 <= code < len(STATUSES) else STATUSES[0])
-    columns["follows_from"].append(False)
-    links = [
-        {"trace_id": link.trace_id.hex(), "span_id": link.span_id.hex()} for link in span.links
-    ]
-    columns["links"].append(orjson.dumps(links).decode() if links else None)
-    promote(columns, {a.key: _value(a.value) for a in span.attributes})
+    if span.links:
+        links = [
+            {"trace_id": link.trace_id.hex(), "span_id": link.span_id.hex()} for link in span.links
+        ]
+        batch.sparse["links"][len(batch)] = orjson.dumps(links).decode()
+    batch.promote({a.key: _value(a.value) for a in span.attributes})
 
 
 def _value(value: Any) -> Any:

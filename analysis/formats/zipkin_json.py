@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from analysis.errors import InputError
-from analysis.formats.columns import Batch, promote
+from analysis.formats.columns import Batch
 
 _NS_PER_US = 1000
 
@@ -33,33 +33,29 @@ def table(document: Any) -> pa.Table:
     batch = Batch()
     for part in document:
         for span in part if isinstance(part, list) else [part]:
-            _add(batch.columns, span)
-    return batch.table()
+            _add(batch, span)
+    return batch.table(ns_per_unit=_NS_PER_US)
 
 
-def _add(columns: dict[str, list[Any]], span: dict[str, Any]) -> None:
-    """Add one span. The two sides of a call that share one id stay two rows.
+def _add(batch: Batch, span: dict[str, Any]) -> None:
+    """Add one span.
 
-    ``analysis.forest`` puts one below the other.
+    The two sides of a call that share one id stay two rows; ``analysis.forest`` puts one below the
+    other.
     """
-    trace_id, span_id = span.get("traceId"), span.get("id")
-    if not trace_id or not span_id:
-        raise InputError("A span has no traceId or no id; Zipkin v2 gives each span both.")
-    start, duration = span.get("timestamp"), span.get("duration")
-    attributes = dict(span.get("tags") or {})
-    columns["trace_id"].append(str(trace_id).lower())
-    columns["span_id"].append(str(span_id).lower())
-    columns["parent_span_id"].append(
-        str(span["parentId"]).lower() if span.get("parentId") else None
-    )
+    if not span.get("traceId") or not span.get("id"):
+        raise InputError("a span has no traceId or no id; Zipkin v2 gives each span both")
+    columns, start, duration = batch.columns, span.get("timestamp"), span.get("duration")
+    tags = dict(span.get("tags") or {})
+    columns["trace_id"].append(str(span["traceId"]))
+    columns["span_id"].append(str(span["id"]))
+    columns["parent_span_id"].append(span.get("parentId") or None)
     columns["service"].append((span.get("localEndpoint") or {}).get("serviceName"))
     columns["name"].append(span.get("name"))
-    columns["kind"].append(str(span.get("kind") or "UNSPECIFIED").upper())
-    columns["start_ns"].append(int(start) * _NS_PER_US if start is not None else 0)
+    columns["kind"].append(span.get("kind") or "UNSPECIFIED")
+    columns["start_ns"].append(int(start or 0))
     columns["duration_ns"].append(
-        int(duration) * _NS_PER_US if duration is not None and start is not None else None
+        int(duration) if duration is not None and start is not None else None
     )
-    columns["status"].append("ERROR" if "error" in attributes else "UNSET")
-    columns["follows_from"].append(False)
-    columns["links"].append(None)
-    promote(columns, attributes)
+    columns["status"].append("ERROR" if "error" in tags else "UNSET")
+    batch.promote(tags)
