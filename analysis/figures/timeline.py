@@ -62,7 +62,7 @@ def figure(
     canvas = style.canvas(height, narrow=narrow)
     top, bottom = 1 - 0.42 / height, 0.42 / height
     step = (top - bottom) / max(len(panels), 1)
-    left, width = (0.11, 0.87) if narrow else (0.06, 0.925)
+    left, width = (0.11, 0.84) if narrow else (0.06, 0.925)
     end_s = float(max(timeline["t_s"].max(), blocks["end_s"].max() if not blocks.empty else 0.0))
     strip = canvas.add_axes((left, top + 0.06 / height, width, 0.10 / height))
     _draw_blocks(strip, blocks, arms, end_s)
