@@ -62,7 +62,7 @@ def command(
     Every span carries worthit.run, worthit.arm, worthit.step, worthit.block and
     worthit.scenario, and cache.hit where it was a cache lookup: search for them.
     """
-    from harness.export.replay import replay  # noqa: PLC0415 - --help must not wait for pandas
+    from harness.export.replay import replay  # noqa: PLC0415 - its help must not wait for pandas
     from harness.export.selection import Selection  # noqa: PLC0415 - as above
 
     wanted = Selection(trace_id=trace_id, slowest=slowest, arm=arm)
