@@ -154,7 +154,7 @@ def _judge(claim: Claim, estimate: Record | None, missing: str) -> tuple[str, st
     elsewhere = f"run {claim.experiment}" if claim.experiment else None
     if estimate is None or estimate["value"] is None:
         reason = missing or (estimate["reason"] if estimate else "") or "it was not measured"
-        return NOT_DECIDED, f"Not measured here: {reason}.", elsewhere
+        return NOT_DECIDED, f"Not measured here: {reason}.", elsewhere or "a run that measures it"
     measured = f"Measured {said(estimate)}; claimed {_claimed(claim, estimate['unit'])}."
     low, high = claim.limits
     if estimate["low"] is None or estimate["high"] is None:

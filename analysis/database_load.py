@@ -138,7 +138,7 @@ def predictions(load: pd.DataFrame, rates: pd.DataFrame, manifest: Manifest) -> 
 def held_ms(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
     """How long a query holds its connection: arm, collection (none for all), ms, queries."""
     calls = _calls(manifest, spans)
-    timed = calls.assign(ms=_held_ns(calls) / 1e6)
+    timed = calls.assign(ms=calls["held_ns"] / 1e6)
     by_table = timed.groupby(["arm", "db_collection"], dropna=False)["ms"].agg(["mean", "size"])
     whole = timed.groupby("arm", dropna=False)["ms"].agg(["mean", "size"])
     rows = [
@@ -204,8 +204,9 @@ def pool_waits(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) ->
 
 
 def _calls(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
-    """The logical queries; in a run without blocks all belong to the one block."""
+    """The logical queries and ``held_ns``; without blocks all belong to the one block."""
     calls = database_calls(spans)
+    calls = calls.assign(held_ns=_held_ns(calls))
     return calls if manifest.blocks else calls.assign(block=0)
 
 
@@ -218,7 +219,7 @@ def _held_ns(calls: pd.DataFrame) -> pd.Series[float]:
 def _load(calls: pd.DataFrame, blocks: pd.DataFrame) -> tuple[Estimate, Estimate, Estimate]:
     """Queries per request, queries per second, and busy connections, over these blocks."""
     counts = by_block(calls.groupby("block").size(), blocks["block"])
-    held_ns = _held_ns(calls).groupby(calls["block"]).sum()
+    held_ns = calls.groupby("block")["held_ns"].sum()
     seconds = blocks["seconds"].to_numpy(np.float64)
     n = int(blocks["requests"].sum())
     per_request = rate(counts, blocks["requests"].to_numpy(np.float64), unit="per_request", n=n)

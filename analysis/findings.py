@@ -83,7 +83,7 @@ def _evidence(run: Run) -> dict[str, Any]:
     manifest = run.manifest
     verdict = manifest.verdict.model_dump(mode="json")
     witnesses = [witness.model_dump(mode="json") for witness in manifest.witnesses]
-    if verdict["verdict"] == "UNJUDGED" or not (witnesses or manifest.blocks == ()):
+    if verdict["verdict"] == "UNJUDGED":
         judgement = judge(run)
         verdict, witnesses = judgement.verdict_entry(), judgement.witness_entries()
     if run.measured_spans.empty and verdict["verdict"] != "INVALID":

@@ -25,6 +25,9 @@ CONNECT_OPERATIONS = ("connect", "CONNECT", "BEGIN", "COMMIT", "ROLLBACK", "fetc
 POOL_WAIT_ATTRIBUTE = "worthit.pool_wait_ns"
 """On the span of a database call that got its connection: how long it had waited for it."""
 
+TRANSACTIONS = "pg_stat_database: transactions"
+"""The witness of all database calls: every statement is a transaction of its own."""
+
 SERVED_KINDS = ("SERVER", "CONSUMER")
 """Kinds of span that begin a request in a service even when their parent is somebody else's."""
 
@@ -105,9 +108,7 @@ def _database(
         )
         # The start of a connection is a transaction too, and no query of anybody's.
         total = None if committed is None else committed + (rolled_back or 0.0) - (sessions or 0.0)
-        rows.append(
-            ("database calls", arm.name, len(own), total, "pg_stat_database: transactions", True)
-        )
+        rows.append(("database calls", arm.name, len(own), total, TRANSACTIONS, True))
         cached = manifest.cached_collection
         if cached is not None:
             of_table = own[(own["db_collection"] == cached) & (own["db_operation"] == "SELECT")]
