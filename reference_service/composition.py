@@ -60,6 +60,7 @@ class Service:
     models: ModelClient
     memories: MemoryStore
     caches: tuple[ResultCache[Preferences] | ResultCache[list[Memory]], ...]
+    buffer: RedisConversationBuffer | None
     personalities: PersonalityService
     chat: ChatService
 
@@ -102,6 +103,7 @@ class _Builder:
             max_waiting=settings.fallback_max_waiting,
             wait_seconds=settings.fallback_wait_seconds,
         )
+        self._buffer: RedisConversationBuffer | None = None
         self._caches: list[ResultCache[Preferences] | ResultCache[list[Memory]]] = []
 
     def service(self) -> Service:
@@ -118,6 +120,7 @@ class _Builder:
             models=self._models,
             memories=self._memory_store,
             caches=tuple(self._caches),
+            buffer=self._buffer,
             personalities=personalities,
             chat=chat,
         )
@@ -269,7 +272,7 @@ class _Builder:
         record = StoredConversation(turns, settings.conversation_turns)
         stage: ConversationStage = record
         if settings.conversation_buffer_enabled and self._redis is not None:
-            stage = RedisConversationBuffer(
+            stage = self._buffer = RedisConversationBuffer(
                 self._redis,
                 record,
                 metrics=CacheMetrics(self._registry, "conversation"),

@@ -54,6 +54,8 @@ class Memory:
 class Turn:
     """One message and its reply."""
 
+    id: int
+    """Grows with every turn stored."""
     user_message: str
     reply: str
 

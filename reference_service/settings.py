@@ -63,7 +63,9 @@ class Settings(DatabaseSettings):
     redis_url: SecretStr | None = None
     redis_timeout_ms: int = Field(default=50, ge=1)
     """Longest wait for Redis, connecting included."""
-    redis_max_connections: int = Field(default=64, ge=1)
+    redis_max_connections: int = Field(default=16, ge=1)
+    """Connections per process. A reply takes a tenth of a millisecond, so few carry thousands a
+    second; many would be opened at once by the first burst, and be taken for a hung Redis."""
     personality_ttl_seconds: int = Field(default=86_400, ge=1)
     personality_negative_ttl_seconds: int = Field(default=45, ge=1)
     personality_prewarm: int = Field(default=0, ge=0)

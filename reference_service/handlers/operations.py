@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Final
 
 import orjson
@@ -51,8 +50,7 @@ async def metrics(service: Parts) -> Response:
 
 async def _answers(service: Service) -> bool:
     try:
-        async with asyncio.timeout(_READY_TIMEOUT_SECONDS):
-            await service.database.ping()
-    except (ServiceError, TimeoutError):
+        await service.database.ping(_READY_TIMEOUT_SECONDS)
+    except ServiceError:
         return False
     return True

@@ -18,11 +18,12 @@ GRACE_SECONDS: Final = 0.005
 class Deadline:
     """Cancels its body after so many seconds and a grace, and raises TimeoutError."""
 
-    __slots__ = ("_cancelling", "_expired", "_seconds", "_task", "_timer")
+    __slots__ = ("_cancelling", "_expired", "_left", "_seconds", "_task", "_timer")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._expired = False
+        self._left = False
         self._cancelling = 0
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -40,6 +41,7 @@ class Deadline:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._left = True
         if self._timer is not None:
             self._timer.cancel()
         # As in asyncio.timeout: the cancellation was ours only if nobody else asked for one too.
@@ -50,9 +52,16 @@ class Deadline:
             raise TimeoutError from error
 
     def _grace(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._expire)
+        self._timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._last_rounds)
+
+    def _last_rounds(self) -> None:
+        # A reply read in this round wakes its reader in the next one.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._expire)
 
     def _expire(self) -> None:
+        if self._left:
+            return
         self._expired = True
         if self._task is not None:
             self._task.cancel()

@@ -153,17 +153,18 @@ class ChatService:
 
     async def _store(self, turn: ChatTurn, text: str, key: str | None) -> ChatReply:
         """Store the turn; a concurrent request with the same key may have been first."""
-        said = Turn(user_message=turn.message, reply=text)
         with self._tracer.span(names.CONVERSATION_APPEND):
             stored = await self._turns.append(
                 user_id=turn.user_id,
                 personality_id=turn.personality.id,
                 key=key or uuid4().hex,
                 fingerprint=_fingerprint(turn),
-                turn=said,
+                user_message=turn.message,
+                reply=text,
                 emotion=turn.emotion.label,
             )
             if stored.created:
+                said = Turn(id=stored.id, user_message=turn.message, reply=text)
                 await self._conversation.remember(turn.user_id, turn.personality.id, said)
         return _reply(stored, turn, replayed=not stored.created)
 

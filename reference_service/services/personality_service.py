@@ -12,6 +12,7 @@ from uuid import UUID
 from reference_service.errors import OverloadedError, PersonalityNotFoundError
 from reference_service.models import Personality, PersonalityConfig
 from reference_service.resilience.database_gate import DatabaseGate
+from reference_service.resilience.repairs import Repairs
 from reference_service.resilience.single_flight import SingleFlight
 from reference_service.services.personality_cache import Absent, PersonalityCache
 from reference_service.storage.personalities import PersonalityStore
@@ -28,7 +29,6 @@ _MISS_ROUNDS: Final = 3
 _HIT_LOG_SECONDS: Final = 60.0
 """Each personality's hits are logged once a minute: a line a request would cost more than the
 hit."""
-_INVALIDATION_RETRY_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,7 @@ class PersonalityService:
         self._tracer = tracer
         self._flights: SingleFlight[str, _Load] = SingleFlight()
         self._hits_told = OnceInAWhile(_HIT_LOG_SECONDS, monotonic)
-        self._to_invalidate: dict[str, int] = {}
-        self._repair: asyncio.Task[None] | None = None
+        self._repairs = Repairs()
 
     @property
     def cache(self) -> PersonalityCache | None:
@@ -72,7 +71,7 @@ class PersonalityService:
     @property
     def invalidations_pending(self) -> int:
         """Return how many invalidations wait for Redis to come back."""
-        return len(self._to_invalidate)
+        return len(self._repairs)
 
     async def get_personality_id(self, name: str) -> UUID:
         """Return the id; raises PersonalityNotFoundError."""
@@ -123,15 +122,14 @@ class PersonalityService:
     async def close(self) -> None:
         """Let running loads end; stop repairing."""
         await self._flights.wait()
-        if self._repair is not None:
-            self._repair.cancel()
+        self._repairs.close()
 
     async def _lookup(self, name: str, span: Span) -> Personality | None:
         if self._cache is None:
             _note(span, hit=False, source="database")
             return await self._store.get(name)
         try:
-            cached = await self._cache.get(name)
+            cached = await self._cached(name, self._cache)
         except RedisUnavailableError as error:
             self._metrics.count("bypass" if error.skipped else "error")
             _note(span, hit=False, source="fallback")
@@ -147,6 +145,11 @@ class PersonalityService:
         if self._hits_told.may(name):
             _LOG.info("✅ Cache hit for personality '%s'", name)
         return cached
+
+    async def _cached(self, name: str, cache: PersonalityCache) -> Personality | Absent | None:
+        if self._repairs.pending(name):
+            raise RedisUnavailableError("repair_pending")
+        return await cache.get(name)
 
     async def _miss(self, name: str, cache: PersonalityCache) -> Personality | None:
         """Load for all who miss at once; a caller who came after a commit gets nothing older."""
@@ -166,7 +169,7 @@ class PersonalityService:
             try:
                 cached = await cache.get(name)
             except RedisUnavailableError:
-                break
+                return await self._fallback(name)
             if cached is not None:
                 return None if isinstance(cached, Absent) else cached
         return await self._store.get(name)
@@ -188,9 +191,7 @@ class PersonalityService:
 
     async def _fallback(self, name: str) -> Personality | None:
         """Read without the cache, with few others at a time."""
-        return (
-            await self._flights.run(f"fallback:{name}", lambda: self._gated(name))
-        ).value.personality
+        return (await self._flights.run(name, lambda: self._gated(name))).value.personality
 
     async def _gated(self, name: str) -> _Load:
         try:
@@ -209,28 +210,20 @@ class PersonalityService:
             return ""
 
     async def _end_write(self, name: str, token: str, row_version: int) -> None:
-        if self._cache is None:
+        cache = self._cache
+        if cache is None:
             return
-        try:
-            await self._cache.end_write(name, token, row_version)
-        except RedisUnavailableError:
-            self._metrics.count("invalidation_failed")
-            self._to_invalidate[name] = max(row_version, self._to_invalidate.get(name, 0))
-            if self._repair is None or self._repair.done():
-                self._repair = asyncio.create_task(self._repair_invalidations())
 
-    async def _repair_invalidations(self) -> None:
-        """Delete what could not be deleted while Redis was away, as soon as it is back."""
-        assert self._cache is not None  # noqa: S101 - only called with a cache
-        while self._to_invalidate:
-            await asyncio.sleep(_INVALIDATION_RETRY_SECONDS)
-            for name, row_version in tuple(self._to_invalidate.items()):
-                try:
-                    await self._cache.end_write(name, "", row_version)
-                except RedisUnavailableError:
-                    break
-                if self._to_invalidate.get(name) == row_version:
-                    del self._to_invalidate[name]
+        async def end() -> bool:
+            try:
+                await cache.end_write(name, token, row_version)
+            except RedisUnavailableError:
+                return False
+            return True
+
+        if not await end():
+            self._metrics.count("invalidation_failed")
+            self._repairs.add(name, end)
 
 
 def _note(span: Span, *, hit: bool, source: str) -> None:

@@ -7,13 +7,16 @@ equals the count of spans.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final, Protocol, Self
 
 import psycopg
-from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from typing_extensions import override
@@ -49,6 +52,8 @@ class Statement:
     collection: str
     shape: SpanShape
     duration: Histogram
+    repeatable: bool
+    """Whether running it twice leaves the same rows and gives the same answer."""
 
 
 class Executor(Protocol):
@@ -81,6 +86,9 @@ class PreparedExecutor:
 
 
 _CONNECT_TIMEOUT_SECONDS: Final = 2
+"""libpq's least."""
+_ANSWER_MARGIN_SECONDS: Final = 0.3
+"""How much later than PostgreSQL's own limit the client gives a statement up."""
 
 
 class Database:
@@ -102,6 +110,7 @@ class Database:
         self._tracer = tracer
         self._executor = executor
         self._registry = registry
+        self._answer_seconds = statement_timeout_ms / 1000 + _ANSWER_MARGIN_SECONDS
         self._namespace = str(conninfo_to_dict(url).get("dbname", ""))
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             _conninfo(url, statement_timeout_ms),
@@ -127,7 +136,9 @@ class Database:
         )
         _observe_pool(registry, self.pool, pool)
 
-    def statement(self, operation: str, collection: str, sql: str) -> Statement:
+    def statement(
+        self, operation: str, collection: str, sql: str, *, repeatable: bool = True
+    ) -> Statement:
         """Return a statement to be run by `fetch`."""
         sql = " ".join(sql.split())
         first, *rest = sql.split("%s")
@@ -146,7 +157,12 @@ class Database:
             ),
         )
         return Statement(
-            sql=sql, operation=operation, collection=collection, shape=shape, duration=duration
+            sql=sql,
+            operation=operation,
+            collection=collection,
+            shape=shape,
+            duration=duration,
+            repeatable=repeatable,
         )
 
     async def open(self) -> None:
@@ -165,27 +181,52 @@ class Database:
         """
         with self._tracer.span(statement.shape) as span:
             began = perf_counter()
+            try:
+                return await self._run(statement, parameters, span)
+            finally:
+                statement.duration.record(perf_counter() - began)
+
+    async def _run(self, statement: Statement, parameters: Sequence[Any], span: Span) -> list[Row]:
+        """Run a statement; on another connection when the one it got turns out to be dead.
+
+        After PostgreSQL's restart every idle connection is dead and none of them knows.
+        """
+        deadline = perf_counter() + self.pool.timeout
+        loop = asyncio.get_running_loop()
+        while True:
+            began = perf_counter()
             connection = await self._connection()
             got = perf_counter()
-            span.set(names.POOL_WAIT_NS, round((got - began) * 1e9))
+            hang_up = loop.call_later(self._answer_seconds, _hang_up, connection.fileno())
             try:
                 return await self._executor.execute(connection, statement, parameters, span)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                raise DatabaseUnavailableError(type(error).__name__) from error
+                again = connection.broken and statement.repeatable and perf_counter() < deadline
+                if not again:
+                    raise DatabaseUnavailableError(type(error).__name__) from error
             finally:
+                hang_up.cancel()
+                span.set(names.POOL_WAIT_NS, round((got - began) * 1e9))
                 await self.pool.putconn(connection)
-                ended = perf_counter()
                 self._wait.record(got - began)
-                self._use.record(ended - got)
-                statement.duration.record(ended - began)
+                self._use.record(perf_counter() - got)
 
-    async def ping(self) -> None:
-        """Ask PostgreSQL for a sign of life; a bare Sync is answered but is no transaction."""
-        async with self.pool.connection() as connection:
-            if connection.info.transaction_status is not pq.TransactionStatus.IDLE:
-                raise DatabaseUnavailableError("connection in use")
-            async with connection.pipeline() as pipeline:
-                await pipeline.sync()
+    async def ping(self, timeout_seconds: float) -> None:
+        """Ask PostgreSQL for a sign of life; a bare Sync is answered but is no transaction.
+
+        Raises DatabaseUnavailableError.
+        """
+        try:
+            async with self.pool.connection(timeout_seconds) as connection:
+                loop = asyncio.get_running_loop()
+                hang_up = loop.call_later(timeout_seconds, _hang_up, connection.fileno())
+                try:
+                    async with connection.pipeline() as pipeline:
+                        await pipeline.sync()
+                finally:
+                    hang_up.cancel()
+        except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+            raise DatabaseUnavailableError(type(error).__name__) from error
 
     async def _connection(self) -> Connection:
         try:
@@ -195,6 +236,16 @@ class Database:
             raise DatabaseUnavailableError("no connection in time") from error
         except TooManyRequests as error:
             raise OverloadedError("too many wait for a connection") from error
+
+
+def _hang_up(descriptor: int) -> None:
+    """End a connection that does not answer.
+
+    A frozen server does not keep its own statement_timeout, and psycopg's cancellation would wait
+    for that server, too. A socket that is shut down ends the wait at once.
+    """
+    with socket.socket(fileno=os.dup(descriptor)) as connection, suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _observe_pool(

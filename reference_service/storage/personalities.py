@@ -43,6 +43,7 @@ class PersonalityStore:
             "personalities",
             """DELETE FROM personalities WHERE name = %s
             RETURNING greatest(row_version + 1, nextval('personality_versions'))""",
+            repeatable=False,  # a second time it finds nothing and would say so
         )
 
     async def get(self, name: str) -> Personality | None:

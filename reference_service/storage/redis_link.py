@@ -26,8 +26,8 @@ from reference_service.resilience.circuit_breaker import BreakerState, CircuitBr
 from reference_service.resilience.deadline import GRACE_SECONDS, Deadline
 from reference_service.telemetry import names
 from reference_service.telemetry.metrics import Histogram, Labels, Registry
-from reference_service.telemetry.request_context import REQUEST
-from reference_service.telemetry.spans import Span, SpanShape, Tracer
+from reference_service.telemetry.request_context import REQUEST, RequestContext
+from reference_service.telemetry.spans import SpanShape, Tracer
 
 Argument = str | bytes | int | float
 Reply = Any
@@ -45,7 +45,7 @@ _FAILURES: Final = (
 cancelled caller."""
 
 
-_SKIPPED: Final = frozenset({"breaker_open", "failed_before", "pool_full"})
+_SKIPPED: Final = frozenset({"breaker_open", "failed_before", "pool_full", "repair_pending"})
 
 
 class RedisUnavailableError(Exception):
@@ -167,25 +167,36 @@ class RedisLink:
         if not self.breaker.allow():
             raise RedisUnavailableError("breaker_open")
         with self._tracer.span(self._shapes[command.name]) as span:
-            began = perf_counter()
-            try:
-                reply = await self._within_deadline(command.name, arguments)
-            except _FAILURES as error:
-                self.breaker.failed()
-                if request is not None:
-                    request.redis_failed = True
-                raise RedisUnavailableError(type(error).__name__) from error
-            except NoScriptError:
-                self.breaker.succeeded()
-                raise
-            except RedisError as error:  # Redis answered, only not what was hoped for
-                self.breaker.succeeded()
-                raise RedisUnavailableError(type(error).__name__) from error
-            finally:
-                self._durations[command.name].record(perf_counter() - began)
+            reply = await self._timed(command.name, arguments, request)
+            if command.found is not None and not isinstance(reply, NoScriptError):
+                hits, misses = command.found(reply)
+                span.set(names.REDIS_HITS, hits)
+                span.set(names.REDIS_MISSES, misses)
+        if isinstance(reply, NoScriptError):  # an answer, and no failure of the span's operation
+            raise reply
+        return reply
+
+    async def _timed(
+        self, name: str, arguments: tuple[Argument, ...], request: RequestContext | None
+    ) -> Reply:
+        """Return the reply, and tell breaker and metrics how it went."""
+        began = perf_counter()
+        try:
+            reply = await self._within_deadline(name, arguments)
+        except _FAILURES as error:
+            self.breaker.failed()
+            if request is not None:
+                request.redis_failed = True
+            raise RedisUnavailableError(type(error).__name__) from error
+        except NoScriptError as error:
+            reply = error
+        except RedisError as error:  # Redis answered, only not what was hoped for
             self.breaker.succeeded()
-            self._note_found(span, command, reply)
-            return reply
+            raise RedisUnavailableError(type(error).__name__) from error
+        finally:
+            self._durations[name].record(perf_counter() - began)
+        self.breaker.succeeded()
+        return reply
 
     async def run_script(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Reply:
         """Return the script's reply; sends its text when this Redis has not seen it yet."""
@@ -202,13 +213,6 @@ class RedisLink:
     def _breaker_state(self) -> Iterator[tuple[Labels, float]]:
         for state in BreakerState:
             yield (("state", state.value),), float(state is self.breaker.state)
-
-    @staticmethod
-    def _note_found(span: Span, command: Command, reply: Reply) -> None:
-        if command.found is not None:
-            hits, misses = command.found(reply)
-            span.set(names.REDIS_HITS, hits)
-            span.set(names.REDIS_MISSES, misses)
 
     async def _within_deadline(self, name: str, arguments: tuple[Argument, ...]) -> Reply:
         waiting = True

@@ -17,7 +17,7 @@ class TurnStore:
         self._recent = database.statement(
             "SELECT",
             "turns",
-            """SELECT user_message, reply FROM turns WHERE user_id = %s AND personality_id = %s
+            """SELECT id, user_message, reply FROM turns WHERE user_id = %s AND personality_id = %s
             ORDER BY id DESC LIMIT %s""",
         )
         self._by_key = database.statement(
@@ -42,7 +42,7 @@ class TurnStore:
     async def recent(self, user_id: str, personality_id: UUID, count: int) -> list[Turn]:
         """Return the latest turns of a user with a personality, the oldest of them first."""
         rows = await self._database.fetch(self._recent, (user_id, personality_id, count))
-        return [Turn(user_message=message, reply=reply) for message, reply in reversed(rows)]
+        return [Turn(id=row[0], user_message=row[1], reply=row[2]) for row in reversed(rows)]
 
     async def find(self, user_id: str, key: str, fingerprint: bytes) -> StoredTurn | None:
         """Return the turn that this user stored with this key, if any.
@@ -59,7 +59,8 @@ class TurnStore:
         personality_id: UUID,
         key: str,
         fingerprint: bytes,
-        turn: Turn,
+        user_message: str,
+        reply: str,
         emotion: str,
     ) -> StoredTurn:
         """Store a turn and return it as stored: the earlier one when the key is known already.
@@ -68,7 +69,7 @@ class TurnStore:
         """
         rows = await self._database.fetch(
             self._append,
-            (user_id, personality_id, key, fingerprint, turn.user_message, turn.reply, emotion),
+            (user_id, personality_id, key, fingerprint, user_message, reply, emotion),
         )
         return _stored(rows[0], fingerprint)
 
