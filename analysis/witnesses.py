@@ -102,6 +102,9 @@ def _database(
     for arm in manifest.arms:
         own = calls[calls["arm"] == arm.name]
         own = own[~_never_sent(own)]
+        if arm.database is None and len(manifest.arms) > 1:
+            rows.append(("database calls", arm.name, len(own), None, TRANSACTIONS, True))
+            continue
         committed, rolled_back, sessions = (
             _sum(grown, "postgres", name, database=arm.database)
             for name in ("xact_commit", "xact_rollback", "sessions")
