@@ -55,7 +55,7 @@ TEXT_PT: Final = 9.0
 SMALL_PT: Final = 8.0
 TITLE_PT: Final = 11.5
 
-PNG_DPI: Final = 200
+PNG_DPI: Final = 160
 """Sharp on a dense screen and small enough for a README."""
 
 _SETTINGS: Final[dict[Any, Any]] = {
@@ -134,15 +134,13 @@ def to_svg(figure: Figure, name: str) -> str:
     return buffer.getvalue()
 
 
-def to_page_svg(figure: Figure, name: str) -> str:
-    """Draw the figure as SVG for inside a page.
+def page_svg(svg: str, name: str) -> str:
+    """Turn a stand-alone SVG, as ``to_svg`` gives it, into one for inside a page.
 
-    Its colours are CSS variables, its ids its own, its font the page's.
-
-    The element is hidden from screen readers: the page puts a sentence and the table beside it.
+    Its colours become CSS variables, its ids its own, its font the page's. The element is hidden
+    from screen readers: the page puts a sentence and the table beside it.
     """
-    text = to_svg(figure, name)
-    text = text[text.index("<svg") :]
+    text = svg[svg.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{name}-', text)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis import formatting
-from analysis.figures import style
-from analysis.report.document import Document, Drawing, Section
+from analysis.report.document import Document, Section
+from analysis.report.pictures import Pictures, pictures
 
 _VERDICT_WORDS = {
     "VALID": "The run proved itself: the load kept its schedule, nothing was lost, independent "
@@ -23,19 +23,12 @@ _VERDICT_WORDS = {
 """What each verdict means for the person who decides."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """One drawing as inline SVG, at both widths."""
+def html(document: Document, drawn: Mapping[str, Pictures] | None = None) -> str:
+    """Render the page; ``drawn`` saves drawing again what is drawn already.
 
-    wide: Markup
-    narrow: Markup
-
-
-def html(document: Document) -> str:
-    """Render the page. Everything that comes from the run is escaped.
-
-    The only markup let through is our own figures.
+    Everything that comes from the run is escaped. The only markup let through is our own figures.
     """
+    drawn = pictures(document) if drawn is None else drawn
     environment = Environment(
         loader=PackageLoader("analysis.report"),
         autoescape=True,
@@ -48,7 +41,10 @@ def html(document: Document) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html.jinja").render(
         doc=document,
-        svgs={drawing.name: _inline(drawing) for drawing in document.drawings()},
+        svgs={
+            name: {"wide": Markup(one.wide), "narrow": Markup(one.narrow)}  # noqa: S704 # our figures
+            for name, one in drawn.items()
+        },
         contents=_contents(document),
         verdict_words=_VERDICT_WORDS.get(document.verdict, ""),
         css=Markup((templates / "page.css").read_text(encoding="utf-8")),  # noqa: S704 # our own file
@@ -56,13 +52,6 @@ def html(document: Document) -> str:
         script_hash=digest,
         missing=formatting.MISSING,
     )
-
-
-def _inline(drawing: Drawing) -> Rendered:
-    """Both widths of a drawing, each with ids of its own."""
-    wide = style.to_page_svg(drawing.draw(narrow=False), f"{drawing.name}-w")
-    narrow = style.to_page_svg(drawing.draw(narrow=True), f"{drawing.name}-n")
-    return Rendered(Markup(wide), Markup(narrow))  # noqa: S704 # matplotlib escapes text
 
 
 def _contents(document: Document) -> tuple[Section, ...]:

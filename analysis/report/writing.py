@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.figures import style
 from analysis.report import page
 from analysis.report.document import Document
+from analysis.report.pictures import Pictures, pictures
 
 
 def write(document: Document, findings: Mapping[str, Any], folder: Path) -> Path:
@@ -21,10 +21,11 @@ def write(document: Document, findings: Mapping[str, Any], folder: Path) -> Path
 
     A file appears under its name only when it is whole.
     """
-    _write_figures(document, folder / "figures")
+    drawn = pictures(document)
+    _write_figures(drawn, folder / "figures")
     _replace(folder / "findings.json", findings_json(findings).encode())
     report = folder / "report.html"
-    _replace(report, page.html(document).encode())
+    _replace(report, page.html(document, drawn).encode())
     return report
 
 
@@ -49,16 +50,13 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 # any JSON value
     return value
 
 
-def _write_figures(document: Document, folder: Path) -> None:
+def _write_figures(drawn: Mapping[str, Pictures], folder: Path) -> None:
     """Every figure as SVG and PNG, in a folder that replaces the one of an earlier report."""
     fresh = Path(tempfile.mkdtemp(prefix=".figures-", dir=folder.parent))
     try:
-        for drawing in document.drawings():
-            figure = (drawing.alone or drawing.draw)(narrow=False)
-            (fresh / f"{drawing.name}.svg").write_text(
-                style.to_svg(figure, drawing.name), encoding="utf-8"
-            )
-            (fresh / f"{drawing.name}.png").write_bytes(style.to_png(figure))
+        for name, one in drawn.items():
+            (fresh / f"{name}.svg").write_text(one.svg, encoding="utf-8")
+            (fresh / f"{name}.png").write_bytes(one.png)
         fresh.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)

@@ -260,7 +260,7 @@ def test_no_text_leaves_its_figure(figures: dict[str, Figure]) -> None:
 def test_drawing_changes_no_setting_of_matplotlib() -> None:
     """Drawing and writing leave matplotlib's global settings as they were."""
     before = dict(mpl.rcParams)
-    style.to_page_svg(_headline(), "x")
+    style.to_svg(_headline(), "x")
     style.to_png(_headline())
 
     assert dict(mpl.rcParams) == before
@@ -321,7 +321,7 @@ def test_page_svg_takes_colours_and_font_from_the_page() -> None:
 
     The font is the page's.
     """
-    text = style.to_page_svg(_headline(), "head")
+    text = style.page_svg(style.to_svg(_headline(), "head"), "head")
     root = ET.fromstring(text)  # noqa: S314 - our own figure
     ids = {element.get("id") for element in root.iter() if element.get("id")}
 
@@ -337,7 +337,7 @@ def test_page_svg_takes_colours_and_font_from_the_page() -> None:
 def test_texts_of_a_run_cannot_break_the_svg() -> None:
     """A span named like markup is text in the figure."""
     table = _bars().assign(operation="<script>alert(1)</script> & co")
-    text = style.to_page_svg(shares.figure(table), "x")
+    text = style.page_svg(style.to_svg(shares.figure(table), "x"), "x")
 
     assert "<script" not in text
     assert "&lt;script&gt;" in text
