@@ -43,7 +43,7 @@ def _knobs() -> str:
         kind = getattr(import_module(f"loadtests.{path.stem}"), path.stem)
         if issubclass(kind, OpenLoopUser):
             kind.add_knobs(parser)
-    return parser.format_help()
+    return str(parser.format_help())
 
 
 if __name__ == "__main__":

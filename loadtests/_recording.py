@@ -145,23 +145,6 @@ class Rows:
         )
         self.count += 1
 
-    def warm_up(self, block: Block) -> None:
-        """Go through all of it once: the first batch would cost 40 ms in the midst of the load."""
-        self.add(
-            trace_id=bytes(16),
-            scenario="",
-            name="",
-            block=block,
-            draw=0,
-            intended_ns=0,
-            sent_ns=0,
-            end_ns=None,
-            status_code=None,
-            error=None,
-            response_bytes=0,
-        )
-        self.take()
-
     def _block_number(self, block: Block) -> int:
         found = self._block_numbers.get(id(block))
         if found is None:

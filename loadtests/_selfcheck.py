@@ -6,7 +6,20 @@ import gc
 import time
 from typing import Any, Literal
 
+import psutil
+
+TIDY_SECONDS = 0.1
+"""How often young objects are collected: a few hundred requests' worth, in about a millisecond."""
+_FULL_EVERY_SECONDS = 10.0
+_QUIET_REQUESTS = 20
+"""So few requests in flight are looked through in no time."""
+_GROWTH_BYTES = 300 * 2**20
+"""Memory that may pile up before everything is collected, quiet or not."""
 _CPU_SAMPLE_SECONDS = 1.0
+
+
+def _resident_bytes() -> int:
+    return int(psutil.Process().memory_info().rss)
 
 
 class ProcessCheck:
@@ -19,14 +32,32 @@ class ProcessCheck:
         self.gc_pauses = 0
         self.cpu_seconds = 0.0
         self._gc_began = 0.0
+        self._last_full, self._rss = 0.0, 0
         self._last_cpu = self._last_wall = 0.0
 
     def start(self) -> None:
         """Begin; what exists now is hidden from the collector, for it lives on anyway."""
         gc.collect()
         gc.freeze()
+        gc.disable()
+        self._last_full, self._rss = time.monotonic(), _resident_bytes()
         gc.callbacks.append(self._on_gc)
         self._last_cpu, self._last_wall = time.process_time(), time.monotonic()
+
+    def tidy(self, in_flight: int) -> None:
+        """Collect garbage when it costs little.
+
+        Python's own collector counts new objects less freed ones, which at a steady number of
+        requests in flight stays near nothing, and then looks through all of them at once: 50 ms
+        with 3,000 in flight. Finished requests leave no cycles, failed ones do.
+        """
+        gc.collect(0)
+        now = time.monotonic()
+        if now - self._last_full < _FULL_EVERY_SECONDS:
+            return
+        if in_flight < _QUIET_REQUESTS or _resident_bytes() - self._rss > _GROWTH_BYTES:
+            gc.collect()
+            self._last_full, self._rss = time.monotonic(), _resident_bytes()
 
     def sample(self) -> None:
         """Take the CPU share since the last sample, at most once a second."""
@@ -43,6 +74,7 @@ class ProcessCheck:
         """End."""
         if self._on_gc in gc.callbacks:
             gc.callbacks.remove(self._on_gc)
+            gc.enable()
             gc.unfreeze()
 
     def _on_gc(self, phase: Literal["start", "stop"], _info: dict[str, int]) -> None:

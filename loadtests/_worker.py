@@ -13,11 +13,11 @@ from locust.runners import Runner
 from loadtests._client_spans import from_environment
 from loadtests._driver import Deal, Driver, report_error
 from loadtests._instrument import Instrument
-from loadtests._ledger import Clock, Ledger
+from loadtests._ledger import Clock, Ledger, warm_up
 from loadtests._open_loop import OpenLoopUser
 from loadtests._plan import Block, Plan, parse
 from loadtests._schedule import Schedule
-from loadtests._selfcheck import ProcessCheck
+from loadtests._selfcheck import TIDY_SECONDS, ProcessCheck
 from loadtests._tally import pack
 from loadtests._whole_file import write_json
 
@@ -60,6 +60,7 @@ class Worker:
         self._runner.register_message(DEAL, self._on_deal)
         self._runner.register_message(LEASE, self._on_lease)
         gevent.spawn(self._report_forever)
+        gevent.spawn(self._tidy_forever)
 
     def start_recording(
         self, *, out: Path | None, run: str, block: Block, client_spans: bool
@@ -72,8 +73,9 @@ class Worker:
         if out:
             out.mkdir(parents=True, exist_ok=True)
         self._check = ProcessCheck()
-        ledger = Ledger(out / f"requests-{self.index}.arrows" if out else None, Clock())
-        ledger.warm_up(block)
+        clock = Clock()
+        warm_up(block, clock)
+        ledger = Ledger(out / f"requests-{self.index}.arrows" if out else None, clock)
         first_draw = _FIRST_UNSCHEDULED_DRAW * (self.index + 1)
         self._instrument.start(
             ledger,
@@ -139,6 +141,13 @@ class Worker:
         while True:
             self.report()
             gevent.sleep(REPORT_SECONDS)
+
+    def _tidy_forever(self) -> None:
+        while True:
+            gevent.sleep(TIDY_SECONDS)
+            ledger = self._instrument.ledger
+            if ledger is not None:
+                self._check.tidy(ledger.open_requests)
 
     def report(self) -> None:
         """Write the rows so far and tell the conductor."""

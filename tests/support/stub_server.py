@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import resource
 import sys
 import time
 from collections import Counter
@@ -106,6 +107,8 @@ class Connection(asyncio.Protocol):
 
 async def serve(port: int, latency_seconds: float, status: int) -> None:
     """Serve on 127.0.0.1 until killed."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     seen = Seen()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
