@@ -33,6 +33,10 @@ _UP = "tests/integration/test_jaeger_part.py::test_up_with_jaeger_sends_traces_t
 _MAKE_ENV = "tests/contract/test_compose.py::test_make_env_fills_each_secret_and_nothing_else"
 
 _DEMO = "tests/endtoend/test_demo.py::test_the_run_is_believed_and_told"
+_PLUGIN = (
+    "tests/integration/test_load_plugin.py"
+    "::test_every_request_of_a_strangers_locustfile_is_traced_and_recorded"
+)
 _RECORD = "tests/integration/test_record_as_documented.py::"
 
 RUN_ELSEWHERE: dict[str, str] = {
@@ -43,8 +47,11 @@ RUN_ELSEWHERE: dict[str, str] = {
     + "test_a_running_service_is_recorded_for_a_while",
     "worthit record --name checkout -- ./start-and-load.sh": _RECORD
     + "test_a_script_and_its_children_are_led_to_the_recorder",
-    'locust -f yours.py,"$(python -m loadtests)"': "tests/integration/test_load_plugin.py"
-    "::test_every_request_of_a_strangers_locustfile_is_traced_and_recorded",
+    'locust -f yours.py,"$(python -m loadtests)"': _PLUGIN,
+    'locust -f yours.py,"$(python -m loadtests)" --worthit-out out/': _PLUGIN,
+    "locust -f loadtests personality_lookup --headless --host http://127.0.0.1:8000"
+    " --arrival-rate 100 --duration 20s": "tests/integration/test_load_commands.py"
+    "::test_every_scenario_speaks_the_services_language",
     "python deploy/make_env.py": _MAKE_ENV,
     "python test_redis_cache.py": _SET,
     "locust -f loadtests": _SET,
