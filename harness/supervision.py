@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,9 @@ POLL_SECONDS = 0.02
 
 KILL_SECONDS = 2.0
 """The kernel ends a killed process in milliseconds; one stuck in the kernel is not waited for."""
+
+FULL_DISK_BYTES = 16 << 20
+"""With less room than this, PostgreSQL cannot begin another segment of its log (16 MiB)."""
 
 PR_SET_PDEATHSIG = 1
 """prctl(2): send me this signal when the thread that started me ends."""
@@ -217,9 +221,12 @@ class Process:
     def last_words(self, lines: int = 3) -> str:
         """The last lines it printed, or that it printed none."""
         text = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        if not text:
-            return "it printed nothing."
-        return "its last words: " + " | ".join(line.strip() for line in text[-lines:])
+        said = " | ".join(line.strip() for line in text[-lines:])
+        words = f"its last words: {said}" if said else "it printed nothing."
+        if shutil.disk_usage(self.log.parent).free < FULL_DISK_BYTES:
+            folder = self.log.parent.parent.parent
+            return f"the disk of {folder} is full, free some or name another in TMPDIR; {words}"
+        return words
 
 
 def _stdin(given: bytes | None, *, attached: bool) -> int | None:

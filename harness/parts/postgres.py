@@ -51,6 +51,9 @@ so that removing the folder removes it; nothing is left in /dev/shm after a SIGK
 ATTEMPTS = 3
 """How often another port is tried when the chosen one was taken in between."""
 
+NEEDED_BYTES = 150_000_000
+"""An empty data folder takes 40 MB, a filled one and its log the rest; more is asked of a run."""
+
 ROLE = "worthit"
 """The superuser's name; its password is drawn anew for every server."""
 
@@ -92,6 +95,7 @@ class Postgres:
     async def start(self) -> None:
         """Start it, at first in a new data folder; after `stop` on the same port and data."""
         identity = _identity()
+        _check_room(self._workspace.path)
         binaries = await asyncio.to_thread(_reachable_binaries, self._workspace.path, identity)
         data = self._workspace.path / "postgres"
         if not data.exists():
@@ -235,6 +239,17 @@ async def _outside_transaction(url: str, statement: sql.Composed, failure: str) 
         raise PartError(f"{failure}: {reason}; check the server and its rights.") from error
 
 
+def _check_room(folder: Path) -> None:
+    """Refuse to start where the data would fill the disk, before anything is half done."""
+    free = shutil.disk_usage(folder).free
+    if free < NEEDED_BYTES:
+        raise PartError(
+            f"PostgreSQL needs about {NEEDED_BYTES // 1_000_000} MB and the temporary folder "
+            f"{folder.parent} has {free // 1_000_000} MB free; free some there, or name another "
+            "folder in TMPDIR."
+        )
+
+
 def _identity() -> Identity | None:
     """The user PostgreSQL runs as: oneself, or `nobody` for root, whom PostgreSQL refuses."""
     if os.geteuid() != 0:
@@ -268,12 +283,16 @@ def _reachable_binaries(workspace: Path, identity: Identity | None) -> Path:
     root = _installation()
     if identity is None or _can_run(root, identity):
         return root
-    copy = workspace / "pginstall18"
+    # Libraries are found relative to the binaries, in a folder beside the package's own.
+    package, libraries = root.parent, root.parent.with_name(f"{root.parent.name}.libs")
+    copy = workspace / "wheel" / package.name / root.name
     if not copy.exists():
-        shutil.copytree(
-            root, copy, symlinks=True, ignore=shutil.ignore_patterns("*.a", "pgxs", "include")
-        )
-        copy.chmod(0o755)
+        unneeded = shutil.ignore_patterns("*.a", "pgxs", "include")
+        shutil.copytree(root, copy, symlinks=True, ignore=unneeded)
+        if libraries.exists():
+            shutil.copytree(libraries, workspace / "wheel" / libraries.name, symlinks=True)
+        for folder in (copy, *copy.relative_to(workspace).parents):
+            (workspace / folder).chmod(0o755)
     return copy
 
 
