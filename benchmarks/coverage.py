@@ -1,0 +1,166 @@
+"""Do the intervals cover what they claim to, and do equal arms come out as equal? Full size.
+
+Truth is known: M/M/1 response times (closed form), counts that burst (a given miss rate), and
+pairs of arms that do not differ. Prints the share of repeats in which the interval held the truth,
+or cried wolf, with the binomial error of that share; ends with 1 when a target is missed by more
+than it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis import intervals
+from analysis.faster import paired_difference
+from analysis.intervals import Estimate, decide
+from analysis.quantiles import quantile, quantile_difference
+from tests.support.queue_simulation import bursting_misses, mm1_quantile, mm1_response_times
+
+COMPARISONS = ("paired mean", "p50", "p90", "ratio of means", "reduction factor")
+"""What ``equal_arms`` compares, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one kind of repeat came out."""
+
+    name: str
+    share: float
+    repeats: int
+    target: str
+    met: bool
+
+    def line(self) -> str:
+        """One row of the printed table."""
+        error = math.sqrt(max(self.share * (1 - self.share), 0.25 / self.repeats) / self.repeats)
+        word = "ok" if self.met else "MISSED"
+        return f"{self.name:<58} {self.share:6.1%} ±{1.96 * error:5.1%}  {self.target:<9} {word}"
+
+
+def held(estimate: Estimate, truth: float) -> bool:
+    """Whether the interval is there and holds the truth."""
+    if estimate.low is None or estimate.high is None:
+        return False
+    return estimate.low <= truth <= estimate.high
+
+
+def queue(rng: np.random.Generator, utilisation: float, q: float) -> tuple[bool, bool]:
+    """Ten runs of 10,000: does the interval hold the true quantile, and was there one?"""
+    blocks = [mm1_response_times(rng, 10_000, utilisation) for _ in range(10)]
+    found = quantile(blocks, q, unit="service times")
+    return held(found, mm1_quantile(q, utilisation)), found.has_interval
+
+
+def factor(rng: np.random.Generator, blocks: int) -> bool:
+    """Bursting misses at 5 %: does the interval hold the true factor of 20?"""
+    missed, sent = bursting_misses(rng, blocks, 150, 0.05)
+    every = rng.poisson(150, blocks).astype(np.float64)
+    return held(intervals.rate_ratio((every, every), (missed, sent), n=1), 20.0)
+
+
+def equal_arms(rng: np.random.Generator, *, interleaved: bool) -> list[bool]:
+    """Six pairs on a drifting machine: which of five comparisons cry wolf?"""
+    drift, arms = 1.0, [[], []]
+    shared = [rng.lognormal(8.0, 0.25, 120) for _ in range(6)]
+    order = [0, 1, 1, 0] * 3 if interleaved else [0] * 6 + [1] * 6
+    for arm in order:
+        drift *= math.exp(rng.normal(0.0, 0.01))
+        draws = shared[len(arms[arm])]
+        arms[arm].append(draws * drift * np.exp(rng.normal(0.0, 0.02, 120)))
+    first, second = arms
+    misses = [bursting_misses(rng, 6, 120, 0.05) for _ in range(2)]
+    means = [np.array([block.mean() for block in arm]) for arm in arms]
+    pairs = [(pd.Series(a), pd.Series(b)) for a, b in zip(first, second, strict=True)]
+    said = [
+        decide(paired_difference(pairs)),
+        decide(quantile_difference(second, first, 0.5, unit="ms")),
+        decide(quantile_difference(second, first, 0.9, unit="ms")),
+        decide(intervals.ratio_of_means(means[0], means[1], n=1), 1.0),
+        decide(intervals.rate_ratio(misses[0], misses[1], n=1), 1.0),
+    ]
+    return [word != "not decided" for word in said]
+
+
+def planted(rng: np.random.Generator, requests: int) -> bool:
+    """A change of 0.2 % in pairs with the same LLM time: is it decided, and rightly?"""
+    pairs = []
+    for _ in range(10):
+        llm = rng.lognormal(8.0, 0.3, requests // 10)
+        one, two = (llm + rng.normal(500.0, 15.0, requests // 10) for _ in range(2))
+        pairs.append((pd.Series(one), pd.Series(two - 0.002 * 3600.0)))
+    return decide(paired_difference(pairs)) == "lower"
+
+
+def outcomes(rng: np.random.Generator, repeats: int) -> list[Outcome]:
+    """Every simulation of this page."""
+    found = [_covered(rng, repeats, rho, q) for rho, q in ((0.5, 0.95), (0.8, 0.95), (0.8, 0.99))]
+    found.append(_refused(rng, repeats))
+    for blocks in (6, 10, 18):
+        share = _share(lambda n=blocks: factor(rng, n), repeats * 5)
+        name = f"reduction factor, bursting misses, {blocks} blocks: covered"
+        found.append(Outcome(name, share, repeats * 5, ">= 92 %", share >= 0.92))
+    found += _wolves(rng, repeats)
+    for requests in (60, 200, 500):
+        share = _share(lambda n=requests: planted(rng, n), repeats)
+        name = f"0.2 % planted, paired, {requests} requests an arm: decided"
+        target, met = (">= 80 %", share >= 0.8) if requests == 500 else ("", True)
+        found.append(Outcome(name, share, repeats, target, met))
+    return found
+
+
+def _wolves(rng: np.random.Generator, repeats: int) -> list[Outcome]:
+    """A/A: each comparison, all of them together, and what would come without interleaving."""
+    said = np.array([equal_arms(rng, interleaved=True) for _ in range(repeats * 5)])
+    found = [
+        Outcome(f"  A/A, {name}: different", float(cried), len(said), "", met=True)
+        for name, cried in zip(COMPARISONS, said.mean(axis=0), strict=True)
+    ]
+    whole = float(said.mean())
+    name = "A/A, interleaved pairs, 1 % drift a block, all: different"
+    found.append(Outcome(name, whole, said.size, "<= 5 %", met=whole <= 0.05))
+    apart = float(np.mean([equal_arms(rng, interleaved=False)[0] for _ in range(repeats)]))
+    name = "  A/A, all of one arm first, paired mean: different"
+    found.append(Outcome(name, apart, repeats, "(a trap)", met=True))
+    return found
+
+
+def _covered(rng: np.random.Generator, repeats: int, utilisation: float, q: float) -> Outcome:
+    share = _share(lambda: queue(rng, utilisation, q)[0], repeats)
+    name = f"M/M/1 at {utilisation:g}, p{q * 100:g}, 10 blocks: covered"
+    strict = q <= 0.95
+    return Outcome(name, share, repeats, ">= 90 %" if strict else "", share >= 0.9 or not strict)
+
+
+def _refused(rng: np.random.Generator, repeats: int) -> Outcome:
+    share = _share(lambda: not queue(rng, 0.9, 0.99)[1], repeats)
+    return Outcome(
+        "M/M/1 at 0.9, p99, 10 blocks: refused", share, repeats, ">= 90 %", share >= 0.9
+    )
+
+
+def _share(once: Callable[[], bool], repeats: int) -> float:
+    return float(np.mean([once() for _ in range(repeats)]))
+
+
+def main(argv: list[str]) -> int:
+    """Print the table and give 1 when a target was missed."""
+    parser = argparse.ArgumentParser(prog="coverage", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(argv)
+    rng = np.random.default_rng(options.seed)
+    found = outcomes(rng, options.repeats)
+    for outcome in found:
+        print(outcome.line())
+    return 0 if all(outcome.met for outcome in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
