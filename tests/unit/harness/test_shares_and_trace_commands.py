@@ -1,0 +1,109 @@
+import json
+from pathlib import Path
+
+import click
+import jsonschema
+import pytest
+from click.testing import CliRunner, Result
+
+from analysis.errors import InputError
+from harness.commands import shares, trace
+from harness.errors import UsageError
+from tests.support import trace_files
+from tests.support.synthetic_run import INVALID, write_run
+
+SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
+
+
+def _call(command: click.Command, *arguments: object) -> Result:
+    result = CliRunner().invoke(
+        command, [str(argument) for argument in arguments], standalone_mode=False
+    )
+    if result.exception is not None:
+        raise result.exception
+    return result
+
+
+@pytest.fixture(name="run", scope="module")
+def _run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("run"))
+
+
+def test_shares_of_a_run_leave_warm_up_out_and_carry_intervals(run: Path) -> None:
+    """The JSON keeps its schema, shares add up to 1, and warm-up requests do not count."""
+    manifest = json.loads((run / "manifest.json").read_text())
+
+    document = json.loads(_call(shares.command, run, "--json").stdout)
+
+    jsonschema.validate(document, json.loads((SCHEMAS / "shares.schema.json").read_text()))
+    assert 1 == pytest.approx(sum(row["share"] for row in document["shares"]))
+    first = document["shares"][0]
+    assert "chat sim-chat" == first["name"]
+    assert first["share_low"] < first["share"] < first["share_high"]
+    assert manifest.get("verdict", {"verdict": "UNJUDGED"})["verdict"] == document["verdict"]
+    assert document["requests"] < manifest["recorded"]["requests"]
+    assert document["other_definitions"].startswith("By another definition")
+
+
+def test_shares_by_arm_keep_the_schema_and_the_table_is_text(run: Path) -> None:
+    """--by-arm gives each arm's table; without --json a person reads it."""
+    document = json.loads(_call(shares.command, run, "--json", "--by-arm").stdout)
+
+    jsonschema.validate(document, json.loads((SCHEMAS / "shares.schema.json").read_text()))
+    assert {"off", "on"} == {row["arm"] for row in document["shares"]} == set(document["interval"])
+    text = _call(shares.command, run, "--by-arm", "--rules", "crisp").stdout
+    assert "chat sim-chat" in text
+    assert "95 % interval over" in text
+
+
+def test_an_invalid_run_says_so_first_and_in_the_exit_code(tmp_path: Path) -> None:
+    """INVALID stands above the numbers and ends with 4."""
+    run = write_run(tmp_path / "run", damage=INVALID)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["verdict"] = {"verdict": "INVALID", "reasons": ["The load came late."]}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+
+    result = _call(shares.command, run)
+
+    assert "INVALID: The load came late." == result.stdout.splitlines()[0]
+    assert 4 == result.return_value
+    assert 4 == _call(trace.command, run).return_value
+
+
+def test_a_trace_is_shown_as_a_tree(tmp_path: Path) -> None:
+    """Any trace file is shown, the chosen request as a tree and as JSON that keeps its schema."""
+    file = tmp_path / "traces"
+    file.write_bytes(trace_files.text(trace_files.jaeger()))
+
+    text = _call(trace.command, file, "--slowest").stdout.splitlines()
+    document = json.loads(
+        _call(trace.command, file, "--id", trace_files.TRACE[:6], "--json").stdout
+    )
+
+    assert f"Trace {trace_files.TRACE}, the slowest request" == text[0]
+    assert text[3].startswith("POST /chat")
+    assert text[4].startswith("  SELECT carts")
+    jsonschema.validate(document, json.loads((SCHEMAS / "trace.schema.json").read_text()))
+    assert [0, 1] == [span["depth"] for span in document["spans"]]
+    assert "asked for" == document["chosen_as"]
+
+
+def test_wrong_usage_and_bad_files_are_sentences(tmp_path: Path) -> None:
+    """Contradicting options and unreadable files raise sentences."""
+    with pytest.raises(UsageError, match="--slowest and --id both choose the request"):
+        _call(trace.command, tmp_path, "--slowest", "--id", "7")
+    with pytest.raises(InputError, match="is empty; a run directory or trace files"):
+        _call(shares.command, tmp_path)
+
+
+def test_damage_is_left_out_when_asked_and_said(tmp_path: Path) -> None:
+    """--skip-damaged reads the rest and lists what it left out."""
+    (tmp_path / "good").write_bytes(trace_files.text(trace_files.zipkin()))
+    (tmp_path / "bad").write_text("nothing")
+
+    document = json.loads(_call(shares.command, tmp_path, "--skip-damaged", "--json").stdout)
+
+    assert 1 == document["requests"]
+    assert ["bad holds no traces"] == [
+        sentence[sentence.index("bad") :][:19] for sentence in document["damaged"]
+    ]
