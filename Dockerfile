@@ -20,10 +20,10 @@ COPY deploy/requirements-load.lock .
 RUN python -m pip --python /venv/bin/python install \
       --require-hashes --only-binary :all: --requirement requirements-load.lock
 
-FROM packages AS all-packages
-COPY requirements.lock .
+FROM packages AS notebooks-packages
+COPY deploy/requirements-notebooks.lock .
 RUN python -m pip --python /venv/bin/python install \
-      --require-hashes --only-binary :all: --requirement requirements.lock
+      --require-hashes --only-binary :all: --requirement requirements-notebooks.lock
 
 # What our own images share: no pip in the environment, no root, nothing written but to /tmp.
 FROM ${PYTHON} AS base
@@ -53,9 +53,8 @@ USER worthit
 CMD ["locust", "-f", "loadtests"]
 
 FROM base AS notebooks
-COPY --from=all-packages /venv /venv
+COPY --from=notebooks-packages /venv /venv
 COPY analysis analysis
-COPY harness harness
 COPY notebooks notebooks
 RUN install --directory --owner worthit --group worthit /app/work
 ENV NUMBA_CACHE_DIR=/tmp MPLCONFIGDIR=/tmp

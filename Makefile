@@ -48,8 +48,8 @@ report: $(READY)
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --all-extras pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --constraint requirements.lock deploy/requirements-run.in -o deploy/requirements-run.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --constraint requirements.lock deploy/requirements-load.in -o deploy/requirements-load.lock
+	for image in run load notebooks; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --constraint requirements.lock deploy/requirements-$$image.in -o deploy/requirements-$$image.lock || exit 1; done
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -20,7 +22,7 @@ from deploy import make_env
 from reference_service.settings import Settings
 from tests.support import compose_file
 from tests.support.compose_file import example_settings, services, strings
-from tests.support.source_tree import ROOT
+from tests.support.source_tree import ROOT, python_files, tree
 
 SECRETS = {
     "POSTGRES_PASSWORD": "pg-secret",
@@ -382,14 +384,14 @@ def pins(lock: str) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("image", ["run", "load"])
+@pytest.mark.parametrize("image", ["run", "load", "notebooks"])
 def test_the_small_locks_are_parts_of_the_whole(image: str) -> None:
     """An image gets the versions of requirements.lock, with hashes, no registry named."""
     small = (ROOT / f"deploy/requirements-{image}.lock").read_text(encoding="utf-8")
     whole = pins((ROOT / "requirements.lock").read_text(encoding="utf-8"))
 
     assert {name: v for name, v in pins(small).items() if not v <= whole.get(name, set())} == {}
-    assert "pandas" not in pins(small)
+    assert FOREIGN[image] not in pins(small)
     assert small.count("==") <= small.count("--hash=sha256:")
     assert re.findall(r"https?://|--index-url", small) == []
 
@@ -408,6 +410,9 @@ STARTED = {
 }
 """What each image's processes import."""
 
+FOREIGN = {"run": "pandas", "load": "pandas", "notebooks": "locust"}
+"""What each image must do without."""
+
 ONLY_THE_LOCK = """
 import importlib.metadata, re, sys
 allowed, modules = {allowed!r}, {modules!r}
@@ -422,20 +427,47 @@ sys.meta_path.insert(0, OnlyTheLock())
 for module in modules:
     __import__(module)
 try:
-    import pandas
+    import {foreign}
 except ModuleNotFoundError:
     print("ok")
 """
-"""Imports with every distribution out of reach that is not in the lock; pandas must be."""
+"""Imports with every distribution out of reach that is not in the lock."""
 
 
-@pytest.mark.parametrize("image", ["run", "load"])
+@pytest.mark.parametrize("image", STARTED)
 def test_an_image_lacks_nothing_that_it_starts(image: str) -> None:
     """What an image's processes import is in its lock, or code that the Dockerfile copies."""
     small = set(pins((ROOT / f"deploy/requirements-{image}.lock").read_text(encoding="utf-8")))
-    script = ONLY_THE_LOCK.format(allowed=small, modules=STARTED[image])
+    script = ONLY_THE_LOCK.format(allowed=small, modules=STARTED[image], foreign=FOREIGN[image])
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
     assert (done.stdout, done.returncode) == ("ok\n", 0), done.stderr[-800:]
+
+
+def test_the_notebooks_image_lacks_nothing_that_analysis_imports() -> None:
+    """Each distribution that a module of `analysis` imports is in the lock, Dask's extra apart."""
+    lock = set(pins((ROOT / "deploy/requirements-notebooks.lock").read_text(encoding="utf-8")))
+    owners = importlib.metadata.packages_distributions()
+    imported = {
+        name.partition(".")[0]
+        for path in python_files("analysis")
+        for node in ast.walk(tree(path))
+        for name in _imported(node)
+    }
+    foreign = imported - set(sys.stdlib_module_names) - {"analysis", "dask", "distributed"}
+    makers = {name: {re.sub("[-_.]+", "-", m).lower() for m in owners[name]} for name in foreign}
+
+    assert {name: made_by for name, made_by in makers.items() if not made_by & lock} == {}
+    assert {"jupyterlab", "nbclient", "ipykernel"} <= lock
+    assert len(foreign) > 8
+
+
+def _imported(node: ast.AST) -> list[str]:
+    """The modules that an import statement names."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+        return [node.module]
+    return []
