@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch
+from matplotlib.patches import ConnectionPatch, Rectangle
 
 from analysis import formatting
 from analysis.figures import labels, style
@@ -33,7 +33,7 @@ _NAME_SHARE_A_LETTER = 0.011
 _LABEL_LINE = 0.074
 """Height of a label's line as a share of the right panel."""
 
-_KEY_LINE_IN, _KEY_SIGN_IN = 0.165, 0.15
+_KEY_LINE_IN, _KEY_SIGN_IN = 0.165, 0.1
 """Height of a line of the key, and width of its coloured sign."""
 
 _NOTE_LINE_IN, _NOTE_GAP_IN = 0.165, 0.12
@@ -213,20 +213,22 @@ def _name_the_rest(canvas: Figure, bars: Axes, shares: pd.DataFrame, arm: str) -
     room = _NAME_SHARE_A_LETTER * parts["operation"].str.len() + _LABEL_FROM_SHARE * 2
     place, line = bars.get_position(), _KEY_LINE_IN / canvas.get_figheight()
     y = place.y0 - 0.6 * line
-    look: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": style.SMALL_PT}
+    wide, high = _KEY_SIGN_IN / canvas.get_figwidth(), _KEY_SIGN_IN / canvas.get_figheight()
     for position, narrow in enumerate(parts["share"] <= room):
         if not narrow:
             continue
         part = parts.iloc[position]
         colour = style.GREYS[min(position, len(style.GREYS) - 1)]
-        text = f"{part['operation']} {_percent(part['share'])}"
-        canvas.text(place.x1, y, "■", color=colour, **look)
+        sign = Rectangle((place.x1 - wide, y - high / 2), wide, high, facecolor=colour)
+        canvas.add_artist(sign)
         canvas.text(
-            place.x1 - _KEY_SIGN_IN / canvas.get_figwidth(),
+            place.x1 - 1.6 * wide,
             y,
-            text,
+            f"{part['operation']} {_percent(part['share'])}",
+            ha="right",
+            va="center",
+            fontsize=style.SMALL_PT,
             color=style.MUTED,
-            **look,
         )
         y -= line
 
