@@ -25,7 +25,7 @@ class Selection:
     trace_id: str | None = None
     """One trace, by its whole id or by a beginning that only it has."""
     slowest: int | None = None
-    """This many traces whose finished root took longest; warm-up is never among them."""
+    """This many traces whose first span took longest; warm-up is never among them."""
     arm: str | None = None
     """Only traces of this arm; with ``slowest``, the slowest of this arm."""
 
@@ -48,7 +48,7 @@ def choose(run: Run, wanted: Selection) -> Chosen:
     UsageError
         When the run has no such trace or arm; the message lists what there is.
     """
-    columns = ["trace_id", "parent_span_id", "duration_ns", "arm", "block"]
+    columns = ["trace_id", "span_id", "parent_span_id", "duration_ns", "arm", "block"]
     spans = pq.read_table(run.path / "spans.parquet", columns=columns)
     if spans.num_rows == 0:
         raise UsageError(
@@ -97,11 +97,13 @@ def _one_trace(path: Path, table: pd.DataFrame, asked: str) -> pd.DataFrame:
 
 def _slowest(run: Run, table: pd.DataFrame, count: int) -> pd.DataFrame:
     counted = measured(table, run.manifest)
-    roots = counted[counted["parent_span_id"].isna() & counted["duration_ns"].notna()]
+    # A caller that records no spans is a parent outside the run: its child is where the trace begins.
+    begins = counted["parent_span_id"].isna() | ~counted["parent_span_id"].isin(table["span_id"])
+    roots = counted[begins & counted["duration_ns"].notna()]
     if roots.empty:
         raise UsageError(
-            f"{run.path}: no finished root span was found outside warm-up, so no trace is the"
-            " slowest; send all of them, without --slowest."
+            f"{run.path}: no trace with a finished first span was found outside warm-up, so none"
+            " is the slowest; send all of them, without --slowest."
         )
     slow = roots.groupby("trace_id")["duration_ns"].max().nlargest(count)
     return table[table["trace_id"].isin(slow.index)]

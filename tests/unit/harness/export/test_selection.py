@@ -38,6 +38,19 @@ def test_the_slowest_are_those_a_plain_sort_gives(run: Run) -> None:
     assert expected == choose(run, Selection(slowest=3)).traces
 
 
+def test_a_caller_outside_the_run_hides_no_trace(tmp_path: Path) -> None:
+    """A first span whose parent was never recorded, as a load generator's, begins its trace."""
+    folder = write_run(tmp_path / "called", SMALL)
+    spans = pd.read_parquet(folder / "spans.parquet", dtype_backend="pyarrow")
+    first = spans["parent_span_id"].isna()
+    expected = choose(open_run(folder), Selection(slowest=3)).traces
+    spans.loc[first, "parent_span_id"] = "ffffffffffffffff"
+    spans.to_parquet(folder / "spans.parquet")
+
+    assert expected == choose(open_run(folder), Selection(slowest=3)).traces
+    assert expected is not None
+
+
 def test_an_arm_is_all_of_its_spans(run: Run) -> None:
     """Choosing an arm takes as many spans as the table holds of it."""
     assert int((run.spans["arm"] == "on").sum()) == choose(run, Selection(arm="on")).span_count
@@ -99,5 +112,5 @@ def test_unfinished_roots_are_never_the_slowest(tmp_path: Path) -> None:
     spans.loc[spans["parent_span_id"].isna(), "duration_ns"] = None
     spans.to_parquet(folder / "spans.parquet")
 
-    with pytest.raises(UsageError, match="no finished root span"):
+    with pytest.raises(UsageError, match="no trace with a finished first span"):
         choose(open_run(folder), Selection(slowest=1))
