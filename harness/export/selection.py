@@ -97,7 +97,7 @@ def _one_trace(path: Path, table: pd.DataFrame, asked: str) -> pd.DataFrame:
 
 def _slowest(run: Run, table: pd.DataFrame, count: int) -> pd.DataFrame:
     counted = measured(table, run.manifest)
-    # A caller that records no spans is a parent outside the run: its child is where the trace begins.
+    # A caller that records no spans is a parent outside the run: the trace begins at its child.
     begins = counted["parent_span_id"].isna() | ~counted["parent_span_id"].isin(table["span_id"])
     roots = counted[begins & counted["duration_ns"].notna()]
     if roots.empty:

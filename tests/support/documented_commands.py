@@ -22,6 +22,7 @@ RUN_HERE = (
     "worthit shares traces.json",
     "worthit trace traces.json --slowest",
     "worthit shares traces.otlp",
+    "worthit compare runs/RUN:off runs/RUN:on",
     "worthit check runs/RUN --claims claims/background.toml",
     "worthit experiments",
     "worthit run experiments/demo-quick.toml --dry-run",
