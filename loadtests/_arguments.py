@@ -166,22 +166,33 @@ def plan_from(
 
 
 def with_knobs(plan: Plan, actions: dict[str, Any], given: dict[str, Any]) -> Plan:
-    """Return the plan with every knob: its own values before those of the arguments."""
-    if unknown := sorted(set(plan.knobs) - set(actions)):
+    """Return the plan with every knob: a block's own, then the plan's, then the arguments'."""
+    knobs = {**given, **_typed(plan.knobs, actions)}
+    blocks = tuple(
+        block
+        if block.knobs is None
+        else replace(block, knobs={**knobs, **_typed(block.knobs, actions)})
+        for block in plan.blocks
+    )
+    return replace(plan, knobs=knobs, blocks=blocks)
+
+
+def _typed(knobs: dict[str, Any], actions: dict[str, Any]) -> dict[str, Any]:
+    if unknown := sorted(set(knobs) - set(actions)):
         raise PlanError(
             f"The plan has the unknown knob {unknown[0]!r}; "
             f"known are {', '.join(sorted(actions))}."
         )
-    knobs = dict(given)
-    for name, value in plan.knobs.items():
+    found = dict(knobs)
+    for name, value in knobs.items():
         kind = actions[name].type
         try:
-            knobs[name] = kind(value) if kind is not None else value
+            found[name] = kind(value) if kind is not None else value
         except (TypeError, ValueError) as error:
             raise PlanError(
                 f"The plan's knob {name} is {value!r}; {kind.__name__} was expected."
             ) from error
-    return replace(plan, knobs=knobs)
+    return found
 
 
 def _step_blocks(
@@ -191,7 +202,7 @@ def _step_blocks(
     start_s = 0.0
     for step, (rate, rate_end) in enumerate(steps):
         final = rate if rate_end is None else rate_end
-        pieces = max(math.ceil((rate + final) / 2 * duration_s / _SPLIT_AT), 1)
+        pieces = max(math.ceil(max(rate, final) * duration_s / _SPLIT_AT), 1)
         for piece in range(pieces):
             blocks.append(
                 Block(

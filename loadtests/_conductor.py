@@ -309,7 +309,11 @@ class Conductor:
             tally.in_flight_max = {name: values[2] for name, values in driven.items()}
             tally.cap_hits = sum(values[3] for values in driven.values())
         end_ns = round(run.plan.end_s * _NS)
-        until_ns = end_ns if run.until_ns is None else min(run.until_ns, end_ns)
+        until_ns = end_ns
+        if run.until_ns is not None:
+            # what came due while Locust was busy stopping was not missed by the load
+            last_ns = max(run.last_sent_ns.values(), default=0) + 1
+            until_ns = min(run.until_ns, end_ns, last_ns)
         due: dict[int, int] = {}
         for window in schedule_of(run.plan).until(until_ns):
             due[window.block.block] = due.get(window.block.block, 0) + len(window.offsets_ns)

@@ -52,9 +52,6 @@ class OpenLoopUser(FastHttpUser):
     network_timeout = 60.0
     connection_timeout = 10.0
 
-    knobs: Mapping[str, Any]
-    """The values of the scenario's own arguments for this run."""
-
     @override
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -68,7 +65,8 @@ class OpenLoopUser(FastHttpUser):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self.knobs = {}
+        self.plan_knobs: Mapping[str, Any] = {}
+        """The knobs of the whole run; ``knobs`` is what holds for the arrival."""
 
     @classmethod
     def scenario_name(cls) -> str:
@@ -78,6 +76,13 @@ class OpenLoopUser(FastHttpUser):
     @classmethod
     def add_knobs(cls, parser: LocustArgumentParser) -> None:
         """Override to add arguments; their values arrive in ``self.knobs`` by ``dest``."""
+
+    @property
+    def knobs(self) -> Mapping[str, Any]:
+        """The values of the scenario's own arguments, for the arrival being served."""
+        arrival: Arrival | None = getattr(getcurrent(), "worthit_arrival", None)
+        own = None if arrival is None else arrival.block.knobs
+        return self.plan_knobs if own is None else own
 
     @property
     def arrival(self) -> Arrival:

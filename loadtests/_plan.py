@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Block:
     duration_s: float
     host: str
     warmup: bool = False
+    knobs: dict[str, Any] | None = field(default=None, hash=False)
+    """Knobs of this block alone, which override the plan's; None: the plan's."""
 
     @property
     def end_s(self) -> float:
@@ -169,7 +171,7 @@ def _known(document: object, kind: type[Plan | Block], where: str) -> dict[str, 
             f"{where} is {type(document).__name__}, not an object; "
             f"docs/how-the-parts-meet.md shows one."
         )
-    names = {field.name for field in fields(kind)}
+    names = {each.name for each in fields(kind)}
     if unknown := sorted(set(document) - names):
         raise PlanError(
             f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(sorted(names))}."
@@ -219,6 +221,8 @@ def _wanted(name: str, value: object) -> str | None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in _NUMBERS and not (number and 0 <= value < math.inf):  # type: ignore[operator] # a number here
         return "a number from 0 up"
+    if name == "knobs" and not isinstance(value, dict):
+        return "an object of names and values"
     if name in _TEXTS and not isinstance(value, str):
         return "text"
     return None

@@ -114,7 +114,7 @@ class Worker:
             if kind.host is None:
                 kind.host = plan.blocks[0].host
             user = kind(environment)
-            user.knobs = plan.knobs
+            user.plan_knobs = plan.knobs
             user.on_start()
             users.append(user)
         return Driver(
