@@ -29,6 +29,7 @@ from reference_service.settings import Pipeline
 from reference_service.storage.model_client import ModelClient
 from reference_service.storage.turns import TurnStore
 from reference_service.telemetry import names
+from reference_service.telemetry.keys import hashed_key
 from reference_service.telemetry.spans import Span, Tracer
 
 _LOG = logging.getLogger(__name__)
@@ -127,12 +128,14 @@ class ChatService:
         turn.emotion, turn.history = emotion.result(), history.result()
 
     async def _load_preferences(self, turn: ChatTurn) -> Preferences:
-        with self._tracer.span(names.PREFERENCES_LOAD):
+        with self._tracer.span(names.PREFERENCES_LOAD) as span:
+            span.set(names.KEY, hashed_key(turn.user_id))
             return await self._preferences.get(turn.user_id)
 
     async def _retrieve_memories(self, turn: ChatTurn) -> list[Memory]:
         """Return memories; none when they cannot be embedded, for a reply can do without."""
         with self._tracer.span(names.MEMORY_RETRIEVE) as span:
+            span.set(names.KEY, hashed_key(turn.user_id, turn.message))
             try:
                 return await self._memories.retrieve(turn.user_id, turn.message)
             except ModelError as error:

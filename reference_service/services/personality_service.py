@@ -18,6 +18,7 @@ from reference_service.services.personality_cache import Absent, PersonalityCach
 from reference_service.storage.personalities import PersonalityStore
 from reference_service.storage.redis_link import RedisUnavailableError
 from reference_service.telemetry import names
+from reference_service.telemetry.keys import hashed_key
 from reference_service.telemetry.metrics import CacheMetrics
 from reference_service.telemetry.once_in_a_while import OnceInAWhile
 from reference_service.telemetry.spans import Span, Tracer
@@ -80,6 +81,7 @@ class PersonalityService:
     async def get_personality(self, name: str) -> Personality:
         """Return the personality; raises PersonalityNotFoundError."""
         with self._tracer.span(names.PERSONALITY_LOOKUP) as span:
+            span.set(names.KEY, hashed_key(name))
             personality = await self._lookup(name, span)
         if personality is None:
             raise PersonalityNotFoundError

@@ -10,6 +10,7 @@ from reference_service.telemetry.spans import SpanShape
 
 CACHE_HIT: Final = "cache.hit"
 CACHE_SOURCE: Final = "cache.source"
+KEY: Final = "worthit.key"
 POOL_WAIT_NS: Final = "worthit.pool_wait_ns"
 REDIS_HITS: Final = "worthit.redis.hits"
 REDIS_MISSES: Final = "worthit.redis.misses"
