@@ -79,6 +79,7 @@ NOT_RUN: dict[str, str] = {
     'docker logs ai_companion_service_dev 2>&1 | grep -i "cache\\|redis"': _ENGINE,
     "REDIS_ENABLED=false docker compose up --detach --wait": _ENGINE,
     "set -a; . ./.env; set +a": "sets the shell's own variables for the line after it",
+    ". .venv/bin/activate": "changes the shell that the next line is typed into",
 }
 """Command -> why no test runs it."""
 
