@@ -28,7 +28,7 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@if [ -f ../shared/corpus/check.py ]; then $(BIN)/python ../shared/corpus/check.py; fi
+	@if [ -f ../shared/corpus/check.py ]; then $(BIN)/python -m tests.support.corpus ../shared/corpus/check.py; fi
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY)
