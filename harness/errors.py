@@ -1,7 +1,7 @@
 """What can go wrong in the harness, each with the exit code that `worthit` ends with.
 
-Only ``harness.__main__`` prints these and exits. Every message is one sentence: what was found, what was
-expected, what to do next.
+Only ``harness.__main__`` prints these and exits. Every message is one sentence: what was found,
+what was expected, what to do next.
 """
 
 from __future__ import annotations
