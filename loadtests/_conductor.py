@@ -20,6 +20,7 @@ from locust.runners import LocalRunner, MasterRunner, Runner
 
 from loadtests._live import Live
 from loadtests._plan import Plan
+from loadtests._population import personalities_wanted
 from loadtests._tally import StepTally, step_rows, unpack_into
 from loadtests._whole_file import write_json
 from loadtests._worker import DEAL, LEASE, PROGRESS, schedule_of
@@ -73,6 +74,23 @@ class Run:
     """Offset at which it was stopped; None while it runs or when it came to its end."""
 
 
+def _warn_of_missing_names(plan: Plan) -> None:
+    """Say it before the run if its cold names go beyond what is seeded: they would be 404s."""
+    arrivals = schedule_of(plan).different_arrivals
+    for knobs in (block.knobs or plan.knobs for block in plan.blocks):
+        if not {"popular", "cold_fraction", "personalities"} <= set(knobs):
+            continue
+        wanted = personalities_wanted(arrivals, knobs)
+        if wanted > int(knobs["personalities"]):
+            _LOGGER.warning(
+                "This schedule may ask for %d personalities and %s are seeded; "
+                "seed more (and say so with --personalities), or lower --cold-fraction.",
+                wanted,
+                knobs["personalities"],
+            )
+            return
+
+
 def _add_up(run: Run, member: Member, data: dict[str, Any]) -> None:
     """Add one worker's report to the run."""
     for step, packed in data.get("fresh", []):
@@ -119,6 +137,7 @@ class Conductor:
     ) -> None:
         """Deal the plan to the workers that are there."""
         self._number += 1
+        _warn_of_missing_names(plan)
         now_ns = time.time_ns()
         t0_ns = (
             plan.start_at_ns

@@ -92,15 +92,21 @@ def add_page(
         }
         return jsonify(document)
 
-    def table() -> Response:
-        return jsonify({"stats": [_flat(row) for row in steps(conductor)]})
+    def with_table(answer: Response) -> Response:
+        """Put the table's rows where Locust's page looks for those of added tabs."""
+        if request.path.endswith("/stats/requests") and answer.is_json:
+            rows = [_flat(row) for row in steps(conductor)]
+            document = {**answer.get_json(), "extended_stats": [{"key": _TAB, "data": rows}]}
+            answer.set_data(json.dumps(document))
+        return answer
 
     guarded: Callable[[Callable[[], Response]], Callable[[], Response]]
     guarded = web_ui.auth_required_if_enabled
-    for path, view in (("/worthit", show), ("/worthit/live", live), (f"/{_TAB}", table)):
+    for path, view in (("/worthit", show), ("/worthit/live", live)):
         page.add_url_rule(path, view.__name__, guarded(view))  # type: ignore[no-untyped-call] # so is theirs
     if web_ui.app is not None:
         web_ui.app.register_blueprint(page)
+        web_ui.app.after_request(with_table)
         web_ui.app.before_request(_name_classes_as_they_are(web_ui))
     web_ui.template_args |= {
         "extended_tabs": [{"title": "Open loop", "key": _TAB}],

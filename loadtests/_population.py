@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +69,14 @@ def add_population_knobs(parser: LocustArgumentParser) -> None:
         "--personalities",
         type=int,
         default=100_000,
-        help="Seeded personalities; cold names stay below.",
+        help="Seeded personalities; a schedule that asks for more is told of.",
     )
     parser.add_argument("--people", type=int, default=1000, help="Seeded users who chat.")
+
+
+def personalities_wanted(arrivals: int, knobs: Mapping[str, Any]) -> int:
+    """Return how many seeded personalities so many different arrivals ask for at most."""
+    return int(knobs["popular"]) + math.ceil(arrivals * float(knobs["cold_fraction"]))
 
 
 def personality_name(number: int) -> str:

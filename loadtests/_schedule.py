@@ -139,6 +139,9 @@ class Schedule:
         self._plan = plan
         self._recorded_ns = recorded_ns
         self._ordinals = first_ordinals(plan, self.counts)
+        both = zip(self._ordinals, self.counts, strict=True)
+        self.different_arrivals = max((first + count for first, count in both), default=0)
+        """The largest ordinal plus 1."""
         self._windows = self._all()
         self._pending: Window | None = None
 

@@ -74,7 +74,7 @@ def test_a_scenario_is_picked_and_watched_on_the_page(tmp_path: Path) -> None:
             })  # fmt: skip
             time.sleep(4.5)
             live = page.live()
-            table = json.loads(page.ask("/worthit-steps"))["stats"]
+            table = json.loads(page.ask("/stats/requests"))["extended_stats"][0]["data"]
             html = page.ask("/worthit")
             report, csv = page.ask("/stats/report"), page.ask("/stats/requests/csv")
         finally:
