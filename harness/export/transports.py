@@ -165,7 +165,8 @@ def _http_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer
     if status in _HTTP_OK:
         return _taken(body)
     text = body.decode("utf-8", errors="replace").strip().split("\n")[0][:REPLY_SHOWN_CHARACTERS]
-    reason = f"HTTP {status}" + (f" ({text})" if text.isprintable() and text else "")
+    is_sentence = text.isprintable() and text and not text.startswith("<")
+    reason = f"HTTP {status}" + (f" ({text})" if is_sentence else "")
     if status in _HTTP_RETRY:
         after = retry_after_s(headers.get("Retry-After"), now=datetime.now(UTC))
         return Answer(verdict=Verdict.LATER, reason=reason, retry_after_s=after)
