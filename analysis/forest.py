@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from analysis.errors import ColumnError
-from analysis.identity import ids, trace_codes
-from analysis.kernels import ordering, parents
+from analysis.identity import span_keys, trace_codes
+from analysis.kernels import hashing, ordering, parents
 
 ROOT = -1
 """The parent of a span that names none."""
@@ -33,6 +33,8 @@ REPEAT = -4
 OTHER, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
 """Span kinds, as far as the shape of a trace depends on them."""
 
+_MANY_PAIRS = 1 << 24
+"""Services times names: up to here a table of all pairs is cheaper than sorting the rows."""
 _NEEDED = ("trace_id", "span_id", "parent_span_id", "start_ns", "duration_ns")
 
 
@@ -82,22 +84,25 @@ def plant(spans: pd.DataFrame) -> Forest:
     Raises ``ColumnError`` where a needed column is missing or of a type that cannot be read.
     """
     _require(spans)
-    span, parent = ids(spans["span_id"], spans["parent_span_id"])
+    key, parent_key, has_parent = span_keys(spans["span_id"], spans["parent_span_id"])
     start, duration, unfinished = _times(spans)
     codes, count = trace_codes(spans["trace_id"])
     operation, operations = operation_codes(spans)
     kind, follows = _kinds(spans), _flags(spans, "follows_from")
     begins, order = ordering.by_trace(codes, count)
-    ordering.sort_traces(order, begins, start, duration, operation, span.hashes())
-    start, end = start[order], (start + duration)[order]
+    del codes
+    ordering.sort_traces(order, begins, start, duration, operation, key)
+    end = start + duration
+    if not ordering.is_plain(order):
+        start, end, unfinished = start[order], end[order], unfinished[order]
+        kind, operation, follows = kind[order], operation[order], follows[order]
     parent_of, shares_id = parents.resolve(
-        order, begins, start, end, operation[order], kind[order],
-        span.words, span.places, parent.words, parent.places,
-    )  # fmt: skip
+        order, begins, start, end, operation, kind, key, parent_key, has_parent
+    )
     queue, queue_begins, child_begin, child_count = parents.lay_out(parent_of, begins)
     return Forest(
-        order=order, begins=begins, start=start, end=end, unfinished=unfinished[order],
-        kind=kind[order], operation=operation[order], follows=follows[order], parent=parent_of,
+        order=order, begins=begins, start=start, end=end, unfinished=unfinished,
+        kind=kind, operation=operation, follows=follows, parent=parent_of,
         queue=queue, queue_begins=queue_begins, child_begin=child_begin, child_count=child_count,
         operations=operations, shares_id=shares_id,
     )  # fmt: skip
@@ -125,7 +130,9 @@ def _times(spans: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64], N
     start = _integers(spans["start_ns"])
     duration = _integers(spans["duration_ns"], missing=-1)
     unfinished = duration < 0
-    return start, np.where(unfinished, 0, duration), unfinished
+    if unfinished.any():
+        duration = np.where(unfinished, 0, duration)
+    return start, duration, unfinished
 
 
 def _integers(column: pd.Series[int], missing: int = 0) -> NDArray[np.int64]:
@@ -139,19 +146,22 @@ def _integers(column: pd.Series[int], missing: int = 0) -> NDArray[np.int64]:
         raise ColumnError(
             f"The column {column.name} holds {array.type}; whole nanoseconds (int64) are expected."
         )
-    filled = pc.fill_null(array, missing)
+    filled = pc.fill_null(array, missing) if array.null_count else array
     return np.ascontiguousarray(filled.to_numpy(zero_copy_only=False)).astype(np.int64, copy=False)
 
 
 def operation_codes(spans: pd.DataFrame) -> tuple[NDArray[np.int32], pd.DataFrame]:
-    """Number the operations (service, name) in lexical order.
-
-    A code a row, and the table of them.
-    """
+    """Number the operations (service, name) in lexical order: a code a row, and their table."""
     service, services = _codes(spans, "service")
     name, names = _codes(spans, "name")
-    pair = service.astype(np.int64) * len(names) + name
-    used, codes = _dense(pair, len(services) * len(names))
+    if len(services) * len(names) > _MANY_PAIRS:
+        pair = service.astype(np.int64) * len(names) + name
+        used, codes = np.unique(pair, return_inverse=True)
+        codes = codes.astype(np.int32)
+    else:
+        service *= np.int32(max(1, len(names)))
+        service += name
+        used, codes = hashing.dense(service, len(services) * len(names))
     table = pd.DataFrame(
         {
             "service": services.take(used // max(1, len(names))),
@@ -161,44 +171,30 @@ def operation_codes(spans: pd.DataFrame) -> tuple[NDArray[np.int32], pd.DataFram
     return codes, table
 
 
-def _dense(pair: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Renumber the codes that occur, keeping their order.
-
-    Without sorting the rows where that can be.
-    """
-    if size > max(1 << 22, 4 * pair.size):
-        used, codes = np.unique(pair, return_inverse=True)
-        return used, codes.astype(np.int32)
-    seen = np.zeros(size, np.bool_)
-    seen[pair] = True
-    used = np.flatnonzero(seen)
-    places = np.zeros(size, np.int32)
-    places[used] = np.arange(used.size, dtype=np.int32)
-    return used, places[pair]
-
-
-def _codes(spans: pd.DataFrame, name: str) -> tuple[NDArray[np.int32], pd.Index[str]]:
+def _codes(spans: pd.DataFrame, name: str) -> tuple[NDArray[np.int32], pd.Index]:
     """Codes of one text column in lexical order; a missing text or column is the empty string."""
     if name not in spans.columns:
         return np.zeros(len(spans), np.int32), pd.Index([""], dtype="str")
     array = pa.array(spans[name], from_pandas=True)
-    chunked = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
-    if not pa.types.is_dictionary(chunked.type):
-        chunked = chunked.cast(pa.large_string()).dictionary_encode(null_encoding="encode")
-    whole = chunked.unify_dictionaries().combine_chunks()
-    texts = pc.fill_null(whole.dictionary.cast(pa.large_string()), "").to_pylist()
-    rank = {
-        text: place
-        for place, text in enumerate(sorted(set(texts) | ({""} if whole.null_count else set())))
-    }
-    lookup = np.array([rank[text] for text in texts] or [0], np.int32)
-    indices = pc.fill_null(whole.indices, -1).to_numpy(zero_copy_only=False)
-    codes = (
-        np.where(indices < 0, rank.get("", 0), lookup[indices])
-        if len(spans)
-        else np.zeros(0, np.int32)
-    )
-    return codes.astype(np.int32, copy=False), pd.Index(list(rank), dtype="str")
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    encoded = [_encoded(chunk) for chunk in chunks]
+    texts = sorted({text for _, words in encoded for text in words})
+    rank = {text: place for place, text in enumerate(texts)}
+    codes = np.empty(len(spans), np.int32)
+    begin = 0
+    for indices, words in encoded:
+        ranks = np.array([rank[text] for text in words], np.int32)
+        np.take(ranks, indices, out=codes[begin : begin + indices.size])
+        begin += indices.size
+    return codes, pd.Index(texts, dtype="str")
+
+
+def _encoded(chunk: pa.Array) -> tuple[NDArray[np.int32], list[str]]:
+    """Give a chunk's dictionary and the indices into it; null is the empty string."""
+    if pa.types.is_dictionary(chunk.type):
+        chunk = chunk.cast(chunk.type.value_type)
+    coded = chunk.cast(pa.large_string()).dictionary_encode(null_encoding="encode")
+    return coded.indices.to_numpy(), [text or "" for text in coded.dictionary.to_pylist()]
 
 
 def _kinds(spans: pd.DataFrame) -> NDArray[np.int8]:

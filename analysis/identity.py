@@ -6,8 +6,6 @@ their bytes are: a hash only says where to look.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -20,51 +18,76 @@ _WORD_BYTES = 8
 _WORD_SHIFT = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ids:
-    """A column of ids as words of eight bytes: row i is ``words[places[i]:places[i + 1]]``.
+def span_keys(
+    span: pd.Series, parent: pd.Series
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.bool_]]:
+    """Give each span id and each parent id as a number, and whether there is a parent id.
 
-    A missing or empty id has no words.
+    Numbers are equal exactly where ids are. Ids of 16 hex digits, OpenTelemetry's, are the numbers
+    that they spell; others are hashed, or numbered should two hashes be equal.
     """
-
-    words: NDArray[np.uint64]
-    places: NDArray[np.int64]
-
-    def hashes(self) -> NDArray[np.uint64]:
-        """Give a number for each id, equal for equal ids; 0 where it is missing."""
-        return hashing.hashes(self.words, self.places)
-
-
-def ids(*columns: pd.Series | pa.ChunkedArray) -> list[Ids]:
-    """Read the bytes of columns of ids that are to be compared with each other.
-
-    Hex ids as OpenTelemetry, Jaeger and Zipkin write them (16 or 32 digits) fill whole words and
-    are used as they lie in memory; where one column has others, all are copied into words.
-    """
-    read = [_bytes(column) for column in columns]
-    if all(_fills_words(data, offsets) for data, offsets in read):
-        return [
-            Ids(words=data[: offsets[-1]].view(np.uint64), places=offsets >> _WORD_SHIFT)
-            for data, offsets in read
-        ]
-    padded = [hashing.padded(data, offsets) for data, offsets in read]
-    return [Ids(words=words, places=places) for words, places in padded]
+    own, _ = _hex_keys(span)
+    above, given = _hex_keys(parent)
+    if own is not None and above is not None:
+        return own, above, given
+    words, places = _words(pa.chunked_array([*_chunked(span).chunks, *_chunked(parent).chunks]))
+    codes, count = hashing.numbered(words, places)
+    keys = hashing.hashes(words, places)
+    if np.unique(keys).size != count:
+        keys = codes.astype(np.uint64)
+    return keys[: len(span)], keys[len(span) :], np.diff(places)[len(span) :] > 0
 
 
 def trace_codes(column: pd.Series) -> tuple[NDArray[np.int32], int]:
     """Number the traces in order of first appearance: one code a row, and how many there are."""
-    (found,) = ids(column)
-    codes, count = hashing.numbered(found.words, found.places)
+    words, places = _words(_chunked(column))
+    codes, count = hashing.numbered(words, places)
     return codes, count
 
 
-def _bytes(column: pd.Series | pa.ChunkedArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def trace_hashes(column: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """Give a number for each trace id, equal for equal ids, the same in every batch of a run."""
+    hashes: NDArray[np.uint64] = hashing.hashes(*_words(column, pad=True))
+    return hashes
+
+
+def _chunked(column: pd.Series) -> pa.ChunkedArray:
+    array = pa.array(column, from_pandas=True)
+    array = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    return array if array.type == pa.large_string() else array.cast(pa.large_string())
+
+
+def _hex_keys(column: pd.Series) -> tuple[NDArray[np.uint64] | None, NDArray[np.bool_]]:
+    """Read a column chunk by chunk, without bringing it together in memory; None: not all hex."""
+    chunks = _chunked(column)
+    keys, given = np.empty(len(chunks), np.uint64), np.empty(len(chunks), np.bool_)
+    begin = 0
+    for chunk in chunks.chunks:
+        end = begin + len(chunk)
+        data, offsets = _bytes(chunk)
+        if not hashing.hex_keys(data, offsets, keys[begin:end], given[begin:end]):
+            return None, given
+        begin = end
+    return keys, given
+
+
+def _words(
+    column: pa.ChunkedArray, *, pad: bool = False
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Give a column's ids as words of eight bytes: row i is ``words[places[i]:places[i + 1]]``.
+
+    A missing or empty id has no words. Ids of 16 or 32 characters fill words and are used as they
+    lie in memory, unless ``pad``; others are copied, each after its length.
+    """
+    data, offsets = _bytes(column.combine_chunks())
+    if not pad and _fills_words(data, offsets):
+        return data[: offsets[-1]].view(np.uint64), offsets >> _WORD_SHIFT
+    words, places = hashing.padded(data, offsets)
+    return words, places
+
+
+def _bytes(array: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Give a column's bytes and where each id begins in them; a missing id has none."""
-    array = column if isinstance(column, pa.ChunkedArray) else pa.array(column, from_pandas=True)
-    if array.type != pa.large_string():
-        array = array.cast(pa.large_string())
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
     if array.null_count and _hides_bytes(array):
         array = pc.fill_null(array, "")
     _, offset_buffer, data_buffer = array.buffers()

@@ -20,7 +20,7 @@ from pyarrow import feather
 
 from analysis.errors import AnalysisError
 from analysis.formats.columns import to_pandas
-from analysis.identity import ids
+from analysis.identity import trace_hashes
 
 _TOP_BITS = np.uint64(40)
 """Parts are told by high bits of the hash: the low ones find places in tables."""
@@ -93,8 +93,8 @@ def load(file: Path) -> pd.DataFrame:
 
 def _dealt(batch: pa.Table, count: int) -> list[pa.Table]:
     """Split rows by their trace's part."""
-    (trace,) = ids(batch.column("trace_id"))
-    part = ((trace.hashes() >> _TOP_BITS) % np.uint64(count)).astype(np.int64)
+    hashes = trace_hashes(batch.column("trace_id"))
+    part = ((hashes >> _TOP_BITS) % np.uint64(count)).astype(np.int64)
     order = np.argsort(part, kind="stable")
     ends = np.cumsum(np.bincount(part, minlength=count))
     ordered = batch.take(pa.array(order))

@@ -11,6 +11,9 @@ _MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)
 _HALF = np.uint64(32)
 """The finaliser of MurmurHash3's 64-bit variant (Appleby, 2011), one round a word."""
 _WORD = 8
+_HEX_DIGITS = 16
+_ZERO, _A = np.uint8(48), np.uint8(97)
+"""The characters 0 and a."""
 
 
 @compiled
@@ -126,3 +129,57 @@ def _grown(
             slot = (slot + 1) & (size - 1)
         table[slot] = code
     return size, table, kept, kept_keys
+
+
+@compiled
+def hex_keys(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    given: NDArray[np.bool_],
+) -> bool:
+    """Read ids of 16 lower-case hex digits as numbers; False where one is anything else.
+
+    ``given`` is False for an empty id. ``keys`` and ``given`` are written, one place an id.
+    """
+    for i in range(keys.size):
+        begin, length = offsets[i], offsets[i + 1] - offsets[i]
+        given[i] = length > 0
+        if length == 0:
+            keys[i] = 0
+            continue
+        if length != _HEX_DIGITS:
+            return False
+        value = np.uint64(0)
+        for k in range(begin, begin + length):
+            digit = data[k]
+            if _ZERO <= digit < _ZERO + 10:
+                digit -= _ZERO
+            elif _A <= digit < _A + 6:
+                digit -= _A - 10
+            else:
+                return False
+            value = (value << np.uint64(4)) | np.uint64(digit)
+        keys[i] = value
+    return True
+
+
+@compiled
+def dense(codes: NDArray[np.int32], size: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Renumber, in place, the codes below ``size`` that occur, keeping their order.
+
+    Gives the old code of each new one, and the new codes.
+    """
+    place = np.full(size, -1, np.int32)
+    for code in codes:
+        place[code] = 0
+    count = 0
+    used = np.empty(size, np.int64)
+    for code in range(size):
+        if place[code] == 0:
+            place[code] = count
+            used[count] = code
+            count += 1
+    for i in range(codes.size):
+        codes[i] = place[codes[i]]
+    return used[:count], codes

@@ -106,3 +106,12 @@ def _sort(
                     i += 1
                 k += 1
         width *= 2
+
+
+@compiled
+def is_plain(order: NDArray[np.int64]) -> bool:
+    """Whether the order is that of the rows, as in most recorded files."""
+    for p in range(order.size):
+        if order[p] != p:
+            return False
+    return True

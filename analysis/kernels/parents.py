@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.kernels.compiled import compiled
-from analysis.kernels.hashing import hash_of, same
 
 _ROOT, _MISSING, _CUT, _REPEAT = -1, -2, -3, -4
 _SERVER, _CLIENT = 1, 2
 """As in ``analysis.forest``; kernels take plain numbers."""
+_SPREAD, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
+"""Multiplicative hashing: 2^64 over the golden ratio (Knuth, TAOCP 3, 6.4)."""
 _LOOK_BACK = 64
 """Spans of one id, time and operation that differ in kind or parent beyond this many are
 nobody's repeats.
@@ -28,10 +29,9 @@ def resolve(
     end: NDArray[np.int64],
     operation: NDArray[np.int32],
     kind: NDArray[np.int8],
-    span_words: NDArray[np.uint64],
-    span_places: NDArray[np.int64],
-    parent_words: NDArray[np.uint64],
-    parent_places: NDArray[np.int64],
+    span_key: NDArray[np.uint64],
+    parent_key: NDArray[np.uint64],
+    has_parent: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Position of each span's parent, or why there is none; ids are by row, the rest by position.
 
@@ -59,26 +59,19 @@ def resolve(
         table[:size] = -1
         shared = False
         for p in range(low, high):
-            row = order[p]
-            slot = _slot(
-                table, keys, size, order, span_words, span_places,
-                span_words, span_places[row], span_places[row + 1],
-            )  # fmt: skip
+            key = span_key[order[p]]
+            slot = _slot(table, keys, size, key)
             if table[slot] < 0:
                 table[slot] = p
-                keys[slot] = hash_of(span_words, span_places[row], span_places[row + 1])
+                keys[slot] = key
             else:
                 first[p] = table[slot]
                 shared = True
         for p in range(low, high):
             row = order[p]
-            if parent_places[row] == parent_places[row + 1]:
-                continue
-            slot = _slot(
-                table, keys, size, order, span_words, span_places,
-                parent_words, parent_places[row], parent_places[row + 1],
-            )  # fmt: skip
-            parent[p] = table[slot] if table[slot] >= 0 else _MISSING
+            if has_parent[row]:
+                holder = table[_slot(table, keys, size, parent_key[row])]
+                parent[p] = holder if holder >= 0 else _MISSING
         if shared:
             _settle(low, high, parent, first, start, end, operation, kind)
     return parent, first >= 0
@@ -86,24 +79,12 @@ def resolve(
 
 @compiled
 def _slot(
-    table: NDArray[np.int32],
-    keys: NDArray[np.uint64],
-    size: int,
-    order: NDArray[np.int64],
-    words: NDArray[np.uint64],
-    places: NDArray[np.int64],
-    key_words: NDArray[np.uint64],
-    key_from: int,
-    key_to: int,
+    table: NDArray[np.int32], keys: NDArray[np.uint64], size: int, key: np.uint64
 ) -> np.int64:
     """Where in the trace's table the id is, or the free place where it would go."""
-    key = hash_of(key_words, key_from, key_to)
-    slot = np.int64(key & np.uint64(size - 1))
-    while table[slot] >= 0:
-        if keys[slot] == key:
-            row = order[table[slot]]
-            if same(words, places[row], places[row + 1], key_words, key_from, key_to):
-                return slot
+    mixed = key * _SPREAD
+    slot = np.int64((mixed ^ (mixed >> _HALF)) & np.uint64(size - 1))
+    while table[slot] >= 0 and keys[slot] != key:
         slot = (slot + 1) & (size - 1)
     return slot
 
