@@ -199,7 +199,7 @@ class Process:
         """Wait until `ready` says so; a child that ends or takes too long is a PartError."""
         deadline = time.monotonic() + timeout_seconds
         while self.alive:
-            if await ready():
+            if await self._says(ready):
                 return
             if time.monotonic() > deadline:
                 raise PartError(
@@ -210,6 +210,19 @@ class Process:
         raise PartError(
             f"{self.name} ended at its start with {self.ending()}; {self.last_words()}"
         )
+
+    async def _says(self, ready: Ready) -> bool:
+        """Ask once, but not longer than the child lives: another's server may hold the answer."""
+        asking = asyncio.ensure_future(ready())
+        try:
+            while self.alive:
+                await asyncio.wait({asking}, timeout=POLL_SECONDS)
+                if asking.done():
+                    return asking.result()
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        return False
 
     def ending(self) -> str:
         """How it ended, in words."""

@@ -121,7 +121,7 @@ class Workspace:
     def free_port(self) -> int:
         """A port of 127.0.0.1 that nobody listens on, never given twice by this workspace."""
         for port in random.SystemRandom().sample(PORTS, 200):
-            if port not in self._given and _is_free(port):
+            if port not in self._given and is_free(port):
                 self._given.add(port)
                 return port
         raise HarnessError(
@@ -213,12 +213,18 @@ def sweep(root: Path) -> list[Path]:
 def _temporary_root() -> Path:
     """The temporary folder; as root, one that an unprivileged PostgreSQL can reach."""
     root = Path(tempfile.gettempdir()).resolve()
-    if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in (root, *root.parents)):
+    if os.geteuid() != 0 or not root.exists() or _open_to_all(root):
         return root
     return Path("/var/tmp")  # noqa: S108 - mkdtemp makes the folder in it, safely
 
 
-def _is_free(port: int) -> bool:
+def _open_to_all(folder: Path) -> bool:
+    """Whether every user may walk through `folder` and what is above it."""
+    return all(path.stat().st_mode & 0o001 for path in (folder, *folder.parents))
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on this port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

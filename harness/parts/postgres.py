@@ -25,6 +25,7 @@ from psycopg import sql
 
 from harness.errors import PartError
 from harness.guard import release_shared_memory
+from harness.parts.reach import first_free
 from harness.supervision import Identity, Process
 from harness.workspace import Workspace
 
@@ -47,9 +48,6 @@ SETTINGS = {
 """What differs from PostgreSQL's own defaults. `mmap` keeps shared memory inside the data folder,
 so that removing the folder removes it; nothing is left in /dev/shm after a SIGKILL.
 `synchronous_commit` stays on: off, a killed server lost the commits of its last half second."""
-
-ATTEMPTS = 3
-"""How often another port is tried when the chosen one was taken in between."""
 
 NEEDED_BYTES = 150_000_000
 """An empty data folder takes 40 MB, a filled one and its log the rest; more is asked of a run."""
@@ -100,16 +98,9 @@ class Postgres:
         data = self._workspace.path / "postgres"
         if not data.exists():
             await asyncio.to_thread(_initialise, binaries, data, self._password, identity)
-        again = self._port != 0
-        for attempt in range(1, ATTEMPTS + 1):
-            self._port = self._port if again else self._workspace.free_port()
-            try:
-                await self._launch(binaries, data, identity)
-            except PartError as error:
-                if again or attempt == ATTEMPTS or "in use" not in str(error):
-                    raise
-            else:
-                return
+        self._port, self._process = await first_free(
+            self._workspace, self._port, lambda port: self._launch(port, binaries, data, identity)
+        )
 
     async def stop(self) -> None:
         """Fast shutdown: connections are cut, statistics written."""
@@ -129,11 +120,14 @@ class Postgres:
         """Thaw it."""
         self.process.resume()
 
-    async def _launch(self, binaries: Path, data: Path, identity: Identity | None) -> None:
+    async def _launch(
+        self, port: int, binaries: Path, data: Path, identity: Identity | None
+    ) -> Process:
+        self._port = port
         options = [f"--{name}={value}" for name, value in self._settings.items()]
-        self._process = await self._workspace.start(
+        return await self._workspace.start(
             "postgres",
-            [str(binaries / "bin" / "postgres"), "-D", str(data), "-p", str(self._port), *options],
+            [str(binaries / "bin" / "postgres"), "-D", str(data), "-p", str(port), *options],
             env={"PATH": os.defpath, "LC_ALL": "C"},
             cwd=data,
             ready=self._answers,

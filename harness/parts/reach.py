@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import harness
 from harness.errors import PartError
 from harness.supervision import Process, Ready
-from harness.workspace import Workspace
+from harness.workspace import Workspace, is_free
 
 ATTEMPTS = 3
 """How often another port is tried when the chosen one was taken in between."""
@@ -28,18 +28,27 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(extra or {})}
 
 
+def must_be_free(port: int) -> None:
+    """Refuse a port that another server has: it might even answer in our part's place."""
+    if not is_free(port):
+        raise PartError(
+            f"The port {port} of 127.0.0.1 is in use; end what listens there or choose another."
+        )
+
+
 async def first_free(
     workspace: Workspace, port: int, launch: Callable[[int], Awaitable[Process]]
 ) -> tuple[int, Process]:
     """Launch on `port`, or for 0 on a free one (another when it was taken in between)."""
     if port:
+        must_be_free(port)
         return port, await launch(port)
     for _attempt in range(ATTEMPTS - 1):
         port = workspace.free_port()
         try:
             return port, await launch(port)
-        except PartError as error:
-            if "in use" not in str(error):
+        except PartError:
+            if is_free(port):  # it failed for another reason
                 raise
     port = workspace.free_port()
     return port, await launch(port)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import httpx
 
 from harness.errors import PartError
-from harness.parts.reach import answers, child_environment, first_free
+from harness.parts.reach import answers, child_environment, first_free, must_be_free
 from harness.supervision import Process
 from harness.workspace import Workspace
 
@@ -72,6 +72,8 @@ class Recorder:
 
     async def start(self) -> None:
         """Start it; after `stop` on the same ports and appending to the same files."""
+        if self._grpc_fixed:
+            must_be_free(self._grpc_port)
         self._http_port, self._process = await first_free(
             self._workspace, self._http_port, self._launch
         )

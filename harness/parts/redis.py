@@ -15,11 +15,9 @@ import redis.asyncio as redis_client
 from redis.exceptions import RedisError
 
 from harness.errors import PartError
+from harness.parts.reach import first_free
 from harness.supervision import Process
 from harness.workspace import Workspace
-
-ATTEMPTS = 3
-"""How often another port is tried when the chosen one was taken in between."""
 
 
 class Redis:
@@ -50,16 +48,7 @@ class Redis:
 
     async def start(self) -> None:
         """Start it, empty; after `stop` on the same port."""
-        again = self._port != 0
-        for attempt in range(1, ATTEMPTS + 1):
-            self._port = self._port if again else self._workspace.free_port()
-            try:
-                await self._launch()
-            except PartError as error:
-                if again or attempt == ATTEMPTS or "in use" not in str(error):
-                    raise
-            else:
-                return
+        self._port, self._process = await first_free(self._workspace, self._port, self._launch)
 
     async def stop(self) -> None:
         """Shut it down; what it held is gone."""
@@ -82,13 +71,14 @@ class Redis:
         """Forget every key."""
         await flush(self.url)
 
-    async def _launch(self) -> None:
+    async def _launch(self, port: int) -> Process:
+        self._port = port
         # The configuration goes in by stdin: a password among the arguments would show in `ps`.
         configuration = (
-            f"bind 127.0.0.1\nport {self._port}\nrequirepass {self._password}\n"
+            f"bind 127.0.0.1\nport {port}\nrequirepass {self._password}\n"
             'save ""\nappendonly no\ndaemonize no\nlogfile ""\ntcp-backlog 511\n'
         )
-        self._process = await self._workspace.start(
+        return await self._workspace.start(
             self._name,
             [str(_binary()), "-"],
             env={"PATH": os.defpath},

@@ -51,7 +51,7 @@ def _start(tmp_path: Path) -> Iterator[Callable[[str], Started]]:
                 **os.environ,
                 "TMPDIR": str(root),
                 "HALF_WRITTEN": str(half_written),
-                "PYTHONPATH": str(Path(__file__).parents[2]),
+                "PYTHONPATH": os.pathsep.join(sys.path),
             },
         )
         started.append(process)

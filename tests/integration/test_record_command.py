@@ -1,0 +1,122 @@
+"""`worthit record`, as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+
+from harness.parts.reach import child_environment
+from harness.workspace import Workspace
+from tests.support.otlp import batch_of_traces
+
+pytestmark = pytest.mark.integration
+
+EXPORTS = """
+import sys
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+for number in range(120):
+    about = {"worthit.arm": ("off", "on")[number // 10 % 2], "worthit.step": 0,
+             "worthit.block": number // 10}
+    with provider.get_tracer("x").start_as_current_span("GET /x", attributes=about):
+        pass
+provider.shutdown()
+sys.exit(int(sys.argv[1]))
+"""
+"""A service that knows nothing of us but OpenTelemetry's own settings."""
+
+
+def record(out: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start `worthit record`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness", "record", "--out", str(out), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=child_environment({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1"}),
+    )
+
+
+def test_a_command_is_recorded_into_a_run(tmp_path: Path) -> None:
+    """Its spans, its arms and blocks, its exit code; the run is whole and the only thing left."""
+    process = record(
+        tmp_path, "--json", "--name", "mine", "--", sys.executable, "-c", EXPORTS, "3"
+    )
+    stdout, stderr = process.communicate(timeout=60)
+
+    said = json.loads(stdout)
+    run = Path(said["run"])
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    spans = pq.read_table(run / "spans.parquet").to_pandas()
+    assert process.returncode == 1, stderr  # the command's failure is told
+    assert (said["spans"], said["command_exit_code"]) == (120, 3)
+    assert spans["arm"].value_counts().to_dict() == {"off": 60, "on": 60}
+    assert [arm["name"] for arm in manifest["arms"] if arm["baseline"]] == ["off"]
+    assert [(b["block"], b["arm"]) for b in manifest["blocks"]] == [
+        (block, ("off", "on")[block % 2]) for block in range(12)
+    ]
+    pairs = [block["pair"] for block in manifest["blocks"]]
+    assert [pairs.count(pair) for pair in sorted(set(pairs))] == [2] * 6
+    assert manifest["complete"] is True
+    assert manifest["recorded"]["spans"] == 120
+    assert list(tmp_path.iterdir()) == [run]
+
+
+def test_a_running_service_is_recorded_until_ctrl_c(tmp_path: Path) -> None:
+    """Without a command the ports are open, and Ctrl-C ends it with a run."""
+    with Workspace() as workspace:
+        http_port, grpc_port = workspace.free_port(), workspace.free_port()
+    process = record(tmp_path, "--http-port", str(http_port), "--grpc-port", str(grpc_port))
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            httpx.post(
+                f"http://127.0.0.1:{http_port}/v1/traces",
+                content=batch_of_traces(range(3)),
+                headers={"Content-Type": "application/x-protobuf"},
+            ).raise_for_status()
+            break
+        except httpx.TransportError:
+            assert time.monotonic() < deadline, process.kill()
+            time.sleep(0.05)
+
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 0, stderr
+    assert stdout.startswith("SUSPECT: ")
+    assert "(30 spans)" in stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--", "true"], 1, "No span came in, so there is nothing to keep"),
+        (["--", "no-such-command"], 2, "The command no-such-command was not found"),
+        (["--name", "../x", "--for", "1"], 2, "cannot be a folder's"),
+        (["--for", "0"], 2, "0 is not in the range"),
+    ],
+    ids=["no spans", "no such command", "a bad name", "no time"],
+)
+def test_nothing_to_record_leaves_nothing(
+    tmp_path: Path, arguments: list[str], code: int, sentence: str
+) -> None:
+    """One sentence, its exit code, and no run."""
+    process = record(tmp_path, *arguments)
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert (process.returncode, stdout) == (code, "")
+    assert sentence in stderr
+    assert "Traceback" not in stderr
+    assert list(tmp_path.iterdir()) == []
