@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from analysis.thresholds import Threshold
 
+_LAST_REPORTS_SECONDS = 0.7
 _LOGGER = logging.getLogger("worthit.load")
 
 
@@ -47,8 +48,9 @@ class _Installed:
     tests: int = 1
     borrowed: tempfile.TemporaryDirectory[str] | None = None
     """Where rows go when only thresholds need them."""
+    begun: bool = False
+    """Whether a test runs, or has ended without anything having been said of it."""
     exit_code: int | None = None
-    """Set when a run could not even begin."""
 
 
 _HERE = _Installed()
@@ -128,14 +130,19 @@ def _on_test_start(environment: Environment, **_: object) -> None:
 def _prepare(environment: Environment, options: argparse.Namespace, conductor: Conductor) -> None:
     """Check all that was asked for, and begin the schedule if there is one."""
     conductor.begin()
+    _HERE.begun = False
+    _HERE.exit_code = None
     _HERE.thresholds = _verdict.parse(options.threshold)
+    scheduled = _open_loop_classes(environment) or options.worthit_plan
+    plan = _plan(environment, options) if scheduled else None
+    classes = _classes_for(environment, plan) if plan is not None else []
     out = _folder(options)
-    if not (_open_loop_classes(environment) or options.worthit_plan):
+    _HERE.begun = True
+    if plan is None:
         return
-    plan = _plan(environment, options)
     conductor.start(
         plan,
-        classes=_classes_for(environment, plan),
+        classes=classes,
         out=out,
         max_in_flight=options.max_in_flight,
         client_spans=not options.worthit_plan,
@@ -236,9 +243,25 @@ def _on_test_stopping(**_: object) -> None:
         _HERE.worker.stopping()
 
 
-def _on_test_stop(**_: object) -> None:
+def _on_test_stop(environment: Environment, **_: object) -> None:
     if _HERE.worker is not None:
         _HERE.worker.stopped()
+    options = environment.parsed_options
+    if _HERE.conductor is not None and options is not None and not options.headless:
+        # Locust goes on behind its page; the other workers' last reports are still on their way
+        gevent.spawn_later(_LAST_REPORTS_SECONDS, _conclude, _HERE.conductor)
+
+
+def _conclude(conductor: Conductor) -> None:
+    """Say once of each test how it went; the last one's exit code is Locust's."""
+    if not _HERE.begun:
+        return
+    _HERE.begun = False
+    _HERE.exit_code = None
+    if conductor.run is not None or _HERE.thresholds:
+        _HERE.exit_code = _verdict.conclude(
+            conductor.report(), run=conductor.run, thresholds=_HERE.thresholds, out=_HERE.out
+        )
 
 
 def _on_quitting(environment: Environment, **_: object) -> None:
@@ -247,12 +270,10 @@ def _on_quitting(environment: Environment, **_: object) -> None:
         # a worker: whether requests failed is the service's affair, and the master's verdict
         environment.process_exit_code = environment.process_exit_code or 0
         return
-    if _HERE.exit_code is None and (conductor.run is not None or _HERE.thresholds):
+    if _HERE.begun:
         # whatever still runs ends here, so that the last reports are in before the verdict
         runner.quit()
-        _HERE.exit_code = _verdict.conclude(
-            conductor.report(), run=conductor.run, thresholds=_HERE.thresholds, out=_HERE.out
-        )
+        _conclude(conductor)
     if _HERE.borrowed is not None:
         _HERE.borrowed.cleanup()
     if _HERE.exit_code is not None:

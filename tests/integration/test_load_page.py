@@ -86,6 +86,7 @@ def test_a_scenario_is_picked_and_watched_on_the_page(tmp_path: Path) -> None:
     assert live["run"]["scenarios"] == ["cold_start"]
     assert live["run"]["ended"] is True
     assert live["problem"] is None
+    assert json.loads((tmp_path / "out" / "generator.json").read_text())["generator"]
     assert live["steps"][0]["requests"] == table[0]["requests"] == seen["requests"]
     assert live["steps"][0]["response_ms"]["p50"] >= live["steps"][0]["service_ms"]["p50"] >= 20
     assert sum(sample["achieved"] for sample in live["samples"]) > 50
