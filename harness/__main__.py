@@ -132,7 +132,7 @@ def _sentence(error: Exception) -> tuple[str, ExitCode]:
         return str(error), ExitCode.WRONG_USAGE
     if isinstance(error, AnalysisError):
         return str(error), ExitCode.TOOL_FAILED
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and _is_full_disk(error):
         where = error.filename or "the temporary folder or the output folder"
         return (
             f"The disk is full: no space was left for {where}; free some, or name another place "
@@ -148,6 +148,11 @@ def _sentence(error: Exception) -> tuple[str, ExitCode]:
         f"worthit failed in a way it did not foresee ({kind}: {error}); run it again with "
         f"{DEBUG_VARIABLE}=1 to see where, and please report that."
     ), ExitCode.TOOL_FAILED
+
+
+def _is_full_disk(error: OSError) -> bool:
+    """Arrow's errors have the words and not always the number."""
+    return error.errno == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _say(sentence: str) -> None:

@@ -103,7 +103,8 @@ def read_requests(folder: Path) -> pa.Table:
 
 def copy_logs(directory: RunDirectory, logs: Path) -> None:
     """Copy what each process printed."""
-    shutil.copytree(logs, directory.path / "logs", dirs_exist_ok=True)
+    for log in sorted(logs.iterdir()):
+        shutil.copyfile(log, directory.path / "logs" / log.name)
 
 
 def manifest(
