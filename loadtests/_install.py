@@ -257,7 +257,6 @@ def _conclude(conductor: Conductor) -> None:
     if not _HERE.begun:
         return
     _HERE.begun = False
-    _HERE.exit_code = None
     if conductor.run is not None or _HERE.thresholds:
         _HERE.exit_code = _verdict.conclude(
             conductor.report(), run=conductor.run, thresholds=_HERE.thresholds, out=_HERE.out
