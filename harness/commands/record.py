@@ -63,7 +63,7 @@ def command(
     it and its children to the recorder. Without COMMAND a service that is running anyway is
     recorded, for --for seconds or until Ctrl-C.
     """
-    from harness.recording import Wish, default_name, record  # noqa: PLC0415 - --help is fast
+    from harness.recording import Wish, default_name, record  # noqa: PLC0415 - for a fast --help
 
     chosen = name or default_name(command_line)
     if not NAME.fullmatch(chosen):
