@@ -40,7 +40,7 @@ class RequestSpan:
         if scope["type"] != "http" or scope["path"] in _SILENT:
             await self._app(scope, receive, send)
             return
-        parent, context = _caller(scope)
+        parent, context = read_caller(scope)
         token = REQUEST.set(context)
         began = perf_counter()
         status = 0
@@ -99,7 +99,8 @@ class RequestSpan:
         return found
 
 
-def _caller(scope: Scope) -> tuple[RemoteParent | None, RequestContext]:
+def read_caller(scope: Scope) -> tuple[RemoteParent | None, RequestContext]:
+    """Return the caller's span and what the request brings along, from its headers."""
     parent, traceparent, baggage = None, "", ""
     for name, value in scope["headers"]:
         if name == b"traceparent":

@@ -1,13 +1,14 @@
 """A deadline that blames the server only for its own slowness.
 
-When the process itself was held up for longer than the deadline, the timer fires before the reply
-that lies ready in the socket is read, and a healthy Redis is counted as hung. So a deadline that
-is over gets a short grace, in which the event loop reads what is there.
+When the process itself was held up, the timer fires before the reply that lies ready in the socket
+is read, and a healthy server is counted as hung. So a deadline that is over gets a short grace in
+which the event loop reads what is there, and more as long as the reply is known to be there.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -15,12 +16,23 @@ GRACE_SECONDS: Final = 0.005
 """One round of a busy event loop."""
 
 
+GRACES: Final = 200
+"""A reply that is there and still unread after a second has another reason."""
+
+
 class Deadline:
-    """Cancels its body after so many seconds and a grace, and raises TimeoutError."""
+    """Cancels its body after so many seconds and a grace, and raises TimeoutError.
 
-    __slots__ = ("_cancelling", "_expired", "_left", "_seconds", "_task", "_timer")
+    `arrived` tells whether the reply is there, only not yet read.
+    """
 
-    def __init__(self, seconds: float) -> None:
+    __slots__ = (
+        "_arrived", "_cancelling", "_expired", "_graces", "_left", "_seconds", "_task", "_timer",
+    )  # fmt: skip
+
+    def __init__(self, seconds: float, arrived: Callable[[], bool] = lambda: False) -> None:
+        self._arrived = arrived
+        self._graces = 0
         self._seconds = seconds
         self._expired = False
         self._left = False
@@ -61,6 +73,10 @@ class Deadline:
 
     def _expire(self) -> None:
         if self._left:
+            return
+        self._graces += 1
+        if self._graces <= GRACES and self._arrived():
+            self._grace()
             return
         self._expired = True
         if self._task is not None:

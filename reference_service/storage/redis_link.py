@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
+import select
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -45,7 +48,7 @@ _FAILURES: Final = (
 cancelled caller."""
 
 
-_SKIPPED: Final = frozenset({"breaker_open", "failed_before", "pool_full", "repair_pending"})
+_SKIPPED: Final = frozenset({"breaker_open", "failed_before", "repair_pending"})
 
 
 class RedisUnavailableError(Exception):
@@ -128,7 +131,7 @@ class RedisLink:
         self._timeout_seconds = timeout_seconds
         self._connections = ConnectionPool.from_url(
             url,
-            socket_timeout=timeout_seconds + GRACE_SECONDS,
+            socket_timeout=None,  # Deadline, below, bounds connecting and reading together
             socket_connect_timeout=timeout_seconds + GRACE_SECONDS,
             retry=Retry(NoBackoff(), 0),
             # RESP3 would add a HELLO round trip to every new connection, for nothing used here.
@@ -164,14 +167,17 @@ class RedisLink:
         request = REQUEST.get()
         if request is not None and request.redis_failed:
             raise RedisUnavailableError("failed_before")
-        if not self.breaker.allow():
-            raise RedisUnavailableError("breaker_open")
-        with self._tracer.span(self._shapes[command.name]) as span:
-            reply = await self._timed(command.name, arguments, request)
-            if command.found is not None and not isinstance(reply, NoScriptError):
-                hits, misses = command.found(reply)
-                span.set(names.REDIS_HITS, hits)
-                span.set(names.REDIS_MISSES, misses)
+        # A place is free again after one deadline at most, and the breaker is then open if that
+        # was Redis's fault; so nobody waits for a hung Redis twice.
+        async with self._places:
+            if not self.breaker.allow():
+                raise RedisUnavailableError("breaker_open")
+            with self._tracer.span(self._shapes[command.name]) as span:
+                reply = await self._timed(command.name, arguments, request)
+                if command.found is not None and not isinstance(reply, NoScriptError):
+                    hits, misses = command.found(reply)
+                    span.set(names.REDIS_HITS, hits)
+                    span.set(names.REDIS_MISSES, misses)
         if isinstance(reply, NoScriptError):  # an answer, and no failure of the span's operation
             raise reply
         return reply
@@ -182,7 +188,7 @@ class RedisLink:
         """Return the reply, and tell breaker and metrics how it went."""
         began = perf_counter()
         try:
-            reply = await self._within_deadline(name, arguments)
+            reply = await self._exchange(name, arguments)
         except _FAILURES as error:
             self.breaker.failed()
             if request is not None:
@@ -214,33 +220,22 @@ class RedisLink:
         for state in BreakerState:
             yield (("state", state.value),), float(state is self.breaker.state)
 
-    async def _within_deadline(self, name: str, arguments: tuple[Argument, ...]) -> Reply:
-        waiting = True
-        try:
-            async with Deadline(self._timeout_seconds), self._places:
-                waiting = False
-                return await self._exchange(name, arguments)
-        except TimeoutError:
-            if waiting:
-                raise RedisUnavailableError("pool_full") from None
-            raise
-
     async def _exchange(self, name: str, arguments: tuple[Argument, ...]) -> Reply:
         """Send one command and read its reply; an exchange that fails ends its connection.
 
         That is what keeps one caller's reply from reaching another: a connection is used again
         only after its reply has been read to the end.
         """
-        if self._idle:
+        while self._idle:
             connection = self._idle.pop()
             try:
-                return await self._ask(connection, name, arguments)
-            except (
-                RedisConnectionError
-            ):  # closed while it was idle: so are the others, by a restart
+                async with Deadline(self._timeout_seconds, partial(_reply_is_here, connection)):
+                    return await self._ask(connection, name, arguments)
+            except RedisConnectionError:  # closed while it was idle, as all are by a restart
                 await self.close()
-        made: AbstractConnection = self._make()
-        return await self._ask(made, name, arguments)
+        connection = self._make()
+        async with Deadline(self._timeout_seconds, partial(_reply_is_here, connection)):
+            return await self._ask(connection, name, arguments)
 
     async def _ask(
         self, connection: AbstractConnection, name: str, arguments: tuple[Argument, ...]
@@ -249,7 +244,7 @@ class RedisLink:
             if not connection.is_connected:
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
             await connection.send_command(name, *arguments, check_health=False)
-            reply = await connection.read_response()
+            reply = await connection.read_response(timeout=math.inf)  # the deadline ends it
         except ResponseError:
             self._idle.append(connection)
             raise
@@ -258,3 +253,14 @@ class RedisLink:
             raise
         self._idle.append(connection)
         return reply
+
+
+def _reply_is_here(connection: AbstractConnection) -> bool:
+    """Whether bytes from Redis wait to be read: then this process is late, not Redis."""
+    writer = connection._writer  # noqa: SLF001 - redis-py gives no other way to its socket
+    descriptor = -1 if writer is None else writer.get_extra_info("socket").fileno()
+    if descriptor < 0:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,145 @@
+"""What does a chat cost the service: against a plain peer, traced and not, 50 and 500 in flight?
+
+The service, with every stage and every span, and a peer that is written plainly and instrumented
+automatically, take turns against the same servers; CPU seconds of their processes are counted, so that a
+busy machine moves the figures less. Ratios are of medians over the turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import psutil
+
+from benchmarks._chat_rig import Measured, Servers, drive, servers, service
+from benchmarks._span_costs import print_span_costs
+
+SERVICE = [sys.executable, "-m", "reference_service"]
+PEER = [sys.executable, "-m", "benchmarks.peer"]
+INSTRUMENT = [sys.executable, "-m", "opentelemetry.instrumentation.auto_instrumentation"]
+HELD_MS = 2_500
+"""How long the model holds each of 500 in flight, and a tenth of it each of 50: one rate, 200/s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One of the services, running."""
+
+    name: str
+    url: str
+    process: psutil.Process
+
+
+@asynccontextmanager
+async def _candidates(running: Servers, names: list[str]) -> AsyncIterator[dict[str, Candidate]]:
+    traced = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": running.recorder.endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_LOGS_EXPORTER": "none",
+        "LOG_LEVEL": "WARNING",
+    }
+    known = {
+        "service traced": (SERVICE, traced),
+        "service untraced": (SERVICE, {"LOG_LEVEL": "WARNING"}),
+        "peer traced": (["opentelemetry-instrument", *PEER], traced),
+        "peer untraced": (PEER, {}),
+    }
+    async with AsyncExitStack() as stack:
+        found = {}
+        for name in names:
+            command, env = known[name]
+            if command[0] == "opentelemetry-instrument":
+                command = [str(_beside_python("opentelemetry-instrument")), *command[1:]]
+            url, process = await stack.enter_async_context(
+                service(running, name.replace(" ", "-"), command, env)
+            )
+            found[name] = Candidate(name=name, url=url, process=process)
+        yield found
+
+
+def _beside_python(name: str) -> str:
+    return f"{sys.executable.rpartition('/')[0]}/{name}"
+
+
+async def _rounds(
+    candidates: dict[str, Candidate], *, rounds: int, in_flight: int, requests: int
+) -> dict[str, float]:
+    """Let the candidates take turns; return the median CPU milliseconds a request of each."""
+    costs: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(rounds + 1):
+        order = list(candidates.values())
+        for candidate in order if number % 2 else reversed(order):
+            found = await drive(
+                candidate.url, candidate.process, in_flight=in_flight, requests=requests
+            )
+            _refuse_failures(candidate.name, found)
+            if number:  # the first turn warms caches, pools and prepared statements
+                costs[candidate.name].append(found.cpu_ms)
+    return {name: statistics.median(cost) for name, cost in costs.items()}
+
+
+def _refuse_failures(name: str, found: Measured) -> None:
+    if found.failures:
+        raise SystemExit(
+            f"{name}: {found.failures} of {found.requests} requests failed; the figures would be of "
+            "failures. Is the machine busy with something else?"
+        )
+
+
+async def _compare(rounds: int, requests: int) -> int:
+    async with servers() as running:
+        names = ["service traced", "service untraced", "peer traced", "peer untraced"]
+        async with _candidates(running, names) as candidates:
+            cost = await _rounds(candidates, rounds=rounds, in_flight=50, requests=requests)
+        print("CPU milliseconds a chat request, native profile, all stages, 50 in flight:")
+        for name, value in cost.items():
+            print(f"  {name:<17} {value:5.2f}")
+        peer = cost["service traced"] / cost["peer traced"]
+        tracing = cost["service traced"] / cost["service untraced"]
+        print(f"service / peer, both traced:   {peer:.2f}   (aim: at most 0.50)")
+        print(f"service traced / untraced:     {tracing:.2f}   (aim: at most 1.20)")
+        flight = await _in_flight(running, rounds)
+        print(f"500 / 50 in flight, one rate:  {flight:.2f}   (aim: 0.85 to 1.15)")
+        await asyncio.sleep(1)
+        stats = await running.recorder.stats()
+        print(f"spans recorded {stats['spans']}, refused {stats['refused']}")
+    print_span_costs()
+    return 0
+
+
+async def _in_flight(running: Servers, rounds: int) -> float:
+    """Return CPU a request at 500 in flight over that at 50, the model holding each as long."""
+    cost: dict[int, list[float]] = {50: [], 500: []}
+    async with _candidates(running, ["service traced"]) as candidates:
+        [candidate] = candidates.values()
+        for number in range(rounds + 1):
+            for in_flight in (50, 500) if number % 2 else (500, 50):
+                held_ms = HELD_MS * in_flight / 500
+                await running.llm.fault(kind="chat", extra_ms=held_ms)
+                found = await drive(
+                    candidate.url, candidate.process, in_flight=in_flight, requests=1500
+                )
+                _refuse_failures(candidate.name, found)
+                if number:
+                    cost[in_flight].append(found.cpu_ms)
+    await running.llm.fault()
+    print(
+        f"CPU milliseconds a request: {statistics.median(cost[50]):.2f} with 50 in flight, "
+        f"{statistics.median(cost[500]):.2f} with 500"
+    )
+    return statistics.median(cost[500]) / statistics.median(cost[50])
+
+
+def main(argv: list[str]) -> int:
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(prog="benchmarks service", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=1000)
+    options = parser.parse_args(argv)
+    return asyncio.run(_compare(options.rounds, options.requests))
