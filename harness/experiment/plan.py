@@ -19,6 +19,9 @@ from harness.experiment.model import MAX_ARMS_AT_ONCE, Arm, Experiment, Setting,
 POPULAR_PERSONALITIES: Final = 50
 """The scenario's own default for the knob ``popular``, as docs/how-the-parts-meet.md says."""
 
+COLD_FRACTION: Final = 0.05
+"""The scenario's own default for the knob ``cold_fraction``."""
+
 SET_UP_S: Final = 15.0
 """Starting the parts and filling the database: for the estimate of time alone."""
 
@@ -94,7 +97,9 @@ class Plan:
         """Give how many personalities are needed so that no cold one is asked for twice."""
         if self.experiment.data.personalities is not None:
             return self.experiment.data.personalities
-        return max(_personalities(arm, self.arrivals(arm.name)) for arm in self.arms)
+        # The load numbers arrivals over the whole plan, so that arms of a later batch go on counting.
+        pairs = {block.pair: block.rate_per_s * block.duration_s for block in self.blocks}
+        return max(_personalities(arm, sum(pairs.values())) for arm in self.arms)
 
 
 def make_plan(experiment: Experiment) -> Plan:
@@ -227,6 +232,6 @@ def _batch_blocks(
 
 def _personalities(arm: PlannedArm, arrivals: float) -> int:
     """Give the popular ones plus a Poisson count of cold ones six deviations above its mean."""
-    cold = float(arm.knobs.get("cold_fraction", 0.0)) * arrivals
+    cold = float(arm.knobs.get("cold_fraction", COLD_FRACTION)) * arrivals
     popular = int(arm.knobs.get("popular", POPULAR_PERSONALITIES))
     return popular + math.ceil(cold + 6 * math.sqrt(cold)) + 100

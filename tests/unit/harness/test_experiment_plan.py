@@ -102,7 +102,7 @@ def test_there_are_personalities_for_every_cold_arrival() -> None:
     plan = make_plan(experiment())
     cold = make_plan(experiment(SMALL.replace("[[arms]]", KNOBS + "[[arms]]", 1)))
 
-    expected = 3 * 5 + 2 * 4 * (5 + 20)
+    expected = 3 * 5 + 2 * 4 * (5 + 20)  # of either arm: the arms draw alike
     assert expected == cold.arrivals("on")
     assert plan.personalities < cold.personalities
     assert cold.personalities > 50 + 0.5 * expected + 5 * (0.5 * expected) ** 0.5
