@@ -97,7 +97,7 @@ class Plan:
         """Give how many personalities are needed so that no cold one is asked for twice."""
         if self.experiment.data.personalities is not None:
             return self.experiment.data.personalities
-        # The load numbers arrivals over the whole plan, so that arms of a later batch go on counting.
+        # The load numbers arrivals over the whole plan: later batches go on counting.
         pairs = {block.pair: block.rate_per_s * block.duration_s for block in self.blocks}
         return max(_personalities(arm, sum(pairs.values())) for arm in self.arms)
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.experiment.plan import Plan
+from harness.recorded_metrics import metric_samples
 from harness.run.directory import RunDirectory
 from harness.run.load import LoadResult
 from harness.run.machine import git_commit, machine, versions
@@ -77,7 +78,8 @@ def write_tables(directory: RunDirectory, material: Material) -> dict[str, int]:
     converted = convert(directory.raw / "traces.otlp", directory.path / "spans.parquet")
     requests = read_requests(material.load.folder)
     pq.write_table(requests, directory.path / "requests.parquet", compression="zstd")
-    write_counters(material.counters, directory.path / "counters.parquet")
+    metrics = metric_samples(directory.raw / "traces.otlp.metrics")
+    write_counters([*material.counters, *metrics], directory.path / "counters.parquet")
     material.events.write(directory.path / "events.parquet")
     return {
         "spans": converted.spans,

@@ -119,10 +119,10 @@ async def await_zero(process: Process, folder: Path) -> int:
             return zero
         if not process.alive:
             raise PartError(
-                f"Locust ended at its start with {process.ending()}; {process.last_words()}"
+                f"Locust ended at its start with {process.ending()}; {_reason(process)}"
             )
         await asyncio.sleep(POLL_S)
-    raise PartError(f"Locust did not begin within {START_TIMEOUT_S:g} s; {process.last_words()}")
+    raise PartError(f"Locust did not begin within {START_TIMEOUT_S:g} s; {_reason(process)}")
 
 
 async def await_end(
@@ -161,11 +161,11 @@ async def await_end(
         if seconds > load_s + DRAIN_TIMEOUT_S:
             raise PartError(
                 f"Locust did not end within {DRAIN_TIMEOUT_S:g} s of its last arrival; "
-                f"{process.last_words()}"
+                f"{_reason(process)}"
             )
         await asyncio.sleep(POLL_S)
     if process.returncode not in {0, RATE_MISSED}:
-        raise PartError(f"Locust failed with {process.ending()}; {process.last_words()}")
+        raise PartError(f"Locust failed with {process.ending()}; {_reason(process)}")
     return False
 
 
@@ -181,3 +181,13 @@ def _zero(file: Path) -> int | None:
         return int(json.loads(file.read_text(encoding="utf-8"))["t0_ns"])
     except (OSError, ValueError, KeyError):
         return None  # not there, or not yet whole
+
+
+def _reason(process: Process) -> str:
+    """Give the load's own sentence about what went wrong, else the last that it printed.
+
+    Locust prints its tables last, whatever went wrong before them.
+    """
+    text = process.log.read_text(encoding="utf-8", errors="replace")
+    told = [line for line in text.splitlines() if "/ERROR/" in line or "/CRITICAL/" in line]
+    return told[-1].partition(": ")[2] if told else process.last_words()
