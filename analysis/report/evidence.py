@@ -89,6 +89,7 @@ def witness_section(witnesses: Sequence[Mapping[str, Any]]) -> Section:
         rows.append(
             (
                 str(witness.get("what", "")),
+                str(witness.get("arm") or ""),
                 formatting.count(counted),
                 formatting.count(independent),
                 verdict,
@@ -99,6 +100,7 @@ def witness_section(witnesses: Sequence[Mapping[str, Any]]) -> Section:
     agree = sum(tone is Tone.GOOD for tone in tones)
     columns = (
         Column(label="What"),
+        Column(label="Arm"),
         Column(label="From spans", numeric=True),
         Column(label="By the witness", numeric=True),
         Column(label="Agree?"),
@@ -251,6 +253,7 @@ def _timeline_alt(table: pd.DataFrame) -> str:
         "median": ("median response time in ms", 1.0),
         "queries": ("database queries per second", 1.0),
         "hit_rate": ("cache hit rate in percent", 100.0),
+        "busy": ("connections busy with a query", 1.0),
         "pool": ("connections in use", 1.0),
         "cpu": ("processor in percent", 1.0),
     }

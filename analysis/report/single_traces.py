@@ -17,6 +17,7 @@ from analysis.report.document import Drawing, TraceView
 from analysis.report.setting import Setting
 from analysis.run import Run
 from analysis.waterfall import choose, waterfall
+from analysis.witnesses import roots
 
 SAMPLED_TRACES = 20_000
 """The typical trace is looked for among so many, evenly over the run.
@@ -38,19 +39,21 @@ def trace_views(run: Run, setting: Setting, jaeger_url: str | None) -> tuple[Tra
 
 def _chosen(spans: pd.DataFrame, setting: Setting) -> Iterator[tuple[str, str]]:
     """Label and id of each; a trace is shown once, under the first label that fits."""
-    roots = spans[spans["parent_span_id"].isna()]
-    own = roots if setting.treatment is None else roots[roots["arm"] == setting.treatment]
-    own = own if not own.empty else roots
+    tops = roots(spans)
+    own = tops if setting.treatment is None else tops[tops["arm"] == setting.treatment]
+    own = own if not own.empty else tops
     seen: set[str] = set()
     where = f", {setting.label(setting.treatment)}" if setting.treatment else ""
     if not own.empty:
         step = -(-len(own) // SAMPLED_TRACES)
         sampled = spans[spans["trace_id"].isin(own["trace_id"].iloc[::step])]
         yield from _once(f"A typical request{where}", choose(sampled, "typical"), seen)
-        slowest = int(roots["duration_ns"].astype("float64").fillna(-1).to_numpy().argmax())
+        slowest = int(tops["duration_ns"].astype("float64").fillna(-1).to_numpy().argmax())
         label = "The slowest request of the run"
-        yield from _once(label, str(roots["trace_id"].iloc[slowest]), seen)
+        yield from _once(label, str(tops["trace_id"].iloc[slowest]), seen)
     lookups = spans[(spans["name"] == setting.cached_operation) & spans["cache_hit"].notna()]
+    if setting.treatment is not None:  # without the cache nothing is ever missed
+        lookups = lookups[lookups["arm"] == setting.treatment]
     for label, kind in (("A cache hit", True), ("A cache miss", False)):
         found = lookups[lookups["cache_hit"].astype("bool") == kind]
         if not found.empty:
