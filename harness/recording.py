@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from harness.errors import HarnessError, UsageError
 from harness.parts.recorder import Recorder
+from harness.recorded_metrics import metric_samples
 from harness.run import finishing
 from harness.run.directory import RunDirectory, check_space
 from harness.run.machine import git_commit, machine, versions
@@ -210,7 +211,8 @@ def finish(recording: Recording, started_ns: int) -> dict[str, Any]:
     converted = convert(directory.raw / "traces.otlp", directory.path / "spans.parquet")
     requests = finishing.read_requests(recording.load_folder)
     pq.write_table(requests, directory.path / "requests.parquet", compression="zstd")
-    write_counters(recording.rows, directory.path / "counters.parquet")
+    metrics = metric_samples(directory.raw / "traces.otlp.metrics")
+    write_counters([*recording.rows, *metrics], directory.path / "counters.parquet")
     recording.events.write(directory.path / "events.parquet")
     counts = {
         "spans": converted.spans,

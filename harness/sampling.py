@@ -10,6 +10,7 @@ at the transactions. A connection's start is itself a transaction; `sessions` co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -240,6 +241,19 @@ class ProcessMeter:
             found.append(sample(t_ns, source, "rss_bytes", memory.rss, **labels, pid=pid))
         return found
 
+    def read_whole(self, pids: Sequence[int], t_ns: int, part: str) -> list[Sample]:
+        """`cpu_seconds` of a whole part: its processes and those below them that have ended."""
+        seconds, found = 0.0, False
+        for pid in pids:
+            try:
+                times = self._known.setdefault(pid, psutil.Process(pid)).cpu_times()
+            except psutil.Error:
+                self._known.pop(pid, None)
+                continue
+            found = True
+            seconds += times.user + times.system + times.children_user + times.children_system
+        return [sample(t_ns, "machine", "cpu_seconds", seconds, part=part)] if found else []
+
 
 def machine_counters(t_ns: int) -> list[Sample]:
     """The machine's CPU use since the last call, in percent, and its available memory."""
@@ -274,8 +288,7 @@ class Sampler:
         for arm, pids in self.services.items():
             self.rows += self._meter.read(pids(), t_ns, "service", arm=arm)
         for part, pids in self.parts.items():
-            usage = self._meter.read(pids(), t_ns, "machine", part=part)
-            self.rows += [row for row in usage if row.name == "cpu_seconds"]
+            self.rows += self._meter.read_whole(pids(), t_ns, part)
         await asyncio.gather(self._sample_postgres(), *map(self._sample_redis, self.redis))
 
     async def _sample_postgres(self) -> None:
@@ -304,10 +317,12 @@ class Sampler:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            # A sampler that failed must not pass for one that saw nothing.
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 def write_counters(rows: Sequence[Sample], path: Path) -> None:

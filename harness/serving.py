@@ -131,6 +131,7 @@ class HttpProtocol(asyncio.Protocol):
         "_handler",
         "_headers",
         "_max_body",
+        "_on_refused",
         "_parser",
         "_queue",
         "_request",
@@ -139,9 +140,12 @@ class HttpProtocol(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, handler: Handler, max_body_bytes: int) -> None:
-        """A body larger than `max_body_bytes` is refused with 413."""
+    def __init__(
+        self, handler: Handler, max_body_bytes: int, on_refused: Callable[[], None] | None = None
+    ) -> None:
+        """A body larger than `max_body_bytes` is refused with 413, and `on_refused` told."""
         self._handler = handler
+        self._on_refused = on_refused
         self._max_body = max_body_bytes
         self._parser: Any = httptools.HttpRequestParser(self)
         self._queue: deque[Request] = deque()
@@ -249,6 +253,8 @@ class HttpProtocol(asyncio.Protocol):
     def _refuse(self, status: int, body: bytes) -> None:
         """Answer what is not a request, and close."""
         if self.transport is not None and not self.transport.is_closing():
+            if self._on_refused is not None:
+                self._on_refused()
             self.transport.write(
                 b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
                 b"connection: close\r\n\r\n%s"
@@ -258,13 +264,19 @@ class HttpProtocol(asyncio.Protocol):
 
 
 async def listen(
-    handler: Handler, *, port: int, max_body_bytes: int, what: str, host: str = LOOPBACK
+    handler: Handler,
+    *,
+    port: int,
+    max_body_bytes: int,
+    what: str,
+    host: str = LOOPBACK,
+    on_refused: Callable[[], None] | None = None,
 ) -> asyncio.Server:
     """Serve `handler` on `host`; `what` names the server in the sentence about a port in use."""
     loop = asyncio.get_running_loop()
     try:
         return await loop.create_server(
-            lambda: HttpProtocol(handler, max_body_bytes),
+            lambda: HttpProtocol(handler, max_body_bytes, on_refused),
             host,
             port,
             backlog=4096,

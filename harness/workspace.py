@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,9 @@ PREFIX = "worthit-"
 
 LOCK_NAME = "harness.lock"
 """Held while the harness lives; an unheld one marks a folder that nobody looks after."""
+
+STILL_OPENING_SECONDS = 3600.0
+"""A workspace opens in milliseconds; one that is older was given up."""
 
 PORTS = range(10_240, 32_768)
 """Below Linux's ephemeral range, so that no outgoing connection can take a port in between."""
@@ -202,12 +206,23 @@ class Workspace:
 def sweep(root: Path) -> list[Path]:
     """Remove the workspaces in `root` whose harness is gone, and say which."""
     removed = []
-    for folder in root.glob(f"{PREFIX}*"):
+    for folder in (*root.glob(f"{PREFIX}*"), *_never_opened(root)):
         with contextlib.suppress(OSError), (folder / LOCK_NAME).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
             removed.append(folder)
     return removed
+
+
+def _never_opened(root: Path) -> list[Path]:
+    """Folders whose harness was killed in the instant between making and naming them."""
+    before = time.time() - STILL_OPENING_SECONDS
+    found = []
+    for folder in root.glob(f"new-{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if folder.stat().st_mtime < before:
+                found.append(folder)
+    return found
 
 
 def _temporary_root() -> Path:

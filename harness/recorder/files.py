@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -51,3 +52,22 @@ def varint(number: int) -> bytes:
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+def read_delimited(path: Path) -> Iterator[bytes]:
+    """Give the messages of such a file in turn; a message cut off at its end is left out."""
+    data = memoryview(path.read_bytes())
+    at = 0
+    while at < len(data):
+        length = shift = 0
+        while at < len(data):
+            byte = data[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:  # noqa: PLR2004 - the last byte of a varint
+                break
+        if at + length > len(data):
+            return
+        yield bytes(data[at : at + length])
+        at += length

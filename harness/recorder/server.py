@@ -52,6 +52,7 @@ async def serve(stop: asyncio.Event, settings: Settings) -> None:
             port=settings.http_port,
             max_body_bytes=MAX_BODY_BYTES,
             what="The recorder",
+            on_refused=recorder.refuse,
         )
         stack.callback(server.close)
         if settings.grpc_port is not None:
