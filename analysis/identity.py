@@ -65,7 +65,10 @@ def _hex_keys(column: pd.Series) -> tuple[NDArray[np.uint64] | None, NDArray[np.
     for chunk in chunks.chunks:
         end = begin + len(chunk)
         data, offsets = _bytes(chunk)
-        if not hashing.hex_keys(data, offsets, keys[begin:end], given[begin:end]):
+        if not _fills_words(data, offsets):
+            return None, given
+        words = data[: offsets[-1]].view(np.uint64)
+        if not hashing.hex_keys(words, offsets >> _WORD_SHIFT, keys[begin:end], given[begin:end]):
             return None, given
         begin = end
     return keys, given

@@ -11,9 +11,13 @@ _MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)
 _HALF = np.uint64(32)
 """The finaliser of MurmurHash3's 64-bit variant (Appleby, 2011), one round a word."""
 _WORD = 8
-_HEX_DIGITS = 16
-_ZERO, _A = np.uint8(48), np.uint8(97)
-"""The characters 0 and a."""
+_HEX_WORDS = 2
+_NO_DIGITS = np.uint64(0xFFFFFFFFFFFFFFFF)
+_ONES = np.uint64(0x0101010101010101)
+_LOW_HALVES = np.uint64(0x0F0F0F0F0F0F0F0F)
+_SIXES = np.uint64(0x0606060606060606)
+_ZEROS = np.uint64(0x3030303030303030)
+"""The same byte eight times: 1, the low half, 6, and the character 0."""
 
 
 @compiled
@@ -133,8 +137,8 @@ def _grown(
 
 @compiled
 def hex_keys(
-    data: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
+    words: NDArray[np.uint64],
+    places: NDArray[np.int64],
     keys: NDArray[np.uint64],
     given: NDArray[np.bool_],
 ) -> bool:
@@ -143,25 +147,39 @@ def hex_keys(
     ``given`` is False for an empty id. ``keys`` and ``given`` are written, one place an id.
     """
     for i in range(keys.size):
-        begin, length = offsets[i], offsets[i + 1] - offsets[i]
+        begin, length = places[i], places[i + 1] - places[i]
         given[i] = length > 0
         if length == 0:
             keys[i] = 0
             continue
-        if length != _HEX_DIGITS:
+        if length != _HEX_WORDS:
             return False
-        value = np.uint64(0)
-        for k in range(begin, begin + length):
-            digit = data[k]
-            if _ZERO <= digit < _ZERO + 10:
-                digit -= _ZERO
-            elif _A <= digit < _A + 6:
-                digit -= _A - 10
-            else:
-                return False
-            value = (value << np.uint64(4)) | np.uint64(digit)
-        keys[i] = value
+        high, low = _eight_digits(words[begin]), _eight_digits(words[begin + 1])
+        if max(high, low) == _NO_DIGITS:
+            return False
+        keys[i] = (high << _HALF) | low
     return True
+
+
+@compiled
+def _eight_digits(word: np.uint64) -> np.uint64:
+    """Read eight hex characters at once as a number of 32 bits; ``_NO_DIGITS`` for others.
+
+    A letter has bit 6 set and its low four bits are its value less 9. Writing the digits out again
+    and comparing proves that they were digits.
+    """
+    letters = (word >> np.uint64(6)) & _ONES
+    digits = (word & _LOW_HALVES) + letters * np.uint64(9)
+    above_nine = ((digits + _SIXES) >> np.uint64(4)) & _ONES
+    if digits + _ZEROS + above_nine * np.uint64(39) != word:
+        return _NO_DIGITS
+    pairs = ((digits << np.uint64(4)) | (digits >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
+    halves = (pairs | (pairs >> np.uint64(8))) & np.uint64(0x0000FFFF0000FFFF)
+    found = (halves | (halves >> np.uint64(16))) & np.uint64(0xFFFFFFFF)
+    swapped = ((found & np.uint64(0x00FF00FF)) << np.uint64(8)) | (
+        (found >> np.uint64(8)) & np.uint64(0x00FF00FF)
+    )
+    return ((swapped & np.uint64(0xFFFF)) << np.uint64(16)) | (swapped >> np.uint64(16))
 
 
 @compiled

@@ -1,0 +1,53 @@
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from analysis import identity
+
+
+def _column(*ids: str | None) -> pd.Series:
+    return pd.Series(list(ids), dtype="str")
+
+
+def test_hex_ids_are_the_numbers_they_spell() -> None:
+    """Ten thousand drawn ids are read as Python reads them, missing ones apart from zero."""
+    numbers = np.random.default_rng(1).integers(0, 2**64, 10_000, np.uint64)
+    numbers[:2] = 0, 2**64 - 1
+    ids = [f"{number:016x}" for number in numbers.tolist()]
+
+    own, above, given = identity.span_keys(_column(*ids), _column(None, *ids[:-1]))
+
+    assert numbers.tolist() == own.tolist()
+    assert numbers[:-1].tolist() == above[1:].tolist()
+    assert [False, *[True] * (len(ids) - 1)] == given.tolist()
+
+
+@pytest.mark.parametrize(
+    "odd", ["00000000000000G0", "000000000000000:", "abc", "ÄÄÄÄÄÄÄÄ", "a" * 32]
+)
+def test_ids_that_are_no_hex_are_still_told_apart(odd: str) -> None:
+    """One other id in the column, and all are compared by their bytes; equal ones stay equal."""
+    own, above, given = identity.span_keys(
+        _column("0" * 16, odd, "0" * 15), _column(odd, None, "0" * 16)
+    )
+
+    assert 3 == len(set(own.tolist()))
+    assert (own[1], own[0]) == (above[0], above[2])
+    assert [True, False, True] == given.tolist()
+
+
+def test_missing_ids_that_hide_bytes_are_missing() -> None:
+    """Arrow lets a null hide text; it is no id. Slices and chunks change nothing."""
+    hidden = pa.LargeStringArray.from_buffers(
+        3, pa.py_buffer(np.array([0, 16, 32, 48])), pa.py_buffer(b"a" * 48),
+        null_bitmap=pa.py_buffer(b"\x05"),
+    )  # fmt: skip
+    column = pd.Series(pd.array(pa.chunked_array([hidden, hidden.slice(1)]), dtype="str"))
+
+    _, above, given = identity.span_keys(column, column)
+
+    assert [True, False, True, False, True] == given.tolist()
+    assert 1 == len(set(above[given].tolist()))
+    codes, count = identity.trace_codes(column)
+    assert ([0, 1, 0, 1, 0], 2) == (codes.tolist(), count)
