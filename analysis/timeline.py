@@ -4,8 +4,9 @@ Everything is counted into bins of equal width, so that a run of an hour draws a
 minute. Nothing here is an estimate: it is the record, for seeing what the summaries average away.
 
 Answer: one row a series, arm and bin: series (``rate``, ``median``, ``slowest``, ``queries``,
-``hit_rate``, ``pool``, ``cpu``), arm (null for the machine), t_s (middle of the bin, seconds from
-the start), value, n (what was counted).
+``busy``, ``hit_rate``, ``pool``, ``cpu``), arm (null for the machine), t_s (middle of the bin,
+seconds from the start), value, n (what was counted). ``busy`` is Little's law over the bin: time
+spent in queries over time.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def _from_spans(spans: pd.DataFrame, started_ns: int, bin_ns: int) -> list[pd.Da
         & (spans["db_system"] != "redis")
         & (spans["db_operation"] != "connect")
     )
-    queries = spans.loc[is_query.fillna(value=False), ["arm", "start_ns"]]
+    queries = spans.loc[is_query.fillna(value=False), ["arm", "start_ns", "duration_ns"]]
     if not queries.empty:
         n = (
             queries.assign(bin=(queries["start_ns"] - started_ns) // bin_ns)
@@ -94,6 +95,10 @@ def _from_spans(spans: pd.DataFrame, started_ns: int, bin_ns: int) -> list[pd.Da
             .size()
         )
         answers.append(_series("queries", n * 1e9 / bin_ns, n))
+        took = queries["duration_ns"].astype("float64").fillna(0.0)
+        place = [queries["arm"], (queries["start_ns"] - started_ns) // bin_ns]
+        busy = took.groupby(place, dropna=False).sum() / bin_ns
+        answers.append(_series("busy", busy.rename_axis(n.index.names), n))
     lookups = spans.loc[spans["cache_hit"].notna(), ["arm", "start_ns", "cache_hit"]]
     if not lookups.empty:
         binned = lookups.assign(bin=(lookups["start_ns"] - started_ns) // bin_ns)

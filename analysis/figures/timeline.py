@@ -30,8 +30,13 @@ PANELS = (
     Panel("Database queries per second", ("queries",)),
     Panel("Lookups answered by the cache, %", ("hit_rate",), 100.0),
     Panel("Database connections in use", ("pool",)),
+    Panel("Database connections busy with a query, by Little's law", ("busy",)),
     Panel("Machine's processor, %", ("cpu",)),
 )
+
+
+_POOL = next(panel for panel in PANELS if panel.series == ("pool",))
+"""What the pool itself says; connections by Little's law are for when it says nothing."""
 
 
 def figure(
@@ -58,6 +63,7 @@ def figure(
         For a phone.
     """
     panels = [panel for panel in PANELS if timeline["series"].isin(panel.series).any()]
+    panels = [panel for panel in panels if panel.series != ("busy",) or _POOL not in panels]
     height = _PANEL_IN * max(len(panels), 1) + 0.9
     canvas = style.canvas(height, narrow=narrow)
     top, bottom = 1 - 0.42 / height, 0.42 / height

@@ -274,7 +274,7 @@ def _not_recorded(table: pd.DataFrame) -> tuple[str, ...]:
         "rate": "arrivals",
         "queries": "database queries",
         "hit_rate": "cache hits",
-        "pool": "connections in use",
+        "busy": "connections in use",
         "cpu": "processor",
     }
     absent = [words for series, words in names.items() if not (table["series"] == series).any()]

@@ -200,8 +200,8 @@ def test_disagreeing_witnesses_are_seen(document: Document) -> None:
     witnesses = next(section for section in document.evidence if section.key == "witnesses")
     rows = {row[0]: row for row in witnesses.tables[0].rows}
 
-    assert rows["database calls"][3] == "exactly"
-    assert rows["cache hits"][3] == "off by +1"
+    assert rows["database calls"][4] == "exactly"
+    assert rows["cache hits"][4] == "off by +1"
     assert [str(tone) for tone in witnesses.tables[0].tones] == ["good", "bad"]
 
 
