@@ -1,4 +1,4 @@
-"""What a person may get wrong ends in one sentence, the right exit code, and nothing left behind."""
+"""What a person may get wrong ends in one sentence and its exit code; nothing is left."""
 
 from __future__ import annotations
 
@@ -87,6 +87,7 @@ def test_an_unknown_key_starts_nothing(
     ],
 )
 def test_a_server_of_ones_own_that_is_not_there_is_told(
+    *,
     variable: str,
     value: str,
     said: str,
@@ -107,7 +108,7 @@ def test_a_server_of_ones_own_that_is_not_there_is_told(
 
 
 def test_a_disk_without_room_is_told_before_anything_starts(file: Path, tmp_path: Path) -> None:
-    """On a file system of 20 MB a run is refused with found, needed and a way out; none is left."""
+    """On a file system of 20 MB a run is refused with found, needed and a way out."""
     small = tmp_path / "small"
     small.mkdir()
     script = (
