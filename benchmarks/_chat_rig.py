@@ -120,9 +120,7 @@ async def drive(url: str, process: psutil.Process, *, in_flight: int, requests: 
 
 
 def _request(index: int) -> bytes:
-    body = (
-        b'{"message":"Hello, I walked by the sea and thought of you","personality_name":"p%05d"}'
-    )
+    body = b'{"message":"Hello, I walked by the sea today, alone","personality_name":"p%05d"}'
     body %= index * 7 % PERSONALITIES
     return (
         b"POST /chat HTTP/1.1\r\nHost: service\r\nContent-Type: application/json\r\n"

@@ -22,13 +22,13 @@ SHAPE = names.postgres_shape(
     text="SELECT language, tone, reply_length FROM preferences WHERE user_id = $1",
     namespace="chat",
 )
+BAGGAGE = (
+    b"worthit.run=x,worthit.arm=on,worthit.step=2,worthit.block=3,worthit.scenario=chat,"
+    b"worthit.draw=1000000007"
+)
 HEADERS = [
     (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-    (
-        b"baggage",
-        b"worthit.run=x,worthit.arm=on,worthit.step=2,worthit.block=3,worthit.scenario=chat,"
-        b"worthit.draw=1000000007",
-    ),
+    (b"baggage", BAGGAGE),
 ]
 
 
@@ -80,8 +80,6 @@ def print_span_costs() -> None:
     batch = kept.spans[:500]
     encoding = _microseconds(lambda: encode_spans(batch), 50) / len(batch)
     print(f"  and encoded by its OTLP exporter:         {encoding:5.1f}")
-    scope = {"headers": HEADERS}
-    print(
-        f"  reading traceparent and baggage:          {_microseconds(lambda: read_caller(scope)):5.1f}"
-    )
+    context = _microseconds(lambda: read_caller({"headers": HEADERS}))
+    print(f"  reading traceparent and baggage:          {context:5.1f}")
     print("  a chat has 14 spans; the thread that posts them adds some 2 us each")

@@ -1,8 +1,8 @@
 """What does a chat cost the service: against a plain peer, traced and not, 50 and 500 in flight?
 
 The service, with every stage and every span, and a peer that is written plainly and instrumented
-automatically, take turns against the same servers; CPU seconds of their processes are counted, so that a
-busy machine moves the figures less. Ratios are of medians over the turns.
+automatically, take turns against the same servers; CPU seconds of their processes are counted, so
+that a busy machine moves the figures less. Ratios are of medians over the turns.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from benchmarks._span_costs import print_span_costs
 
 SERVICE = [sys.executable, "-m", "reference_service"]
 PEER = [sys.executable, "-m", "benchmarks.peer"]
-INSTRUMENT = [sys.executable, "-m", "opentelemetry.instrumentation.auto_instrumentation"]
 HELD_MS = 2_500
-"""How long the model holds each of 500 in flight, and a tenth of it each of 50: one rate, 200/s."""
+"""How long the model holds each of 500 in flight, and a tenth of it each of 50: one rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +86,8 @@ async def _rounds(
 def _refuse_failures(name: str, found: Measured) -> None:
     if found.failures:
         raise SystemExit(
-            f"{name}: {found.failures} of {found.requests} requests failed; the figures would be of "
-            "failures. Is the machine busy with something else?"
+            f"{name}: {found.failures} of {found.requests} requests failed, so the figures would "
+            "be of failures; is the machine busy with something else?"
         )
 
 

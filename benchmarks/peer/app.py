@@ -1,7 +1,7 @@
 """FastAPI, psycopg's pool, redis-py, httpx's own transport: each used as its tutorial has it.
 
-Tracing comes from `opentelemetry-instrument` and costs not a line here. No stage spans, no breaker, no single
-flight, no metrics of its own: this does less than the reference service, not more.
+Tracing comes from `opentelemetry-instrument` and costs not a line here. No stage spans, no
+breaker, no single flight, no metrics of its own: this does less than the reference service.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ async def memories(user: str, message: str) -> list[str]:
     answer.raise_for_status()
     embedding = answer.json()["data"][0]["embedding"]
     rows = await query(
-        "SELECT content FROM memories WHERE user_id = %s ORDER BY embedding <=> %s::vector LIMIT 5",
+        """SELECT content FROM memories WHERE user_id = %s
+        ORDER BY embedding <=> %s::vector LIMIT 5""",
         user,
         str(embedding),
     )

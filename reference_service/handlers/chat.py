@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.responses import Response
@@ -14,6 +14,15 @@ from reference_service.handlers.event_stream import EventStream
 from reference_service.models import KEY_PATTERN, USER_PATTERN, ChatReply, ChatRequest
 from reference_service.services.chat import ChatService
 
+_BODY: Final = {
+    "required": True,
+    "content": {"application/json": {"schema": ChatRequest.model_json_schema()}},
+}
+_ANSWERED: Final[dict[str, Any]] = {
+    "description": "The reply; with `stream`, events `delta`, then `done` (the reply) or `error`.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+
 router = APIRouter(tags=["chat"], dependencies=[Depends(verified_key)])
 
 
@@ -21,7 +30,8 @@ router = APIRouter(tags=["chat"], dependencies=[Depends(verified_key)])
     "/chat",
     response_model=ChatReply,
     summary="Answer a message",
-    responses=documented(400, 401, 404, 413, 422, 429, 502, 503, 504),
+    responses={200: _ANSWERED, **documented(400, 401, 404, 413, 422, 429, 502, 503, 504)},
+    openapi_extra={"requestBody": _BODY},
 )
 async def chat(
     service: Annotated[ChatService, Depends(chat_service_dep)],

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import orjson
 from fastapi import APIRouter, Depends
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 
 from reference_service.composition import Service
 from reference_service.errors import ServiceError
@@ -42,7 +42,11 @@ async def readyz(service: Parts, life: Annotated[Lifecycle, Depends(lifecycle_de
     return Response(orjson.dumps(report), status, media_type="application/json")
 
 
-@router.get("/metrics", summary="Metrics as Prometheus text")
+@router.get(
+    "/metrics",
+    summary="Metrics as Prometheus text",
+    response_class=PlainTextResponse,
+)
 async def metrics(service: Parts) -> Response:
     """Return this process's metrics."""
     return Response(text(service.registry), media_type="text/plain; version=0.0.4")

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 from typing_extensions import override
 
 from reference_service.errors import DatabaseUnavailableError, OverloadedError
@@ -231,6 +231,8 @@ class Database:
     async def _connection(self) -> Connection:
         try:
             return await self.pool.getconn()
+        except PoolClosed as error:
+            raise DatabaseUnavailableError("the service is stopping") from error
         except PoolTimeout as error:
             self._timeouts.add()
             raise DatabaseUnavailableError("no connection in time") from error

@@ -70,7 +70,9 @@ async def test_a_hit_costs_one_redis_command_and_no_query(servers: ChatServers) 
     calls.pop("cmdstat_info")
     assert {"cmdstat_mget": 1} == {name: count for name, count in calls.items() if count}
     [lookup] = sink.named("personality.lookup")
-    assert {"cache.hit": True, "cache.source": "redis"} == attributes(lookup)
+    found = attributes(lookup)
+    assert 16 == len(found.pop("worthit.key"))
+    assert {"cache.hit": True, "cache.source": "redis"} == found
 
 
 async def test_keys_and_ttl_are_those_of_the_write_up(servers: ChatServers) -> None:
