@@ -25,9 +25,10 @@ def words(attributes: pd.Series, key: str) -> pd.Series:
 
 
 def _extract(attributes: pd.Series, key: str, value: str) -> pd.Series:
-    texts = pa.array(
-        attributes.astype("object").where(attributes.notna(), None), pa.large_string()
-    )
+    texts = pa.array(attributes, from_pandas=True)
+    if isinstance(texts, pa.ChunkedArray):
+        texts = texts.combine_chunks()
+    texts = texts.cast(pa.large_string())
     pattern = rf'"{re.escape(key)}"\s*:\s*{value}'
     matches = pc.extract_regex(texts, pattern)
     values = pc.struct_field(matches, "value").to_pandas()

@@ -13,8 +13,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from analysis.forest import Forest
 from analysis.intervals import Estimate
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
@@ -65,16 +68,20 @@ def speedup_at_most(share: Estimate) -> Estimate:
     return replace(share, value=ends[0], low=ends[1], high=ends[2], unit="ratio")
 
 
-def queries_under(spans: pd.DataFrame, calls: pd.DataFrame, requests: int) -> pd.DataFrame:
+def queries_under(
+    forest: Forest, calls: NDArray[np.bool_], reads: NDArray[np.bool_], requests: int
+) -> pd.DataFrame:
     """Logical queries per request made directly under each operation.
 
-    Columns operation, queries_per_request, reads_per_request, all_per_request.
+    ``calls`` and ``reads`` say by row of the spans which are queries and which a cache could
+    answer. Columns operation, queries_per_request, reads_per_request, all_per_request.
     """
-    key = ["trace_id", "span_id"]
-    parents = calls[["trace_id", "parent_span_id"]].rename(columns={"parent_span_id": "span_id"})
-    writes = calls["db_operation"].str.upper().isin(WRITES)
-    named = parents.assign(read=~writes).merge(spans[[*key, "name"]], on=key, how="inner")
-    counts = named.groupby("name")["read"].agg(["size", "sum"]) / max(requests, 1)
-    names = {"size": "queries_per_request", "sum": "reads_per_request"}
-    table = counts.rename(columns=names).rename_axis("operation").reset_index()
-    return table.assign(all_per_request=len(calls) / max(requests, 1))
+    operations = len(forest.operations)
+    counts = {}
+    for name, chosen in (("queries_per_request", calls), ("reads_per_request", calls & reads)):
+        above = forest.parent[chosen[forest.order]]
+        made = np.bincount(forest.operation[above[above >= 0]], minlength=operations)
+        counts[name] = made / max(requests, 1)
+    table = pd.DataFrame({"operation": forest.operations["name"], **counts})
+    table = table.groupby("operation", as_index=False).sum()
+    return table.assign(all_per_request=float(calls.sum()) / max(requests, 1))

@@ -30,7 +30,7 @@ from analysis.intervals import (
     ratio_of_sums,
 )
 from analysis.manifest import Manifest
-from analysis.witnesses import database_calls
+from analysis.witnesses import is_database_call
 
 POOL_WAIT = "worthit.pool_wait_ns"
 """The attribute that says how long a query waited for its connection."""
@@ -48,7 +48,7 @@ def by_step(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd
         "arm", "step", "offered_per_s", "achieved_per_s", "collection", "per_request", "per_s",
         "busy_connections",
     ]  # fmt: skip
-    calls = _calls(manifest, spans)
+    calls = calls_of(manifest, spans)
     rows = []
     for (arm, step), own in blocks.groupby(["arm", "step"], dropna=False, sort=False):
         offered = float(own["rate_per_s"].iloc[0])
@@ -67,7 +67,7 @@ def reductions(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) ->
         "arm", "step", "collection", "before", "after", "factor", "saved_per_request",
         "saved_per_s",
     ]  # fmt: skip
-    calls = _calls(manifest, spans)
+    calls = calls_of(manifest, spans)
     rows = []
     for arm in manifest.treatments if manifest.baseline else ():
         both = blocks[blocks["arm"].isin([manifest.baseline, arm])]
@@ -137,7 +137,7 @@ def predictions(load: pd.DataFrame, rates: pd.DataFrame, manifest: Manifest) -> 
 
 def held_ms(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
     """How long a query holds its connection: arm, collection (none for all), ms, queries."""
-    calls = _calls(manifest, spans)
+    calls = calls_of(manifest, spans)
     timed = calls.assign(ms=calls["held_ns"] / 1e6)
     by_table = timed.groupby(["arm", "db_collection"], dropna=False)["ms"].agg(["mean", "size"])
     whole = timed.groupby("arm", dropna=False)["ms"].agg(["mean", "size"])
@@ -161,7 +161,7 @@ def predicted_factor(miss_rate: Estimate) -> Estimate:
 def statements(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
     """Queries per request and mean time by statement and arm; per second at the top rate."""
     columns = ["arm", "statement", "collection", "per_request", "mean_ms", "per_s"]
-    calls = _calls(manifest, spans)
+    calls = calls_of(manifest, spans)
     calls = calls.assign(ms=calls["duration_ns"].astype("float64") / 1e6)
     rows = []
     for arm, own in blocks.groupby("arm", dropna=False, sort=False):
@@ -184,7 +184,7 @@ def pool_waits(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) ->
     A wait under ``WAITED_MS`` is the price of taking a free connection.
     """
     columns = ["arm", "waits", "wait_ms", "waited_share", "longest_ms"]
-    calls = _calls(manifest, spans)
+    calls = calls_of(manifest, spans)
     waits = calls.assign(ms=numbers(calls["attributes"], POOL_WAIT) / 1e6).dropna(subset=["ms"])
     rows = []
     for arm, own in blocks.groupby("arm", dropna=False, sort=False):
@@ -203,9 +203,15 @@ def pool_waits(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) ->
     return pd.DataFrame(rows, columns=columns)
 
 
-def _calls(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
-    """The logical queries and ``held_ns``; without blocks all belong to the one block."""
-    calls = database_calls(spans)
+def calls_of(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
+    """The logical queries and ``held_ns``; without blocks all belong to the one block.
+
+    Every function here takes spans, or what this gives: finding the queries once is cheaper.
+    """
+    if "held_ns" in spans.columns:
+        return spans
+    columns = ["name", "arm", "block", "db_collection", "duration_ns", "attributes"]
+    calls = spans.loc[is_database_call(spans), columns]
     calls = calls.assign(held_ns=_held_ns(calls))
     return calls if manifest.blocks else calls.assign(block=0)
 

@@ -18,15 +18,24 @@ KEY = "worthit.emulated_ns"
 """The attribute that carries the mark."""
 
 
-def emulated(spans: pd.DataFrame) -> pd.DataFrame:
-    """Emulated time by arm and operation, and of whole requests."""
-    columns = ["arm", "service", "operation", "spans", "emulated_ms", "share"]
+def marks(spans: pd.DataFrame) -> pd.Series[float]:
+    """The emulated ns of every span that carries the mark, by the spans' index."""
     may_hold = spans["attributes"].str.contains(KEY, regex=False).fillna(value=False)
-    marked = spans.loc[may_hold, ["arm", "service", "name", "duration_ns"]]
+    return numbers(spans.loc[may_hold, "attributes"], KEY).fillna(0.0)
+
+
+def emulated(spans: pd.DataFrame, marked_ns: pd.Series[float] | None = None) -> pd.DataFrame:
+    """Emulated time by arm and operation, and of whole requests.
+
+    ``marked_ns`` as ``marks`` gives, where the same spans are asked about by other names.
+    """
+    columns = ["arm", "service", "operation", "spans", "emulated_ms", "share"]
+    added = marks(spans) if marked_ns is None else marked_ns
+    marked = spans.loc[added.index, ["arm", "service", "name", "duration_ns"]]
     if marked.empty:
         return pd.DataFrame(columns=columns)
     marked = marked.assign(
-        added=numbers(spans.loc[may_hold, "attributes"], KEY).fillna(0.0),
+        added=added,
         took=marked["duration_ns"].astype("float64"),
     )
     keys = ["arm", "service", "name"]

@@ -30,11 +30,12 @@ from analysis import (
 )
 from analysis.answers import plain, records
 from analysis.blocks import block_table
+from analysis.forest import Forest, plant
 from analysis.manifest import Manifest
 from analysis.run import Run
 from analysis.stages import by_stage
 from analysis.validity import judge
-from analysis.witnesses import database_calls, roots
+from analysis.witnesses import is_database_call, roots
 
 FORMAT_VERSION = 1
 """Of the findings document; history: 1, the first."""
@@ -115,38 +116,40 @@ def _evidence(run: Run) -> dict[str, Any]:
 def _answers(run: Run, measured: _Measured) -> dict[str, Any]:
     """Every question, in the order in which a report asks them."""
     manifest, spans, blocks = measured.manifest, measured.spans, measured.blocks
-    staged = by_stage(spans)
-    stages = shares_by_arm.stages(manifest, staged)
-    shared = shares_by_arm.shares(manifest, spans, stages)
-    artificial = emulated.emulated(spans)
-    load = database_load.by_step(manifest, spans, blocks)
+    forest = plant(spans)
+    tables = shares_by_arm.tables(manifest, spans, forest)
+    shared = shares_by_arm.shares(manifest, tables)
+    calls = database_load.calls_of(manifest, spans)
+    load = database_load.by_step(manifest, calls, blocks)
     rates = database_load.hit_rates(manifest, spans, blocks)
-    ceilings = _ceilings(measured, shared)
+    marks = emulated.marks(spans)
+    about_cache = _about_cache(manifest, spans)
+    ceilings = _ceilings(measured, shared, forest)
     return {
         "shares": {
             "rows": records(shared),
-            "stages": records(stages),
-            "definitions": records(shares_by_arm.definitions(manifest, spans)),
+            "stages": records(shares_by_arm.stages(manifest, tables)),
+            "definitions": records(shares_by_arm.definitions(tables)),
             "requests": records(shares_by_arm.requests(measured.roots, blocks)),
         },
         "load": {
             "by_step": records(load),
-            "reductions": records(database_load.reductions(manifest, spans, blocks)),
+            "reductions": records(database_load.reductions(manifest, calls, blocks)),
             "hit_rates": records(rates),
             "predicted": records(database_load.predictions(load, rates, manifest)),
-            "statements": records(database_load.statements(manifest, spans, blocks)),
-            "pool_waits": records(database_load.pool_waits(manifest, spans, blocks)),
+            "statements": records(database_load.statements(manifest, calls, blocks)),
+            "pool_waits": records(database_load.pool_waits(manifest, calls, blocks)),
         },
         "faster": {
             "operations": records(faster.operations(manifest, spans, blocks)),
             "end_to_end": records(faster.end_to_end(manifest, measured.requests, blocks)),
         },
         "law": {
-            "law": records(cache_law.law(manifest, spans, blocks)),
-            "explained": records(cache_law.explained(manifest, spans, blocks)),
-            "misses": records(cache_law.misses(manifest, run.spans, blocks, run.events)),
+            "law": records(cache_law.law(manifest, about_cache, blocks)),
+            "explained": records(cache_law.explained(manifest, about_cache, blocks)),
+            "misses": records(_misses(run, blocks)),
         },
-        "capacity": _capacity(measured, load),
+        "capacity": _capacity(measured, load, calls),
         "ceiling": records(ceilings),
         "equivalence": records(equivalence.equivalence(manifest, measured.requests, blocks)),
         "detectability": records(detectability.detectability(manifest, measured.requests, blocks)),
@@ -155,16 +158,16 @@ def _answers(run: Run, measured: _Measured) -> dict[str, Any]:
         "claims": None,
         "emulated": {
             "profile": manifest.profile,
-            "rows": records(artificial),
-            "stages": records(emulated.emulated(staged)),
+            "rows": records(emulated.emulated(spans, marks)),
+            "stages": records(emulated.emulated(by_stage(spans, forest), marks)),
         },
     }
 
 
-def _capacity(measured: _Measured, load: pd.DataFrame) -> dict[str, Any]:
+def _capacity(measured: _Measured, load: pd.DataFrame, calls: pd.DataFrame) -> dict[str, Any]:
     manifest = measured.manifest
     steps = capacity.steps(manifest, measured.requests, measured.blocks)
-    held = database_load.held_ms(manifest, measured.spans)
+    held = database_load.held_ms(manifest, calls)
     expected = capacity.expectation(load, held, rate_per_s=EXPECTED_RATE_PER_S)
     return {
         "steps": records(steps),
@@ -175,15 +178,28 @@ def _capacity(measured: _Measured, load: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _ceilings(measured: _Measured, shared: pd.DataFrame) -> pd.DataFrame:
+def _about_cache(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
+    """The lookups of the cached operation and the queries that it is meant to save."""
+    lookups = spans["name"] == manifest.cached_operation
+    return spans[lookups | (spans["db_collection"] == manifest.cached_collection)]
+
+
+def _misses(run: Run, blocks: pd.DataFrame) -> pd.DataFrame:
+    """Why lookups missed; warm-up included, because it touched keys too."""
+    lookups = run.spans[run.spans["name"] == run.manifest.cached_operation]
+    return cache_law.misses(run.manifest, lookups, blocks, run.events)
+
+
+def _ceilings(measured: _Measured, shared: pd.DataFrame, forest: Forest) -> pd.DataFrame:
     """Ceilings of the baseline: the time and queries that are there to be saved."""
-    manifest = measured.manifest
-    own, tops, spans = shared, measured.roots, measured.spans
-    if manifest.baseline is not None:
-        own = own[own["arm"] == manifest.baseline]
-        tops = tops[tops["arm"] == manifest.baseline]
-        spans = spans[spans["arm"] == manifest.baseline]
-    below = ceiling.queries_under(spans, database_calls(spans), len(tops))
+    baseline, spans = measured.manifest.baseline, measured.spans
+    own, tops = shared, measured.roots
+    calls = is_database_call(spans).to_numpy(bool, copy=True)
+    if baseline is not None:
+        own, tops = own[own["arm"] == baseline], tops[tops["arm"] == baseline]
+        calls &= (spans["arm"] == baseline).to_numpy(bool, na_value=False)
+    reads = ~spans["db_operation"].str.upper().isin(ceiling.WRITES).to_numpy(bool)
+    below = ceiling.queries_under(forest, calls, reads, len(tops))
     mean_ms = float(tops["duration_ns"].astype("float64").mean()) / 1e6
     return ceiling.ceiling(own, below, request_ms=mean_ms)
 

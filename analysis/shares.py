@@ -61,7 +61,17 @@ def sums(spans: pd.DataFrame, rules: Rules = "jaeger", *, by: str | None = None)
             f"The spans table has no column {by}; split shares by a column it has, such as arm."
         )
     forest = plant(spans)
-    critical = critical_times(forest, rules)
+    return sums_of(forest, critical_times(forest, rules), spans, by=by)
+
+
+def sums_of(
+    forest: Forest, critical: NDArray[np.int64], spans: pd.DataFrame, *, by: str | None = None
+) -> Sums:
+    """Add up what ``sums`` does where the trees and their critical times are known already.
+
+    ``spans`` is the table that ``forest`` was planted from; with another ``forest.operation`` the
+    same trees are added up by other names.
+    """
     group, groups = _groups(spans, forest, by)
     counts, root_ns, requests = sums_kernel.added(
         forest.begins, group, len(groups), forest.operation, len(forest.operations), forest.parent,

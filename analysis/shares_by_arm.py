@@ -14,39 +14,67 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from analysis.blocks import by_block
-from analysis.critical_path import Rules
+from analysis.critical_path import critical_times
+from analysis.forest import Forest
 from analysis.intervals import Estimate, ratio_of_sums, too_few
 from analysis.manifest import Manifest
-from analysis.shares import request_shares
+from analysis.shares import from_sums, sums_of
+from analysis.stages import stage_of
 
 
-def shares(manifest: Manifest, spans: pd.DataFrame, whole: pd.DataFrame) -> pd.DataFrame:
-    """Shares by arm and operation, ``whole`` as ``stages`` gives; no arms, no arm named."""
-    table = _named(manifest, _table(manifest, spans, "jaeger"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """Shares of the same trees, added up three ways; columns as ``request_shares`` by arm."""
+
+    own: pd.DataFrame
+    """By operation, Jaeger's rules."""
+    stages: pd.DataFrame
+    """By stage: all that runs inside a span directly below a root is that span's."""
+    crisp: pd.DataFrame
+    """By operation, CRISP's rules."""
+
+
+def tables(manifest: Manifest, spans: pd.DataFrame, forest: Forest) -> Tables:
+    """The three tables from one planting, because planting is what takes the time."""
+    by = "arm" if manifest.arms else None
+    critical = critical_times(forest, "jaeger")
+    whole = replace(forest, operation=forest.operation[stage_of(forest.parent)])
+    made = [
+        from_sums([sums_of(trees, times, spans, by=by)])
+        for trees, times in (
+            (forest, critical),
+            (whole, critical),
+            (forest, critical_times(forest, "crisp")),
+        )
+    ]
+    own, inside, crisp = (table if by else table.assign(arm=None) for table in made)
+    return Tables(own=own, stages=inside, crisp=crisp)
+
+
+def shares(manifest: Manifest, found: Tables) -> pd.DataFrame:
+    """Shares by arm and operation, ``whole`` from the stages; no arms, no arm named."""
+    table = _named(manifest, found.own)
     keys = ["arm", "service", "operation"]
-    inside = whole.set_index(keys)["share"]
+    inside = _named(manifest, found.stages).set_index(keys)["share"]
     known = pd.MultiIndex.from_frame(table[keys]).isin(inside.index)
-    found = [
+    whole = [
         inside.loc[tuple(key)] if is_stage else own
         for key, is_stage, own in zip(table[keys].to_numpy(), known, table["share"], strict=True)
     ]
-    table["whole"] = pd.Series(found, index=table.index, dtype="object")
+    table["whole"] = pd.Series(whole, index=table.index, dtype="object")
     table["stage"] = known
     return table
 
 
-def stages(manifest: Manifest, staged: pd.DataFrame) -> pd.DataFrame:
-    """Shares of the stages, each with all that runs inside it, and of the roots' own time.
-
-    ``staged`` as ``analysis.stages.by_stage``.
-    """
-    table = _named(manifest, _table(manifest, staged, "jaeger"))
-    return table[["arm", "service", "operation", "critical_ms", "share"]]
+def stages(manifest: Manifest, found: Tables) -> pd.DataFrame:
+    """Shares of the stages, each with all that runs inside it, and of the roots' own time."""
+    return _named(manifest, found.stages)[["arm", "service", "operation", "critical_ms", "share"]]
 
 
 def _named(manifest: Manifest, table: pd.DataFrame) -> pd.DataFrame:
@@ -62,12 +90,11 @@ def _named(manifest: Manifest, table: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
-def definitions(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
+def definitions(found: Tables) -> pd.DataFrame:
     """By arm, the operation whose share another definition of the critical path moves most."""
     keys = ["arm", "service", "name"]
-    one, two = _table(manifest, spans, "jaeger"), _table(manifest, spans, "crisp")
-    both = one[[*keys, "share"]].merge(
-        two[[*keys, "share"]], on=keys, how="outer", suffixes=("_jaeger", "_crisp")
+    both = found.own[[*keys, "share"]].merge(
+        found.crisp[[*keys, "share"]], on=keys, how="outer", suffixes=("_jaeger", "_crisp")
     )
     both["moves"] = both["share_crisp"].fillna(0.0) - both["share_jaeger"].fillna(0.0)
     order = both["moves"].abs().sort_values(ascending=False).index
@@ -89,12 +116,6 @@ def requests(roots: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
         named = arm if isinstance(arm, str) else None
         rows.append((named, ratio_of_sums(total, count, unit="ms", n=int(count.sum()))))
     return pd.DataFrame(rows, columns=["arm", "mean_ms"])
-
-
-def _table(manifest: Manifest, spans: pd.DataFrame, rules: Rules) -> pd.DataFrame:
-    if not manifest.arms:
-        return request_shares(spans, rules=rules).assign(arm=None)
-    return request_shares(spans, rules=rules, by="arm")
 
 
 def _blocks(manifest: Manifest) -> dict[str, int]:

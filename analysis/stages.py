@@ -14,15 +14,18 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from analysis.forest import plant, to_rows
+from analysis.forest import Forest, plant, to_rows
 
 
-def by_stage(spans: pd.DataFrame) -> pd.DataFrame:
-    """Give a copy of the spans in which service and name are those of the stage."""
+def by_stage(spans: pd.DataFrame, forest: Forest | None = None) -> pd.DataFrame:
+    """Give a copy of the spans in which service and name are those of the stage.
+
+    ``forest`` is that of these spans, where it was planted already.
+    """
     if spans.empty:
         return spans
-    forest = plant(spans)
-    stage = _stage(forest.parent)
+    forest = plant(spans) if forest is None else forest
+    stage = stage_of(forest.parent)
     rows = to_rows(forest.order[stage], forest)
     renamed = spans.copy(deep=False)
     for column in ("service", "name"):
@@ -33,7 +36,7 @@ def by_stage(spans: pd.DataFrame) -> pd.DataFrame:
     return renamed
 
 
-def _stage(parent: NDArray[np.int32]) -> NDArray[np.int64]:
+def stage_of(parent: NDArray[np.int32]) -> NDArray[np.int64]:
     """By position, the ancestor directly under a root; a root is its own.
 
     Each round doubles how far up every span has looked, so that depth 50,000 takes 16 rounds.

@@ -67,10 +67,15 @@ def growth(counters: pd.DataFrame) -> pd.DataFrame:
     return table.assign(labels=labels)
 
 
+def is_database_call(spans: pd.DataFrame) -> pd.Series[bool]:
+    """Which spans are logical queries to a SQL database."""
+    is_call = spans["db_system"].notna() & (spans["db_system"] != "redis")
+    return is_call & ~spans["db_operation"].isin(CONNECT_OPERATIONS)
+
+
 def database_calls(spans: pd.DataFrame) -> pd.DataFrame:
     """The spans that are logical queries to a SQL database."""
-    is_call = spans["db_system"].notna() & (spans["db_system"] != "redis")
-    return spans[is_call & ~spans["db_operation"].isin(CONNECT_OPERATIONS)]
+    return spans[is_database_call(spans)]
 
 
 def unanswered(cache_calls: pd.DataFrame) -> pd.DataFrame:
