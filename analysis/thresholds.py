@@ -6,8 +6,8 @@ rates and shares are fractions. Metrics, their aggregations and tags:
 - ``response_time`` (from the intended send), ``service_time`` (from the actual send), ``lag``:
   avg, min, max, med, p(N); tags name, scenario, arm, step, status
 - ``errors``: rate, count; ``requests``: count, rate (a second); the same tags
-- ``share`` (of the requests' time): value; tags service, operation. Needs spans
-- ``queries_per_request``: value; tags service, collection, statement. Needs spans
+- ``share`` (of the requests' time): value; tags arm, service, operation. Needs spans
+- ``queries_per_request``: value; tags arm, service, collection, statement. Needs spans
 
 k6's own ``http_req_failed`` is errors, ``http_reqs`` is requests, and ``http_req_duration`` is
 service_time: that is what k6 measures under this name. A request that never ended is slower than
@@ -23,11 +23,15 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.run import Run
 
 _ALIASES = {
     "http_req_duration": "service_time",
@@ -52,8 +56,9 @@ _REQUEST_TAGS = {
     "status": "status_code",
 }
 _TAGS: dict[str, dict[str, str]] = {
-    "share": {"service": "service", "operation": "name"},
+    "share": {"arm": "arm", "service": "service", "operation": "name"},
     "queries_per_request": {
+        "arm": "arm",
         "service": "service",
         "collection": "db_collection",
         "statement": "statement",
@@ -193,6 +198,49 @@ def evaluate(
         )
     answer = pd.DataFrame(rows, columns=["threshold", "metric", "observed", "n", "within"])
     return answer.astype({"observed": "float64", "n": "int64", "within": "bool"})
+
+
+def of_run(thresholds: Iterable[Threshold], run: Run) -> pd.DataFrame:
+    """Hold each threshold against a recorded run, its warm-up left out; answer as ``evaluate``.
+
+    Without the tag ``arm``, shares and queries are those of all arms together.
+    """
+    # Locust imports this module too, for requests alone: it must not pay for these
+    from analysis.queries import per_request  # noqa: PLC0415 - see above
+    from analysis.shares import request_shares  # noqa: PLC0415 - see above
+
+    answers = []
+    for threshold in thresholds:
+        by = "arm" if "arm" in threshold.tags else None
+        shares = queries = None
+        if threshold.metric == "share":
+            shares = request_shares(run.measured_spans, by=by)
+        elif threshold.metric == "queries_per_request":
+            queries = per_request(run.measured_spans, by=by)
+        answers.append(
+            evaluate([threshold], requests=run.measured_requests, shares=shares, queries=queries)
+        )
+    return pd.concat(answers, ignore_index=True) if answers else evaluate([])
+
+
+def claim_rows(answer: pd.DataFrame) -> list[dict[str, Any]]:
+    """Say each row of an ``evaluate`` answer as a row of a claims ledger."""
+    columns = zip(
+        answer["threshold"], answer["observed"], answer["n"], answer["within"], strict=True
+    )
+    return [
+        {
+            "id": f"threshold {text}",
+            "text": f"{text} holds.",
+            "verdict": "holds" if within else "does not hold",
+            "sentence": "Nothing was recorded that it speaks of."
+            if math.isnan(observed)
+            else f"{observed:.6g} was measured.",
+            "n": n,
+            "would_decide": None,
+        }
+        for text, observed, n, within in columns
+    ]
 
 
 def _tagged(table: pd.DataFrame, threshold: Threshold) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from harness.commands.options import json_option
-from harness.errors import ExitCode, HarnessError
+from harness.errors import ExitCode, HarnessError, UsageError
 
 
 class InvalidRunError(HarnessError):
@@ -26,27 +26,45 @@ class InvalidRunError(HarnessError):
     "claim_files",
     type=click.Path(path_type=Path),
     multiple=True,
-    required=True,
     help="A TOML file of claims; may be given several times.",
+)
+@click.option(
+    "--threshold",
+    "limits",
+    metavar="'METRIC: EXPRESSION'",
+    multiple=True,
+    help="A limit in k6's words, such as 'response_time: p(95)<500'; may be given several times.",
 )
 @json_option
 @click.option("--junit", type=click.Path(path_type=Path), help="Write a JUnit file here too.")
-def command(run: Path, claim_files: tuple[Path, ...], *, as_json: bool, junit: Path | None) -> int:
-    """Print each claim as holds, does not hold or not decided.
+def command(
+    run: Path,
+    claim_files: tuple[Path, ...],
+    limits: tuple[str, ...],
+    *,
+    as_json: bool,
+    junit: Path | None,
+) -> int:
+    """Print each claim and threshold as holds, does not hold or not decided.
 
     Ends with 3 when one does not hold, with 4 when the run is INVALID.
     """
-    from analysis import claims  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis import claims, thresholds  # noqa: PLC0415 - pandas, which --help never needs
     from analysis.findings import findings  # noqa: PLC0415 - as above
     from analysis.run import open_run  # noqa: PLC0415 - as above
 
+    if not claim_files and not limits:
+        raise UsageError("Nothing is to be checked; give --claims FILE or --threshold.")
     ledgers = [claims.read(file) for file in claim_files]
+    wanted = [thresholds.parse(text) for text in limits]
     opened = open_run(run)
     found = findings(opened)
     if found["verdict"]["verdict"] == "INVALID":
         reasons = " ".join(found["verdict"]["reasons"])
         raise InvalidRunError(f"{run} is INVALID, so no claim was checked in it: {reasons}")
     checked = [claims.check(ledger, found) for ledger in ledgers]
+    if wanted:
+        checked.append({"claims": thresholds.claim_rows(thresholds.of_run(wanted, opened))})
     rows = [row for ledger in checked for row in ledger["claims"]]
     if junit is not None:
         junit.write_bytes(junit_document(opened.manifest.run_id, rows))
