@@ -95,7 +95,8 @@ async def test_the_command_works(
     monkeypatch.chdir(folder)
     async with receiver() as there:
         typed = command.replace(HTTP_ADDRESS, there.url).replace(GRPC_ADDRESS, there.url)
-        words = shlex.split(typed.replace(TRACE_SHOWN, _first_trace(folder)))
+        typed = typed.replace(TRACE_SHOWN, _first_trace(folder))
+        words = shlex.split(typed)
         code = await asyncio.to_thread(main, words[1:])
 
     said = capsys.readouterr()

@@ -38,12 +38,26 @@ _PLUGIN = (
     "tests/integration/test_load_plugin.py"
     "::test_every_request_of_a_strangers_locustfile_is_traced_and_recorded"
 )
+_CHECK = (
+    "tests/unit/harness/test_check_and_compare.py::test_a_claim_that_does_not_hold_ends_with_3"
+)
+_REPORT = "tests/unit/analysis/test_report.py::"
+_NOTEBOOK = "tests/notebooks/test_notebooks.py::test_a_notebook_runs_on_a_fresh_run"
 _RECORD = "tests/integration/test_record_as_documented.py::"
 
 RUN_ELSEWHERE: dict[str, str] = {
     "make demo": _DEMO,
     ".venv/bin/worthit demo": _DEMO,
-    "worthit report runs/RUN --jaeger-url http://127.0.0.1:16686": _DEMO,
+    "worthit report runs/RUN --jaeger-url http://127.0.0.1:16686": _REPORT
+    + "test_single_requests_can_be_copied_and_found_in_jaeger",
+    "worthit check RUN --claims claims/background.toml": _CHECK,
+    "worthit check RUN --claims claims/background.toml --json": _CHECK,
+    "worthit check RUN --claims FILE --junit report.xml": _CHECK,
+    "worthit report runs/RUN": _DEMO,
+    "worthit report runs/RUN --markdown": _REPORT + "test_markdown_is_a_summary_with_the_ledger",
+    "worthit report runs/RUN --json": _REPORT + "test_files_appear_whole_and_replace_older_ones",
+    "worthit report runs/RUN --notebook": _NOTEBOOK,
+    "python -m analysis.report.notebooks runs/RUN": _NOTEBOOK,
     "worthit record --for 120 --name checkout": _RECORD
     + "test_a_running_service_is_recorded_for_a_while",
     "worthit record --name checkout -- ./start-and-load.sh": _RECORD
@@ -62,6 +76,7 @@ RUN_ELSEWHERE: dict[str, str] = {
 """Command -> the test that runs it, perhaps shorter, or with what the command does in parts."""
 
 _ENGINE = "needs a container engine; the file's commands are run by hand in " + _SET
+_RUNNER = "a step of a GitHub workflow; without its variables the command is in another list"
 _REGISTRY = "downloads the locked dependencies; each fresh clone does it before it can run a test"
 
 NOT_RUN: dict[str, str] = {
@@ -79,9 +94,23 @@ NOT_RUN: dict[str, str] = {
     'docker logs ai_companion_service_dev 2>&1 | grep -i "cache\\|redis"': _ENGINE,
     "REDIS_ENABLED=false docker compose up --detach --wait": _ENGINE,
     "set -a; . ./.env; set +a": "sets the shell's own variables for the line after it",
+    'make demo ARGS="--quick --json" > outcome.json': _RUNNER,
+    '.venv/bin/worthit check "${{ steps.measure.outputs.run }}" --claims claims/background.toml'
+    " --junit claims.xml": _RUNNER,
+    '.venv/bin/worthit report "${{ steps.measure.outputs.run }}" --markdown > summary.md'
+    " || [ $? = 4 ]": _RUNNER,
     ". .venv/bin/activate": "changes the shell that the next line is typed into",
 }
 """Command -> why no test runs it."""
+
+
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SHELLS = {"bash", "sh", "shell", "console"}
+OURS = re.compile(r"(?:\.venv/bin/)?(?:worthit|make|locust|python -m|docker) [-\w]")
+"""A line that begins with one of the programs that these pages are about."""
+
+GENERATED = "command-line.md"
+"""Written from the commands themselves, and held equal to them by a test of its own."""
 
 
 def pages() -> list[Path]:
@@ -90,15 +119,18 @@ def pages() -> list[Path]:
 
 
 def fenced(page: Path) -> Iterator[str]:
-    """Each command of the page's bash blocks, continued lines joined, comments cut off."""
+    """Each command of the page's code blocks: all of a bash block, and ours in blocks of any kind.
+
+    Continued lines are joined; comments, and what stands three spaces further right, are cut off.
+    """
     text = page.read_text(encoding="utf-8")
-    for block in re.findall(
-        r"^```(?:bash|sh|shell|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL
-    ):
+    for kind, block in BLOCK.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
-            command = re.sub(r"\s+#\s.*$", "", line).strip()
-            if command and not command.startswith("#"):
+            command = re.sub(r"\s+#\s.*$|\s{3,}.*$", "", line.strip().removeprefix("run: "))
+            if kind in SHELLS and command and not command.startswith("#"):
                 yield from re.split(r"\s+&&\s+", command)
+            elif OURS.match(command) and page.name != GENERATED:
+                yield command
 
 
 def inline(page: Path) -> Iterator[str]:
