@@ -25,6 +25,9 @@ RUN_HERE = (
     "worthit compare runs/RUN:off runs/RUN:on",
     "worthit check runs/RUN --claims claims/background.toml",
     "worthit experiments",
+    "worthit report runs/RUN",
+    "worthit report runs/RUN --markdown",
+    "worthit report runs/RUN --json",
     "worthit run experiments/demo-quick.toml --dry-run",
 )
 """Run by tests/contract/test_docs.py on a small run directory, addresses and ids replaced."""
@@ -48,6 +51,10 @@ _RECORD = "tests/integration/test_record_as_documented.py::"
 RUN_ELSEWHERE: dict[str, str] = {
     "make demo": _DEMO,
     ".venv/bin/worthit demo": _DEMO,
+    "worthit report runs/RUN --notebook": "tests/integration/test_report_command.py"
+    "::test_notebooks_are_executed_beside_the_report",
+    "python -m analysis.report.notebooks runs/RUN": "tests/notebooks/test_notebooks.py"
+    "::test_a_notebook_runs_on_a_fresh_run",
     "worthit report runs/RUN --jaeger-url http://127.0.0.1:16686": _REPORT
     + "test_single_requests_can_be_copied_and_found_in_jaeger",
     "worthit check RUN --claims claims/background.toml": _CHECK,

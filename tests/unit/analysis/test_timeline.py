@@ -68,6 +68,7 @@ def test_each_series_is_counted_into_its_bin() -> None:
     assert [("off", 0.5, 2.0, 2), ("on", 1.5, 1.0, 1)] == _cells(table, "rate")
     assert [("off", 0.5, 100.0, 1), ("on", 1.5, 200.0, 1)] == _cells(table, "median")
     assert [("off", 0.5, 1.0, 1), ("on", 1.5, 1.0, 1)] == _cells(table, "queries")
+    assert [("off", 0.5, 0.5, 1), ("on", 1.5, 0.25, 1)] == _cells(table, "busy")
     assert [("on", 1.5, 1.0, 1)] == _cells(table, "hit_rate")
     assert [("on", 0.5, 7.0, 2)] == _cells(table, "pool")
     assert [(None, 0.5, 50.0, 1)] == _cells(table, "cpu")

@@ -1,0 +1,79 @@
+"""How long does a report take, and how large is it?
+
+Prints seconds from opening the run to the written page, with what findings, assembling and
+drawing take of it, and the page's size: for a run of the demo's size, and with ``--spans N`` for
+a larger one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from analysis.findings import findings
+from analysis.report import assembly, writing
+from analysis.run import open_run
+from tests.support.synthetic_run import Truth, write_run
+
+SPANS_A_REQUEST = 14
+"""Of the reference service's chat request."""
+
+LIMIT_S, LIMIT_LARGE_S, LIMIT_MB = 5.0, 30.0, 3.0
+"""For the demo's run, for ten million spans, for the page."""
+
+
+def main(argv: list[str]) -> int:
+    """Make reports and print what they took."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks report")
+    parser.add_argument("--spans", type=int, help="also for a run of so many spans (10000000)")
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="worthit-report-") as folder:
+        small = write_run(Path(folder) / "demo", Truth(pairs=6, block_s=4.0))
+        _report(small)  # compiles and imports what a second report finds ready
+        print(_measured("demo", small, LIMIT_S))
+        if options.spans:
+            large = write_run(Path(folder) / "large", _truth(options.spans))
+            print(_measured(f"{options.spans:,} spans", large, LIMIT_LARGE_S))
+    return 0
+
+
+def _truth(spans: int) -> Truth:
+    """Six pairs at three rates in blocks of a minute.
+
+    As fast as it takes to make so many spans.
+    """
+    blocks, seconds = 6 * 2 * 3, 60.0
+    rate = math.ceil(spans / SPANS_A_REQUEST / blocks / seconds)
+    return Truth(rates_per_s=(0.5 * rate, rate, 1.5 * rate), pairs=6, block_s=seconds)
+
+
+def _report(run: Path) -> tuple[float, float, float, Path]:
+    """Seconds for findings, for assembling and for drawing and writing; and the page."""
+    begin = time.perf_counter()
+    opened = open_run(run)
+    found = findings(opened)
+    answered = time.perf_counter()
+    document = assembly.assemble(opened, found)
+    assembled = time.perf_counter()
+    page = writing.write(document, found, run)
+    return answered - begin, assembled - answered, time.perf_counter() - assembled, page
+
+
+def _measured(name: str, run: Path, limit_s: float) -> str:
+    """One line: the whole and its parts, against the limit."""
+    answering, assembling, drawing, page = _report(run)
+    whole, size = answering + assembling + drawing, page.stat().st_size / 1e6
+    return (
+        f"{name:>20}: {whole:5.1f} s, {whole / limit_s:4.2f} of {limit_s:g} s allowed"
+        f" (findings {answering:.1f}, assembling {assembling:.1f}, drawing and writing "
+        f"{drawing:.1f});"
+        f" page {size:.2f} MB, {size / LIMIT_MB:.2f} of {LIMIT_MB:g} MB allowed"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
