@@ -151,7 +151,7 @@ def _truth(value: object) -> bool | None:
     return {"true": True, "false": False}.get(str(value).lower()) if value is not None else None
 
 
-_COLUMNS: Mapping[str, tuple[tuple[str, ...], Callable[[object], object], bool]] = {
+COLUMN_SOURCES: Mapping[str, tuple[tuple[str, ...], Callable[[object], object], bool]] = {
     "arm": (("worthit.arm",), _text, True),
     "step": (("worthit.step",), _whole, True),
     "block": (("worthit.block",), _whole, True),
@@ -169,7 +169,7 @@ semantic conventions; how the value is read; and whether the attribute stays amo
 """
 _SOURCES = {
     source: (name, read, source == sources[0], stays)
-    for name, (sources, read, stays) in _COLUMNS.items()
+    for name, (sources, read, stays) in COLUMN_SOURCES.items()
     for source in sources
 }
 """The same by attribute: its column, how it is read, whether it is today's name, whether it

@@ -1,0 +1,222 @@
+"""From OTLP's protobuf bytes to columns.
+
+Each different attribute is decoded once, not each span's.
+
+Attributes repeat: a run of a million spans has some hundred different ones, but for numbers. The
+protobuf library decodes the different ones; what remains is copying, which is compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from analysis.formats.columns import COLUMN_SOURCES, SCHEMA
+from analysis.formats.otlp_json import KINDS, STATUSES
+from analysis.kernels import wire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """All attributes of a batch, in the order of their spans. c different ones."""
+
+    owner: NDArray[np.int64]
+    """The span, or -1 - r for those of resource r."""
+    code: NDArray[np.int64]
+    number: NDArray[np.int64]
+    """The value, where it is an int."""
+    keys: list[str]
+    """Of each of the c."""
+    values: list[Any]
+    """Of each of the c, but for ints, which have one code a key."""
+    is_int: NDArray[np.bool_]
+    """By code."""
+
+
+def table(messages: Sequence[bytes]) -> pa.Table:
+    """Turn whole ExportTraceServiceRequest messages into spans columns."""
+    data = np.frombuffer(b"".join(messages), np.uint8)
+    ends = np.cumsum([len(message) for message in messages])
+    begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    resources, spans, count, linked = wire.spans_in(data, begins, ends)
+    places = np.zeros((spans, wire.KEPT_PLACES, 2), np.int64)
+    numbers = np.zeros((spans, wire.KEPT_NUMBERS), np.int64)
+    where = np.empty((count, 4), np.int64)
+    links = np.empty((linked, 3), np.int64)
+    wire.walk(data, begins, ends, places, numbers, where, links)
+    attributes = _attributes(data, where)
+    services, arms = _resources(attributes, resources)
+    columns = _from_attributes(attributes, spans)
+    of = numbers[:, wire.RESOURCE]
+    columns["arm"] = pa.array(
+        [arm or arms[r] for arm, r in zip(columns["arm"].to_pylist(), of, strict=True)]
+        if any(arms)
+        else columns["arm"],
+        pa.large_string(),
+    )
+    for name, place in (("trace_id", wire.TRACE), ("span_id", wire.SPAN)):
+        columns[name] = _hex(data, places[:, place])
+    columns["parent_span_id"] = _hex(data, places[:, wire.PARENT], empty_is_missing=True)
+    columns["service"] = pa.array(services, pa.large_string()).take(pa.array(of))
+    columns["name"] = _names(data, places[:, wire.NAME])
+    columns["kind"] = _words(KINDS, numbers[:, wire.KIND])
+    columns["status"] = _words(STATUSES, numbers[:, wire.STATUS])
+    start, end = numbers[:, wire.START], numbers[:, wire.END]
+    columns["start_ns"] = pa.array(np.ascontiguousarray(start))
+    columns["duration_ns"] = pa.array(end - start, mask=end == 0)
+    columns["follows_from"] = pa.repeat(pa.scalar(value=False), spans)
+    columns["links"] = _links(data, links, spans)
+    return pa.Table.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _attributes(data: NDArray[np.uint8], where: NDArray[np.int64]) -> Attributes:
+    owner, begin, length, value = (np.ascontiguousarray(column) for column in where.T)
+    code = np.empty(owner.size, np.int64)
+    keys: list[str] = []
+    values: list[Any] = []
+    counts = []
+    for chosen in (np.flatnonzero(value < 0), np.flatnonzero(value >= 0)):
+        found, firsts = wire.numbered(data, begin[chosen], length[chosen])
+        code[chosen] = found + len(keys)
+        counts.append(firsts.size)
+        for row in chosen[firsts]:
+            pair = KeyValue.FromString(data[begin[row] : begin[row] + length[row]].tobytes())
+            keys.append(pair.key)
+            values.append(any_value(pair.value))
+    return Attributes(
+        owner=owner, code=code, number=wire.ints(data, value), keys=keys, values=values,
+        is_int=np.repeat([False, True], counts),
+    )  # fmt: skip
+
+
+def any_value(value: AnyValue) -> Any:
+    """Read an AnyValue."""
+    which = value.WhichOneof("value")
+    if which is None:
+        return None
+    content = getattr(value, which)
+    if which == "array_value":
+        return [any_value(item) for item in content.values]
+    if which == "kvlist_value":
+        return {item.key: any_value(item.value) for item in content.values}
+    return content.hex() if which == "bytes_value" else content
+
+
+def _resources(
+    attributes: Attributes, resources: int
+) -> tuple[list[str | None], list[str | None]]:
+    """Give each resource's service, and its arm: for spans outside of any request, without one."""
+    found: dict[str, list[str | None]] = {
+        "service.name": [None] * resources,
+        "worthit.arm": [None] * resources,
+    }
+    for a in np.flatnonzero(attributes.owner < 0):
+        key, value = (part[attributes.code[a]] for part in (attributes.keys, attributes.values))
+        if key in found and isinstance(value, str):
+            found[key][-1 - attributes.owner[a]] = value
+    return found["service.name"], found["worthit.arm"]
+
+
+def _from_attributes(attributes: Attributes, spans: int) -> dict[str, pa.Array]:
+    """Make the columns that attributes have of their own, and the JSON of the rest."""
+    kept = np.ones(len(attributes.keys), np.bool_)
+    columns = {}
+    for name, (sources, read, stays) in COLUMN_SOURCES.items():
+        place = np.full(spans, -1, np.int64)
+        values: list[Any] = []
+        for source in reversed(sources):  # today's name is written last
+            for code in (c for c, key in enumerate(attributes.keys) if key == source):
+                kept[code] &= stays
+                _place(attributes, code, read, place, values)
+        array = pa.array(values, SCHEMA.field(name).type)
+        columns[name] = array.take(pa.array(place, mask=place < 0))
+    fragments = [_fragment(attributes, code) for code in range(len(attributes.keys))]
+    offsets = np.cumsum([0, *map(len, fragments)])
+    text, ends = wire.objects(
+        attributes.owner, attributes.code, attributes.number,
+        np.frombuffer(b"".join(fragments), np.uint8), offsets, kept, attributes.is_int, spans,
+    )  # fmt: skip
+    columns["attributes"] = _text(text, ends, empty_is_missing=True)
+    return columns
+
+
+def _place(
+    attributes: Attributes, code: int, read: Any, place: NDArray[np.int64], values: list[Any]
+) -> None:
+    """Put one code's value, as the column reads it, into its spans' places."""
+    rows = np.flatnonzero((attributes.code == code) & (attributes.owner >= 0))
+    owners = attributes.owner[rows]
+    if not attributes.is_int[code]:
+        value = read(attributes.values[code])
+        if value is not None:
+            place[owners] = len(values)
+            values.append(value)
+        return
+    different, which = np.unique(attributes.number[rows], return_inverse=True)
+    read_values = [read(int(number)) for number in different]
+    known = np.array([value is not None for value in read_values], np.bool_)[which]
+    place[owners[known]] = len(values) + which[known]
+    values.extend(read_values)
+
+
+def _fragment(attributes: Attributes, code: int) -> bytes:
+    """Write a key and its value as they stand in a JSON object; of an int the key alone."""
+    key = orjson.dumps(attributes.keys[code]) + b":"
+    if attributes.is_int[code]:
+        return key
+    return key + orjson.dumps(attributes.values[code], default=str)
+
+
+def _hex(
+    data: NDArray[np.uint8], places: NDArray[np.int64], *, empty_is_missing: bool = False
+) -> pa.Array:
+    text, offsets = wire.hex_text(
+        data, np.ascontiguousarray(places[:, 0]), np.ascontiguousarray(places[:, 1])
+    )
+    return _text(text, offsets, empty_is_missing=empty_is_missing)
+
+
+def _text(
+    text: NDArray[np.uint8], offsets: NDArray[np.int64], *, empty_is_missing: bool
+) -> pa.Array:
+    valid = None
+    if empty_is_missing:
+        bits = np.packbits(np.diff(offsets) > 0, bitorder="little")
+        valid = pa.py_buffer(bits.tobytes())
+    return pa.LargeStringArray.from_buffers(
+        offsets.size - 1, pa.py_buffer(offsets), pa.py_buffer(text), null_bitmap=valid
+    )
+
+
+def _names(data: NDArray[np.uint8], places: NDArray[np.int64]) -> pa.Array:
+    begins, lengths = np.ascontiguousarray(places[:, 0]), np.ascontiguousarray(places[:, 1])
+    codes, firsts = wire.numbered(data, begins, lengths)
+    names = [data[begins[i] : begins[i] + lengths[i]].tobytes().decode() for i in firsts]
+    return pa.array(names, pa.large_string()).take(pa.array(codes))
+
+
+def _words(words: tuple[str, ...], numbers: NDArray[np.int64]) -> pa.Array:
+    known = np.where((numbers >= 0) & (numbers < len(words)), numbers, 0)
+    return pa.array(words, pa.large_string()).take(pa.array(known))
+
+
+def _links(data: NDArray[np.uint8], links: NDArray[np.int64], spans: int) -> pa.Array:
+    if not len(links):
+        return pa.nulls(spans, pa.large_string())
+    found: dict[int, list[dict[str, str]]] = {}
+    for span, begin, length in links.tolist():
+        link = Span.Link.FromString(data[begin : begin + length].tobytes())
+        ids = {"trace_id": link.trace_id.hex(), "span_id": link.span_id.hex()}
+        found.setdefault(span, []).append(ids)
+    texts = [
+        orjson.dumps(found[span]).decode() if span in found else None for span in range(spans)
+    ]
+    return pa.array(texts, pa.large_string())

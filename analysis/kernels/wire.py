@@ -1,0 +1,313 @@
+"""Where in OTLP's protobuf bytes is what? The wire format walked without making an object a span.
+
+Field numbers are those of opentelemetry/proto/trace/v1/trace.proto and common/v1/common.proto. The
+bytes must be whole messages: whoever calls has had the protobuf library parse them before.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.kernels.compiled import compiled
+
+TRACE, SPAN, PARENT, NAME, KEPT_PLACES = range(5)
+"""Columns of places: where a span's ids and name begin, and how long they are."""
+KIND, START, END, STATUS, RESOURCE, KEPT_NUMBERS = range(6)
+"""Columns of numbers."""
+_FIXED_64, _BYTES, _FIXED_32 = 1, 2, 5
+_INT = 3
+"""AnyValue.int_value."""
+_FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+"""FNV-1a, 64 bit (draft-eastlake-fnv, section 5)."""
+
+
+@compiled
+def varint(data: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
+    """Read a base-128 number; give it and the place after it."""
+    value, shift = np.uint64(0), np.uint64(0)
+    while True:
+        byte = np.uint64(data[at])
+        at += 1
+        value |= (byte & np.uint64(0x7F)) << shift
+        if byte < np.uint64(0x80):
+            return value, at
+        shift += np.uint64(7)
+
+
+@compiled
+def _field(data: NDArray[np.uint8], at: int) -> tuple[int, int, int, int]:
+    """Read a field's head: number, where its content begins, its length, where the next begins.
+
+    A varint's content is its own bytes.
+    """
+    head, begin = varint(data, at)
+    number = int(np.int64(head >> np.uint64(3)))  # an unsigned one would turn sums to floats
+    kind = int(np.int64(head & np.uint64(7)))
+    if kind == _BYTES:
+        size, begin = varint(data, begin)
+        length = int(np.int64(size))
+        return number, begin, length, begin + length
+    if kind == _FIXED_64:
+        return number, begin, 8, begin + 8
+    if kind == _FIXED_32:
+        return number, begin, 4, begin + 4
+    _, after = varint(data, begin)
+    return number, begin, after - begin, after
+
+
+@compiled
+def spans_in(
+    data: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[int, int, int, int]:
+    """Count resources, spans, attributes of either and links of whole messages."""
+    resources = spans = attributes = links = 0
+    for message in range(begins.size):
+        at = begins[message]
+        while at < ends[message]:
+            number, begin, length, at = _field(data, at)
+            if number != 1:
+                continue
+            resources += 1
+            inner = begin
+            while inner < begin + length:
+                part, first, size, inner = _field(data, inner)
+                deeper = first
+                while deeper < first + size and part <= 2:
+                    what, low, long, deeper = _field(data, deeper)
+                    if part == 1:
+                        attributes += what == 1
+                    elif what == 2:
+                        spans += 1
+                        inside = low
+                        while inside < low + long:
+                            field, _, _, inside = _field(data, inside)
+                            attributes += field == 9
+                            links += field == 13
+    return resources, spans, attributes, links
+
+
+@compiled
+def walk(
+    data: NDArray[np.uint8],
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    places: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    attributes: NDArray[np.int64],
+    links: NDArray[np.int64],
+) -> None:
+    """Note where everything is.
+
+    ``places`` is spans x ``KEPT_PLACES`` x (begin, length), ``numbers`` spans x ``KEPT_NUMBERS``;
+    ``attributes`` (owner, begin, length, value's place or -1: a resource r owns as -1 - r; the
+    place is given for an int, and the length is then the key's alone); ``links`` (span, begin,
+    length).
+    """
+    resource = -1
+    span = attribute = link = 0
+    for message in range(begins.size):
+        at = begins[message]
+        while at < ends[message]:
+            number, begin, length, at = _field(data, at)
+            if number != 1:
+                continue
+            resource += 1
+            inner = begin
+            while inner < begin + length:
+                part, first, size, inner = _field(data, inner)
+                deeper = first
+                while deeper < first + size and part <= 2:
+                    what, low, long, deeper = _field(data, deeper)
+                    if part == 1 and what == 1:
+                        attributes[attribute] = -1 - resource, low, long, -1
+                        attribute += 1
+                    elif part == 2 and what == 2:
+                        numbers[span, RESOURCE] = resource
+                        attribute, link = _span(
+                            data, low, low + long, span, places, numbers, attributes, attribute,
+                            links, link,
+                        )  # fmt: skip
+                        span += 1
+
+
+@compiled
+def _span(
+    data: NDArray[np.uint8], at: int, end: int, span: int,
+    places: NDArray[np.int64], numbers: NDArray[np.int64],
+    attributes: NDArray[np.int64], attribute: int, links: NDArray[np.int64], link: int,
+) -> tuple[int, int]:  # fmt: skip
+    """Note one span's fields."""
+    while at < end:
+        number, begin, length, at = _field(data, at)
+        if number == 9:
+            attributes[attribute] = _key_value(data, span, begin, length)
+            attribute += 1
+        elif number == 1 or number == 2:
+            places[span, number - 1] = begin, length
+        elif number == 4 or number == 5:
+            places[span, number - 2] = begin, length
+        elif number == 6:
+            numbers[span, KIND] = np.int64(varint(data, begin)[0])
+        elif number == 7 or number == 8:
+            value = np.uint64(0)
+            for k in range(8):
+                value |= np.uint64(data[begin + k]) << np.uint64(8 * k)
+            numbers[span, number - 6] = np.int64(value)
+        elif number == 13:
+            links[link] = span, begin, length
+            link += 1
+        elif number == 15:
+            inner = begin
+            while inner < begin + length:
+                part, first, _, inner = _field(data, inner)
+                if part == 3:
+                    numbers[span, STATUS] = np.int64(varint(data, first)[0])
+    return attribute, link
+
+
+@compiled
+def _key_value(
+    data: NDArray[np.uint8], owner: int, begin: int, length: int
+) -> tuple[int, int, int, int]:
+    """Describe an attribute: where it is.
+
+    Of an int behind its key, the key and the int's place.
+    """
+    at, key_end, value = begin, -1, -1
+    while at < begin + length:
+        number, first, size, at = _field(data, at)
+        if number == 1:
+            key_end = at
+        elif number == 2 and size > 0 and key_end > 0:
+            inner, place, _, after = _field(data, first)
+            if inner == _INT and after == first + size:
+                value = place
+    if value >= 0:
+        return owner, begin, key_end - begin, value
+    return owner, begin, length, -1
+
+
+@compiled
+def ints(data: NDArray[np.uint8], places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Read the ints at these places; 0 where the place is -1."""
+    found = np.zeros(places.size, np.int64)
+    for i in range(places.size):
+        if places[i] >= 0:
+            found[i] = np.int64(varint(data, places[i])[0])
+    return found
+
+
+@compiled
+def numbered(
+    data: NDArray[np.uint8], begins: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number stretches of bytes: a code each, and the first of every code."""
+    size = 16
+    while size < 2 * begins.size:
+        size *= 2
+    table = np.full(size, -1, np.int64)
+    keys = np.empty(size, np.uint64)
+    codes = np.empty(begins.size, np.int64)
+    firsts = np.empty(begins.size, np.int64)
+    count = 0
+    for i in range(begins.size):
+        key = _FNV_OFFSET
+        for k in range(begins[i], begins[i] + lengths[i]):
+            key = (key ^ np.uint64(data[k])) * _FNV_PRIME
+        slot = np.int64((key ^ (key >> np.uint64(32))) & np.uint64(size - 1))
+        while table[slot] >= 0:
+            if keys[slot] == key and _same(data, begins, lengths, i, firsts[table[slot]]):
+                break
+            slot = (slot + 1) & (size - 1)
+        if table[slot] < 0:
+            table[slot], keys[slot], firsts[count] = count, key, i
+            count += 1
+        codes[i] = table[slot]
+    return codes, firsts[:count]
+
+
+@compiled
+def _same(
+    data: NDArray[np.uint8], begins: NDArray[np.int64], lengths: NDArray[np.int64], a: int, b: int
+) -> bool:
+    if lengths[a] != lengths[b]:
+        return False
+    for k in range(lengths[a]):
+        if data[begins[a] + k] != data[begins[b] + k]:
+            return False
+    return True
+
+
+@compiled
+def hex_text(
+    data: NDArray[np.uint8], begins: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Write stretches of bytes as lower-case hex, one after the other, and where each begins."""
+    offsets = np.zeros(begins.size + 1, np.int64)
+    for i in range(begins.size):
+        offsets[i + 1] = offsets[i] + 2 * lengths[i]
+    text = np.empty(offsets[-1], np.uint8)
+    for i in range(begins.size):
+        for k in range(lengths[i]):
+            byte = data[begins[i] + k]
+            for half in range(2):
+                digit = byte >> np.uint8(4) if half == 0 else byte & np.uint8(15)
+                text[offsets[i] + 2 * k + half] = digit + (48 if digit < 10 else 87)
+    return text, offsets
+
+
+@compiled
+def objects(
+    owner: NDArray[np.int64], code: NDArray[np.int64], number: NDArray[np.int64],
+    fragments: NDArray[np.uint8], offsets: NDArray[np.int64],
+    kept: NDArray[np.bool_], is_int: NDArray[np.bool_], spans: int,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:  # fmt: skip
+    """Write each span's JSON object from the fragments of its attributes, which lie in order.
+
+    An int's fragment ends before the value, which is written out here. A span that keeps no
+    attribute has no text.
+    """
+    room = 2 * spans
+    for a in range(owner.size):
+        if owner[a] >= 0 and kept[code[a]]:
+            room += offsets[code[a] + 1] - offsets[code[a]] + 1 + (20 if is_int[code[a]] else 0)
+    text = np.empty(room, np.uint8)
+    ends = np.zeros(spans + 1, np.int64)
+    filled = a = 0
+    for span in range(spans):
+        begun = filled
+        while a < owner.size and owner[a] <= span:
+            if owner[a] == span and kept[code[a]]:
+                text[filled] = 123 if filled == begun else 44
+                filled += 1
+                for k in range(offsets[code[a]], offsets[code[a] + 1]):
+                    text[filled] = fragments[k]
+                    filled += 1
+                if is_int[code[a]]:
+                    filled = _write_int(text, filled, number[a])
+            a += 1
+        if filled > begun:
+            text[filled] = 125
+            filled += 1
+        ends[span + 1] = filled
+    return text[:filled], ends
+
+
+@compiled
+def _write_int(text: NDArray[np.uint8], at: int, value: int) -> int:
+    """Write a number's digits; give the place after them."""
+    left = np.uint64(value)
+    if value < 0:
+        text[at] = 45
+        at += 1
+        left = np.uint64(0) - left
+    digits = 1
+    rest = left // np.uint64(10)
+    while rest > np.uint64(0):
+        digits += 1
+        rest //= np.uint64(10)
+    for k in range(at + digits - 1, at - 1, -1):
+        text[k] = 48 + np.uint8(left % np.uint64(10))
+        left //= np.uint64(10)
+    return at + digits
