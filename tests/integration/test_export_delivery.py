@@ -73,8 +73,8 @@ async def test_without_a_time_the_rests_double(run: Run) -> None:
         await replay(run, there.url, spans_each=10_000)
 
     first, second = (later - earlier for earlier, later in pairwise(there.arrived_at_s))
-    assert first == pytest.approx(0.5, abs=0.3)
-    assert second > first * 1.3
+    assert first >= 0.49
+    assert second >= 0.99
     assert sent_once(run, there)
 
 
@@ -82,10 +82,10 @@ async def test_few_messages_are_under_way_at_once(run: Run) -> None:
     """A slow receiver never has more than the allowed messages open."""
 
     def slow(state: Receiver) -> None:
-        state.delay_s = 0.02
+        state.delay_s = 0.1
 
     async with receiver(slow) as there:
-        await replay(run, there.url, spans_each=50, in_flight=3)
+        await replay(run, there.url, spans_each=100, in_flight=3)
 
     assert there.most_open == 3
     assert sent_once(run, there)
