@@ -25,9 +25,6 @@ RUN_HERE = (
     "worthit compare runs/RUN:off runs/RUN:on",
     "worthit check runs/RUN --claims claims/background.toml",
     "worthit experiments",
-    "worthit report runs/RUN",
-    "worthit report runs/RUN --markdown",
-    "worthit report runs/RUN --json",
     "worthit run experiments/demo-quick.toml --dry-run",
 )
 """Run by tests/contract/test_docs.py on a small run directory, addresses and ids replaced."""
@@ -45,25 +42,23 @@ _CHECK = (
     "tests/unit/harness/test_check_and_compare.py::test_a_claim_that_does_not_hold_ends_with_3"
 )
 _REPORT = "tests/unit/analysis/test_report.py::"
+_TYPED = "tests/integration/test_report_command.py::"
 _NOTEBOOK = "tests/notebooks/test_notebooks.py::test_a_notebook_runs_on_a_fresh_run"
 _RECORD = "tests/integration/test_record_as_documented.py::"
 
 RUN_ELSEWHERE: dict[str, str] = {
     "make demo": _DEMO,
     ".venv/bin/worthit demo": _DEMO,
-    "worthit report runs/RUN --notebook": "tests/integration/test_report_command.py"
-    "::test_notebooks_are_executed_beside_the_report",
-    "python -m analysis.report.notebooks runs/RUN": "tests/notebooks/test_notebooks.py"
-    "::test_a_notebook_runs_on_a_fresh_run",
     "worthit report runs/RUN --jaeger-url http://127.0.0.1:16686": _REPORT
     + "test_single_requests_can_be_copied_and_found_in_jaeger",
     "worthit check RUN --claims claims/background.toml": _CHECK,
     "worthit check RUN --claims claims/background.toml --json": _CHECK,
     "worthit check RUN --claims FILE --junit report.xml": _CHECK,
     "worthit report runs/RUN": _DEMO,
-    "worthit report runs/RUN --markdown": _REPORT + "test_markdown_is_a_summary_with_the_ledger",
-    "worthit report runs/RUN --json": _REPORT + "test_files_appear_whole_and_replace_older_ones",
-    "worthit report runs/RUN --notebook": _NOTEBOOK,
+    "worthit report runs/RUN --markdown": _TYPED + "test_markdown_is_all_there_is_on_stdout",
+    "worthit report runs/RUN --json": _TYPED
+    + "test_json_is_one_document_that_keeps_to_the_schema",
+    "worthit report runs/RUN --notebook": _TYPED + "test_notebooks_are_executed_beside_the_report",
     "python -m analysis.report.notebooks runs/RUN": _NOTEBOOK,
     "worthit record --for 120 --name checkout": _RECORD
     + "test_a_running_service_is_recorded_for_a_while",
