@@ -94,10 +94,11 @@ async def test_few_messages_are_under_way_at_once(run: Run) -> None:
 async def test_the_rate_is_bounded(run: Run) -> None:
     """Sending n spans at a bound of r a second takes at least (n - one message) / r seconds."""
     count = len(run.spans)
+    started = time.monotonic()
     async with receiver() as there:
         await replay(run, there.url, spans_each=100, spans_per_s=count)
 
-    assert there.arrived_at_s[-1] - there.arrived_at_s[0] >= (count - 200) / count
+    assert there.arrived_at_s[-1] - started >= (count - 100) / count
     assert sent_once(run, there)
 
 
