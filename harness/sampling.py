@@ -23,10 +23,11 @@ import psutil
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
-import redis.asyncio as redis_client
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from redis.exceptions import RedisError
+
+from harness.parts.redis import ask
 
 SCHEMA = pa.schema(
     [
@@ -38,6 +39,9 @@ SCHEMA = pa.schema(
     ]
 )
 """Of counters.parquet; see docs/run-directory.md."""
+
+SAMPLE_SECONDS = 1.0
+"""How long a server may take over a sample; one that takes longer leaves a gap."""
 
 IDLE_SECONDS = 5.0
 """How long to wait until a database's connections have gone and their statistics have arrived."""
@@ -188,10 +192,14 @@ REDIS_COUNTS = {
 
 
 async def redis_counters(
-    url: str, *, now_ns: Callable[[], int] = time.time_ns, **labels: object
+    url: str,
+    *,
+    timeout_seconds: float = 5.0,
+    now_ns: Callable[[], int] = time.time_ns,
+    **labels: object,
 ) -> list[Sample]:
     """INFO's counts, the number of keys, and `command_calls` by command (INFO is one too)."""
-    async with redis_client.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
+    async with ask(url, timeout_seconds) as client:
         info = await client.info("everything")
     t_ns = now_ns()
     found = [
@@ -279,6 +287,7 @@ class Sampler:
     interval_s: float = 1.0
     rows: list[Sample] = field(default_factory=list)
     _meter: ProcessMeter = field(default_factory=ProcessMeter)
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
     async def once(self) -> None:
@@ -294,35 +303,39 @@ class Sampler:
     async def _sample_postgres(self) -> None:
         if self.postgres is not None:
             try:
-                async with asyncio.timeout(self.interval_s):
+                async with asyncio.timeout(SAMPLE_SECONDS):
                     self.rows += await postgres_counters(self.postgres, databases=self.databases)
             except (psycopg.Error, TimeoutError):
                 return
 
     async def _sample_redis(self, arm: str) -> None:
+        # Ended by the client's own timeout: cancelled from outside it would leak its socket.
         try:
-            async with asyncio.timeout(self.interval_s):
-                self.rows += await redis_counters(self.redis[arm], arm=arm)
+            self.rows += await redis_counters(
+                self.redis[arm], timeout_seconds=SAMPLE_SECONDS, arm=arm
+            )
         except (RedisError, OSError, TimeoutError):
             return
 
     async def _run(self) -> None:
-        while True:
+        while not self._over.is_set():
             started = time.monotonic()
             await self.once()
-            await asyncio.sleep(max(0.0, self.interval_s - (time.monotonic() - started)))
+            rest = self.interval_s - (time.monotonic() - started)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), max(0.0, rest))
 
     async def __aenter__(self) -> Self:
+        self._over.clear()
         self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        """Let the sample under way end. A sampler that failed must not pass for a quiet one."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            # A sampler that failed must not pass for one that saw nothing.
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            self._over.set()
+            await task
 
 
 def write_counters(rows: Sequence[Sample], path: Path) -> None:

@@ -235,7 +235,7 @@ class Process:
         """The last lines it printed, or that it printed none."""
         text = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         said = " | ".join(line.strip() for line in text[-lines:])
-        words = f"its last words: {said}" if said else "it printed nothing."
+        words = f"its last words: {said.rstrip('.')}." if said else "it printed nothing."
         if shutil.disk_usage(self.log.parent).free < FULL_DISK_BYTES:
             folder = self.log.parent.parent.parent
             return f"the disk of {folder} is full, free some or name another in TMPDIR; {words}"

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from harness.errors import PartError
+from harness.errors import PartError, UsageError
 from harness.guard import release_shared_memory
 from harness.parts.reach import first_free
 from harness.supervision import Identity, Process
@@ -184,6 +184,12 @@ class ExternalPostgres:
     async def __aenter__(self) -> Self:
         try:
             self.version = await server_version(self._url)
+        except psycopg.ProgrammingError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UsageError(
+                f"DATABASE_URL is no PostgreSQL address ({reason}); write it as "
+                "postgresql://user:password@host:5432/database, or unset it to use the embedded."
+            ) from error
         except psycopg.Error as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
             raise PartError(

@@ -12,9 +12,11 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import redis.asyncio as redis_client
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from harness.errors import PartError
+from harness.errors import PartError, UsageError
 from harness.parts.reach import first_free
 from harness.supervision import Process
 from harness.workspace import Workspace
@@ -123,7 +125,12 @@ class ExternalRedis:
     async def __aenter__(self) -> Self:
         try:
             self.version = await server_version(self.url)
-        except (RedisError, OSError, ValueError) as error:
+        except ValueError as error:
+            raise UsageError(
+                f"REDIS_URL is no Redis address ({error}); write it as "
+                "redis://:password@host:6379/0, or unset it to use the embedded one."
+            ) from error
+        except (RedisError, OSError) as error:
             parts = urlsplit(self.url)
             raise PartError(
                 f"REDIS_URL names a Redis at {parts.hostname} that could not be reached "
@@ -140,9 +147,19 @@ class ExternalRedis:
         return None
 
 
+def ask(url: str, timeout_seconds: float = 5.0) -> redis_client.Redis:
+    """Give a client for a question or two, which fails at once instead of trying four times."""
+    return redis_client.from_url(
+        url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
 async def server_version(url: str) -> str:
     """The server's version, such as `6.2.14`; raises RedisError or OSError when out of reach."""
-    async with redis_client.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
+    async with ask(url) as client:
         info = await client.info("server")
     return str(info["redis_version"])
 
@@ -150,7 +167,7 @@ async def server_version(url: str) -> str:
 async def flush(url: str) -> None:
     """FLUSHDB, at once."""
     try:
-        async with redis_client.from_url(url, socket_timeout=5) as client:
+        async with ask(url) as client:
             await client.flushdb()
     except (RedisError, OSError) as error:
         raise PartError(f"Redis could not be flushed ({error}); is it running?") from error

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import httpx
 
-from harness.errors import PartError
+from harness.errors import PartError, UsageError
 from harness.parts.reach import answers, child_environment, first_free
 from harness.supervision import Process
 from harness.workspace import Workspace
@@ -116,7 +116,12 @@ class ExternalLlm:
             async with httpx.AsyncClient(timeout=5) as client:
                 # Any answer shows a server; /models may well want a key that we do not ask for.
                 await client.get(f"{self.base_url}/models")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise UsageError(
+                f"LLM_BASE_URL is no address ({self.base_url}); write it as http://host:8080/v1, "
+                "or unset it to use the simulator."
+            ) from error
+        except httpx.HTTPError as error:
             raise PartError(
                 f"LLM_BASE_URL names {self.base_url}, which could not be reached ({error}); "
                 "correct it, or unset it to use the simulator."

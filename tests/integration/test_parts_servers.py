@@ -16,7 +16,7 @@ import pytest_asyncio
 import redis.asyncio as redis_client
 from redis.exceptions import RedisError
 
-from harness.errors import PartError
+from harness.errors import PartError, UsageError
 from harness.parts.choice import choose_llm, choose_postgres, choose_redis
 from harness.parts.postgres import ExternalPostgres, Postgres
 from harness.parts.redis import ExternalRedis, Redis
@@ -258,6 +258,22 @@ async def test_an_own_server_out_of_reach_is_a_sentence(servers: Servers, variab
 
     assert "could not be reached" in str(raised.value)
     assert "or unset it" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "external",
+    [ExternalPostgres("nonsense"), ExternalRedis("nonsense"), ExternalLlm("nonsense")],
+    ids=["DATABASE_URL", "REDIS_URL", "LLM_BASE_URL"],
+)
+async def test_an_address_that_is_none_is_wrong_usage(
+    external: ExternalPostgres | ExternalRedis | ExternalLlm,
+) -> None:
+    """A variable that holds no address says how one is written."""
+    with pytest.raises(UsageError, match=r"is no .*address .*; write it as \w+://") as raised:
+        async with external:
+            pass
+
     assert "\n" not in str(raised.value)
 
 

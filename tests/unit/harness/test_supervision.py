@@ -108,7 +108,7 @@ async def test_a_process_that_ends_at_its_start_is_quoted() -> None:
             await start(workspace, "import sys; sys.exit('no such luck')")
 
     assert str(raised.value) == (
-        "child ended at its start with exit code 1; its last words: no such luck"
+        "child ended at its start with exit code 1; its last words: no such luck."
     )
 
 
