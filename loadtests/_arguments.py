@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loadtests._knob_types import whole_number_from_1
 from loadtests._plan import DRAWS_PER_BLOCK, Block, Plan, PlanError, read
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def add_arguments(parser: LocustArgumentParser) -> None:
     )
     group.add_argument(
         "--max-in-flight",
-        type=int,
+        type=whole_number_from_1,
         default=20_000,
         help="Most requests in flight, per worker. Beyond it arrivals wait, which their "
         "response time shows and the report says.",
@@ -167,7 +168,7 @@ def plan_from(
 
 def with_knobs(plan: Plan, actions: dict[str, Any], given: dict[str, Any]) -> Plan:
     """Return the plan with every knob: a block's own, then the plan's, then the arguments'."""
-    knobs = {**given, **_typed(plan.knobs, actions)}
+    knobs = {**_typed(given, actions), **_typed(plan.knobs, actions)}
     blocks = tuple(
         block
         if block.knobs is None
@@ -189,9 +190,8 @@ def _typed(knobs: dict[str, Any], actions: dict[str, Any]) -> dict[str, Any]:
         try:
             found[name] = kind(value) if kind is not None else value
         except (TypeError, ValueError) as error:
-            raise PlanError(
-                f"The plan's knob {name} is {value!r}; {kind.__name__} was expected."
-            ) from error
+            wanted = kind.__name__.replace("_", " ")
+            raise PlanError(f"The knob {name} is {value!r}; {wanted} was expected.") from error
     return found
 
 

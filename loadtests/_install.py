@@ -19,7 +19,7 @@ from loadtests import _arguments, _verdict
 from loadtests._conductor import Conductor
 from loadtests._instrument import Instrument, wrap
 from loadtests._open_loop import OpenLoopUser
-from loadtests._plan import Block, Plan, PlanError, UserMistakeError
+from loadtests._plan import Block, Plan, PlanError, UserMistakeError, parse
 from loadtests._worker import Worker
 
 if TYPE_CHECKING:
@@ -220,7 +220,9 @@ def _plan(environment: Environment, options: argparse.Namespace) -> Plan:
         host=(host or "").rstrip("/"),
         knobs=knobs,
     )
-    return _arguments.with_knobs(plan, _HERE.knobs, knobs)
+    where = options.worthit_plan or "The plan that the arguments make"
+    # arguments can be as wrong as a file: both go through the same check
+    return _arguments.with_knobs(parse(plan.as_json(), where=where), _HERE.knobs, knobs)
 
 
 def _classes_for(environment: Environment, plan: Plan) -> list[str]:

@@ -16,6 +16,10 @@ DRAWS_PER_BLOCK = 1_000_000
 arrivals."""
 STEPS_PER_PAIR = 1000
 
+_TOO_LARGE = 1 << 63
+_MOST_PAIRS = 1_000_000_000
+"""Draws stay below 2^63."""
+
 _OVERLAP_SECONDS = 1e-9
 """Blocks may touch; rounding of their starts is no overlap."""
 
@@ -124,45 +128,54 @@ def parse(document: object, *, where: str = "the plan") -> Plan:
     blocks = tuple(
         _block(raw, f"{where}, block {number}") for number, raw in enumerate(raw_blocks)
     )
-    values: dict[str, Any] = {
-        "run": "run",
-        "seed": 0,
-        "arrivals": "poisson",
-        "scenario": None,
-        "knobs": {},
-        "start_at_ns": None,
-        "replay": None,
-    }
-    values.update(found)
-    if (
-        not isinstance(values["seed"], int)
-        or isinstance(values["seed"], bool)
-        or values["seed"] < 0
-    ):
-        raise PlanError(
-            f"{where} has seed {values['seed']!r}; a whole number from 0 up was expected."
-        )
-    if values["arrivals"] not in ARRIVALS:
-        raise PlanError(
-            f"{where} has arrivals {values['arrivals']!r}; expected one of {', '.join(ARRIVALS)}."
-        )
-    if not isinstance(values["knobs"], dict):
-        raise PlanError(
-            f"{where} has knobs {values['knobs']!r}; an object of names and values was expected."
-        )
-    if values["start_at_ns"] is not None and not isinstance(values["start_at_ns"], int):
-        raise PlanError(
-            f"{where} has start_at_ns {values['start_at_ns']!r}; integer nanoseconds or "
-            f"null was expected."
-        )
-    if values["arrivals"] == "replay" and not values["replay"]:
-        raise PlanError(
-            f"{where} has arrivals 'replay' but no 'replay'; name a run directory or a "
-            f"requests.parquet."
-        )
-    plan = Plan(blocks=tuple(sorted(blocks, key=lambda block: block.start_s)), **values)
+    plan = Plan(
+        blocks=tuple(sorted(blocks, key=lambda block: block.start_s)),
+        **_checked_head({**_WITHOUT, **found}, where),
+    )
     _check_time_line(plan, where)
     return plan
+
+
+_WITHOUT: dict[str, Any] = {
+    "run": "run",
+    "seed": 0,
+    "arrivals": "poisson",
+    "scenario": None,
+    "knobs": {},
+    "start_at_ns": None,
+    "replay": None,
+}
+"""What a plan says that does not say it."""
+
+
+def _checked_head(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return all of a plan but its blocks, checked."""
+    sound = {
+        "run": (isinstance(values["run"], str), "text"),
+        "seed": (
+            _is_whole(values["seed"]) and 0 <= values["seed"] < _TOO_LARGE,
+            "a whole number from 0 up to 2^63",
+        ),
+        "arrivals": (values["arrivals"] in ARRIVALS, f"one of {', '.join(ARRIVALS)}"),
+        "scenario": (isinstance(values["scenario"], str | None), "a scenario's name or null"),
+        "knobs": (isinstance(values["knobs"], dict), "an object of names and values"),
+        "start_at_ns": (
+            values["start_at_ns"] is None or _is_whole(values["start_at_ns"]),
+            "integer nanoseconds or null",
+        ),
+        "replay": (
+            isinstance(values["replay"], str) or values["arrivals"] != "replay",
+            "the name of a run directory or a requests.parquet",
+        ),
+    }
+    for name, (is_sound, wanted) in sound.items():
+        if not is_sound:
+            raise PlanError(f"{where} has {name} {values[name]!r}; {wanted} was expected.")
+    return values
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _known(document: object, kind: type[Plan | Block], where: str) -> dict[str, Any]:
@@ -211,21 +224,25 @@ def _checked_fields(raw: object, where: str) -> dict[str, Any]:
     return found
 
 
+_BELOW = {"pair": _MOST_PAIRS, "step": STEPS_PER_PAIR}
+
+
 def _wanted(name: str, value: object) -> str | None:
     """Return what a field should have held, None when it holds it."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if name in _WHOLE and not (whole and isinstance(value, int) and value >= 0):
-        return "a whole number from 0 up"
-    if name == "step" and isinstance(value, int) and value >= STEPS_PER_PAIR:
-        return f"a step below {STEPS_PER_PAIR}"
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name in _NUMBERS and not (number and 0 <= value < math.inf):  # type: ignore[operator] # a number here
-        return "a number from 0 up"
-    if name == "knobs" and not isinstance(value, dict):
-        return "an object of names and values"
-    if name in _TEXTS and not isinstance(value, str):
-        return "text"
-    return None
+    if name in _WHOLE:
+        below = _BELOW.get(name, _TOO_LARGE)
+        sound = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below
+        wanted = f"a whole number from 0 up, below {below}"
+    elif name in _NUMBERS:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        sound = is_number and 0 <= value < math.inf  # type: ignore[operator] # a number here
+        wanted = "a number from 0 up"
+    elif name in _TEXTS:
+        sound, wanted = isinstance(value, str), "text"
+    else:
+        kind, wanted = (bool, "true or false") if name == "warmup" else (dict, "an object")
+        sound = isinstance(value, kind)
+    return None if sound else wanted
 
 
 def _check_time_line(plan: Plan, where: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from loadtests._arrival import Arrival
+from loadtests._knob_types import fraction_from_0_to_1, number_from_0, whole_number_from_1
 
 if TYPE_CHECKING:
     # importing Locust patches the sockets of the process; this module must not
@@ -48,30 +49,32 @@ def add_population_knobs(parser: LocustArgumentParser) -> None:
         return
     parser.add_argument(
         "--popular",
-        type=int,
+        type=whole_number_from_1,
         default=50,
         help="Personalities that most arrivals ask for, by Zipf's law.",
     )
     parser.add_argument(
         "--zipf-exponent",
-        type=float,
+        type=number_from_0,
         default=1.0,
         help="How much more the first is asked for than the last.",
     )
     parser.add_argument(
         "--cold-fraction",
-        type=float,
+        type=fraction_from_0_to_1,
         default=0.05,
         help="Part of the arrivals that ask for a personality nobody asked for before: the "
         "hit rate is 1 minus this.",
     )
     parser.add_argument(
         "--personalities",
-        type=int,
+        type=whole_number_from_1,
         default=100_000,
         help="Seeded personalities; a schedule that asks for more is told of.",
     )
-    parser.add_argument("--people", type=int, default=1000, help="Seeded users who chat.")
+    parser.add_argument(
+        "--people", type=whole_number_from_1, default=1000, help="Seeded users who chat."
+    )
 
 
 def personalities_wanted(arrivals: int, knobs: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
 from loadtests._arrival import Arrival
+from loadtests._knob_types import fraction_from_0_to_1
 from loadtests._open_loop import OpenLoopUser
 from loadtests._population import (
     add_population_knobs,
@@ -32,7 +33,7 @@ class burst(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on 
         add_population_knobs(parser)
         parser.add_argument(
             "--same-personality-fraction",
-            type=float,
+            type=fraction_from_0_to_1,
             default=0.5,
             help="Part of the arrivals that want the same one personality: a stampede.",
         )

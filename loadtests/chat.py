@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from loadtests._arrival import Arrival
 from loadtests._draws import bits
+from loadtests._knob_types import whole_number_from_1
 from loadtests._open_loop import OpenLoopUser
 from loadtests._population import add_population_knobs, message_number, personality_of, user_name
 
@@ -33,11 +34,13 @@ class chat(OpenLoopUser):  # noqa: N801 - the class's name is the scenario's nam
         add_population_knobs(parser)
         parser.add_argument(
             "--conversations",
-            type=int,
+            type=whole_number_from_1,
             default=200,
             help="Conversations that go on at the same time.",
         )
-        parser.add_argument("--turns", type=int, default=8, help="Messages of a conversation.")
+        parser.add_argument(
+            "--turns", type=whole_number_from_1, default=8, help="Messages of a conversation."
+        )
 
     @override
     def arrive(self, arrival: Arrival) -> None:

@@ -11,6 +11,7 @@ from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
 from loadtests._arrival import Arrival
+from loadtests._knob_types import whole_number_from_1
 from loadtests._open_loop import OpenLoopUser
 from loadtests._population import personality_name
 
@@ -26,7 +27,10 @@ class cold_start(OpenLoopUser):  # noqa: N801 - the scenario's name in --list an
     def add_knobs(cls, parser: LocustArgumentParser) -> None:
         """Add how many names there are and in which order they come."""
         parser.add_argument(
-            "--names", type=int, default=1000, help="Different names to warm up to."
+            "--names",
+            type=whole_number_from_1,
+            default=1000,
+            help="Different names to warm up to.",
         )
         parser.add_argument(
             "--order",

@@ -10,6 +10,7 @@ from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
 from loadtests._arrival import Arrival
+from loadtests._knob_types import fraction_from_0_to_1
 from loadtests._open_loop import OpenLoopUser
 from loadtests._population import add_population_knobs, personality_of
 
@@ -29,7 +30,7 @@ class mixed_read_write(OpenLoopUser):  # noqa: N801 - the scenario's name in --l
         add_population_knobs(parser)
         parser.add_argument(
             "--write-fraction",
-            type=float,
+            type=fraction_from_0_to_1,
             default=0.02,
             help="Part of the arrivals that change a personality.",
         )

@@ -11,6 +11,7 @@ from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
 from loadtests._arrival import Arrival
+from loadtests._knob_types import fraction_from_0_to_1, whole_number_from_1
 from loadtests._open_loop import OpenLoopUser
 from loadtests._population import (
     add_population_knobs,
@@ -34,13 +35,18 @@ class repeated_questions(OpenLoopUser):  # noqa: N801 - the scenario's name in -
     def add_knobs(cls, parser: LocustArgumentParser) -> None:
         """Add how many people ask how many questions."""
         add_population_knobs(parser)
-        parser.add_argument("--askers", type=int, default=20, help="People who repeat themselves.")
         parser.add_argument(
-            "--questions-each", type=int, default=5, help="Different questions of each of them."
+            "--askers", type=whole_number_from_1, default=20, help="People who repeat themselves."
+        )
+        parser.add_argument(
+            "--questions-each",
+            type=whole_number_from_1,
+            default=5,
+            help="Different questions of each of them.",
         )
         parser.add_argument(
             "--new-question-fraction",
-            type=float,
+            type=fraction_from_0_to_1,
             default=0.1,
             help="Part of the questions that nobody asked before: what no cache can answer.",
         )

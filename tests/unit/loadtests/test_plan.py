@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loadtests._arguments import plan_from, rates, seconds, with_knobs
+from loadtests._knob_types import fraction_from_0_to_1, number_from_0, whole_number_from_1
 from loadtests._plan import Block, Plan, PlanError, parse, read
 
 BLOCK = {
@@ -54,16 +56,26 @@ def test_a_plan_survives_the_way_to_a_worker() -> None:
         ([], "is list, not an object"),
         ({**PLAN, "blocks": []}, "has no blocks"),
         ({**PLAN, "sed": 7}, "the unknown key 'sed'"),
-        ({**PLAN, "seed": -1}, "has seed -1; a whole number from 0 up was expected"),
-        ({**PLAN, "arrivals": "regular"}, "expected one of poisson, even, replay"),
-        ({**PLAN, "arrivals": "replay"}, "name a run directory or a requests.parquet"),
+        ({**PLAN, "seed": -1}, "has seed -1; a whole number from 0 up to 2^63 was"),
+        ({**PLAN, "seed": 2**64}, "a whole number from 0 up to 2^63 was expected"),
+        ({**PLAN, "run": 5}, "has run 5; text was expected"),
+        ({**PLAN, "scenario": 5}, "has scenario 5; a scenario's name or null was expected"),
+        ({**PLAN, "start_at_ns": "now"}, "has start_at_ns 'now'; integer nanoseconds"),
+        (changed(pair=10**12), "a whole number from 0 up, below 1000000000 was expected"),
+        ({**PLAN, "arrivals": "regular"}, "'regular'; one of poisson, even, replay was expected"),
+        (
+            {**PLAN, "arrivals": "replay"},
+            "the name of a run directory or a requests.parquet was expected",
+        ),
         ({**PLAN, "knobs": [1]}, "an object of names and values was expected"),
         (changed(rate_per_s="fast"), "rate_per_s 'fast'; a number from 0 up was expected"),
         (changed(rate_per_s=float("nan")), "rate_per_s nan"),
         (changed(rate_per_s=True), "rate_per_s True"),
         (changed(duration_s=-1), "duration_s -1"),
-        (changed(step=1000), "step 1000; a step below 1000 was expected"),
-        (changed(block=0.5), "block 0.5; a whole number from 0 up was expected"),
+        (changed(step=1000), "step 1000; a whole number from 0 up, below 1000 was expected"),
+        (changed(block=0.5), "block 0.5; a whole number from 0 up"),
+        (changed(warmup=1), "warmup 1; true or false was expected"),
+        (changed(knobs=[]), "knobs []; an object was expected"),
         (changed(arm=None), "lacks 'arm'"),
         (changed(host=8001), "host 8001; text was expected"),
         (changed(rate_per_s=1e6), "more than the 1000000 draws of a block"),
@@ -180,6 +192,24 @@ def test_knobs_of_a_block_override_the_plans_and_those_the_arguments() -> None:
 
     assert resolved.knobs == {"cold_fraction": 1.0, "popular": 50, "order": "uniform"}
     assert resolved.blocks[0].knobs == {"cold_fraction": 1.0, "popular": 9, "order": "uniform"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (whole_number_from_1, ["1", 50, 3.0], ["0", -1, "1.5", 2.5, "many", ""]),
+        (fraction_from_0_to_1, ["0", 1, "0.05"], ["-0.1", 1.1, "nan", "half"]),
+        (number_from_0, ["0", 2.5], ["-1", "inf", "nan", ""]),
+    ],
+)
+def test_knobs_refuse_what_no_run_can_be_made_of(
+    kind: Callable[[object], float], good: list[object], bad: list[object]
+) -> None:
+    """Counts start at 1, fractions end at 1, numbers are finite; text and numbers alike."""
+    assert [kind(value) for value in good] == [float(str(value)) for value in good]
+    for value in bad:
+        with pytest.raises(ValueError):  # noqa: PT011 - argparse and with_knobs make the sentence
+            kind(value)
 
 
 @pytest.mark.parametrize("knobs", [{"colf_fraction": 1}, {"cold_fraction": "much"}])
