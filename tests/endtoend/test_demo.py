@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 280
+TIMEOUT_S = 460
 
 pytestmark = [pytest.mark.endtoend, pytest.mark.timeout(TIMEOUT_S + 20)]
 

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.endtoend, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.endtoend, pytest.mark.timeout(500)]
 
 EXPERIMENT = """\
 name = "short"
@@ -90,7 +90,7 @@ def test_ctrl_c_keeps_what_it_is_and_resume_makes_it_whole(tmp_path: Path) -> No
     children = psutil.Process(process.pid).children(recursive=True)
     time.sleep(2.4)  # the first pair is done, the second has begun
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=90)
+    _, said = process.communicate(timeout=200)
 
     assert process.returncode == 130, said
     assert "kept as incomplete" in said
@@ -105,7 +105,7 @@ def test_ctrl_c_keeps_what_it_is_and_resume_makes_it_whole(tmp_path: Path) -> No
     process = worthit(
         "--resume", str(kept), "--out", str(out), "--json", "--quiet", scratch=scratch
     )
-    stdout, said = process.communicate(timeout=120)
+    stdout, said = process.communicate(timeout=300)
     assert process.returncode in {0, 4}, said
     whole = Path(json.loads(stdout)["run"])
     second = manifest(whole)
