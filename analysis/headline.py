@@ -37,9 +37,28 @@ def headline(document: Record) -> dict[str, Any]:
 
 
 def _told(document: Record, treatments: list[str]) -> str:
-    """The arm that is told about: the first in which the cache was asked, else the first."""
-    asked = [row["arm"] for row in document["law"]["law"]]
-    return next((arm for arm in treatments if arm in asked), treatments[0])
+    """The arm with a cache that saves most queries; without any, the first treatment."""
+    law = [row for row in document["law"]["law"] if row["measured"]["value"] is not None]
+    if not law:
+        return treatments[0]
+    most = max(law, key=lambda row: float(row["measured"]["value"]))
+    return str(most["arm"])
+
+
+def _which(document: Record, arm: str) -> str:
+    """Names the arm where there were several to choose from."""
+    several = len(document["run"]["arms"]) > 2  # noqa: PLR2004 - baseline and one treatment
+    return f"In the arm {arm} the" if several else "The"
+
+
+def _why_no_interval(numbers: Record) -> list[str]:
+    """One sentence for all numbers that have no interval, instead of one with each."""
+    reasons = [
+        cell["reason"]
+        for cell in numbers.values()
+        if isinstance(cell, dict) and cell["value"] is not None and cell["low"] is None
+    ]
+    return [f"Where no interval is given: {reasons[0]}."] if reasons else []
 
 
 def _of_cache(document: Record, arm: str, law: Record) -> dict[str, Any]:
@@ -63,10 +82,14 @@ def _of_cache(document: Record, arm: str, law: Record) -> dict[str, Any]:
         "hit_rate": rate,
         "saved_per_request": each,
     }
-    sentences = [_user(str(operation), share, saved), _database(str(collection), law, rate, whole)]
+    sentences = [
+        _user(str(operation), share, saved),
+        _database(_which(document, arm), str(collection), law, rate, whole),
+    ]
     scale, at_scale = _at_scale(document, arm, str(collection), each)
     following, next_sentence = _next(document)
     sentences.append(" ".join(text for text in (scale, next_sentence) if text))
+    sentences += _why_no_interval(numbers)
     return {
         "sentences": [text for text in sentences if text],
         "numbers": numbers | at_scale,
@@ -94,7 +117,9 @@ def _whole_request(saved: Record | None) -> str:
     return f": the whole request is {said(_positive(saved))} {word}"
 
 
-def _database(collection: str, law: Record, rate: Record | None, whole: Record | None) -> str:
+def _database(
+    the: str, collection: str, law: Record, rate: Record | None, whole: Record | None
+) -> str:
     measured, decided = law["measured"], law["decided"]
     hits = "" if rate is None else f"a {_point(rate)} hit rate predicts"
     compared = {
@@ -103,7 +128,7 @@ def _database(collection: str, law: Record, rate: Record | None, whole: Record |
         "less than predicted": f", less than {hits}" if hits else "",
     }.get(decided, f"; {hits} {_point(law['predicted'])}" if hits else "")
     rest = "" if whole is None else f"; all queries of a request together {said(whole)} less"
-    return f"The database does {said(measured)} less work on {collection}{compared}{rest}."
+    return f"{the} database does {said(measured)} less work on {collection}{compared}{rest}."
 
 
 def _at_scale(
@@ -177,7 +202,8 @@ def _of_two_arms(document: Record, arm: str) -> dict[str, Any]:
         sentences.append(same["sentence"])
     if factor is not None and factor["value"] is not None:
         sentences.append(_all_queries(factor))
-    numbers = {"end_to_end_difference": saved, "reduction_all_queries": factor}
+    numbers: dict[str, Any] = {"end_to_end_difference": saved, "reduction_all_queries": factor}
+    sentences += _why_no_interval(numbers)
     return {"sentences": sentences, "numbers": numbers, "arm": arm, "next": None}
 
 
@@ -190,7 +216,8 @@ def _all_queries(factor: Record) -> str:
 def _of_one_arm(document: Record) -> dict[str, Any]:
     """One arm: where the time and the queries go, and what is missing for more."""
     rows = document["shares"]["stages"]
-    sentences, numbers = [], {}
+    sentences: list[str] = []
+    numbers: dict[str, Any] = {}
     if rows:
         most = max(rows, key=lambda row: float(row["share"]["value"] or 0.0))
         numbers["share"] = most["share"]
@@ -199,6 +226,7 @@ def _of_one_arm(document: Record) -> dict[str, Any]:
     if queries is not None:
         numbers["queries_per_request"] = queries["per_request"]
         sentences.append(f"A request makes {said(queries['per_request'])} database queries.")
+    sentences += _why_no_interval(numbers)
     sentences.append(
         "There is one arm only, so nothing was compared:"
         " record a second one with the change in it."
@@ -211,7 +239,7 @@ def said(estimate: Record, noun: str = "") -> str:
     unit = "count" if noun else estimate["unit"]
     point = _point({**estimate, "unit": unit}) + (f" {noun}" if noun else "")
     if estimate["low"] is None or estimate["high"] is None:
-        return f"{point} (no interval: {estimate['reason'] or 'not known'})"
+        return f"{point} (no interval)"
     bounds = formatting.interval(estimate["value"], estimate["low"], estimate["high"], unit)
     ends = bounds.strip("[]").replace("×", "").replace(", ", " to ")
     return f"{point} ({ends})"

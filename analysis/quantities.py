@@ -1,7 +1,7 @@
 """Which numbers of the findings can a claim be about?
 
 Each quantity is a place in the findings document and the scope that picks the row: ``arm`` (the
-first arm that is not the baseline, if left out), ``step`` or ``rate`` (all steps together, if left
+one that the headline tells about, if left out), ``step`` or ``rate`` (all steps together, if left
 out), ``operation``, ``collection`` ("all" for all queries together; the cached one, if left out),
 ``which`` (hits, misses or mixture), ``statistic``, ``time``. ``run`` and ``cached_operation`` say
 which runs it can be about at all: in any other the quantity means something else.
@@ -165,6 +165,9 @@ def _default_arm(document: Record, quantity: Quantity) -> str | None:
     baseline = document["run"]["baseline"]
     if quantity.default_arm == "baseline":
         return str(baseline) if baseline else None
+    told = (document.get("headline") or {}).get("arm")
+    if told is not None:
+        return str(told)
     others = [arm for arm in document["run"]["arms"] if arm != baseline]
     return others[0] if others else None
 

@@ -95,6 +95,7 @@ def test_too_few_blocks_show_values_and_no_intervals(tmp_path: Path) -> None:
     document = findings(open_run(write_run(tmp_path / "few", SMALL)))
     said = " ".join(document["headline"]["sentences"])
 
+    assert "(no interval)" in said
     assert "4 more are needed" in said
     assert {"not decided"} == {row["decided"] for row in document["faster"]["end_to_end"]}
 
