@@ -26,7 +26,7 @@ from harness.run import finishing
 from harness.run.directory import RunDirectory, check_space
 from harness.run.machine import git_commit, machine, versions
 from harness.run.timeline import Events
-from harness.sampling import Sample, Sampler, write_counters
+from harness.sampling import Sample, Sampler, recorder_counters, write_counters
 from harness.supervision import Process
 from harness.workspace import Workspace
 
@@ -120,6 +120,7 @@ class Recording:
             self.rows = sampler.rows
             await _until_quiet(recorder)
             self.stats = await recorder.stats()
+            self.rows += recorder_counters(self.stats, time.time_ns())
             self.events.add("run_end")
 
     async def _command(self, recorder: Recorder) -> None:

@@ -226,6 +226,16 @@ async def redis_counters(
     ]
 
 
+def recorder_counters(stats: Mapping[str, int], t_ns: int) -> list[Sample]:
+    """`bytes`, `batches` and `spans_refused` (in batches) out of the recorder's own counts."""
+    names = {"bytes": "bytes", "batches": "batches", "refused": "spans_refused"}
+    return [
+        sample(t_ns, "recorder", ours, stats[theirs])
+        for theirs, ours in names.items()
+        if theirs in stats
+    ]
+
+
 class ProcessMeter:
     """CPU seconds and memory of groups of processes, sampled again and again."""
 

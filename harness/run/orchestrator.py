@@ -23,7 +23,13 @@ from harness.run.memory import MemoryMeter
 from harness.run.resuming import Unfinished, merge_manifest, merge_tables
 from harness.run.stage import Stage
 from harness.run.timeline import Events, spell_position
-from harness.sampling import Sample, Sampler, first_postgres_counters, last_postgres_counters
+from harness.sampling import (
+    Sample,
+    Sampler,
+    first_postgres_counters,
+    last_postgres_counters,
+    recorder_counters,
+)
 from harness.sampling import redis_counters as read_redis
 from harness.supervision import Process
 from harness.workspace import Workspace
@@ -96,6 +102,7 @@ class Conduct:
         sampler.rows += await last_postgres_counters(address, databases)
         sampler.rows += await _redis_bracket(stage)
         counts = await stage.recorder.stats()
+        sampler.rows += recorder_counters(counts, time.time_ns())
         self.events.add("run_end")
         caches = list(stage.caches.values())
         return finishing.Material(
