@@ -6,6 +6,7 @@ Response time against offered rate, and what is expected beyond what was measure
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -84,24 +85,14 @@ def _draw_latency(axes: Axes, latency: pd.DataFrame, arms: list[str]) -> None:
     last = latency[latency["rate_per_s"] == latency["rate_per_s"].max()]
     for quantile in quantiles:
         y = float(last.loc[last["quantile"] == quantile, "value"].mean()) / 1000
-        axes.text(
-            1.03,
-            y,
-            str(quantile),
-            transform=axes.get_yaxis_transform(),
-            fontsize=style.SMALL_PT,
-            color=style.INK,
-            va="center",
-        )
+        style.beside(axes, y, str(quantile))
     axes.set(
         ylim=(0, float(latency[["value", "high"]].max().max()) / 1000 * 1.1),
         xlabel="requests per second, offered",
     )
     rates = sorted(float(rate) for rate in latency["rate_per_s"].unique())
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
-    axes.set_title(
-        "response time, seconds", loc="left", fontsize=style.SMALL_PT, color=style.MUTED
-    )
+    style.heading(axes, "response time, seconds")
     _name_arms(axes, arms)
 
 
@@ -113,49 +104,30 @@ def _draw_expected(axes: Axes, expected: pd.DataFrame, arms: list[str]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     ends: list[tuple[float, str]] = []
-    for arm in arms:
+    for position, arm in enumerate(arms):
         points = expected[expected["arm"] == arm].sort_values("rate_per_s")
-        if points.empty:
-            continue
-        position = arms.index(arm)
-        colour = style.arm_colour(position)
-        measured, beyond = points[points["measured"]], points[~points["measured"]]
-        axes.plot(
-            measured["rate_per_s"],
-            measured["queries_per_s"],
-            color=colour,
-            linewidth=2,
-            marker=style.arm_marker(position),
-            markersize=4.5,
-        )
-        joined = pd.concat([measured.tail(1), beyond])
-        axes.plot(
-            joined["rate_per_s"],
-            joined["queries_per_s"],
-            color=colour,
-            linewidth=1.4,
-            linestyle=(0, (3, 2.5)),
-        )
-        axes.fill_between(
-            beyond["rate_per_s"],
-            beyond["low"].astype("float64"),
-            beyond["high"].astype("float64"),
-            color=colour,
-            alpha=0.15,
-            linewidth=0,
-        )
-        ends.append((float(points["queries_per_s"].iloc[-1]), colour))
+        if not points.empty:
+            _draw_expected_arm(axes, points, position)
+            ends.append((float(points["queries_per_s"].iloc[-1]), style.arm_colour(position)))
     _label_ends(axes, ends)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:,.10g}".replace(",", "\u202f"))
     axes.minorticks_off()
     axes.set_xlabel("requests per second, offered")
-    axes.set_title(
-        "database queries per second, dashed: expected",
-        loc="left",
-        fontsize=style.SMALL_PT,
-        color=style.MUTED,
-    )
+    style.heading(axes, "database queries per second, dashed: expected")
+
+
+def _draw_expected_arm(axes: Axes, points: pd.DataFrame, position: int) -> None:
+    """One arm: what was measured, and from its last point on what is expected, with its band."""
+    colour, marker = style.arm_colour(position), style.arm_marker(position)
+    measured, beyond = points[points["measured"]], points[~points["measured"]]
+    joined = pd.concat([measured.tail(1), beyond])
+    low, high = (beyond[end].astype("float64") for end in ("low", "high"))
+    look: dict[str, Any] = {"color": colour, "marker": marker, "linewidth": 2, "markersize": 4.5}
+    axes.plot(measured["rate_per_s"], measured["queries_per_s"], **look)
+    dashed: dict[str, Any] = {"color": colour, "linewidth": 1.4, "linestyle": (0, (3, 2.5))}
+    axes.plot(joined["rate_per_s"], joined["queries_per_s"], **dashed)
+    axes.fill_between(beyond["rate_per_s"], low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def _label_ends(axes: Axes, ends: list[tuple[float, str]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,7 +27,7 @@ def figure(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
     head_in = 0.5 if narrow else 0.32
     height = len(order) * group_in + head_in + 0.5
     canvas = style.canvas(height, narrow=narrow)
-    left, right = (0.015, 0.52) if narrow else (0.27, 0.80)
+    left, right = (0.015, 0.48) if narrow else (0.27, 0.76)
     axes = canvas.add_axes((left, 0.5 / height, right - left, 1 - (head_in + 0.5) / height))
     style.quiet(axes, grid="x")
     for place, operation in enumerate(order):
@@ -51,59 +53,34 @@ def _draw_operation(
 ) -> None:
     """One operation's bars, its name left (above on a phone), share and interval right."""
     strong = bool(rows["cached"].any())
-    across = axes.get_yaxis_transform()
-    name = str(rows["operation"].iloc[0])
-    weight = "bold" if strong else "normal"
-    middle = top - len(arms) * _BAR_IN / 2
     place = axes.get_position()
-    if narrow:
-        axes.text(
-            0,
-            top + 0.03,
-            name,
-            transform=across,
-            fontsize=style.SMALL_PT,
-            color=style.INK,
-            fontweight=weight,
-            va="bottom",
-        )
-    else:
-        axes.text(
-            -(place.x0 - 0.008) / place.width,
-            middle,
-            name,
-            transform=across,
-            color=style.INK,
-            fontweight=weight,
-            va="center",
-        )
+    left, y = -(place.x0 - 0.008) / place.width, -len(arms) * _BAR_IN / 2
+    axes.text(
+        0.0 if narrow else left,
+        top + (0.03 if narrow else y),
+        str(rows["operation"].iloc[0]),
+        transform=axes.get_yaxis_transform(),
+        fontsize=style.SMALL_PT if narrow else style.TEXT_PT,
+        color=style.INK,
+        fontweight="bold" if strong else "normal",
+        va="bottom" if narrow else "center",
+    )
     for _, row in rows.iterrows():
         position = arms.index(str(row["arm"]))
-        y, colour = top - (position + 0.5) * _BAR_IN, style.arm_colour(position)
-        whole = float(row["critical_ms"])
-        emulated = 0.0 if pd.isna(row["emulated_ms"]) else min(float(row["emulated_ms"]), whole)
-        axes.barh(y, whole - emulated, height=_BAR_IN * 0.82, color=colour)
-        axes.barh(
-            y,
-            emulated,
-            left=whole - emulated,
-            height=_BAR_IN * 0.82,
-            color=colour,
-            alpha=0.35,
-            linewidth=0,
-        )
-        low, high = (None if pd.isna(row[key]) else float(row[key]) for key in ("low", "high"))
-        text = formatting.estimate(float(row["share"]), low, high, "share")
-        axes.text(
-            1.03,
-            y,
-            text,
-            transform=across,
-            fontsize=style.SMALL_PT - 0.5,
-            color=colour,
-            va="center",
-            fontweight=weight,
-        )
+        _draw_bar(axes, row, top - (position + 0.5) * _BAR_IN, style.arm_colour(position))
+
+
+def _draw_bar(axes: Axes, row: pd.Series[Any], y: float, colour: str) -> None:
+    """One arm's bar: what is measured full, what is emulated pale; its share beside it."""
+    whole = float(row["critical_ms"])
+    emulated = 0.0 if pd.isna(row["emulated_ms"]) else min(float(row["emulated_ms"]), whole)
+    measured = whole - emulated
+    look: dict[str, Any] = {"height": _BAR_IN * 0.82, "color": colour, "linewidth": 0}
+    axes.barh(y, measured, **look)
+    axes.barh(y, emulated, left=measured, alpha=0.35, **look)
+    low, high = (None if pd.isna(row[key]) else float(row[key]) for key in ("low", "high"))
+    text = formatting.estimate(float(row["share"]), low, high, "share")
+    style.beside(axes, y, text, colour=colour, bold=bool(row["cached"]))
 
 
 def _draw_key(canvas: Figure, arms: list[str], y: float, *, narrow: bool) -> None:

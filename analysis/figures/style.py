@@ -89,9 +89,23 @@ def quiet(axes: Axes, *, grid: Literal["x", "y"] | None = None) -> Axes:
     return axes
 
 
-def title(axes: Axes, text: str) -> None:
-    """Write what the axes show, as a sentence over their left edge."""
-    axes.set_title(text, loc="left", fontsize=TITLE_PT, color=INK, fontweight="bold", pad=10)
+def heading(axes: Axes, text: str) -> None:
+    """Write in small what the vertical axis counts, over its left end."""
+    axes.set_title(text, loc="left", fontsize=SMALL_PT, color=MUTED)
+
+
+def beside(axes: Axes, y: float, text: str, *, colour: str = INK, bold: bool = False) -> None:
+    """Write right of the axes, at a height of the vertical axis."""
+    axes.text(
+        1.03,
+        y,
+        text,
+        transform=axes.get_yaxis_transform(),
+        fontsize=SMALL_PT,
+        color=colour,
+        va="center",
+        fontweight="bold" if bold else "normal",
+    )
 
 
 def arm_colour(position: int) -> str:

@@ -5,6 +5,8 @@ A bar a span, dark where it is on the critical path, pale where it is not.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,39 +49,9 @@ def figure(
         canvas.add_axes((left, 0.42 / height, right - left, 1 - 0.5 / height)), grid="x"
     )
     end = float((spans["start_ms"] + spans["duration_ms"]).max())
-    for row, (span_id, name, depth, start, duration) in enumerate(
-        zip(
-            spans["span_id"],
-            spans["name"],
-            spans["depth"],
-            spans["start_ms"],
-            spans["duration_ms"],
-            strict=True,
-        )
-    ):
+    for row in range(len(spans)):
         y = -row - (0.72 if narrow else 0.5)
-        colour = style.ARM_COLOURS[1] if name == strong else style.MUTED
-        axes.barh(
-            y,
-            duration,
-            left=start,
-            height=0.34 if narrow else 0.56,
-            color=colour,
-            alpha=0.28,
-            linewidth=0,
-        )
-        own = sections[sections["span_id"] == span_id]
-        axes.barh(
-            [y] * len(own),
-            own["end_ms"] - own["start_ms"],
-            left=own["start_ms"],
-            height=0.34 if narrow else 0.56,
-            color=colour,
-            linewidth=0,
-        )
-        _write(
-            axes, y, str(name), int(depth), float(duration), strong=name == strong, narrow=narrow
-        )
+        _draw_span(axes, spans.iloc[row], sections, y, strong=strong, narrow=narrow)
     axes.set(
         ylim=(-len(spans), 0),
         xlim=(0, end * 1.001),
@@ -88,6 +60,27 @@ def figure(
     )
     axes.locator_params(axis="x", nbins=4 if narrow else 7)
     return canvas
+
+
+def _draw_span(
+    axes: Axes,
+    span: pd.Series[Any],
+    sections: pd.DataFrame,
+    y: float,
+    *,
+    strong: str | None,
+    narrow: bool,
+) -> None:
+    """One span: its whole time pale, its pieces of the critical path dark."""
+    is_strong = bool(span["name"] == strong)
+    colour = style.ARM_COLOURS[1] if is_strong else style.MUTED
+    look: dict[str, Any] = {"height": 0.34 if narrow else 0.56, "color": colour, "linewidth": 0}
+    duration = 0.0 if pd.isna(span["duration_ms"]) else float(span["duration_ms"])
+    axes.barh(y, duration, left=float(span["start_ms"]), alpha=0.28, **look)
+    own = sections[sections["span_id"] == span["span_id"]]
+    axes.barh([y] * len(own), own["end_ms"] - own["start_ms"], left=own["start_ms"], **look)
+    place = (str(span["name"]), int(span["depth"]), float(span["duration_ms"]))
+    _write(axes, y, *place, strong=is_strong, narrow=narrow)
 
 
 def _write(

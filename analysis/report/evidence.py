@@ -13,6 +13,7 @@ from analysis import formatting
 from analysis.figures import timeline as timeline_figure
 from analysis.manifest import Manifest
 from analysis.report.document import Column, Drawing, Section, Table, Tone
+from analysis.report.tabulation import plain_numbers, tabulate
 from analysis.run import Run
 from analysis.timeline import bin_width_ns, timeline
 
@@ -134,33 +135,17 @@ def generator_section(generator: Sequence[Mapping[str, Any]]) -> Section:
                 "The load was not ours, so nothing is known about how well it kept its schedule."
             ),
         )
-    columns = (
-        Column(label="Step", numeric=True),
-        Column(label="Offered", numeric=True),
-        Column(label="Achieved", numeric=True),
-        Column(label="Planned", numeric=True),
-        Column(label="Sent", numeric=True),
-        Column(label="Dropped", numeric=True),
-        Column(label="Lag p50", numeric=True),
-        Column(label="Lag p99", numeric=True),
-        Column(label="Lag max", numeric=True),
-        Column(label="In flight, max", numeric=True),
-    )
-    rows = tuple(
-        (
-            formatting.count(step.get("step")),
-            formatting.plain(step.get("offered_per_s"), "per_s"),
-            formatting.plain(step.get("achieved_per_s"), "per_s"),
-            formatting.count(step.get("arrivals_planned")),
-            formatting.count(step.get("arrivals_sent")),
-            formatting.count(step.get("dropped")),
-            *(
-                formatting.plain(step.get(key), "ms")
-                for key in ("lag_p50_ms", "lag_p99_ms", "lag_max_ms")
-            ),
-            formatting.count(step.get("in_flight_max")),
-        )
-        for step in generator
+    fields = (
+        plain_numbers("Step", "step"),
+        plain_numbers("Offered", "offered_per_s", "per_s"),
+        plain_numbers("Achieved", "achieved_per_s", "per_s"),
+        plain_numbers("Planned", "arrivals_planned"),
+        plain_numbers("Sent", "arrivals_sent"),
+        plain_numbers("Dropped", "dropped"),
+        plain_numbers("Lag p50", "lag_p50_ms", "ms"),
+        plain_numbers("Lag p99", "lag_p99_ms", "ms"),
+        plain_numbers("Lag max", "lag_max_ms", "ms"),
+        plain_numbers("In flight, max", "in_flight_max"),
     )
     dropped = sum(int(step.get("dropped") or 0) for step in generator)
     planned = sum(int(step.get("arrivals_planned") or 0) for step in generator)
@@ -180,7 +165,7 @@ def generator_section(generator: Sequence[Mapping[str, Any]]) -> Section:
             "not wait for answers, so a slow service cannot hide behind a slow load."
         ),
         sample="Whole counts and the generator's own clock; no interval.",
-        tables=(Table(caption="The generator, by step", columns=columns, rows=rows),),
+        tables=(tabulate(generator, fields, "The generator, by step"),),
     )
 
 
