@@ -18,6 +18,7 @@ from reference_service.errors import OverloadedError
 from reference_service.models import PersonalityConfig
 from reference_service.resilience.circuit_breaker import BreakerState
 from reference_service.settings import Settings
+from reference_service.storage.personalities import PersonalityStore
 
 
 async def _parts(running: Servers, **settings: object) -> Service:
@@ -68,18 +69,19 @@ async def _races(running: Servers, races: int) -> tuple[int, int]:
     writer, reader = await _parts(running), await _parts(running)
     config = PersonalityConfig(archetype="raced", system_prompt="You are raced.")
     await writer.personalities.put("raced", config)
-    committed = stale = reads = 0
+    stale = reads = 0
 
     async def write() -> None:
-        nonlocal committed
         for _ in range(races):
-            committed = (await writer.personalities.put("raced", config)).row_version
+            await writer.personalities.put("raced", config)
 
     async def read(parts: Service) -> None:
         nonlocal stale, reads
+        store = PersonalityStore(parts.database)
         while not writing.done():
-            least = committed
-            stale += (await parts.personalities.get_personality("raced")).row_version < least
+            committed = await store.get("raced")  # what PostgreSQL itself has by now
+            found = await parts.personalities.get_personality("raced")
+            stale += committed is not None and found.row_version < committed.row_version
             reads += 1
 
     writing = asyncio.create_task(write())

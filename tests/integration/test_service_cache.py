@@ -13,6 +13,7 @@ from reference_service.composition import Service as Parts
 from reference_service.errors import OverloadedError, PersonalityNotFoundError
 from reference_service.models import PersonalityConfig
 from reference_service.services.envelope import seal
+from reference_service.storage.personalities import PersonalityStore
 from tests.support.chat_servers import PERSONALITIES, ChatServers
 from tests.support.span_sink import attributes
 
@@ -199,33 +200,34 @@ async def test_every_lookup_has_one_outcome(servers: ChatServers) -> None:
     assert 8 == outcomes["miss"]  # each name once at first, and once after the flush
 
 
-async def test_no_read_after_a_write_is_older(servers: ChatServers) -> None:
-    """A lookup that begins after a PUT, in any process, gives that version or a newer."""
-    stale = 0
+async def test_no_read_after_a_commit_is_older(servers: ChatServers) -> None:
+    """A lookup that begins after a commit, in any process, gives that version or a newer one."""
+    stale = reads = 0
     async with (
         servers.parts(redis_enabled=True) as (writer, _),
         servers.parts(redis_enabled=True) as (reader, _),
     ):
         await writer.personalities.put("raced", _config("v0"))
-        committed = 0
 
         async def write() -> None:
-            nonlocal committed
             for _ in range(RACES):
-                committed = (await writer.personalities.put("raced", _config("v"))).row_version
-                await asyncio.sleep(0)
+                await writer.personalities.put("raced", _config("v"))
 
         async def read(parts: Parts) -> None:
-            nonlocal stale
+            nonlocal stale, reads
+            store = PersonalityStore(parts.database)
             while not writing.done():
-                least = committed
-                stale += (await parts.personalities.get_personality("raced")).row_version < least
+                committed = await store.get("raced")  # what PostgreSQL itself has by now
+                found = await parts.personalities.get_personality("raced")
+                stale += committed is not None and found.row_version < committed.row_version
+                reads += 1
 
         writing = asyncio.create_task(write())
         await asyncio.gather(writing, *(read(one) for one in (reader, writer) * 4))
         await writer.personalities.delete("raced")
 
     assert 0 == stale
+    assert reads > RACES
 
 
 async def test_a_slow_fill_never_overwrites_a_newer_value(servers: ChatServers) -> None:
