@@ -211,6 +211,7 @@ class _Builder:
         return ChatService(
             tracer=self._tracer,
             pipeline=settings.pipeline,
+            log_content=settings.log_content,
             limiter=limiter,
             personalities=personalities,
             preferences=self._preferences(),

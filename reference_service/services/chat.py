@@ -43,6 +43,7 @@ class ChatService:
         *,
         tracer: Tracer,
         pipeline: Pipeline,
+        log_content: bool,
         limiter: RateLimiter | None,
         personalities: PersonalityService,
         preferences: PreferencesStage,
@@ -54,6 +55,7 @@ class ChatService:
     ) -> None:
         self._tracer = tracer
         self._pipeline = pipeline
+        self._log_content = log_content
         self._limiter = limiter
         self._personalities = personalities
         self._preferences = preferences
@@ -166,6 +168,10 @@ class ChatService:
                 reply=text,
                 emotion=turn.emotion.label,
             )
+            if self._log_content:  # asked for by LOG_CONTENT, never otherwise
+                _LOG.info(
+                    "Turn %d", stored.id, extra={"said": turn.message, "reply": stored.reply}
+                )
             if stored.created:
                 said = Turn(id=stored.id, user_message=turn.message, reply=text)
                 await self._conversation.remember(turn.user_id, turn.personality.id, said)
