@@ -29,8 +29,8 @@ SCATTER: Final[dict[str, Scatter]] = {
     "native": Scatter(between_requests=0.5, within_pairs=0.5),
 }
 """By latency profile. ``seed``: measured in runs of the catalogue (0.15 to 0.19, and 0.002 to
-0.009), where the LLM's time, 80 % of a request, is drawn once for both arms of a pair. ``native``: a
-guess on the careful side."""
+0.009), where the LLM's time, 80 % of a request, is drawn once for both arms of a pair. ``native``:
+a guess on the careful side."""
 
 
 def smallest_effects(plan: Plan) -> list[dict[str, Any]]:

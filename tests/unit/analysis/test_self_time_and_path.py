@@ -197,7 +197,7 @@ def test_what_is_no_spans_table_is_said() -> None:
     with pytest.raises(ColumnError, match="start_ns holds large_string; whole nanoseconds"):
         self_time.self_time(spans({"id": "a"}).assign(start_ns="yesterday"))
     with pytest.raises(AnalysisError, match="'jaeger' or 'crisp', not 'tempo'"):
-        critical_path.sections(spans({"id": "a"}), rules="tempo")  # type: ignore[arg-type]
+        critical_path.sections(spans({"id": "a"}), rules="tempo")  # type: ignore[arg-type] # wrong on purpose
 
 
 _SEEDS = st.integers(0, 2**32 - 1)
