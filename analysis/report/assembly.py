@@ -56,6 +56,7 @@ def assemble(run: Run, findings: Mapping[str, Any], *, jaeger_url: str | None = 
         or f"What does the run {manifest.name or manifest.run_id} show?",
         verdict=verdict["verdict"],
         reasons=tuple(verdict["reasons"]),
+        meaning=_meaning(findings),
         answer=tuple(told.get("sentences") or ()) if trusted else (),
         headline=headline.drawing(findings, setting) if trusted else None,
         ledger=claims.section(findings) if trusted else None,
@@ -68,4 +69,25 @@ def assemble(run: Run, findings: Mapping[str, Any], *, jaeger_url: str | None = 
         ),
         facts=method.facts(manifest),
         commands=method.commands(manifest, str(run.path)),
+    )
+
+
+def _meaning(findings: Mapping[str, Any]) -> str:
+    """What the verdict means for the person who decides; no more than was looked at."""
+    verdict = findings["verdict"]["verdict"]
+    if verdict == "INVALID":
+        return "Do not use any number of this run. It did not prove itself:"
+    if verdict != "VALID":
+        return "The numbers stand, with the doubts listed here."
+    proofs = (
+        ("the load kept its schedule", findings.get("generator")),
+        ("independent counts agree", findings.get("witnesses")),
+    )
+    known = [words for words, rows in proofs if rows]
+    if len(known) == len(proofs):
+        return f"The run proved itself: nothing was lost, {' and '.join(known)}."
+    seen = f" ({known[0]})" if known else ""
+    return (
+        f"Nothing speaks against this run{seen}, but not all of it could be checked: see the "
+        "evidence."
     )

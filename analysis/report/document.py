@@ -138,6 +138,8 @@ class Document:
     """VALID, SUSPECT or INVALID."""
     reasons: tuple[str, ...]
     """Why, a sentence each."""
+    meaning: str = ""
+    """What the verdict means for the person who decides."""
     answer: tuple[str, ...] = ()
     """The answer in two sentences; empty when the run is INVALID."""
     headline: Drawing | None = None

@@ -14,14 +14,6 @@ from analysis import formatting
 from analysis.report.document import Document, Section
 from analysis.report.pictures import Pictures, pictures
 
-_VERDICT_WORDS = {
-    "VALID": "The run proved itself: the load kept its schedule, nothing was lost, independent "
-    "counts agree.",
-    "SUSPECT": "The numbers stand, with the doubts listed here.",
-    "INVALID": "Do not use any number of this run. It did not prove itself:",
-}
-"""What each verdict means for the person who decides."""
-
 
 def html(document: Document, drawn: Mapping[str, Pictures] | None = None) -> str:
     """Render the page; ``drawn`` saves drawing again what is drawn already.
@@ -46,7 +38,6 @@ def html(document: Document, drawn: Mapping[str, Pictures] | None = None) -> str
             for name, one in drawn.items()
         },
         contents=_contents(document),
-        verdict_words=_VERDICT_WORDS.get(document.verdict, ""),
         css=Markup((templates / "page.css").read_text(encoding="utf-8")),  # noqa: S704 # our own file
         script=Markup(script),  # noqa: S704 # our own file
         script_hash=digest,
