@@ -52,6 +52,8 @@ class Instrument:
         self.spans: SpanSink | None = None
         self._ids = Identifiers()
         self._unscheduled = count()
+        self._before_draw: dict[tuple[int, str], str] = {}
+        """Baggage up to the draw, by block (which outlives the test) and scenario."""
 
     def start(
         self,
@@ -69,6 +71,7 @@ class Instrument:
         self.clock = ledger.clock
         self._ids = Identifiers()
         self._unscheduled = count(first_draw)
+        self._before_draw.clear()
         self.ledger = ledger
 
     def stop(self, *, reason: str) -> None:
@@ -96,7 +99,12 @@ class Instrument:
         span_id = self._ids.span_id()
         if not given:
             headers["traceparent"] = traceparent(trace_id, span_id)
-        ours = f"{baggage_before_draw(self.run, block, scenario)}{draw}"
+        key = (id(block), scenario)
+        before_draw = self._before_draw.get(key)
+        if before_draw is None:
+            before_draw = baggage_before_draw(self.run, block, scenario)
+            self._before_draw[key] = before_draw
+        ours = f"{before_draw}{draw}"
         theirs = headers.get("baggage")
         headers["baggage"] = f"{theirs},{ours}" if theirs else ours
         sent_ns = self.clock.now_ns()

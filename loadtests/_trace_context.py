@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from functools import lru_cache
 from urllib.parse import quote
 
 from loadtests._plan import Block
@@ -44,7 +43,6 @@ def given_trace_id(header: str) -> bytes | None:
     return found if len(found) == 16 else None  # noqa: PLR2004 - a trace id has 16 bytes
 
 
-@lru_cache(maxsize=1024)
 def baggage_before_draw(run: str, block: Block, scenario: str) -> str:
     """Return the baggage of a block up to the draw, which differs from request to request."""
     values = {
