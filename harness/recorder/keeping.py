@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from harness.recorder.files import DelimitedFile
-from harness.recorder.forwarding import Forwarder
 from harness.recorder.otlp import LOGS, METRICS, TRACES, Batch, Signal
+
+if TYPE_CHECKING:
+    from harness.recorder.forwarding import Forwarder
 
 RECENT_SECONDS = 60
 """How far back `/live` can look."""
