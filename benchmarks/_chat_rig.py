@@ -97,14 +97,25 @@ async def service(
         await process.stop()
 
 
-async def drive(url: str, process: psutil.Process, *, in_flight: int, requests: int) -> Measured:
-    """Send requests with so many always in flight and return what they cost the service."""
+async def drive(
+    url: str,
+    process: psutil.Process,
+    *,
+    in_flight: int,
+    requests: int,
+    ramp_seconds: float = 0.0,
+) -> Measured:
+    """Send requests with so many always in flight and return what they cost the service.
+
+    The connections begin one after the other, spread over `ramp_seconds`.
+    """
     port = int(url.rpartition(":")[2])
     order = iter(range(requests))
     failures = 0
 
-    async def one_connection() -> None:
+    async def one_connection(number: int) -> None:
         nonlocal failures
+        await asyncio.sleep(ramp_seconds * number / in_flight)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for index in order:
             writer.write(_request(index))
@@ -113,7 +124,7 @@ async def drive(url: str, process: psutil.Process, *, in_flight: int, requests: 
         writer.close()
 
     cpu, began = _cpu_seconds(process), perf_counter()
-    await asyncio.gather(*(one_connection() for _ in range(in_flight)))
+    await asyncio.gather(*(one_connection(number) for number in range(in_flight)))
     seconds = perf_counter() - began
     cpu_ms = (_cpu_seconds(process) - cpu) / requests * 1000
     return Measured(requests=requests, seconds=seconds, cpu_ms=cpu_ms, failures=failures)

@@ -93,25 +93,31 @@ def _refuse_failures(name: str, found: Measured) -> None:
         )
 
 
-async def _compare(rounds: int, requests: int) -> int:
+async def _compare(rounds: int, requests: int, only: str | None) -> int:
     async with servers() as running:
-        names = ["service traced", "service untraced", "peer traced", "peer untraced"]
-        async with _candidates(running, names) as candidates:
-            cost = await _rounds(candidates, rounds=rounds, in_flight=50, requests=requests)
-        print("CPU milliseconds a chat request, native profile, all stages, 50 in flight:")
-        for name, value in cost.items():
-            print(f"  {name:<17} {value:5.2f}")
-        peer = cost["service traced"] / cost["peer traced"]
-        tracing = cost["service traced"] / cost["service untraced"]
-        print(f"service / peer, both traced:   {peer:.2f}   (aim: at most 0.50)")
-        print(f"service traced / untraced:     {tracing:.2f}   (aim: at most 1.20)")
-        flight = await _in_flight(running, rounds)
-        print(f"500 / 50 in flight, one rate:  {flight:.2f}   (aim: 0.85 to 1.15)")
+        if only != "in-flight":
+            await _against_peer(running, rounds, requests)
+        if only != "peer":
+            flight = await _in_flight(running, rounds)
+            print(f"500 / 50 in flight, one rate:  {flight:.2f}   (aim: 0.85 to 1.15)")
         await asyncio.sleep(1)
         stats = await running.recorder.stats()
         print(f"spans recorded {stats['spans']}, refused {stats['refused']}")
     print_span_costs()
     return 0
+
+
+async def _against_peer(running: Servers, rounds: int, requests: int) -> None:
+    names = ["service traced", "service untraced", "peer traced", "peer untraced"]
+    async with _candidates(running, names) as candidates:
+        cost = await _rounds(candidates, rounds=rounds, in_flight=50, requests=requests)
+    print("CPU milliseconds a chat request, native profile, all stages, 50 in flight:")
+    for name, value in cost.items():
+        print(f"  {name:<17} {value:5.2f}")
+    peer = cost["service traced"] / cost["peer traced"]
+    tracing = cost["service traced"] / cost["service untraced"]
+    print(f"service / peer, both traced:   {peer:.2f}   (aim: at most 0.50)")
+    print(f"service traced / untraced:     {tracing:.2f}   (aim: at most 1.20)")
 
 
 async def _in_flight(running: Servers, rounds: int) -> float:
@@ -124,7 +130,11 @@ async def _in_flight(running: Servers, rounds: int) -> float:
                 held_ms = HELD_MS * in_flight / 500
                 await running.llm.fault(kind="chat", extra_ms=held_ms)
                 found = await drive(
-                    candidate.url, candidate.process, in_flight=in_flight, requests=1500
+                    candidate.url,
+                    candidate.process,
+                    in_flight=in_flight,
+                    requests=1500,
+                    ramp_seconds=held_ms / 1000,
                 )
                 _refuse_failures(candidate.name, found)
                 if number:
@@ -142,5 +152,6 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks service", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--only", choices=["peer", "in-flight"], help="one of the two comparisons")
     options = parser.parse_args(argv)
-    return asyncio.run(_compare(options.rounds, options.requests))
+    return asyncio.run(_compare(options.rounds, options.requests, options.only))

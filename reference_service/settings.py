@@ -46,7 +46,7 @@ class Settings(DatabaseSettings):
     db_pool_timeout_seconds: float = Field(default=1.0, gt=0)
     """Longest wait for a connection. psycopg_pool's own 30 s would keep a chat waiting for
     nothing."""
-    db_pool_max_waiting: int = Field(default=200, ge=1)
+    db_pool_max_waiting: int = Field(default=1000, ge=1)
     """Requests that may queue for a connection; psycopg_pool's own has no limit, and a queue
     without one never empties."""
     db_statement_timeout_ms: int = Field(default=2000, ge=1)

@@ -63,14 +63,28 @@ def span_attribute(key: str, value: str | bool | float) -> bytes:  # noqa: FBT00
     return message(0x4A, key_value(key, value))
 
 
+@lru_cache(maxsize=_CACHED_ATTRIBUTES)
+def _key_of_integer(key: str) -> bytes:
+    return message(0x0A, key.encode()) + b"\x12"
+
+
+def _integer_attribute(key: str, value: int) -> bytes:
+    """Return an integer attribute; not cached as a whole, for most integers come once."""
+    number = b"\x18" + varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+    return message(0x4A, _key_of_integer(key) + bytes((len(number),)) + number)
+
+
 def span_attributes(attributes: Mapping[str, AttributeValue]) -> bytes:
     """Return attributes as the fields of a Span that hold them."""
-    return b"".join(
-        span_attribute(key, value)
-        if isinstance(value, str | bool | int | float)
-        else message(0x4A, key_value(key, value))
-        for key, value in attributes.items()
-    )
+    parts = []
+    for key, value in attributes.items():
+        if type(value) is int:
+            parts.append(_integer_attribute(key, value))
+        elif isinstance(value, str | bool | float):
+            parts.append(span_attribute(key, value))
+        else:
+            parts.append(message(0x4A, key_value(key, value)))
+    return b"".join(parts)
 
 
 def resource(attributes: Mapping[str, AttributeValue]) -> bytes:
