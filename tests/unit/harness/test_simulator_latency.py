@@ -12,7 +12,7 @@ DRAWS = 20_000
 
 
 def test_the_ends_are_the_5th_and_95th_percentile() -> None:
-    """A log-normal named by two durations has them as its percentiles; scipy agrees on the rest."""
+    """A log-normal named by two durations has them as its percentiles; scipy knows the rest."""
     drawn = LogNormal(low_s=2.0, high_s=4.0)
     sigma = np.log(2) / (2 * stats.norm.ppf(0.95))
     oracle = stats.lognorm(s=sigma, scale=np.sqrt(8.0))
