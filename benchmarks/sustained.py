@@ -64,7 +64,7 @@ class Held:
     achieved_per_s: float
     lag_p99_ms: float
     cpu_share: dict[str, float]
-    """Of each part, CPU seconds a second of the run."""
+    """Of each part, CPU seconds a second of the run; the simulator's are in the machine's only."""
     spans: int
 
 
@@ -111,7 +111,11 @@ def _cpu_share(run: Path, blocks: list[dict[str, object]]) -> dict[str, float]:
         elapsed = (samples.t_ns.iloc[-1] - samples.t_ns.iloc[0]) / 1e9
         if elapsed > 0:
             used = samples.value.iloc[-1] - samples.value.iloc[0]
-            shares[f"{source} {labels}"] = used / elapsed
+            shares[f"{source} {labels}"] = float(used / elapsed)
+    machine = counters[
+        (counters.name == "cpu_percent") & counters.t_ns.between(start, end)
+    ].value.mean()
+    shares["the machine, all of it"] = float(machine) / 100 * (os.cpu_count() or 1)
     return shares
 
 
