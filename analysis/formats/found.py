@@ -109,7 +109,7 @@ def _document(document: Any, where: str) -> pa.Table:
                 return module.table(document)
             except InputError as error:
                 raise InputError(f"{where}: {error}") from error
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
+            except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
                 raise InputError(
                     f"{where} looks like {module.NAME} and holds something else ({error!r}); "
                     "write it again with the tool that made it."

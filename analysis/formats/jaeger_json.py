@@ -27,7 +27,10 @@ def matches(document: object) -> bool:
         return False
     if "data" in document:
         data = document["data"]
-        return data is None or (isinstance(data, list) and (not data or "spans" in data[0]))
+        return data is None or (
+            isinstance(data, list)
+            and (not data or (isinstance(data[0], dict) and "spans" in data[0]))
+        )
     return "spans" in document and ("processes" in document or "traceID" in document)
 
 

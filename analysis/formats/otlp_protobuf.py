@@ -89,10 +89,22 @@ def batches(
             size += len(message)
         offset += len(message) + _varint_bytes(len(message))
         if size >= batch_bytes:
-            yield wired.table(whole)
+            yield from _tables(whole, lost)
             whole, size = [], 0
     if whole:
+        yield from _tables(whole, lost)
+
+
+def _tables(whole: list[bytes], lost: list[Undecodable]) -> Iterator[pa.Table]:
+    """Give one table; where damage hides inside a message that parses, one for each good one."""
+    try:
         yield wired.table(whole)
+    except (DecodeError, UnicodeDecodeError):
+        if len(whole) == 1:
+            lost.append(Undecodable(offset=0, length=len(whole[0])))
+            return
+        for message in whole:
+            yield from _tables([message], lost)
 
 
 def _varint_bytes(value: int) -> int:

@@ -16,44 +16,52 @@ TRACE, SPAN, PARENT, NAME, KEPT_PLACES = range(5)
 KIND, START, END, STATUS, RESOURCE, KEPT_NUMBERS = range(6)
 """Columns of numbers."""
 _FIXED_64, _BYTES, _FIXED_32 = 1, 2, 5
-_INT = 3
-"""AnyValue.int_value."""
+_RESOURCE_SPANS, _RESOURCE, _SCOPE_SPANS, _SPANS = 0x0A, 0x0A, 0x12, 0x12
+_ABOUT, _KEY, _VALUE, _INT, _CODE = 0x0A, 0x0A, 0x12, 0x18, 0x18
+_ATTRIBUTE, _LINK = 0x4A, 0x6A
+"""Heads of fields: the number times 8, plus the wire type."""
 _FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 """FNV-1a, 64 bit (draft-eastlake-fnv, section 5)."""
 
 
 @compiled
 def varint(data: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
-    """Read a base-128 number; give it and the place after it."""
+    """Read a base-128 number; give it and the place after it. Never reads past the end."""
     value, shift = np.uint64(0), np.uint64(0)
-    while True:
+    while at < data.size:
         byte = np.uint64(data[at])
         at += 1
         value |= (byte & np.uint64(0x7F)) << shift
         if byte < np.uint64(0x80):
             return value, at
         shift += np.uint64(7)
+    return value, at + 1
 
 
 @compiled
 def _field(data: NDArray[np.uint8], at: int) -> tuple[int, int, int, int]:
-    """Read a field's head: number, where its content begins, its length, where the next begins.
+    """Read a field's head.
 
-    A varint's content is its own bytes.
+    What it is, where its content begins, its length, where the next begins.
+
+    What it is holds number and wire type, as written: a known number of another type is another
+    field, which is what protobuf says of it. A varint's content is its own bytes.
     """
-    head, begin = varint(data, at)
-    number = int(np.int64(head >> np.uint64(3)))  # an unsigned one would turn sums to floats
-    kind = int(np.int64(head & np.uint64(7)))
+    unsigned, begin = varint(data, at)
+    head = int(np.int64(unsigned))  # an unsigned one would turn sums to floats
+    kind = head & 7
     if kind == _BYTES:
         size, begin = varint(data, begin)
         length = int(np.int64(size))
-        return number, begin, length, begin + length
-    if kind == _FIXED_64:
-        return number, begin, 8, begin + 8
-    if kind == _FIXED_32:
-        return number, begin, 4, begin + 4
-    _, after = varint(data, begin)
-    return number, begin, after - begin, after
+    elif kind == _FIXED_64:
+        length = 8
+    elif kind == _FIXED_32:
+        length = 4
+    else:
+        _, after = varint(data, begin)
+        length = after - begin
+    length = max(0, min(length, data.size - begin))
+    return head, begin, length, begin + length
 
 
 @compiled
@@ -66,24 +74,24 @@ def spans_in(
         at = begins[message]
         while at < ends[message]:
             number, begin, length, at = _field(data, at)
-            if number != 1:
+            if number != _RESOURCE_SPANS:
                 continue
             resources += 1
             inner = begin
             while inner < begin + length:
                 part, first, size, inner = _field(data, inner)
                 deeper = first
-                while deeper < first + size and part <= 2:
+                while deeper < first + size and part in (_RESOURCE, _SCOPE_SPANS):
                     what, low, long, deeper = _field(data, deeper)
-                    if part == 1:
-                        attributes += what == 1
-                    elif what == 2:
+                    if part == _RESOURCE:
+                        attributes += what == _ABOUT
+                    elif what == _SPANS:
                         spans += 1
                         inside = low
                         while inside < low + long:
                             field, _, _, inside = _field(data, inside)
-                            attributes += field == 9
-                            links += field == 13
+                            attributes += field == _ATTRIBUTE
+                            links += field == _LINK
     return resources, spans, attributes, links
 
 
@@ -110,19 +118,19 @@ def walk(
         at = begins[message]
         while at < ends[message]:
             number, begin, length, at = _field(data, at)
-            if number != 1:
+            if number != _RESOURCE_SPANS:
                 continue
             resource += 1
             inner = begin
             while inner < begin + length:
                 part, first, size, inner = _field(data, inner)
                 deeper = first
-                while deeper < first + size and part <= 2:
+                while deeper < first + size and part in (_RESOURCE, _SCOPE_SPANS):
                     what, low, long, deeper = _field(data, deeper)
-                    if part == 1 and what == 1:
+                    if part == _RESOURCE and what == _ABOUT:
                         attributes[attribute] = -1 - resource, low, long, -1
                         attribute += 1
-                    elif part == 2 and what == 2:
+                    elif part == _SCOPE_SPANS and what == _SPANS:
                         numbers[span, RESOURCE] = resource
                         attribute, link = _span(
                             data, low, low + long, span, places, numbers, attributes, attribute,
@@ -139,29 +147,29 @@ def _span(
 ) -> tuple[int, int]:  # fmt: skip
     """Note one span's fields."""
     while at < end:
-        number, begin, length, at = _field(data, at)
-        if number == 9:
+        what, begin, length, at = _field(data, at)
+        if what == _ATTRIBUTE:
             attributes[attribute] = _key_value(data, span, begin, length)
             attribute += 1
-        elif number == 1 or number == 2:
-            places[span, number - 1] = begin, length
-        elif number == 4 or number == 5:
-            places[span, number - 2] = begin, length
-        elif number == 6:
+        elif what == 0x0A or what == 0x12:  # trace_id, span_id
+            places[span, (what >> 3) - 1] = begin, length
+        elif what == 0x22 or what == 0x2A:  # parent_span_id, name
+            places[span, (what >> 3) - 2] = begin, length
+        elif what == 0x30:  # kind
             numbers[span, KIND] = np.int64(varint(data, begin)[0])
-        elif number == 7 or number == 8:
+        elif what == 0x39 or what == 0x41:  # start and end, fixed64
             value = np.uint64(0)
-            for k in range(8):
+            for k in range(length):
                 value |= np.uint64(data[begin + k]) << np.uint64(8 * k)
-            numbers[span, number - 6] = np.int64(value)
-        elif number == 13:
+            numbers[span, (what >> 3) - 6] = np.int64(value)
+        elif what == _LINK:
             links[link] = span, begin, length
             link += 1
-        elif number == 15:
+        elif what == 0x7A:  # status
             inner = begin
             while inner < begin + length:
                 part, first, _, inner = _field(data, inner)
-                if part == 3:
+                if part == _CODE:
                     numbers[span, STATUS] = np.int64(varint(data, first)[0])
     return attribute, link
 
@@ -176,10 +184,10 @@ def _key_value(
     """
     at, key_end, value = begin, -1, -1
     while at < begin + length:
-        number, first, size, at = _field(data, at)
-        if number == 1:
+        what, first, size, at = _field(data, at)
+        if what == _KEY:
             key_end = at
-        elif number == 2 and size > 0 and key_end > 0:
+        elif what == _VALUE and size > 0 and key_end > 0:
             inner, place, _, after = _field(data, first)
             if inner == _INT and after == first + size:
                 value = place
