@@ -1,4 +1,4 @@
-"""An A/A run that is stopped half-way is kept as what it is, and carried on to a whole one."""
+"""A run that is stopped half-way is kept as what it is, and carried on to a whole one."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ cached_collection = "personalities"
 
 [load]
 rates_per_s = [25]
-blocks = 6
+blocks = 4
 block_s = 1
 warmup_s = 1
 
 [[arms]]
-name = "a1"
-env = { REDIS_ENABLED = true, PERSONALITY_PREWARM = 50 }
+name = "off"
+env = { REDIS_ENABLED = false }
 
 [[arms]]
-name = "a2"
+name = "on"
 env = { REDIS_ENABLED = true, PERSONALITY_PREWARM = 50 }
 """
 
@@ -73,10 +73,7 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
 
 
 def test_ctrl_c_keeps_what_it_is_and_resume_makes_it_whole(tmp_path: Path) -> None:
-    """After Ctrl-C nothing runs on; what is kept says incomplete; --resume gives a whole run.
-
-    The whole run is one of the same service twice, so it must show no difference.
-    """
+    """After Ctrl-C nothing runs on; what is kept says incomplete; --resume gives a whole run."""
     tmp_path.chmod(0o755)
     for parent in list(tmp_path.parents)[:2]:
         parent.chmod(0o755)
@@ -100,7 +97,7 @@ def test_ctrl_c_keeps_what_it_is_and_resume_makes_it_whole(tmp_path: Path) -> No
     first = manifest(kept)
     assert first["complete"] is False
     assert first["verdict"]["verdict"] != "VALID"
-    assert 2 < len(first["blocks"]) < 14
+    assert 2 < len(first["blocks"]) < 10
 
     process = worthit(
         "--resume", str(kept), "--out", str(out), "--json", "--quiet", scratch=scratch
@@ -112,31 +109,9 @@ def test_ctrl_c_keeps_what_it_is_and_resume_makes_it_whole(tmp_path: Path) -> No
 
     assert second["complete"] is True
     measured = sorted(block["block"] for block in second["blocks"] if not block["warmup"])
-    assert list(range(2, 14)) == measured
+    assert list(range(2, 10)) == measured
     assert 2 == len(second["segments"])
     _counts_agree(whole, second)
-    _no_difference_is_seen(whole, second)
-
-
-def _no_difference_is_seen(folder: Path, content: dict[str, Any]) -> None:
-    """Two arms that are the same are told to be the same, by time and by queries.
-
-    The limit is three half-widths of the 95 % interval, which chance passes once in 5,000 runs.
-    """
-    if content["verdict"]["verdict"] == "INVALID":
-        pytest.skip(f"this machine was too busy to measure: {content['verdict']['reasons']}")
-    found = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
-    (row,) = (
-        row
-        for row in found["faster"]["end_to_end"]
-        if (row["step"], row["time"], row["statistic"]) == (None, "response", "mean")
-    )
-    gap = row["difference"]
-    assert abs(gap["value"]) < 3 * (gap["high"] - gap["low"]) / 2
-    requests, spans = (pd.read_parquet(folder / f"{t}.parquet") for t in ("requests", "spans"))
-    queries = spans[spans["db_system"] == "postgresql"].groupby("arm").size()
-    assert requests.groupby("arm").size().min() > 100
-    assert queries["a1"] == pytest.approx(queries["a2"], rel=0.1)
 
 
 def _counts_agree(folder: Path, content: dict[str, Any]) -> None:
@@ -147,7 +122,7 @@ def _counts_agree(folder: Path, content: dict[str, Any]) -> None:
         assert row["from_spans"] == row["independent"], row
     requests = pd.read_parquet(folder / "requests.parquet")
     assert requests["trace_id"].is_unique
-    counted = requests[requests["block"].isin(range(2, 14))]
+    counted = requests[requests["block"].isin(range(2, 10))]
     assert not counted.duplicated(["arm", "draw"]).any()
     draws = {arm: sorted(rows["draw"]) for arm, rows in counted.groupby("arm")}
-    assert draws["a1"] == draws["a2"]
+    assert draws["off"] == draws["on"]
