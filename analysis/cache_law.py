@@ -145,6 +145,8 @@ def _arms(
         return  # the baseline has the cache too: there is no "without" for a law about with
     for arm in manifest.treatments:
         own = blocks[blocks["arm"] == arm]
+        if any(one.name == arm and one.redis is False for one in manifest.arms):
+            continue  # an arm without a cache says "no hit" of every lookup too
         if own.empty or not lookups.loc[lookups["arm"] == arm, "cache_hit"].notna().any():
             continue
         parts = _counts(lookups[lookups["arm"] == arm], calls[calls["arm"] == arm], own)
