@@ -35,11 +35,8 @@ def resolve(
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Position of each span's parent, or why there is none; ids are by row, the rest by position.
 
-    A trace's ids go into a small table of their own that stays in the processor's cache. Where
-    several spans share an id: one that repeats another in operation, times and parent is the same
-    span delivered twice (as Jaeger's de-duplication has it); a SERVER span sharing its id with a
-    CLIENT span is that call's other side, hangs below it and has the children (as Zipkin shares
-    ids and Jaeger's adjuster undoes it); otherwise the earliest has the children.
+    Where spans share an id: a repeat of another is the same span delivered twice (as Jaeger has
+    it); a SERVER span with a CLIENT span's id is its other side and has the children (Zipkin).
     """
     parent = np.full(order.size, _ROOT, np.int32)
     largest = 0

@@ -20,9 +20,8 @@ def durations(
 ) -> NDArray[np.float64]:
     """Replay each span's timeline with its children's new durations; ns by position.
 
-    Times are clipped to the parent's. The span's own work, everything between two events of its
-    children, is multiplied by its factor. A child begins, in the replay, as long after the latest
-    new end of those that had ended as it began after the latest of them before.
+    Times are clipped to the parent's. The span's own work, between two events of its children, is
+    multiplied by its factor. A child begins as long after the latest new end as before.
     """
     new = np.zeros(start.size)
     largest = 0

@@ -232,9 +232,7 @@ def walk(
     crisp: bool,
     keep: bool,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Sections (position, start, end) trace by trace in time order.
-
-    And each position's critical ns.
+    """Sections (position, start, end) by trace in time order, and each position's critical ns.
 
     Without ``keep`` sections are added up and written over: memory then holds those of one trace.
     """
