@@ -8,6 +8,7 @@ a larger one.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 import tempfile
@@ -32,11 +33,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--spans", type=int, help="also for a run of so many spans (10000000)")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="worthit-report-") as folder:
-        small = write_run(Path(folder) / "demo", Truth(pairs=6, block_s=4.0))
+        small = _judged(write_run(Path(folder) / "demo", Truth(pairs=6, block_s=4.0)))
         _report(small)  # compiles and imports what a second report finds ready
         print(_measured("demo", small, LIMIT_S))
         if options.spans:
-            large = write_run(Path(folder) / "large", _truth(options.spans))
+            large = _judged(write_run(Path(folder) / "large", _truth(options.spans)))
             print(_measured(f"{options.spans:,} spans", large, LIMIT_LARGE_S))
     return 0
 
@@ -49,6 +50,15 @@ def _truth(spans: int) -> Truth:
     blocks, seconds = 6 * 2 * 3, 60.0
     rate = math.ceil(spans / SPANS_A_REQUEST / blocks / seconds)
     return Truth(rates_per_s=(0.5 * rate, rate, 1.5 * rate), pairs=6, block_s=seconds)
+
+
+def _judged(run: Path) -> Path:
+    """The run with its verdict, as the harness leaves it: a report does not judge it again."""
+    file = run / "manifest.json"
+    manifest = json.loads(file.read_text(encoding="utf-8"))
+    manifest["verdict"] = {"verdict": "VALID", "reasons": []}
+    file.write_text(json.dumps(manifest), encoding="utf-8")
+    return run
 
 
 def _report(run: Path) -> tuple[float, float, float, Path]:
@@ -65,11 +75,13 @@ def _report(run: Path) -> tuple[float, float, float, Path]:
 
 def _measured(name: str, run: Path, limit_s: float) -> str:
     """One line: the whole and its parts, against the limit."""
+    before = time.process_time()
     answering, assembling, drawing, page = _report(run)
+    busy = time.process_time() - before
     whole, size = answering + assembling + drawing, page.stat().st_size / 1e6
     return (
         f"{name:>20}: {whole:5.1f} s, {whole / limit_s:4.2f} of {limit_s:g} s allowed"
-        f" (findings {answering:.1f}, assembling {assembling:.1f}, drawing and writing "
+        f" ({busy:.1f} s of CPU; findings {answering:.1f}, assembling {assembling:.1f}, drawing and writing "
         f"{drawing:.1f});"
         f" page {size:.2f} MB, {size / LIMIT_MB:.2f} of {LIMIT_MB:g} MB allowed"
     )
