@@ -71,7 +71,7 @@ def _in_memory(folder: Path, sizes: Sequence[int]) -> int:
     for size in sizes:
         file = folder / f"{size}.parquet"
         count = _synthetic_traces.write(file, size)
-        repeats = _REPEATS if count <= 2_000_000 else 1
+        repeats = _REPEATS if count <= 2_000_000 else 2
         reading, spans = _least(lambda file=file: traces.read(file, columns=COLUMNS), repeats)
         sharing, _ = _least(lambda spans=spans: shares.request_shares(spans), repeats)
         listing, _ = _least(lambda spans=spans: critical_path.sections(spans), repeats)

@@ -34,6 +34,15 @@ def by_trace(codes: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], N
 
 
 @compiled
+def largest_trace(begins: NDArray[np.int64]) -> int:
+    """Give the number of spans of the trace that has most; 0 where there is none."""
+    largest = 0
+    for trace in range(begins.size - 1):
+        largest = max(largest, begins[trace + 1] - begins[trace])
+    return largest
+
+
+@compiled
 def _before(
     a: int,
     b: int,
@@ -62,10 +71,7 @@ def sort_traces(
     hashes: NDArray[np.uint64],
 ) -> None:
     """Sort ``order`` within each trace, in place and stably; times and codes are by row."""
-    largest = 0
-    for trace in range(begins.size - 1):
-        largest = max(largest, begins[trace + 1] - begins[trace])
-    spare = np.empty(largest, np.int64)
+    spare = np.empty(largest_trace(begins), np.int64)
     for trace in range(begins.size - 1):
         low, high = begins[trace], begins[trace + 1]
         _sort(order, spare, low, high, start, duration, operation, hashes)

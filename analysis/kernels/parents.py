@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.kernels.compiled import compiled
+from analysis.kernels.ordering import largest_trace
 
 _ROOT, _MISSING, _CUT, _REPEAT = -1, -2, -3, -4
 _SERVER, _CLIENT = 1, 2
@@ -39,9 +40,7 @@ def resolve(
     it); a SERVER span with a CLIENT span's id is its other side and has the children (Zipkin).
     """
     parent = np.full(order.size, _ROOT, np.int32)
-    largest = 0
-    for trace in range(begins.size - 1):
-        largest = max(largest, begins[trace + 1] - begins[trace])
+    largest = largest_trace(begins)
     size = 4
     while size < 2 * largest:
         size *= 2

@@ -24,9 +24,7 @@ def durations(
     multiplied by its factor. A child begins as long after the latest new end as before.
     """
     new = np.zeros(start.size)
-    largest = 0
-    for p in queue:
-        largest = max(largest, child_count[p])
+    largest = child_count.max() if child_count.size else 0
     begins = np.empty(largest)
     ends = np.empty(largest, np.int64)
     for k in range(queue.size - 1, -1, -1):

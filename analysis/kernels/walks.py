@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.kernels.compiled import compiled
+from analysis.kernels.ordering import largest_trace
 
 _PRODUCER, _CONSUMER = 3, 4
 """As in ``analysis.forest``; kernels take plain numbers."""
@@ -237,9 +238,7 @@ def walk(
     Without ``keep`` sections are added up and written over: memory then holds those of one trace.
     """
     critical = np.zeros(start.size, np.int64)
-    largest = 1
-    for trace in range(begins.size - 1):
-        largest = max(largest, begins[trace + 1] - begins[trace])
+    largest = max(1, largest_trace(begins))
     stack = np.empty((largest, 6), np.int64)
     room = 2 * (
         start.size if keep else largest
