@@ -81,8 +81,8 @@ def _measured(name: str, run: Path, limit_s: float) -> str:
     whole, size = answering + assembling + drawing, page.stat().st_size / 1e6
     return (
         f"{name:>20}: {whole:5.1f} s, {whole / limit_s:4.2f} of {limit_s:g} s allowed"
-        f" ({busy:.1f} s of CPU; findings {answering:.1f}, assembling {assembling:.1f}, drawing and writing "
-        f"{drawing:.1f});"
+        f" ({busy:.1f} s of CPU; findings {answering:.1f}, assembling {assembling:.1f},"
+        f" drawing and writing {drawing:.1f});"
         f" page {size:.2f} MB, {size / LIMIT_MB:.2f} of {LIMIT_MB:g} MB allowed"
     )
 
