@@ -18,6 +18,8 @@ AttributeValue = str | bool | int | float | Sequence[str]
 _DOUBLE = struct.Struct("<d")
 _CONTINUES = 0x80
 """The bit of a varint's byte that says that more follow."""
+_SMALL = 1000
+"""Integers below, such as statuses and counts, come again and again and are kept encoded."""
 _CACHED_ATTRIBUTES = 4096
 """Attributes whose encoding is kept: a service's vocabulary is a few hundred pairs."""
 
@@ -78,7 +80,7 @@ def span_attributes(attributes: Mapping[str, AttributeValue]) -> bytes:
     """Return attributes as the fields of a Span that hold them."""
     parts = []
     for key, value in attributes.items():
-        if type(value) is int:
+        if type(value) is int and not -1 < value < _SMALL:
             parts.append(_integer_attribute(key, value))
         elif isinstance(value, str | bool | float):
             parts.append(span_attribute(key, value))
