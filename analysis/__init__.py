@@ -1,1 +1,4 @@
-"""Run directory or traces in; tables, answers, figures and reports out. Imports none of the other packages."""
+"""Run directory or traces in; tables, answers, figures and reports out.
+
+Imports none of the other packages.
+"""

@@ -1,3 +1,5 @@
 """What several integration tests share."""
 
-from tests.support.chat_servers import _servers as _servers  # the session's chat servers
+from tests.support.chat_servers import _servers
+
+__all__ = ["_servers"]  # a fixture: the session's chat servers
