@@ -1,4 +1,7 @@
-"""A run that is stopped half-way is kept as what it is, and carried on to a whole one."""
+"""A run that is stopped half-way is kept as what it is, and carried on to a whole one.
+
+Its two arms are equal, so it is the real A/A run of the tests as well.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +19,16 @@ import pandas as pd
 import psutil
 import pytest
 
+from analysis.findings import findings
+from analysis.run import open_run
+
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.endtoend, pytest.mark.timeout(500)]
 
 EXPERIMENT = """\
-name = "short"
-question = "Is it carried on?"
+name = "equal-arms"
+question = "Does the harness see a difference where there is none?"
 profile = "native"
 seed = 3
 cached_operation = "personality.lookup"
@@ -29,7 +36,7 @@ cached_collection = "personalities"
 
 [load]
 rates_per_s = [25]
-blocks = 4
+blocks = 6
 block_s = 1
 warmup_s = 1
 
@@ -39,8 +46,13 @@ env = { REDIS_ENABLED = false }
 
 [[arms]]
 name = "on"
-env = { REDIS_ENABLED = true, PERSONALITY_PREWARM = 50 }
+env = { REDIS_ENABLED = false }
 """
+LAST_BLOCK = 14
+"""Two of warm-up, then six an arm."""
+EQUAL_WITHIN = 0.05
+"""No two processes are quite equal: one may come out a little slower all along, and all
+comparisons of a run share that luck. What must not happen is a difference that matters."""
 
 
 def worthit(*arguments: str, scratch: Path) -> subprocess.Popen[str]:
@@ -72,57 +84,106 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
     raise AssertionError(said)
 
 
-def test_ctrl_c_keeps_what_it_is_and_resume_makes_it_whole(tmp_path: Path) -> None:
-    """After Ctrl-C nothing runs on; what is kept says incomplete; --resume gives a whole run."""
-    tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:2]:
-        parent.chmod(0o755)
-    scratch, out = tmp_path / "scratch", tmp_path / "runs"
-    scratch.mkdir(mode=0o755)
-    file = tmp_path / "short.toml"
-    file.write_text(EXPERIMENT, encoding="utf-8")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halves:
+    """What the interrupted command said and left, and what the second one made of it."""
 
+    interrupted_code: int
+    interrupted_said: str
+    still_running: list[psutil.Process]
+    left_in_scratch: list[Path]
+    first: dict[str, Any]
+    resumed_code: int
+    resumed_said: str
+    whole: Path
+
+
+@pytest.fixture(name="halves", scope="module")
+def _halves(tmp_path_factory: pytest.TempPathFactory) -> Halves:
+    """Start, interrupt in the second pair, resume."""
+    folder = tmp_path_factory.mktemp("halves")
+    folder.chmod(0o755)
+    folder.parent.chmod(0o755)
+    scratch, out = folder / "scratch", folder / "runs"
+    scratch.mkdir(mode=0o755)
+    file = folder / "equal.toml"
+    file.write_text(EXPERIMENT, encoding="utf-8")
     process = worthit(str(file), "--out", str(out), scratch=scratch)
     read_until(process, "load 25/s")
     children = psutil.Process(process.pid).children(recursive=True)
     time.sleep(2.4)  # the first pair is done, the second has begun
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=200)
-
-    assert process.returncode == 130, said
-    assert "kept as incomplete" in said
-    assert not [child for child in children if child.is_running()]
-    assert [] == list(scratch.iterdir())
+    code = process.returncode
+    still_running = [child for child in children if child.is_running()]
+    left = list(scratch.iterdir())
     (kept,) = out.iterdir()
     first = manifest(kept)
-    assert first["complete"] is False
-    assert first["verdict"]["verdict"] != "VALID"
-    assert 2 < len(first["blocks"]) < 10
-
     process = worthit(
         "--resume", str(kept), "--out", str(out), "--json", "--quiet", scratch=scratch
     )
-    stdout, said = process.communicate(timeout=300)
-    assert process.returncode in {0, 4}, said
-    whole = Path(json.loads(stdout)["run"])
-    second = manifest(whole)
+    stdout, resumed_said = process.communicate(timeout=300)
+    assert stdout, resumed_said
+    return Halves(
+        interrupted_code=code,
+        interrupted_said=said,
+        still_running=still_running,
+        left_in_scratch=left,
+        first=first,
+        resumed_code=process.returncode,
+        resumed_said=resumed_said,
+        whole=Path(json.loads(stdout)["run"]),
+    )
+
+
+def test_ctrl_c_keeps_what_it_is(halves: Halves) -> None:
+    """After Ctrl-C nothing runs on and no file is left; what is kept says incomplete."""
+    assert halves.interrupted_code == 130, halves.interrupted_said
+    assert "kept as incomplete" in halves.interrupted_said
+    assert [] == halves.still_running
+    assert [] == halves.left_in_scratch
+    assert halves.first["complete"] is False
+    assert halves.first["verdict"]["verdict"] != "VALID"
+    assert 2 < len(halves.first["blocks"]) < LAST_BLOCK
+
+
+def test_resume_makes_it_whole(halves: Halves) -> None:
+    """Each block is there once, from two segments, and the exact counts agree over both."""
+    assert halves.resumed_code in {0, 4}, halves.resumed_said
+    second = manifest(halves.whole)
 
     assert second["complete"] is True
     measured = sorted(block["block"] for block in second["blocks"] if not block["warmup"])
-    assert list(range(2, 10)) == measured
+    assert list(range(2, LAST_BLOCK)) == measured
     assert 2 == len(second["segments"])
-    _counts_agree(whole, second)
-
-
-def _counts_agree(folder: Path, content: dict[str, Any]) -> None:
-    """The witnesses of both halves together agree exactly, and no request is there twice."""
-    witnesses = [row for row in content["witnesses"] if row["exact"]]
+    witnesses = [row for row in second["witnesses"] if row["exact"]]
     assert len(witnesses) > 5
     for row in witnesses:
         assert row["from_spans"] == row["independent"], row
-    requests = pd.read_parquet(folder / "requests.parquet")
+
+
+def test_both_halves_drew_the_same_for_both_arms(halves: Halves) -> None:
+    """No request is there twice, and the arms were asked the same."""
+    requests = pd.read_parquet(halves.whole / "requests.parquet")
     assert requests["trace_id"].is_unique
-    counted = requests[requests["block"].isin(range(2, 10))]
+    counted = requests[requests["block"].isin(range(2, LAST_BLOCK))]
     assert not counted.duplicated(["arm", "draw"]).any()
     draws = {arm: sorted(rows["draw"]) for arm, rows in counted.groupby("arm")}
     assert draws["off"] == draws["on"]
+
+
+def test_equal_arms_are_not_called_different(halves: Halves) -> None:
+    """One query a lookup in both arms, exactly; and no difference of time that matters."""
+    found = findings(open_run(halves.whole))
+
+    row = next(row for row in found["load"]["reductions"] if row["step"] is None)
+    assert (1.0, 1.0, 1.0) == tuple(row["factor"][end] for end in ("low", "value", "high"))
+    assert row["before"]["n"] > 100
+    means = [row for row in found["faster"]["end_to_end"] if row["statistic"] == "mean"]
+    assert means
+    for row in means:
+        decided = row["decided"] != "not decided"
+        assert not (decided and abs(row["relative"]["value"]) > EQUAL_WITHIN), row
+    if found["verdict"]["verdict"] != "INVALID":
+        sentences = " ".join(found["headline"]["sentences"])
+        assert "No difference of the database's work was seen" in sentences
