@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from analysis.attributes import words
+from analysis.attributes import words_of
 from analysis.blocks import by_block
 from analysis.database_load import predicted_factor
 from analysis.intervals import Estimate, Floats, nothing, rate, rate_ratio, ratio_of_sums
@@ -30,6 +30,12 @@ DEFAULT_TTL_SECONDS = 86_400.0
 
 AGREES_WITHIN = 0.05
 """The law is said to hold when the residual's whole interval lies within 5 % of it."""
+
+NEEDED = (
+    "trace_id", "span_id", "parent_span_id", "name", "arm", "block", "db_system", "db_operation",
+    "db_collection", "cache_hit",
+)  # fmt: skip
+"""The columns of spans that ``law`` and ``explained`` ask for."""
 
 TTL_JITTER = 0.1
 """The reference cache spreads its expiry by 10 % to either side."""
@@ -86,9 +92,7 @@ def misses(
         own = own[own["cache_hit"].notna()].sort_values("start_ns")
         if own.empty:
             continue
-        own = own.assign(
-            key=words(own["attributes"], "worthit.key"), hit=own["cache_hit"].astype(bool)
-        )
+        own = own.assign(key=words_of(own, "worthit.key"), hit=own["cache_hit"].astype(bool))
         causes = _causes(own, _ttl_seconds(manifest, arm), _flushes(events, arm))
         chosen = blocks.loc[blocks["arm"] == arm, "block"]
         for cause in dict.fromkeys(causes.dropna()):
@@ -167,7 +171,7 @@ def _counts(lookups: pd.DataFrame, calls: pd.DataFrame, own: pd.DataFrame) -> di
     parents = calls[["trace_id", "parent_span_id", "block"]].rename(
         columns={"parent_span_id": "span_id"}
     )
-    of_lookup = parents.groupby(key).size().rename("queries")
+    of_lookup = parents.groupby(key, sort=False).size().rename("queries")
     asked = asked.join(of_lookup, on=key)
     asked["queries"] = asked["queries"].fillna(0)
     inside = asked.groupby("block")["queries"].sum()

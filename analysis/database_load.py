@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from analysis.attributes import numbers
+from analysis.attributes import numbers_of
 from analysis.blocks import by_block
 from analysis.intervals import (
     Estimate,
@@ -185,7 +185,7 @@ def pool_waits(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) ->
     """
     columns = ["arm", "waits", "wait_ms", "waited_share", "longest_ms"]
     calls = calls_of(manifest, spans)
-    waits = calls.assign(ms=numbers(calls["attributes"], POOL_WAIT) / 1e6).dropna(subset=["ms"])
+    waits = calls.assign(ms=numbers_of(calls, POOL_WAIT) / 1e6).dropna(subset=["ms"])
     rows = []
     for arm, own in blocks.groupby("arm", dropna=False, sort=False):
         here = waits[waits["block"].isin(own["block"])]
@@ -210,7 +210,8 @@ def calls_of(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
     """
     if "held_ns" in spans.columns:
         return spans
-    columns = ["name", "arm", "block", "db_collection", "duration_ns", "attributes"]
+    waited = POOL_WAIT if POOL_WAIT in spans.columns else "attributes"
+    columns = ["name", "arm", "block", "db_collection", "duration_ns", waited]
     calls = spans.loc[is_database_call(spans), columns]
     calls = calls.assign(held_ns=_held_ns(calls))
     return calls if manifest.blocks else calls.assign(block=0)
@@ -218,7 +219,7 @@ def calls_of(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
 
 def _held_ns(calls: pd.DataFrame) -> pd.Series[float]:
     """Time that each query held its connection: its span without the wait for a connection."""
-    waited = numbers(calls["attributes"], POOL_WAIT).fillna(0.0)
+    waited = numbers_of(calls, POOL_WAIT).fillna(0.0)
     return (calls["duration_ns"].astype("float64") - waited).clip(lower=0.0)
 
 

@@ -20,18 +20,26 @@ KEY = "worthit.emulated_ns"
 
 def marks(spans: pd.DataFrame) -> pd.Series[float]:
     """The emulated ns of every span that carries the mark, by the spans' index."""
+    if KEY in spans.columns:
+        return spans[KEY].dropna()
     may_hold = spans["attributes"].str.contains(KEY, regex=False).fillna(value=False)
     return numbers(spans.loc[may_hold, "attributes"], KEY).fillna(0.0)
 
 
-def emulated(spans: pd.DataFrame, marked_ns: pd.Series[float] | None = None) -> pd.DataFrame:
+def emulated(
+    spans: pd.DataFrame,
+    marked_ns: pd.Series[float] | None = None,
+    tops: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Emulated time by arm and operation, and of whole requests.
 
-    ``marked_ns`` as ``marks`` gives, where the same spans are asked about by other names.
+    ``marked_ns`` as ``marks`` gives and ``tops`` as ``roots``, where the same spans are asked
+    about by other names.
     """
     columns = ["arm", "service", "operation", "spans", "emulated_ms", "share"]
     added = marks(spans) if marked_ns is None else marked_ns
-    marked = spans.loc[added.index, ["arm", "service", "name", "duration_ns"]]
+    chosen = spans.index.isin(added.index)
+    marked = spans.loc[chosen, ["arm", "service", "name", "duration_ns"]]
     if marked.empty:
         return pd.DataFrame(columns=columns)
     marked = marked.assign(
@@ -42,8 +50,8 @@ def emulated(spans: pd.DataFrame, marked_ns: pd.Series[float] | None = None) -> 
     table = marked.groupby(keys, dropna=False)[["added", "took"]].sum()
     table["spans"] = marked.groupby(keys, dropna=False).size()
     table = table.reset_index().rename(columns={"name": "operation"})
-    tops = roots(spans)
-    whole = tops.assign(took=tops["duration_ns"].astype("float64"))
+    tops = roots(spans) if tops is None else tops
+    whole = tops[["arm"]].assign(took=tops["duration_ns"].astype("float64"))
     whole = whole.groupby("arm", dropna=False)["took"].agg(["sum", "size"])
     total = marked.groupby("arm", dropna=False)["added"].sum().reindex(whole.index).fillna(0.0)
     requests = pd.DataFrame({"added": total, "took": whole["sum"], "spans": whole["size"]})

@@ -41,7 +41,7 @@ def operations(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) ->
         subset=["duration_ns", "block"]
     )
     rows = []
-    for (service, name), group in timed.groupby(["service", "name"], sort=True):
+    for (service, name), group in timed.groupby(["service", "name"], sort=True, observed=True):
         cells = _block_means(group)
         for arm in manifest.treatments:
             rows += _operation_rows(manifest, blocks, cells, arm, (str(service), str(name)))

@@ -40,6 +40,9 @@ from analysis.witnesses import is_database_call, roots
 FORMAT_VERSION = 1
 """Of the findings document; history: 1, the first."""
 
+_OF_ROOTS = ("parent_span_id", "kind", "arm", "block", "start_ns", "duration_ns")
+"""What is asked of the spans that begin a request."""
+
 EXPECTED_RATE_PER_S = 1000.0
 """The rate at which the question "what would this be worth" is asked: BACKGROUND's own."""
 
@@ -63,8 +66,8 @@ def findings(run: Run, *, claims_file: Path | None = None) -> dict[str, Any]:
     document = _evidence(run)
     if document["verdict"]["verdict"] == "INVALID":
         return document | {"headline": None}
-    spans = run.measured_spans
-    tops = roots(spans)
+    spans = run.lean_measured_spans
+    tops = roots(spans[list(_OF_ROOTS)], ids=spans["span_id"])
     measured = _Measured(
         manifest=run.manifest,
         spans=spans,
@@ -87,7 +90,7 @@ def _evidence(run: Run) -> dict[str, Any]:
     if verdict["verdict"] == "UNJUDGED":
         judgement = judge(run)
         verdict, witnesses = judgement.verdict_entry(), judgement.witness_entries()
-    if run.measured_spans.empty and verdict["verdict"] != "INVALID":
+    if run.lean_measured_spans.empty and verdict["verdict"] != "INVALID":
         empty = "No span was recorded after the warm-up: nothing was measured."
         verdict = {"verdict": "INVALID", "reasons": [empty, *verdict["reasons"]]}
     return {
@@ -105,7 +108,7 @@ def _evidence(run: Run) -> dict[str, Any]:
             "cached_operation": manifest.cached_operation,
             "cached_collection": manifest.cached_collection,
             "requests": len(run.measured_requests),
-            "spans": len(run.measured_spans),
+            "spans": len(run.lean_measured_spans),
         },
         "verdict": {"verdict": verdict["verdict"], "reasons": list(verdict["reasons"])},
         "witnesses": plain(witnesses),
@@ -158,8 +161,8 @@ def _answers(run: Run, measured: _Measured) -> dict[str, Any]:
         "claims": None,
         "emulated": {
             "profile": manifest.profile,
-            "rows": records(emulated.emulated(spans, marks)),
-            "stages": records(emulated.emulated(by_stage(spans, forest), marks)),
+            "rows": records(emulated.emulated(spans, marks, measured.roots)),
+            "stages": records(emulated.emulated(by_stage(spans, forest), marks, measured.roots)),
         },
     }
 
@@ -181,12 +184,14 @@ def _capacity(measured: _Measured, load: pd.DataFrame, calls: pd.DataFrame) -> d
 def _about_cache(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
     """The lookups of the cached operation and the queries that it is meant to save."""
     lookups = spans["name"] == manifest.cached_operation
-    return spans[lookups | (spans["db_collection"] == manifest.cached_collection)]
+    about = lookups | (spans["db_collection"] == manifest.cached_collection)
+    return spans.loc[about, list(cache_law.NEEDED)]
 
 
 def _misses(run: Run, blocks: pd.DataFrame) -> pd.DataFrame:
     """Why lookups missed; warm-up included, because it touched keys too."""
-    lookups = run.spans[run.spans["name"] == run.manifest.cached_operation]
+    spans = run.lean_spans
+    lookups = spans[spans["name"] == run.manifest.cached_operation]
     return cache_law.misses(run.manifest, lookups, blocks, run.events)
 
 
@@ -198,7 +203,9 @@ def _ceilings(measured: _Measured, shared: pd.DataFrame, forest: Forest) -> pd.D
     if baseline is not None:
         own, tops = own[own["arm"] == baseline], tops[tops["arm"] == baseline]
         calls &= (spans["arm"] == baseline).to_numpy(bool, na_value=False)
-    reads = ~spans["db_operation"].str.upper().isin(ceiling.WRITES).to_numpy(bool)
+    verbs = [verb for verb in spans["db_operation"].unique() if isinstance(verb, str)]
+    writes = [verb for verb in verbs if verb.upper() in ceiling.WRITES]
+    reads = ~spans["db_operation"].isin(writes).to_numpy(bool)
     below = ceiling.queries_under(forest, calls, reads, len(tops))
     mean_ms = float(tops["duration_ns"].astype("float64").mean()) / 1e6
     return ceiling.ceiling(own, below, request_ms=mean_ms)
@@ -206,7 +213,10 @@ def _ceilings(measured: _Measured, shared: pd.DataFrame, forest: Forest) -> pd.D
 
 def _worth_caching(run: Run, ceilings: pd.DataFrame) -> pd.DataFrame:
     baseline = run.manifest.baseline
-    spans = run.spans if baseline is None else run.spans[run.spans["arm"] == baseline]
+    spans = run.lean_spans
+    needed = spans[list(worth_caching.NEEDED)]
+    if baseline is not None:
+        needed = needed[spans["arm"] == baseline]
     return worth_caching.worth_caching(
-        ceilings, spans, cached_operation=run.manifest.cached_operation
+        ceilings, needed, cached_operation=run.manifest.cached_operation
     )

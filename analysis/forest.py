@@ -192,7 +192,9 @@ def _codes(spans: pd.DataFrame, name: str) -> tuple[NDArray[np.int32], pd.Index]
 def _encoded(chunk: pa.Array) -> tuple[NDArray[np.int32], list[str]]:
     """Give a chunk's dictionary and the indices into it; null is the empty string."""
     if pa.types.is_dictionary(chunk.type):
-        chunk = chunk.cast(chunk.type.value_type)
+        words = [text or "" for text in chunk.dictionary.to_pylist()]
+        missing = len(words)
+        return pc.fill_null(chunk.indices.cast(pa.int32()), missing).to_numpy(), [*words, ""]
     coded = chunk.cast(pa.large_string()).dictionary_encode(null_encoding="encode")
     return coded.indices.to_numpy(), [text or "" for text in coded.dictionary.to_pylist()]
 

@@ -13,11 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from analysis import lean
 from analysis.errors import ColumnError, InputError
 from analysis.manifest import Manifest
 from analysis.renumbering import follow, is_needed, renumbered
@@ -109,6 +112,36 @@ class Run:
         return measured(self.spans, self.manifest)
 
     @cached_property
+    def lean_spans(self) -> pd.DataFrame:
+        """All spans, warm-up included, without what no answer needs: ``analysis.lean``."""
+        return _to_frame(self._lean)
+
+    @cached_property
+    def lean_measured_spans(self) -> pd.DataFrame:
+        """The spans that count, without what no answer needs: ``analysis.lean``."""
+        if not self.manifest.blocks:
+            return self.lean_spans
+        counted = [block.block for block in self.manifest.measured_blocks]
+        inside = pc.is_in(self._lean.column("block"), pa.array(counted, pa.int32()))
+        return _to_frame(lean.rows(self._lean, inside.to_numpy()))
+
+    @cached_property
+    def _lean(self) -> pa.Table:
+        """What was read already is not read again; of irregular types it is read with care."""
+        file = self.path / "spans.parquet"
+        _check_table(self.path, "spans")
+        known = "spans" in self.__dict__ or self.manifest is not self.written
+        if known or not lean.is_regular(file):
+            return pa.Table.from_pandas(lean.from_frame(self.spans), preserve_index=False)
+        try:
+            table = lean.read(file)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(file, error) from error
+        if table.column("start_ns").null_count:
+            return pa.Table.from_pandas(lean.from_frame(self.spans), preserve_index=False)
+        return table
+
+    @cached_property
     def measured_requests(self) -> pd.DataFrame:
         """The arrivals that count: ``measured(self.requests, self.manifest)``."""
         return measured(self.requests, self.manifest)
@@ -173,9 +206,7 @@ def read_table(folder: Path, table: str, columns: Iterable[str] | None = None) -
     try:
         frame = pq.read_table(file, columns=wanted).to_pandas(types_mapper=_nullable)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"{file}: the table is damaged ({_first_line(error)}); record the run again"
-        ) from error
+        raise _damaged(file, error) from error
     try:
         typed: pd.DataFrame = frame.astype({name: TABLE_COLUMNS[table][name] for name in wanted})
     except (TypeError, ValueError) as error:
@@ -262,6 +293,21 @@ def _check_table(folder: Path, table: str) -> None:
             f"{file}: column {', '.join(missing)} is missing;"
             " docs/run-directory.md lists the columns"
         )
+
+
+def _to_frame(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_lean_type, ignore_metadata=True)
+    return frame.astype({"start_ns": "int64"})
+
+
+def _lean_type(kind: pa.DataType) -> Any:  # noqa: ANN401 - as _nullable
+    """Texts stay in Arrow's memory, whatever pandas would make of them."""
+    is_text = kind in (pa.string(), pa.large_string())
+    return pd.StringDtype("pyarrow", na_value=np.nan) if is_text else _nullable(kind)
+
+
+def _damaged(file: Path, error: BaseException) -> InputError:
+    return InputError(f"{file}: the table is damaged ({_first_line(error)}); record the run again")
 
 
 def _nullable(kind: pa.DataType) -> Any:  # noqa: ANN401 - pandas gives its dtypes no common public type

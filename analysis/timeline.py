@@ -104,7 +104,7 @@ def _from_spans(spans: pd.DataFrame, started_ns: int, bin_ns: int) -> list[pd.Da
         binned = lookups.assign(bin=(lookups["start_ns"] - started_ns) // bin_ns)
         grouped = binned.groupby(["arm", "bin"], dropna=False)["cache_hit"]
         answers.append(_series("hit_rate", grouped.mean().astype("Float64"), grouped.size()))
-    return answers
+    return [answer.astype({"arm": "str"}) for answer in answers]
 
 
 def _from_counters(counters: pd.DataFrame, started_ns: int, bin_ns: int) -> list[pd.DataFrame]:

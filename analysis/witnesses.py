@@ -87,14 +87,19 @@ def unanswered(cache_calls: pd.DataFrame) -> pd.DataFrame:
     return failed[~failed["attributes"].str.contains("noscript", case=False, na=False)]
 
 
-def roots(spans: pd.DataFrame) -> pd.DataFrame:
-    """Spans that begin a request: without parent, or serving one whose parent nobody recorded."""
+def roots(spans: pd.DataFrame, *, ids: pd.Series | None = None) -> pd.DataFrame:
+    """Spans that begin a request: without parent, or serving one whose parent nobody recorded.
+
+    ``ids`` are the ids of all spans, where the table leaves them out.
+    """
     above = spans["parent_span_id"]
     served = spans["kind"].isin(SERVED_KINDS) & above.notna()
     if not served.any():
         return spans[above.isna()]
-    known = pd.Index(spans["span_id"])
-    return spans[above.isna() | (served & ~above.isin(known))]
+    known = spans["span_id"] if ids is None else ids
+    asked = above[served]
+    found = known[known.isin(asked)]  # few or none: what is asked for is sought among the many
+    return spans[above.isna() | (served & ~above.isin(found))]
 
 
 def _database(

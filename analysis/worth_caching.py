@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.attributes import words
+from analysis.attributes import words_of
 from analysis.intervals import Estimate, Floats
 
 TTLS_SECONDS = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
@@ -24,6 +24,10 @@ TTLS_SECONDS = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
 
 KEY = "worthit.key"
 """The attribute that says, hashed, what an operation's answer depends on."""
+
+
+NEEDED = ("service", "name", "parent_span_id", "start_ns", KEY)
+"""The columns of lean spans that the question asks for."""
 
 
 def worth_caching(
@@ -71,7 +75,7 @@ def expected_hit_ratios(
     spans: pd.DataFrame, ttls_s: tuple[float, ...] = TTLS_SECONDS
 ) -> tuple[dict[float, float], int, int]:
     """Hit ratio by TTL, keys and lookups; no ratio when no key was recorded."""
-    keys = words(spans["attributes"], KEY)
+    keys = words_of(spans, KEY)
     known = keys.notna()
     if not known.any():
         return {}, 0, len(spans)

@@ -31,7 +31,7 @@ def timeline_section(run: Run) -> Section:
     manifest = run.manifest
     started, ended = _span_of_time(run)
     width = bin_width_ns(started, ended)
-    table = timeline(run.requests, run.spans, run.counters, started_ns=started, bin_ns=width)
+    table = timeline(run.requests, run.lean_spans, run.counters, started_ns=started, bin_ns=width)
     question = "What happened when?"
     if table.empty:
         return Section(
@@ -65,7 +65,7 @@ def timeline_section(run: Run) -> Section:
         ),
         sample=(
             f"{formatting.count(len(run.requests))} requests, "
-            f"{formatting.count(len(run.spans))} spans, warm-up included."
+            f"{formatting.count(len(run.lean_spans))} spans, warm-up included."
         ),
         drawings=(Drawing(name="timeline", alt=_timeline_alt(table), draw=draw),),
         notes=_not_recorded(table),
@@ -187,9 +187,9 @@ def _span_of_time(run: Run) -> tuple[int, int]:
     manifest = run.manifest
     if manifest.ended_ns > manifest.started_ns > 0:
         return manifest.started_ns, manifest.ended_ns
-    if run.spans.empty:
+    if run.lean_spans.empty:
         return 0, 1
-    starts = run.spans["start_ns"]
+    starts = run.lean_spans["start_ns"]
     return int(starts.min()), int(starts.max()) + 1
 
 

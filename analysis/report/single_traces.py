@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import formatting
+from analysis import formatting, lean
 from analysis.critical_path import sections
 from analysis.figures import waterfall as waterfall_figure
 from analysis.report.document import Drawing, TraceView
@@ -33,11 +33,12 @@ _OF_LOOKUPS = ("trace_id", "arm", "duration_ns", "cache_hit")
 
 def trace_views(run: Run, setting: Setting, jaeger_url: str | None) -> tuple[TraceView, ...]:
     """Lay out each of them, with its address in Jaeger when one is configured."""
-    spans = run.measured_spans
+    spans = run.lean_measured_spans
     if spans.empty:
         return ()
     chosen = list(_chosen(spans, setting))
     shown = spans[spans["trace_id"].isin([trace_id for _, trace_id in chosen])]
+    shown = shown.astype(dict.fromkeys(lean.WORDS, "str"))
     return tuple(_view(shown, label, trace_id, setting, jaeger_url) for label, trace_id in chosen)
 
 
