@@ -16,7 +16,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "The virtual environment $(VENV) could not be made; see above."; exit 2; }
 	@echo "Installing the locked dependencies into $(VENV) (once, one to three minutes)..."
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock || { echo "The locked dependencies could not be installed; see above. Is the package index reachable, and is there a wheel for $$($(BIN)/python -c 'import platform; print(platform.platform())')?"; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock || { echo "The locked dependencies could not be installed; see above. Is the package index reachable, and is there a wheel for $$($(BIN)/python -c 'import platform; print(platform.platform())')?"; exit 2; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
