@@ -1,9 +1,12 @@
-"""A circuit breaker: after a row of failures nobody asks the server, then one probe does."""
+"""A circuit breaker: after a row of failures nobody asks the server, until a probe has.
+
+The probe is nobody's request: who owns the server's door sends it in the background, so that no
+caller waits for a hung server while the breaker is open.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
@@ -11,8 +14,6 @@ _LOG = logging.getLogger(__name__)
 
 FAILURES_TO_OPEN: Final = 5
 """Failures in a row; fewer would open on one slow moment of Redis."""
-RESET_SECONDS: Final = 1.0
-"""How long the breaker stays open before it lets a probe through."""
 
 
 class BreakerState(StrEnum):
@@ -26,34 +27,20 @@ class BreakerState(StrEnum):
 class CircuitBreaker:
     """Counts failures in a row. What counts as one is for the callers to say."""
 
-    def __init__(
-        self,
-        name: str,
-        clock: Callable[[], float],
-        *,
-        failures_to_open: int = FAILURES_TO_OPEN,
-        reset_seconds: float = RESET_SECONDS,
-    ) -> None:
+    def __init__(self, name: str, *, failures_to_open: int = FAILURES_TO_OPEN) -> None:
         self._name = name
-        self._clock = clock
         self._failures_to_open = failures_to_open
-        self._reset_seconds = reset_seconds
         self._failures = 0
-        self._probe_not_before = 0.0
         self.state = BreakerState.CLOSED
 
     def allow(self) -> bool:
-        """Whether the caller may ask now; the one that may while it is open is the probe."""
-        if self.state is BreakerState.CLOSED:
-            return True
-        # Half open turns no second caller away for ever: a probe that was cancelled before it
-        # could report leaves the door to the next one a reset interval later.
-        now = self._clock()
-        if now < self._probe_not_before:
-            return False
-        self._probe_not_before = now + self._reset_seconds
-        self._become(BreakerState.HALF_OPEN)
-        return True
+        """Whether a caller may ask now; a probe asks without asking here."""
+        return self.state is BreakerState.CLOSED
+
+    def probing(self) -> None:
+        """A probe is under way."""
+        if self.state is BreakerState.OPEN:
+            self._become(BreakerState.HALF_OPEN)
 
     def succeeded(self) -> None:
         """The server answered."""
@@ -64,10 +51,7 @@ class CircuitBreaker:
     def failed(self) -> None:
         """The server refused, timed out or broke the connection."""
         self._failures += 1
-        if self.state is BreakerState.HALF_OPEN or (
-            self.state is BreakerState.CLOSED and self._failures >= self._failures_to_open
-        ):
-            self._probe_not_before = self._clock() + self._reset_seconds
+        if self._failures >= self._failures_to_open:
             self._become(BreakerState.OPEN)
 
     def _become(self, state: BreakerState) -> None:

@@ -2,13 +2,15 @@
 
 When the process itself was held up, the timer fires before the reply that lies ready in the socket
 is read, and a healthy server is counted as hung. So a deadline that is over gets a short grace in
-which the event loop reads what is there, and more as long as the reply is known to be there.
+which the event loop reads what is there: as long as the timer itself was late, and more as long as
+the reply is known to be there.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
@@ -27,13 +29,15 @@ class Deadline:
     """
 
     __slots__ = (
-        "_arrived", "_cancelling", "_expired", "_graces", "_left", "_seconds", "_task", "_timer",
+        "_arrived", "_cancelling", "_due", "_expired", "_graces", "_left", "_seconds", "_task",
+        "_timer",
     )  # fmt: skip
 
     def __init__(self, seconds: float, arrived: Callable[[], bool] = lambda: False) -> None:
         self._arrived = arrived
         self._graces = 0
         self._seconds = seconds
+        self._due = 0.0
         self._expired = False
         self._left = False
         self._cancelling = 0
@@ -43,8 +47,8 @@ class Deadline:
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
         self._cancelling = 0 if self._task is None else self._task.cancelling()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._seconds, self._grace)
+        self._due = monotonic() + self._seconds
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._grace)
         return self
 
     async def __aexit__(
@@ -64,7 +68,9 @@ class Deadline:
             raise TimeoutError from error
 
     def _grace(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._last_rounds)
+        late = min(monotonic() - self._due, self._seconds)
+        grace = max(GRACE_SECONDS, late)
+        self._timer = asyncio.get_running_loop().call_later(grace, self._last_rounds)
 
     def _last_rounds(self) -> None:
         # A reply read in this round wakes its reader in the next one.
@@ -76,6 +82,7 @@ class Deadline:
             return
         self._graces += 1
         if self._graces <= GRACES and self._arrived():
+            self._due = monotonic()
             self._grace()
             return
         self._expired = True

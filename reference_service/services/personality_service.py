@@ -37,10 +37,14 @@ class _Load:
     """What one load for all callers brought back."""
 
     personality: Personality | None
+    asked: float
+    """When the query was sent, in seconds of a steady clock: the row is at least as new."""
     fill_began: float
-    """When the row was read and its way into the cache began, in seconds of the loop's clock."""
+    """When the row was read and its way into the cache began."""
     stored: bool
     """Whether the cache took it; if not, a write came in between, or Redis failed."""
+    redis_failed: bool
+    """Whether Redis failed; who waited for that once does not ask it again."""
 
 
 class PersonalityService:
@@ -155,16 +159,17 @@ class PersonalityService:
 
     async def _miss(self, name: str, cache: PersonalityCache) -> Personality | None:
         """Load for all who miss at once; a caller who came after a commit gets nothing older."""
-        loop = asyncio.get_running_loop()
         for _ in range(_MISS_ROUNDS):
-            came = loop.time()
+            came = perf_counter()
             landed = await self._flights.run(name, lambda: self._load(name))
             load = landed.value
             if not landed.joined:
                 return load.personality
             self._metrics.count("coalesced")
-            if load.stored and came <= load.fill_began:
+            if came <= load.asked or (load.stored and came <= load.fill_began):
                 return load.personality
+            if load.redis_failed:
+                return await self._fallback(name)
             # Joined a load that a write may have overtaken: its row was read before we came, so it
             # may be older than what was committed before we came. The cache knows, or the next
             # load.
@@ -181,24 +186,35 @@ class PersonalityService:
         assert self._cache is not None  # noqa: S101 - only called with a cache
         began = perf_counter()
         personality = await self._store.get(name)
-        fill_began = asyncio.get_running_loop().time()
+        fill_began = perf_counter()
+        stored = redis_failed = False
         try:
             stored = await self._cache.fill(name, personality)
             self._metrics.count("fill" if stored else "fill_refused")
         except RedisUnavailableError:
-            stored = False
+            redis_failed = True
             self._metrics.count("fill_failed")
         self._metrics.filled(perf_counter() - began)
-        return _Load(personality, fill_began, stored)
+        return _Load(personality, began, fill_began, stored=stored, redis_failed=redis_failed)
 
     async def _fallback(self, name: str) -> Personality | None:
-        """Read without the cache, with few others at a time."""
-        return (await self._flights.run(name, lambda: self._gated(name))).value.personality
+        """Read without the cache, with few others at a time.
+
+        A query that was sent before this caller came may have missed a commit that the caller
+        knows of; such a one is waited for, and the next one counts.
+        """
+        came = perf_counter()
+        while True:
+            load = (await self._flights.run(name, lambda: self._gated(name))).value
+            if came <= load.asked:
+                return load.personality
 
     async def _gated(self, name: str) -> _Load:
         try:
             async with self._gate.place():
-                return _Load(await self._store.get(name), 0.0, stored=False)
+                asked = perf_counter()
+                row = await self._store.get(name)
+                return _Load(row, asked, asked, stored=False, redis_failed=True)
         except OverloadedError:
             self._metrics.count("shed")
             raise

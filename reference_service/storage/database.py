@@ -31,15 +31,18 @@ POOL_NAME: Final = "chat"
 
 
 class Connection(psycopg.AsyncConnection[Row]):
-    """A connection that remembers which statements it has prepared."""
+    """A connection that keeps a cursor for each statement it has prepared.
 
-    prepared: set[str]
+    A cursor that runs its statement again knows how to write the parameters and read the rows.
+    """
+
+    cursors: dict[str, psycopg.AsyncCursor[Row]]
 
     @override
     @classmethod
     async def connect(cls, *args: Any, **kwargs: Any) -> Self:
         connection = await super().connect(*args, **kwargs)
-        connection.prepared = set()
+        connection.cursors = {}
         return connection
 
 
@@ -73,15 +76,15 @@ class PreparedExecutor:
     ) -> list[Row]:
         """Return the rows; preparing costs no round trip and no transaction of its own."""
         del span
-        if statement.sql in connection.prepared:
-            cursor = connection.cursor(binary=True)
+        cursor = connection.cursors.get(statement.sql)
+        if cursor is not None:
             await cursor.execute(statement.sql, parameters, prepare=True)
             return await cursor.fetchall()
         async with connection.pipeline():
             cursor = connection.cursor(binary=True)
             await cursor.execute(statement.sql, parameters, prepare=True)
             rows = await cursor.fetchall()
-        connection.prepared.add(statement.sql)
+        connection.cursors[statement.sql] = cursor
         return rows
 
 

@@ -12,6 +12,8 @@ import hashlib
 import math
 import select
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -47,6 +49,9 @@ _FAILURES: Final = (
 """What the breaker counts: Redis refused, hung, hung up, or is still loading. Not: a full pool, a
 cancelled caller."""
 
+
+PROBE_SECONDS: Final = 1.0
+"""Between two probes of a Redis that is away."""
 
 _SKIPPED: Final = frozenset({"breaker_open", "failed_before", "repair_pending"})
 
@@ -141,6 +146,7 @@ class RedisLink:
         self._make: Callable[[], AbstractConnection] = self._connections.make_connection
         self._idle: list[AbstractConnection] = []
         self._places = asyncio.Semaphore(max_connections)
+        self._probe: asyncio.Task[None] | None = None
         namespace = urlsplit(url).path.strip("/") or "0"
         self._shapes: dict[str, SpanShape] = {
             command.name: names.redis_shape(command.name, namespace) for command in _COMMANDS
@@ -190,7 +196,7 @@ class RedisLink:
         try:
             reply = await self._exchange(name, arguments)
         except _FAILURES as error:
-            self.breaker.failed()
+            self._failed()
             if request is not None:
                 request.redis_failed = True
             raise RedisUnavailableError(type(error).__name__) from error
@@ -212,9 +218,29 @@ class RedisLink:
             return await self.run(EVAL, script.text, len(keys), *keys, *arguments)
 
     async def close(self) -> None:
-        """Close the idle connections."""
+        """Stop probing and close the idle connections."""
+        if self._probe is not None:
+            self._probe.cancel()
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
         while self._idle:
             await self._idle.pop().disconnect()
+
+    def _failed(self) -> None:
+        """Tell the breaker; when that opens it, begin to probe."""
+        self.breaker.failed()
+        if self.breaker.state is BreakerState.OPEN and (self._probe is None or self._probe.done()):
+            # In a context of its own: it works for no request and belongs to no trace.
+            self._probe = asyncio.create_task(self._probed(), context=Context())
+
+    async def _probed(self) -> None:
+        """Ask Redis once a second until it answers; then the breaker is closed."""
+        while self.breaker.state is not BreakerState.CLOSED:
+            await asyncio.sleep(PROBE_SECONDS)
+            self.breaker.probing()
+            with suppress(RedisUnavailableError):
+                await self._timed(PING.name, (), None)
 
     def _breaker_state(self) -> Iterator[tuple[Labels, float]]:
         for state in BreakerState:
@@ -232,7 +258,7 @@ class RedisLink:
                 async with Deadline(self._timeout_seconds, partial(_reply_is_here, connection)):
                     return await self._ask(connection, name, arguments)
             except RedisConnectionError:  # closed while it was idle, as all are by a restart
-                await self.close()
+                await self._hang_up()
         connection = self._make()
         async with Deadline(self._timeout_seconds, partial(_reply_is_here, connection)):
             return await self._ask(connection, name, arguments)
