@@ -7,11 +7,13 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from harness.errors import PartError, UsageError
+from typing_extensions import override
+
+from harness.errors import UsageError
 from harness.parts.reach import answers
+from harness.parts.server import Server
 from harness.supervision import Process
 from harness.workspace import Workspace
 
@@ -20,6 +22,10 @@ NAMES = ("jaeger", "jaeger-all-in-one")
 
 MAX_TRACES = 100_000
 """Kept in memory, the oldest dropped; a chat trace of 10 spans takes about 10 KiB there."""
+
+
+SPARE_PORTS = 6
+"""v1 listens on so many ports that nobody here asks anything; v2 on one."""
 
 
 def find_jaeger(environ: Mapping[str, str]) -> str:
@@ -46,62 +52,43 @@ class Ports:
     spare: tuple[int, ...]
 
 
-class Jaeger:
-    """One Jaeger; `async with Jaeger(workspace, find_jaeger(os.environ)) as jaeger`."""
+class Jaeger(Server):
+    """One Jaeger; `async with Jaeger(workspace, find_jaeger(os.environ)) as jaeger`.
+
+    Its traces live in memory and go with it.
+    """
+
+    called = "Jaeger"
 
     def __init__(self, workspace: Workspace, binary: str) -> None:
         """A binary with `all-in-one` in its name is taken for v1, any other for v2."""
-        self._workspace = workspace
+        super().__init__(workspace)
         self._binary = binary
-        self._process: Process | None = None
-        spare = tuple(workspace.free_port() for _ in range(6))
-        self._ports = Ports(page=workspace.free_port(), otlp=workspace.free_port(), spare=spare)
-
-    @property
-    def process(self) -> Process:
-        """Jaeger's process."""
-        if self._process is None:
-            raise PartError("Jaeger is not running; enter it with `async with` first.")
-        return self._process
+        self._otlp_port = workspace.free_port()
 
     @property
     def url(self) -> str:
         """Where its page is."""
-        return f"http://127.0.0.1:{self._ports.page}"
+        return f"http://127.0.0.1:{self._port}"
 
     @property
     def endpoint(self) -> str:
         """Where it takes OTLP/HTTP."""
-        return f"http://127.0.0.1:{self._ports.otlp}"
+        return f"http://127.0.0.1:{self._otlp_port}"
 
-    async def start(self) -> None:
-        """Start it and wait for its page."""
+    @override
+    async def _launch(self, port: int) -> Process:
+        spare = tuple(self._workspace.free_port() for _ in range(SPARE_PORTS))
+        ports = Ports(page=port, otlp=self._otlp_port, spare=spare)
         if "all-in-one" in os.path.basename(self._binary):  # noqa: PTH119 - a name, not a file
-            arguments = v1_arguments(self._ports)
+            arguments = v1_arguments(ports)
         else:
             configuration = self._workspace.path / "jaeger.yaml"  # JSON is YAML
-            configuration.write_text(json.dumps(v2_configuration(self._ports)), encoding="utf-8")
+            configuration.write_text(json.dumps(v2_configuration(ports)), encoding="utf-8")
             arguments = ["--config", f"file:{configuration}"]
-        self._process = await self._workspace.start(
+        return await self._workspace.start(
             "jaeger", [self._binary, *arguments], ready=answers(self.url)
         )
-
-    async def stop(self) -> None:
-        """End it; its traces are gone."""
-        if self._process is not None:
-            await self._process.stop()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
 
 def v1_arguments(ports: Ports) -> list[str]:

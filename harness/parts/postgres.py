@@ -16,16 +16,15 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
+from typing_extensions import override
 
 from harness.errors import PartError, UsageError
 from harness.guard import release_shared_memory
-from harness.parts.reach import first_free
+from harness.parts.server import PersonsOwn, Server
 from harness.supervision import Identity, Process
 from harness.workspace import Workspace
 
@@ -56,26 +55,24 @@ ROLE = "worthit"
 """The superuser's name; its password is drawn anew for every server."""
 
 
-class Postgres:
-    """One embedded server; `async with Postgres(workspace) as postgres`."""
+class Postgres(Server):
+    """One embedded server; `async with Postgres(workspace) as postgres`.
 
-    embedded = True
+    After `stop` or `kill` it starts again on the same data; `stop` is PostgreSQL's fast shutdown:
+    connections are cut, statistics written.
+    """
+
+    called = "PostgreSQL"
 
     def __init__(self, workspace: Workspace, *, settings: dict[str, str] | None = None) -> None:
         """`settings` adds to SETTINGS or replaces them."""
-        self._workspace = workspace
+        super().__init__(workspace)
         self._settings = {**SETTINGS, **(settings or {})}
         self._password = secrets.token_urlsafe(12)
-        self._port = 0
-        self._process: Process | None = None
+        self._data = Path()
+        self._binaries = Path()
+        self._identity: Identity | None = None
         self.version = ""
-
-    @property
-    def process(self) -> Process:
-        """The postmaster."""
-        if self._process is None:
-            raise PartError("PostgreSQL is not running; enter it with `async with` first.")
-        return self._process
 
     def url(self, database: str = "postgres") -> str:
         """The address of one of its databases."""
@@ -90,51 +87,41 @@ class Postgres:
         """Drop a database and end whoever is connected to it."""
         await drop_database(self.url(), name)
 
-    async def start(self) -> None:
-        """Start it, at first in a new data folder; after `stop` on the same port and data."""
-        identity = _identity()
-        _check_room(self._workspace.path)
-        binaries = await asyncio.to_thread(_reachable_binaries, self._workspace.path, identity)
-        data = self._workspace.path / "postgres"
-        if not data.exists():
-            await asyncio.to_thread(_initialise, binaries, data, self._password, identity)
-        self._port, self._process = await first_free(
-            self._workspace, self._port, lambda port: self._launch(port, binaries, data, identity)
-        )
+    @override
+    async def _prepare(self) -> None:
+        """Find the binaries, and make a data folder the first time."""
+        folder = self._workspace.path
+        self._identity = _identity()
+        _check_room(folder)
+        self._data = folder / "postgres"
+        self._binaries = await asyncio.to_thread(_reachable_binaries, folder, self._identity)
+        if not self._data.exists():
+            await asyncio.to_thread(
+                _initialise, self._binaries, self._data, self._password, self._identity
+            )
 
-    async def stop(self) -> None:
-        """Fast shutdown: connections are cut, statistics written."""
-        if self._process is not None:
-            await self._process.stop()
-            release_shared_memory(self._workspace.path / "postgres")
-
-    def kill(self) -> None:
-        """SIGKILL it and its children."""
-        self.process.kill()
-
-    def pause(self) -> None:
-        """Freeze it: connections hang."""
-        self.process.pause()
-
-    def resume(self) -> None:
-        """Thaw it."""
-        self.process.resume()
-
-    async def _launch(
-        self, port: int, binaries: Path, data: Path, identity: Identity | None
-    ) -> Process:
-        self._port = port
+    @override
+    async def _launch(self, port: int) -> Process:
         options = [f"--{name}={value}" for name, value in self._settings.items()]
         return await self._workspace.start(
             "postgres",
-            [str(binaries / "bin" / "postgres"), "-D", str(data), "-p", str(port), *options],
+            [
+                *(str(self._binaries / "bin" / "postgres"), "-D", str(self._data)),
+                *("-p", str(port), *options),
+            ],
             env={"PATH": os.defpath, "LC_ALL": "C"},
-            cwd=data,
+            cwd=self._data,
             ready=self._answers,
             stop_signal=signal.SIGINT,
             abandon_signal=signal.SIGQUIT,
-            identity=identity,
+            identity=self._identity,
         )
+
+    @override
+    async def stop(self) -> None:
+        await super().stop()
+        if self.launched:
+            release_shared_memory(self._data)
 
     async def _answers(self) -> bool:
         try:
@@ -143,23 +130,9 @@ class Postgres:
             return False
         return True
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
-
-
-class ExternalPostgres:
+class ExternalPostgres(PersonsOwn):
     """A PostgreSQL of the person's own, named by DATABASE_URL: used, never started or stopped."""
-
-    embedded = False
 
     def __init__(self, url: str) -> None:
         """`url` is a libpq address, such as postgresql://user:password@host:5432/database."""
@@ -181,7 +154,8 @@ class ExternalPostgres:
         """Drop a database that `create_database` made."""
         await drop_database(self._url, name)
 
-    async def __aenter__(self) -> Self:
+    @override
+    async def check(self) -> None:
         try:
             self.version = await server_version(self._url)
         except psycopg.ProgrammingError as error:
@@ -196,15 +170,6 @@ class ExternalPostgres:
                 f"DATABASE_URL names a PostgreSQL that could not be reached ({reason}); "
                 "correct it, or unset it to use the embedded one."
             ) from error
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
 
 
 async def server_version(url: str) -> str:

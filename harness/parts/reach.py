@@ -1,20 +1,17 @@
-"""What every part's start shares: an environment for the child, a free port, a sign of life."""
+"""What every part's start shares: an environment for the child, a fixed port, a sign of life."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import harness
 from harness.errors import PartError
-from harness.supervision import Process, Ready
-from harness.workspace import Workspace, is_free
-
-ATTEMPTS = 3
-"""How often another port is tried when the chosen one was taken in between."""
+from harness.supervision import Ready
+from harness.workspace import is_free
 
 ANSWER_SECONDS = 2.0
 """How long a sign of life may take before the question is asked again."""
@@ -34,24 +31,6 @@ def must_be_free(port: int) -> None:
         raise PartError(
             f"The port {port} of 127.0.0.1 is in use; end what listens there or choose another."
         )
-
-
-async def first_free(
-    workspace: Workspace, port: int, launch: Callable[[int], Awaitable[Process]]
-) -> tuple[int, Process]:
-    """Launch on `port`, or for 0 on a free one (another when it was taken in between)."""
-    if port:
-        must_be_free(port)
-        return port, await launch(port)
-    for _attempt in range(ATTEMPTS - 1):
-        port = workspace.free_port()
-        try:
-            return port, await launch(port)
-        except PartError:
-            if is_free(port):  # it failed for another reason
-                raise
-    port = workspace.free_port()
-    return port, await launch(port)
 
 
 def answers(url: str) -> Ready:

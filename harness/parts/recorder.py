@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
+from typing_extensions import override
 
 from harness.errors import PartError
-from harness.parts.reach import answers, child_environment, first_free, must_be_free
+from harness.parts.reach import answers, child_environment, must_be_free
+from harness.parts.server import Server
 from harness.supervision import Process
 from harness.workspace import Workspace
 
 
-class Recorder:
-    """One recorder; `async with Recorder(workspace) as recorder`."""
+class Recorder(Server):
+    """One recorder; `async with Recorder(workspace) as recorder`.
 
-    embedded = True
+    Its files are complete once it has stopped; started again, it appends to them. Killed, they
+    hold what it acknowledged.
+    """
+
+    called = "The recorder"
 
     def __init__(
         self,
@@ -36,29 +41,20 @@ class Recorder:
         `forward` is a further OTLP/HTTP endpoint that gets everything, `forward_traces` one that
         takes traces alone. A port given is the port used, or an error.
         """
-        self._workspace = workspace
+        super().__init__(workspace, port=http_port)
         self.path = path or workspace.path / "traces.otlp"
         self._options = [
             *(("--out", str(self.path)) if keep else ()),
             *(("--forward", forward) if forward else ()),
             *(("--forward-traces", forward_traces) if forward_traces else ()),
         ]
-        self._http_port = http_port
         self._grpc_port = grpc_port
         self._grpc_fixed = bool(grpc_port)
-        self._process: Process | None = None
-
-    @property
-    def process(self) -> Process:
-        """The recorder's process."""
-        if self._process is None:
-            raise PartError("The recorder is not running; enter it with `async with` first.")
-        return self._process
 
     @property
     def endpoint(self) -> str:
         """For OTEL_EXPORTER_OTLP_ENDPOINT with the protocol http/protobuf or http/json."""
-        return f"http://127.0.0.1:{self._http_port}"
+        return f"http://127.0.0.1:{self._port}"
 
     @property
     def grpc_endpoint(self) -> str:
@@ -69,32 +65,6 @@ class Recorder:
     def metrics_path(self) -> Path:
         """The file of metrics."""
         return self.path.with_name(self.path.name + ".metrics")
-
-    async def start(self) -> None:
-        """Start it; after `stop` on the same ports and appending to the same files."""
-        if self._grpc_fixed:
-            must_be_free(self._grpc_port)
-        self._http_port, self._process = await first_free(
-            self._workspace, self._http_port, self._launch
-        )
-        self._grpc_fixed = True
-
-    async def stop(self) -> None:
-        """End it; the files are complete afterwards."""
-        if self._process is not None:
-            await self._process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL it; what it acknowledged is in the files."""
-        self.process.kill()
-
-    def pause(self) -> None:
-        """Freeze it."""
-        self.process.pause()
-
-    def resume(self) -> None:
-        """Thaw it."""
-        self.process.resume()
 
     async def stats(self) -> dict[str, int]:
         """Its counts: bytes, batches, spans, refused, unwritten, ..."""
@@ -118,6 +88,14 @@ class Recorder:
         found: dict[str, Any] = answer.json()
         return found
 
+    @override
+    async def start(self) -> None:
+        if self._grpc_fixed:
+            must_be_free(self._grpc_port)
+        await super().start()
+        self._grpc_fixed = True
+
+    @override
     async def _launch(self, port: int) -> Process:
         if not self._grpc_fixed:
             self._grpc_port = self._workspace.free_port()
@@ -130,15 +108,3 @@ class Recorder:
             env=child_environment(),
             ready=answers(f"http://127.0.0.1:{port}/healthz"),
         )
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()

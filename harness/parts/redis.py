@@ -7,74 +7,43 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 import redis.asyncio as redis_client
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from typing_extensions import override
 
 from harness.errors import PartError, UsageError
-from harness.parts.reach import first_free
+from harness.parts.server import PersonsOwn, Server
 from harness.supervision import Process
 from harness.workspace import Workspace
 
 
-class Redis:
-    """One embedded server; `async with Redis(workspace) as redis`."""
+class Redis(Server):
+    """One embedded server; `async with Redis(workspace) as redis`. It starts empty, each time."""
 
-    embedded = True
+    called = "Redis"
 
     def __init__(self, workspace: Workspace, *, name: str = "redis") -> None:
         """`name` names its log; give another to each of several."""
-        self._workspace = workspace
+        super().__init__(workspace)
         self._name = name
         self._password = secrets.token_urlsafe(12)
-        self._port = 0
-        self._process: Process | None = None
         self.version = ""
-
-    @property
-    def process(self) -> Process:
-        """The server."""
-        if self._process is None:
-            raise PartError("Redis is not running; enter it with `async with` first.")
-        return self._process
 
     @property
     def url(self) -> str:
         """Its address."""
         return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
 
-    async def start(self) -> None:
-        """Start it, empty; after `stop` on the same port."""
-        self._port, self._process = await first_free(self._workspace, self._port, self._launch)
-
-    async def stop(self) -> None:
-        """Shut it down; what it held is gone."""
-        if self._process is not None:
-            await self._process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL it."""
-        self.process.kill()
-
-    def pause(self) -> None:
-        """Freeze it: commands hang."""
-        self.process.pause()
-
-    def resume(self) -> None:
-        """Thaw it."""
-        self.process.resume()
-
     async def flush(self) -> None:
         """Forget every key."""
         await flush(self.url)
 
+    @override
     async def _launch(self, port: int) -> Process:
-        self._port = port
         # The configuration goes in by stdin: a password among the arguments would show in `ps`.
         configuration = (
             f"bind 127.0.0.1\nport {port}\nrequirepass {self._password}\n"
@@ -95,23 +64,9 @@ class Redis:
             return False
         return True
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
-
-
-class ExternalRedis:
+class ExternalRedis(PersonsOwn):
     """A Redis of the person's own, named by REDIS_URL: used, never started or stopped."""
-
-    embedded = False
 
     def __init__(self, url: str) -> None:
         """`url` is such as redis://:password@host:6379/0."""
@@ -122,7 +77,8 @@ class ExternalRedis:
         """Forget every key of the database that REDIS_URL names."""
         await flush(self.url)
 
-    async def __aenter__(self) -> Self:
+    @override
+    async def check(self) -> None:
         try:
             self.version = await server_version(self.url)
         except ValueError as error:
@@ -136,15 +92,6 @@ class ExternalRedis:
                 f"REDIS_URL names a Redis at {parts.hostname} that could not be reached "
                 f"({error}); correct it, or unset it to use the embedded one."
             ) from error
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
 
 
 def ask(url: str, timeout_seconds: float = 5.0) -> redis_client.Redis:

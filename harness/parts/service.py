@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
+
+from typing_extensions import override
 
 from harness.errors import PartError
-from harness.parts.reach import answers, child_environment, first_free
+from harness.parts.reach import answers, child_environment
+from harness.parts.server import Part, Server
 from harness.supervision import Process
 from harness.workspace import Workspace
 
@@ -17,8 +18,51 @@ READY_SECONDS = 60.0
 """A slow machine imports the service in some seconds; a minute means it will not come."""
 
 
-class Service:
-    """The reference service in `instances` processes: `async with Service(workspace, env=...)`."""
+class Instance(Server):
+    """One process of the service, with workers of its own if it is to have more than one."""
+
+    called = "The service"
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        name: str,
+        env: Mapping[str, str],
+        workers: int,
+        port: int,
+    ) -> None:
+        """`name` names its log."""
+        super().__init__(workspace, port=port)
+        self._name = name
+        self._env = env
+        self._workers = workers
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @override
+    async def _launch(self, port: int) -> Process:
+        workers = ["--workers", str(self._workers)] if self._workers > 1 else []
+        return await self._workspace.start(
+            self._name,
+            [
+                *(sys.executable, "-m", "reference_service", "--host", "127.0.0.1"),
+                *("--port", str(port), *workers),
+            ],
+            env=child_environment(self._env),
+            ready=answers(f"{self.url}/readyz"),
+            timeout_seconds=READY_SECONDS,
+        )
+
+
+class Service(Part):
+    """The reference service in `instances` processes: `async with Service(workspace, env=...)`.
+
+    Told to stop, each instance finishes what is in flight.
+    """
 
     embedded = True
 
@@ -39,14 +83,21 @@ class Service:
         self._workspace = workspace
         self.name = name
         self._env = dict(env or {})
-        self._workers = workers
-        self._ports = [port] + [0] * (instances - 1)
-        self._processes: list[Process] = []
+        self._instances = [
+            Instance(
+                workspace,
+                name=f"{name}-{index}",
+                env=self._env,
+                workers=workers,
+                port=port if index == 0 else 0,
+            )
+            for index in range(instances)
+        ]
 
     @property
     def urls(self) -> tuple[str, ...]:
         """The address of each instance."""
-        return tuple(f"http://127.0.0.1:{port}" for port in self._ports)
+        return tuple(instance.url for instance in self._instances)
 
     @property
     def url(self) -> str:
@@ -55,13 +106,13 @@ class Service:
 
     @property
     def processes(self) -> tuple[Process, ...]:
-        """Each instance's process."""
-        return tuple(self._processes)
+        """Each instance's process; none before the start."""
+        return tuple(instance.process for instance in self._instances if instance.launched)
 
     @property
     def pids(self) -> tuple[int, ...]:
         """Every process of every instance, workers included."""
-        return tuple(child.pid for process in self._processes for child in process.tree())
+        return tuple(child.pid for process in self.processes for child in process.tree())
 
     async def command(self, *arguments: str) -> None:
         """Run one of the service's own commands, such as `init-db`, to its end."""
@@ -80,61 +131,32 @@ class Service:
                 f"{process.ending()}; {process.last_words()}"
             )
 
+    @override
     async def start(self) -> None:
-        """Start every instance and wait until all are ready; after `stop` on the same ports."""
+        """Start every instance; if one does not come up, none stays up."""
         started = await asyncio.gather(
-            *(self._start_instance(index) for index in range(len(self._ports))),
-            return_exceptions=True,
+            *(instance.start() for instance in self._instances), return_exceptions=True
         )
-        for outcome in started:
-            if isinstance(outcome, BaseException):
-                raise outcome
-        self._processes = [process for process in started if isinstance(process, Process)]
+        failed = [outcome for outcome in started if isinstance(outcome, BaseException)]
+        if failed:
+            await self.stop()
+            raise failed[0]
 
+    @override
     async def stop(self) -> None:
-        """End every instance; each finishes what is in flight."""
-        await asyncio.gather(*(process.stop() for process in self._processes))
+        await asyncio.gather(*(instance.stop() for instance in self._instances))
 
+    @override
     def kill(self) -> None:
-        """SIGKILL every instance."""
-        for process in self._processes:
+        for process in self.processes:
             process.kill()
 
+    @override
     def pause(self) -> None:
-        """Freeze every instance."""
-        for process in self._processes:
+        for process in self.processes:
             process.pause()
 
+    @override
     def resume(self) -> None:
-        """Thaw every instance."""
-        for process in self._processes:
+        for process in self.processes:
             process.resume()
-
-    async def _start_instance(self, index: int) -> Process:
-        async def launch(port: int) -> Process:
-            workers = ["--workers", str(self._workers)] if self._workers > 1 else []
-            return await self._workspace.start(
-                f"{self.name}-{index}",
-                [
-                    *(sys.executable, "-m", "reference_service", "--host", "127.0.0.1"),
-                    *("--port", str(port), *workers),
-                ],
-                env=child_environment(self._env),
-                ready=answers(f"http://127.0.0.1:{port}/readyz"),
-                timeout_seconds=READY_SECONDS,
-            )
-
-        self._ports[index], process = await first_free(self._workspace, self._ports[index], launch)
-        return process
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()

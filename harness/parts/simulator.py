@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
+from typing_extensions import override
 
 from harness.errors import PartError, UsageError
-from harness.parts.reach import answers, child_environment, first_free
+from harness.parts.reach import answers, child_environment
+from harness.parts.server import PersonsOwn, Server
 from harness.supervision import Process
 from harness.workspace import Workspace
 
 
-class Simulator:
+class Simulator(Server):
     """One simulator; `async with Simulator(workspace, seed=7, profile="seed") as llm`."""
 
-    embedded = True
+    called = "The simulator"
 
     def __init__(self, workspace: Workspace, *, seed: int = 0, profile: str = "native") -> None:
         """`profile` is `seed` (2-4 s a chat) or `native` (no waiting)."""
-        self._workspace = workspace
+        super().__init__(workspace)
         self._seed = seed
         self._profile = profile
-        self._port = 0
-        self._process: Process | None = None
-
-    @property
-    def process(self) -> Process:
-        """The simulator's process."""
-        if self._process is None:
-            raise PartError("The simulator is not running; enter it with `async with` first.")
-        return self._process
 
     @property
     def base_url(self) -> str:
@@ -45,27 +37,6 @@ class Simulator:
         """What it did, one JSON line a call; complete once it has stopped."""
         return self._workspace.logs / "llm.jsonl"
 
-    async def start(self) -> None:
-        """Start it; after `stop` on the same port."""
-        self._port, self._process = await first_free(self._workspace, self._port, self._launch)
-
-    async def stop(self) -> None:
-        """End it; its log is complete afterwards."""
-        if self._process is not None:
-            await self._process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL it."""
-        self.process.kill()
-
-    def pause(self) -> None:
-        """Freeze it."""
-        self.process.pause()
-
-    def resume(self) -> None:
-        """Thaw it."""
-        self.process.resume()
-
     async def fault(self, **fault: Any) -> None:  # noqa: ANN401 - the simulator checks them
         """Make calls fail or take longer: `kind`, `status`, `rate`, `extra_ms`; none ends it."""
         address = self.base_url.removesuffix("/v1") + "/admin/fault"
@@ -76,6 +47,7 @@ class Simulator:
                 f"The simulator refused the fault: {answer.json()['error']['message']}"
             )
 
+    @override
     async def _launch(self, port: int) -> Process:
         return await self._workspace.start(
             "simulator",
@@ -88,30 +60,18 @@ class Simulator:
             ready=answers(f"http://127.0.0.1:{port}/healthz"),
         )
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
-
-
-class ExternalLlm:
+class ExternalLlm(PersonsOwn):
     """An OpenAI-compatible server of the person's own, named by LLM_BASE_URL."""
 
-    embedded = False
     log_path = None
 
     def __init__(self, base_url: str) -> None:
         """`base_url` ends in /v1."""
         self.base_url = base_url.rstrip("/")
 
-    async def __aenter__(self) -> Self:
+    @override
+    async def check(self) -> None:
         try:
             async with httpx.AsyncClient(timeout=5) as client:
                 # Any answer shows a server; /models may well want a key that we do not ask for.
@@ -126,12 +86,3 @@ class ExternalLlm:
                 f"LLM_BASE_URL names {self.base_url}, which could not be reached ({error}); "
                 "correct it, or unset it to use the simulator."
             ) from error
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
