@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -149,7 +148,7 @@ class _Builder:
         return RedisLink(
             settings.redis_url.get_secret_value(),
             tracer=self._tracer,
-            breaker=CircuitBreaker("redis", time.monotonic),
+            breaker=CircuitBreaker("redis"),
             timeout_seconds=settings.redis_timeout_ms / 1000,
             max_connections=settings.redis_max_connections,
             registry=self._registry,
