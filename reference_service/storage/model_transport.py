@@ -145,7 +145,7 @@ class _Connection(asyncio.Protocol):
         self._error: httpx.TransportError | None = None
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
-        self._paused = self._begun = self._complete = False
+        self._paused = self._begun = self._complete = self._kept = False
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
 
@@ -157,7 +157,7 @@ class _Connection(asyncio.Protocol):
             and not self._pieces
             and self._error is None
             and self._transport is not None
-            and bool(self._parser.should_keep_alive())
+            and self._kept
         )
 
     async def ask(self, data: bytes, seconds: float) -> None:
@@ -294,6 +294,7 @@ class _Connection(asyncio.Protocol):
         """The answer is whole."""
         if self._begun:
             self._complete = True
+            self._kept = bool(self._parser.should_keep_alive())  # the parser forgets it after this
             self._ended()
             self._wake()
 
