@@ -24,7 +24,7 @@ from typing_extensions import override
 from reference_service.telemetry import wire
 
 _HEAD: Final = struct.Struct("<2s16s2s8s")
-_PARENT: Final = struct.Struct("<2s8s")
+_CHILD: Final = struct.Struct("<2s16s2s8s2s8s")
 _TIMES: Final = struct.Struct("<cQcQ")
 _FLAGS_SAMPLED: Final = b"\x85\x01\x01\x01\x00\x00"
 """Span.flags (field 16): sampled, and the parent is known not to be remote."""
@@ -82,7 +82,7 @@ class Span(api.Span):
         self.span_id = span_id
         self._parent_id = parent_id
         self._remote_parent = remote_parent
-        self._attributes: dict[str, wire.AttributeValue] = {}
+        self._attributes: dict[str, wire.AttributeValue] | None = None
         self._extra = b""
         self._error = b""
         self._ended = False
@@ -110,7 +110,10 @@ class Span(api.Span):
 
     def set(self, key: str, value: wire.AttributeValue) -> None:
         """Set one attribute; the later value wins."""
-        self._attributes[key] = value
+        if self._attributes is None:
+            self._attributes = {key: value}
+        else:
+            self._attributes[key] = value
 
     def reshape(self, shape: SpanShape) -> None:
         """Take another shape: a request's route is known only after routing."""
@@ -119,14 +122,12 @@ class Span(api.Span):
     def fail(self, error: BaseException | str) -> None:
         """Mark the span failed, by the error's class: its text may hold a user's words."""
         self._error = _STATUS_ERROR
-        self._attributes["error.type"] = (
-            error if isinstance(error, str) else type(error).__qualname__
-        )
+        self.set("error.type", error if isinstance(error, str) else type(error).__qualname__)
 
     def add_emulated(self, nanoseconds: int) -> None:
         """Add to what is marked as emulated on this span."""
-        before = self._attributes.get(_EMULATED_NS, 0)
-        self._attributes[_EMULATED_NS] = nanoseconds + (before if isinstance(before, int) else 0)
+        before = (self._attributes or {}).get(_EMULATED_NS, 0)
+        self.set(_EMULATED_NS, nanoseconds + (before if isinstance(before, int) else 0))
 
     def traceparent(self) -> str:
         """Return the W3C header that makes this span the parent of what is called."""
@@ -137,13 +138,15 @@ class Span(api.Span):
         if self._ended:
             return
         self._ended = True
-        head = _HEAD.pack(b"\x0a\x10", self.trace_id, b"\x12\x08", self.span_id)
-        if self._parent_id is not None:
-            head += _PARENT.pack(b"\x22\x08", self._parent_id)
+        parent_id = self._parent_id
         attributes = self._attributes
         body = b"".join(
             (
-                head,
+                _HEAD.pack(b"\x0a\x10", self.trace_id, b"\x12\x08", self.span_id)
+                if parent_id is None
+                else _CHILD.pack(
+                    b"\x0a\x10", self.trace_id, b"\x12\x08", self.span_id, b"\x22\x08", parent_id
+                ),
                 self._shape.encoded,
                 _TIMES.pack(b"\x39", self._start_ns, b"\x41", end_time or time_ns()),
                 wire.span_attributes(attributes) if attributes else b"",
@@ -152,7 +155,7 @@ class Span(api.Span):
                 _FLAGS_REMOTE_PARENT if self._remote_parent else _FLAGS_SAMPLED,
             )
         )
-        self._sink(b"\x12" + wire.varint(len(body)) + body)
+        self._sink(wire.message(0x12, body))
 
     # The rest of the official API, for libraries that bring their own instrumentation.
 
@@ -172,7 +175,7 @@ class Span(api.Span):
     def set_attribute(self, key: str, value: api_types.AttributeValue) -> None:
         plain = isinstance(value, str | bool | int | float)
         given: Any = value
-        self._attributes[key] = given if plain else [str(item) for item in given]
+        self.set(key, given if plain else [str(item) for item in given])
 
     @override
     def add_event(

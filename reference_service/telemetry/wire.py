@@ -18,8 +18,11 @@ AttributeValue = str | bool | int | float | Sequence[str]
 _DOUBLE = struct.Struct("<d")
 _CONTINUES = 0x80
 """The bit of a varint's byte that says that more follow."""
+_TWO_BYTES = 1 << 14
+"""Numbers below take two bytes at most."""
 _SMALL = 1000
 """Integers below, such as statuses and counts, come again and again and are kept encoded."""
+_PLAIN = frozenset({str, bool, int, float})
 _CACHED_ATTRIBUTES = 4096
 """Attributes whose encoding is kept: a service's vocabulary is a few hundred pairs."""
 
@@ -38,7 +41,12 @@ def varint(number: int) -> bytes:
 
 def message(tag: int, body: bytes) -> bytes:
     """Return a length-delimited field with a one-byte tag."""
-    return bytes((tag,)) + varint(len(body)) + body
+    length = len(body)
+    if length < _CONTINUES:
+        return bytes((tag, length)) + body
+    if length < _TWO_BYTES:
+        return bytes((tag, length & 0x7F | _CONTINUES, length >> 7)) + body
+    return bytes((tag,)) + varint(length) + body
 
 
 def any_value(value: AttributeValue) -> bytes:
@@ -80,10 +88,11 @@ def span_attributes(attributes: Mapping[str, AttributeValue]) -> bytes:
     """Return attributes as the fields of a Span that hold them."""
     parts = []
     for key, value in attributes.items():
-        if type(value) is int and not -1 < value < _SMALL:
-            parts.append(_integer_attribute(key, value))
-        elif isinstance(value, str | bool | float):
-            parts.append(span_attribute(key, value))
+        kind = type(value)
+        if kind is int and not -1 < value < _SMALL:  # type: ignore[operator]  # it is an int
+            parts.append(_integer_attribute(key, value))  # type: ignore[arg-type]  # it is
+        elif kind in _PLAIN:
+            parts.append(span_attribute(key, value))  # type: ignore[arg-type]  # one of these
         else:
             parts.append(message(0x4A, key_value(key, value)))
     return b"".join(parts)
