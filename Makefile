@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := --require-hashes --only-binary :all:
+INSTALL_FAILED = The locked dependencies could not be installed; see above. Is the package index reachable, and is there a wheel for $$($(BIN)/python -c 'import platform; print(platform.platform())')?
 
-.PHONY: demo test bench lint types notebooks report lock clean setup
+.PHONY: demo test bench lint types corpus notebooks report lock clean setup
 
 setup: $(READY)
 
@@ -15,21 +18,21 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version) was found. Name another with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "The virtual environment $(VENV) could not be made; see above."; exit 2; }
-	@echo "Installing the locked dependencies into $(VENV) (once, one to three minutes)..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock || { echo "The locked dependencies could not be installed; see above. Is the package index reachable, and is there a wheel for $$($(BIN)/python -c 'import platform; print(platform.platform())')?"; exit 2; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "Installing the locked dependencies into $(VENV) (once, half a minute to three)..."
+	@awk '/^[^ ]/ { keep = /^uv==/ } keep' requirements.lock > $(VENV)/installer.lock
+	@$(PIP) $(LOCKED) -r $(VENV)/installer.lock || { echo "$(INSTALL_FAILED)"; exit 2; }
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(LOCKED) -r requirements.lock \
+	  || { echo "uv could not install them; pip tries."; $(PIP) $(LOCKED) -r requirements.lock; } || { echo "$(INSTALL_FAILED)"; exit 2; }
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
 demo: $(READY)
 	@$(BIN)/worthit demo $(ARGS)
 
+# Static checks side by side; then tests (see tests/conftest.py for their order); whole runs alone.
 test: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	@if [ -f ../shared/corpus/check.py ]; then $(BIN)/python -m tests.support.corpus ../shared/corpus/check.py; fi
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/endtoend $(ARGS)
+	@$(MAKE) --no-print-directory -j $(WORKERS) lint types corpus
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/endtoend $(ARGS)
 	$(BIN)/python -m pytest tests/endtoend
 
 lint: $(READY)
@@ -37,6 +40,9 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+corpus: $(READY)
+	@if [ -f ../shared/corpus/check.py ]; then $(BIN)/python -m tests.support.corpus ../shared/corpus/check.py; fi
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
