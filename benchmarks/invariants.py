@@ -1,24 +1,25 @@
-"""Do the cache's invariants hold at full size: mix-ups, stale reads, hung Redis?
+"""Do the cache's invariants hold at full size: mix-ups, stale reads, servers hung and stopped?
 
-The same tries as in the tests, with 100,000 cancelled lookups and 10,000 races, and with the
-latency that a hung or refusing Redis adds to a lookup, before the breaker opens and after.
+The same tries as in the tests, with 100,000 cancelled lookups and 10,000 races; then what Redis
+adds to the latency of a chat when it hangs or refuses, before the breaker opens and after; then
+what PostgreSQL's absence of 4 s does, and how soon a chat is answered when it is back.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import random
-import time
-from collections import Counter
+from collections.abc import Sequence
 
+from benchmarks._cache_invariants import cancelled_lookups, races
 from benchmarks._chat_rig import PERSONALITIES, Servers, servers
+from benchmarks._faults import Latencies, chatting, faults, postgres_outage, redis_episodes
 from reference_service.composition import Service, build
-from reference_service.errors import OverloadedError
-from reference_service.models import PersonalityConfig
-from reference_service.resilience.circuit_breaker import BreakerState
 from reference_service.settings import Settings
-from reference_service.storage.personalities import PersonalityStore
+
+PARTS = ("mix-ups", "races", "redis", "postgres")
+AWAY_SECONDS = 4.0
+"""Of PostgreSQL, each time."""
 
 
 async def _parts(running: Servers, **settings: object) -> Service:
@@ -37,120 +38,104 @@ async def _close(parts: Service) -> None:
     await parts.database.close()
 
 
-async def _mix_ups(running: Servers, lookups: int) -> Counter[str]:
-    """Look up names with 30 % of the callers cancelled at any moment."""
+async def _mix_ups(running: Servers, lookups: int) -> bool:
     parts = await _parts(running, redis_max_connections=8)
-    rng = random.Random(7)
     names = [f"p{index:05d}" for index in range(PERSONALITIES)]
-    ended: Counter[str] = Counter()
-
-    async def one(name: str) -> None:
-        task = asyncio.create_task(parts.personalities.get_personality(name))
-        if rng.random() < 0.3:
-            await asyncio.sleep(rng.random() * 0.002)
-            task.cancel()
-        try:
-            ended["right" if (await task).name == name else "WRONG"] += 1
-        except asyncio.CancelledError:
-            ended["cancelled"] += 1
-        except OverloadedError:
-            ended["shed"] += 1
-
-    for start in range(0, lookups, 100):
-        if start % 5000 == 0:
-            await running.redis.flush()
-        await asyncio.gather(*(one(rng.choice(names)) for _ in range(100)))
+    ended = await cancelled_lookups(
+        parts, names, lookups=lookups, flush=running.redis.flush, flush_every=5000
+    )
     await _close(parts)
-    return ended
+    print(
+        f"{lookups} lookups, 30 % of the callers leave: {ended['wrong']} wrong (aim: 0); "
+        f"{dict(sorted(ended.items()))}",
+        flush=True,
+    )
+    return not ended["wrong"]
 
 
-async def _races(running: Servers, races: int) -> tuple[int, int]:
-    """Write through one instance while both read; return stale reads and all reads."""
+async def _races(running: Servers, writes: int) -> bool:
     writer, reader = await _parts(running), await _parts(running)
-    config = PersonalityConfig(archetype="raced", system_prompt="You are raced.")
-    await writer.personalities.put("raced", config)
-    stale = reads = 0
-
-    async def write() -> None:
-        for _ in range(races):
-            await writer.personalities.put("raced", config)
-
-    async def read(parts: Service) -> None:
-        nonlocal stale, reads
-        store = PersonalityStore(parts.database)
-        while not writing.done():
-            committed = await store.get("raced")  # what PostgreSQL itself has by now
-            found = await parts.personalities.get_personality("raced")
-            stale += committed is not None and found.row_version < committed.row_version
-            reads += 1
-
-    writing = asyncio.create_task(write())
-    await asyncio.gather(writing, *(read(one) for one in (reader, writer) * 3))
-    await writer.personalities.delete("raced")
+    stale, reads = await races(writer, reader, writes=writes)
     await _close(writer)
     await _close(reader)
-    return stale, reads
+    print(f"{writes} writes raced by {reads} reads: {stale} stale (aim: 0)", flush=True)
+    return not stale
 
 
-async def _added(running: Servers, fault: str) -> tuple[float, float, int]:
-    """Return the p99 that a fault adds to a lookup, in ms: with the breaker closed, and open."""
-    parts = await _parts(running, fallback_max_waiting=1000, fallback_wait_seconds=5)
-    normal = await _lookups(parts, 500)
-    if fault == "hung":
-        running.redis.pause()
-    else:
-        await running.redis.stop()
-    before_open: list[float] = []
-    while parts.redis is not None and parts.redis.breaker.state is BreakerState.CLOSED:
-        before_open += await _lookups(parts, 1)
-    # Probes (one a second) wait for Redis; between two of them nobody does.
-    after = await _lookups(parts, 500, until=time.perf_counter() + 0.8)
-    if fault == "hung":
-        running.redis.resume()
-    else:
-        await running.redis.start()
-    await _close(parts)
-    direct = await _direct(running)
-    base = _p99(normal)
-    return _p99(before_open) - base, _p99(after) - _p99(direct), len(before_open)
-
-
-async def _direct(running: Servers) -> list[float]:
-    """Return the seconds of lookups without any cache: what the fallback costs by itself."""
-    parts = await _parts(running, redis_enabled=False)
-    found = await _lookups(parts, 500)
-    await _close(parts)
-    return found
-
-
-async def _lookups(parts: Service, count: int, until: float = float("inf")) -> list[float]:
-    seconds = []
-    for index in range(count):
-        began = time.perf_counter()
-        if began > until:
-            break
-        await parts.personalities.get_personality(f"p{index % PERSONALITIES:05d}")
-        seconds.append(time.perf_counter() - began)
-    return seconds
-
-
-def _p99(seconds: list[float]) -> float:
-    return sorted(seconds)[int(len(seconds) * 0.99)] * 1000 if seconds else float("nan")
-
-
-async def _run(lookups: int, races: int) -> int:
-    async with servers() as running:
-        ended = await _mix_ups(running, lookups)
-        print(f"{lookups} lookups, 30 % cancelled: {dict(ended)}   (aim: 0 WRONG)")
-        stale, reads = await _races(running, races)
-        print(f"{races} writes raced by {reads} reads: {stale} stale   (aim: 0)")
+async def _redis(running: Servers, episodes: int) -> bool:
+    good = True
+    async with chatting(running) as client:
         for fault in ("hung", "refused"):
-            closed, opened, needed = await _added(running, fault)
-            print(
-                f"Redis {fault}: p99 of a lookup +{closed:.1f} ms over {needed} lookups until the "
-                f"breaker opens (aim: 60), {opened:+.2f} ms against no cache after (aim: 1)"
+            away, back = faults(running.redis, frozen=fault == "hung")
+            found = await redis_episodes(client, away, back, episodes)
+            failed = found.statuses.total() - found.statuses[200]
+            good = good and not failed
+            _tell_redis(fault, episodes, found, failed)
+    return good
+
+
+def _tell_redis(fault: str, episodes: int, found: Latencies, failed: int) -> None:
+    normal, closed, opened = (
+        1e3 * percentile(seconds, 99) for seconds in (found.normal, found.closed, found.opened)
+    )
+    print(
+        f"Redis {fault} {episodes} times: {failed} of {found.statuses.total()} chats failed "
+        f"(aim: 0)\n"
+        f"  a chat's p50 and p99, ms: {_ms(found.normal)} with Redis (n = {len(found.normal)}), "
+        f"{_ms(found.closed)} until the breaker opens (n = {len(found.closed)}), "
+        f"{_ms(found.opened)} after (n = {len(found.opened)})\n"
+        f"  added p99: {closed - normal:+.1f} ms until the breaker opens (aim: 60), "
+        f"{opened - normal:+.2f} ms after (aim: 1)\n"
+        f"  used again at most {max(found.recovery):.2f} s after its return, by no restart",
+        flush=True,
+    )
+
+
+async def _postgres(running: Servers, times: int) -> bool:
+    good = True
+    async with chatting(running) as client:
+        for fault in ("stopped", "frozen") * times:
+            away, back = faults(running.postgres, frozen=fault == "frozen")
+            found = await postgres_outage(client, away, back, AWAY_SECONDS)
+            as_told = (
+                (found.cached.keys(), found.ready) == ({200}, 503)
+                and found.chats.keys() <= {200, 503}
+                and not found.without_retry_after
             )
-    return 1 if ended["WRONG"] or stale else 0
+            good = good and as_told
+            print(
+                f"PostgreSQL {fault} for {AWAY_SECONDS:g} s: cached personalities "
+                f"{dict(found.cached)} (aim: 200 only), chats {dict(sorted(found.chats.items()))} "
+                f"(aim: 503, those without Retry-After {found.without_retry_after}), "
+                f"a chat again {found.recovery_seconds:.2f} s after its return (aim: 1)",
+                flush=True,
+            )
+    return good
+
+
+def percentile(seconds: Sequence[float], percent: float) -> float:
+    """Return the least value that so many per cent are not above."""
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def _ms(seconds: Sequence[float]) -> str:
+    return f"{1e3 * percentile(seconds, 50):.1f} and {1e3 * percentile(seconds, 99):.1f}"
+
+
+async def _run(options: argparse.Namespace) -> int:
+    wanted = options.only or PARTS
+    good = True
+    async with servers() as running:
+        if "mix-ups" in wanted:
+            good &= await _mix_ups(running, options.lookups)
+        if "races" in wanted:
+            good &= await _races(running, options.races)
+        if "redis" in wanted:
+            good &= await _redis(running, options.episodes)
+        if "postgres" in wanted:
+            good &= await _postgres(running, options.outages)
+    return 0 if good else 1
 
 
 def main(argv: list[str]) -> int:
@@ -158,5 +143,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks invariants", description=__doc__)
     parser.add_argument("--lookups", type=int, default=100_000)
     parser.add_argument("--races", type=int, default=10_000)
-    options = parser.parse_args(argv)
-    return asyncio.run(_run(options.lookups, options.races))
+    parser.add_argument("--episodes", type=int, default=25, help="of Redis away, of each kind")
+    parser.add_argument("--outages", type=int, default=2, help="of PostgreSQL, of each kind")
+    parser.add_argument("--only", action="append", choices=PARTS, help="may be given again")
+    return asyncio.run(_run(parser.parse_args(argv)))

@@ -1,8 +1,8 @@
 """How many chats a second does the whole hold, with everything on one machine and the LLM at 3 s?
 
-Generator, simulator, PostgreSQL, Redis, recorder and one service process share the machine; every
-span is recorded; a rate counts only when the run that held it is VALID. Rates go up from the first
-until one fails (or down until one holds); then the parts' CPU says what was short.
+Generator, simulator, PostgreSQL, Redis, recorder and the service's processes share the machine;
+every span is recorded; a rate counts only when the run that held it is VALID. Rates go up from the
+first until one fails (or down until one holds); then the parts' CPU says what was short.
 """
 
 from __future__ import annotations
@@ -14,16 +14,23 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import psutil
 
 from harness.parts.simulator import Simulator
 from harness.workspace import Workspace
 
 LLM_MS = 3_000
-STEP = 50
+SAMPLE_SECONDS = 0.5
+FULL = 0.9
+"""Of a core, or of all of them: from here on a part waits for CPU."""
 EXPERIMENT = """
 name = "sustained-{rate}"
 question = "Does the whole hold {rate} chats a second?"
@@ -64,11 +71,43 @@ class Held:
     achieved_per_s: float
     lag_p99_ms: float
     cpu_share: dict[str, float]
-    """Of each part, CPU seconds a second of the run; the simulator's are in the machine's only."""
+    """Of each part, CPU seconds a second of the counted block."""
+    ended: dict[str, int]
+    """How the counted requests ended, by status and error."""
     spans: int
 
 
-def _run(rate: int, *, seconds: int, instances: int, llm: str, folder: Path) -> Held:
+class CpuWatch:
+    """CPU seconds of a process that the harness did not start, sampled in a thread."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._samples: list[tuple[int, float]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def share(self, start_ns: int, end_ns: int) -> float:
+        """Return CPU seconds a second between two moments."""
+        inside = [sample for sample in self._samples if start_ns <= sample[0] <= end_ns]
+        if len(inside) < 2:
+            return float("nan")
+        return (inside[-1][1] - inside[0][1]) / ((inside[-1][0] - inside[0][0]) / 1e9)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(SAMPLE_SECONDS):
+            used = self._process.cpu_times()
+            self._samples.append((time.time_ns(), used.user + used.system))
+
+
+def _run(
+    rate: int, *, seconds: int, instances: int, llm: Simulator, watch: CpuWatch, folder: Path
+) -> Held:
     plan = folder / f"sustained-{rate}.toml"
     plan.write_text(
         EXPERIMENT.format(
@@ -77,7 +116,7 @@ def _run(rate: int, *, seconds: int, instances: int, llm: str, folder: Path) -> 
     )
     ended = subprocess.run(
         [sys.executable, "-m", "harness", "run", str(plan), "--out", str(folder), "--quiet"],
-        env={**os.environ, "LLM_BASE_URL": llm},
+        env={**os.environ, "LLM_BASE_URL": llm.base_url},
         capture_output=True,
         text=True,
         check=False,
@@ -87,36 +126,46 @@ def _run(rate: int, *, seconds: int, instances: int, llm: str, folder: Path) -> 
         raise SystemExit(f"The run at {rate}/s left nothing behind: {ended.stderr.strip()}")
     manifest = json.loads((found[-1] / "manifest.json").read_text())
     generator = manifest["generator"][0] if manifest["generator"] else {}
+    counted = [block for block in manifest["blocks"] if not block["warmup"]]
+    start_ns, end_ns = counted[0]["start_ns"], counted[-1]["end_ns"]
+    shares = _cpu_share(found[-1], start_ns, end_ns)
     return Held(
         rate=rate,
         verdict=manifest["verdict"]["verdict"],
         reasons=manifest["verdict"]["reasons"],
         achieved_per_s=generator.get("achieved_per_s", 0.0),
         lag_p99_ms=generator.get("lag_p99_ms", float("nan")),
-        cpu_share=_cpu_share(found[-1], manifest["blocks"]),
+        cpu_share={**shares, "LLM simulator": watch.share(start_ns, end_ns)},
+        ended=_ended(found[-1], {block["block"] for block in counted}),
         spans=manifest["recorded"]["spans"],
     )
 
 
-def _cpu_share(run: Path, blocks: list[dict[str, object]]) -> dict[str, float]:
+def _cpu_share(run: Path, start_ns: int, end_ns: int) -> dict[str, float]:
     """Return each part's CPU seconds a second within the counted blocks."""
     counters = pd.read_parquet(run / "counters.parquet")
-    counted = [block for block in blocks if not block["warmup"]]
-    start, end = counted[0]["start_ns"], counted[-1]["end_ns"]
-    cpu = counters[
-        (counters.name == "cpu_seconds") & counters.t_ns.between(start, end)
-    ].sort_values("t_ns")
+    inside = counters[counters.t_ns.between(start_ns, end_ns)].sort_values("t_ns")
     shares = {}
-    for (source, labels), samples in cpu.groupby(["source", "labels"]):
+    processes = inside[inside.name == "cpu_seconds"].groupby(["source", "labels"])
+    for (source, labels), samples in processes:
         elapsed = (samples.t_ns.iloc[-1] - samples.t_ns.iloc[0]) / 1e9
         if elapsed > 0:
             used = samples.value.iloc[-1] - samples.value.iloc[0]
-            shares[f"{source} {labels}"] = float(used / elapsed)
-    machine = counters[
-        (counters.name == "cpu_percent") & counters.t_ns.between(start, end)
-    ].value.mean()
+            shares[_called(source, json.loads(labels))] = float(used / elapsed)
+    machine = inside[inside.name == "cpu_percent"].value.mean()
     shares["the machine, all of it"] = float(machine) / 100 * (os.cpu_count() or 1)
     return shares
+
+
+def _called(source: str, labels: dict[str, Any]) -> str:
+    return str(labels["part"]) if "part" in labels else f"{source}, process {labels.get('pid')}"
+
+
+def _ended(run: Path, blocks: set[int]) -> dict[str, int]:
+    requests = pd.read_parquet(run / "requests.parquet", columns=["block", "status_code", "error"])
+    counted = requests[requests.block.isin(blocks)]
+    how = counted.status_code.astype(str) + " " + counted.error.fillna("").astype(str)
+    return {str(one): int(count) for one, count in how.value_counts().head(5).items()}
 
 
 def _tell(held: Held) -> None:
@@ -127,14 +176,32 @@ def _tell(held: Held) -> None:
     )
     for reason in held.reasons:
         print(f"         {reason}")
+    if held.ended.keys() != {"200 "}:
+        print(f"         requests by how they ended: {held.ended}", flush=True)
+
+
+def _tell_cpu(held: Held) -> None:
+    """Print where the CPU went, and which part had none left."""
+    cores = os.cpu_count() or 1
+    print(f"CPU at {held.rate}/s, {held.verdict}, on {cores} cores (cores in use, ms a request):")
+    for part, share in sorted(held.cpu_share.items(), key=lambda one: -one[1]):
+        print(f"  {share:5.2f}  {1000 * share / held.rate:5.2f}  {part}")
+    machine = held.cpu_share.get("the machine, all of it", 0.0)
+    full = [part for part, share in held.cpu_share.items() if FULL <= share < machine]
+    if machine >= FULL * cores:
+        print(f"short: CPU, {machine:.2f} of {cores} cores in use")
+    elif full:
+        print(f"short: the one core that a process can use, of {', '.join(full)}")
 
 
 async def _search(options: argparse.Namespace) -> int:
     best: Held | None = None
     failed: Held | None = None
-    with tempfile.TemporaryDirectory() as name:
+    keep = nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory()
+    with keep as name:
         async with Workspace() as workspace, Simulator(workspace, profile="native") as llm:
             await llm.fault(kind="chat", extra_ms=LLM_MS)
+            watch = CpuWatch(llm.process.pid)
             rate = options.rate
             while rate > 0 and (best is None or failed is None):
                 held = await asyncio.to_thread(
@@ -142,18 +209,18 @@ async def _search(options: argparse.Namespace) -> int:
                     rate,
                     seconds=options.seconds,
                     instances=options.instances,
-                    llm=llm.base_url,
+                    llm=llm,
+                    watch=watch,
                     folder=Path(name),
                 )
                 _tell(held)
                 if held.verdict == "VALID":
-                    best, rate = held, rate + STEP
+                    best, rate = held, rate + options.step
                 else:
-                    failed, rate = held, rate - STEP
-    if failed is not None:
-        print(f"CPU seconds a second of each part at {failed.rate}/s, on {os.cpu_count()} cores:")
-        for part, share in sorted(failed.cpu_share.items(), key=lambda one: -one[1]):
-            print(f"  {share:5.2f}  {part}")
+                    failed, rate = held, rate - options.step
+            watch.stop()
+    for held in filter(None, (best, failed)):
+        _tell_cpu(held)
     print(f"highest rate held: {best.rate if best else 'none'}   (aim: at least 400 on 2 cores)")
     return 0 if best is not None else 1
 
@@ -162,6 +229,10 @@ def main(argv: list[str]) -> int:
     """Search for the highest rate and print what was short beyond it."""
     parser = argparse.ArgumentParser(prog="benchmarks sustained", description=__doc__)
     parser.add_argument("--rate", type=int, default=400, help="the first rate to try")
-    parser.add_argument("--seconds", type=int, default=30)
-    parser.add_argument("--instances", type=int, default=1)
+    parser.add_argument("--step", type=int, default=25, help="from one rate to the next")
+    parser.add_argument("--seconds", type=int, default=30, help="counted, after 10 s of warm-up")
+    parser.add_argument(
+        "--instances", type=int, default=os.cpu_count(), help="processes of the service"
+    )
+    parser.add_argument("--keep", type=Path, help="keep the run directories here")
     return asyncio.run(_search(parser.parse_args(argv)))

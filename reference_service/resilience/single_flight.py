@@ -34,8 +34,9 @@ class SingleFlight(Generic[K, V]):
     async def run(self, key: K, load: Callable[[], Awaitable[V]]) -> Landed[V]:
         """Return what `load` returned, called by this caller or by one that came before."""
         flight = self._flights.get(key)
-        joined = flight is not None
-        if flight is None:
+        # One that has ended, and is only not yet cleared away, brings nothing new.
+        joined = flight is not None and not flight.done()
+        if flight is None or flight.done():
             flight = asyncio.get_running_loop().create_task(self._fly(load))
             self._flights[key] = flight
             flight.add_done_callback(lambda done: self._landed(key, done))

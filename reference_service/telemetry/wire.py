@@ -92,7 +92,7 @@ def span_attributes(attributes: Mapping[str, AttributeValue]) -> bytes:
         if kind is int and not -1 < value < _SMALL:  # type: ignore[operator]  # it is an int
             parts.append(_integer_attribute(key, value))  # type: ignore[arg-type]  # it is
         elif kind in _PLAIN:
-            parts.append(span_attribute(key, value))  # type: ignore[arg-type]  # one of these
+            parts.append(span_attribute(key, value))
         else:
             parts.append(message(0x4A, key_value(key, value)))
     return b"".join(parts)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from reference_service.resilience.single_flight import SingleFlight
+from reference_service.resilience.single_flight import Landed, SingleFlight
 
 
 async def test_all_callers_share_one_load() -> None:
@@ -47,6 +47,25 @@ async def test_a_cancelled_first_caller_takes_nobody_along() -> None:
 
     assert isinstance(results[0], asyncio.CancelledError)
     assert [42] * 9 == [one.value for one in results[1:] if not isinstance(one, BaseException)]
+
+
+async def test_a_load_that_has_ended_is_not_joined() -> None:
+    """Who asks in the moment after a load's end, before it is cleared away, has a new one."""
+    flights: SingleFlight[str, int] = SingleFlight()
+    late: list[asyncio.Task[Landed[int]]] = []
+    loads = 0
+
+    async def load() -> int:
+        nonlocal loads
+        loads += 1
+        if not late:  # runs right after this load's end
+            late.append(asyncio.create_task(flights.run("k", load)))
+        return loads
+
+    first = await flights.run("k", load)
+    second = await late[0]
+
+    assert (Landed(1, joined=False), Landed(2, joined=False)) == (first, second)
 
 
 async def test_a_load_whose_callers_have_all_left_still_ends() -> None:
