@@ -28,6 +28,8 @@ from harness.parts.simulator import Simulator
 from harness.workspace import Workspace
 
 LLM_MS = 3_000
+# Five connections a process are busy a tenth of the time. More would only be opened in the first
+# moment of overload, and then take turns on the two cores with what waits for them.
 SAMPLE_SECONDS = 0.5
 FULL = 0.9
 """Of a core, or of all of them: from here on a part waits for CPU."""
@@ -57,7 +59,7 @@ memories_per_user = 5
 [[arms]]
 name = "on"
 baseline = true
-env = {{ REDIS_ENABLED = true, PERSONALITY_PREWARM = 50 }}
+env = {{ REDIS_ENABLED = true, PERSONALITY_PREWARM = 50, DB_POOL_MIN = 5, DB_POOL_MAX = 5 }}
 """
 
 

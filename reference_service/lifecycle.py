@@ -9,7 +9,7 @@ from typing import Final
 
 from reference_service.composition import Service
 from reference_service.errors import ServiceError
-from reference_service.storage.redis_link import PING, RedisUnavailableError
+from reference_service.storage.redis_link import RedisUnavailableError
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,10 +58,11 @@ class Lifecycle:
 
     async def _warm_up(self) -> None:
         settings = self._service.settings
-        if settings.redis_enabled and self._service.redis is not None:
+        if self._service.redis is not None:
             try:
-                await self._service.redis.run(PING)
-                _LOG.info("✅ PersonalityCache: Connected to Redis")
+                await self._service.redis.open()
+                if settings.redis_enabled:
+                    _LOG.info("✅ PersonalityCache: Connected to Redis")
             except RedisUnavailableError as error:
                 _LOG.warning(
                     "PersonalityCache: Redis does not answer (%s); going on without", error

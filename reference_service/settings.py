@@ -64,9 +64,9 @@ class Settings(DatabaseSettings):
     redis_timeout_ms: int = Field(default=40, ge=1)
     """Longest wait for Redis, connecting included; with the grace of a busy process 45 ms, and a
     request waits so once at most. An answer takes a tenth of one."""
-    redis_max_connections: int = Field(default=16, ge=1)
-    """Connections per process. A reply takes a tenth of a millisecond, so few carry thousands a
-    second; many would be opened at once by the first burst, and be taken for a hung Redis."""
+    redis_max_connections: int = Field(default=8, ge=1)
+    """Connections per process, opened at start. A reply takes a tenth of a millisecond, so few
+    carry thousands a second."""
     personality_ttl_seconds: int = Field(default=86_400, ge=1)
     personality_negative_ttl_seconds: int = Field(default=45, ge=1)
     personality_prewarm: int = Field(default=0, ge=0)

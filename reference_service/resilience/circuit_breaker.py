@@ -37,6 +37,11 @@ class CircuitBreaker:
         """Whether a caller may ask now; a probe asks without asking here."""
         return self.state is BreakerState.CLOSED
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last answer was a failure."""
+        return self._failures > 0
+
     def probing(self) -> None:
         """A probe is under way."""
         if self.state is BreakerState.OPEN:

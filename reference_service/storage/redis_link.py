@@ -53,7 +53,7 @@ cancelled caller."""
 PROBE_SECONDS: Final = 1.0
 """Between two probes of a Redis that is away."""
 
-_SKIPPED: Final = frozenset({"breaker_open", "failed_before", "repair_pending"})
+_SKIPPED: Final = frozenset({"breaker_open", "failing", "failed_before", "repair_pending"})
 
 
 class RedisUnavailableError(Exception):
@@ -145,6 +145,7 @@ class RedisLink:
         )
         self._make: Callable[[], AbstractConnection] = self._connections.make_connection
         self._idle: list[AbstractConnection] = []
+        self._max_connections = max_connections
         self._places = asyncio.Semaphore(max_connections)
         self._probe: asyncio.Task[None] | None = None
         namespace = urlsplit(url).path.strip("/") or "0"
@@ -173,11 +174,13 @@ class RedisLink:
         request = REQUEST.get()
         if request is not None and request.redis_failed:
             raise RedisUnavailableError("failed_before")
-        # A place is free again after one deadline at most, and the breaker is then open if that
-        # was Redis's fault; so nobody waits for a hung Redis twice.
+        queued = self._places.locked()
         async with self._places:
             if not self.breaker.allow():
                 raise RedisUnavailableError("breaker_open")
+            # Who queued behind a Redis that fails has waited a deadline: that is enough.
+            if queued and self.breaker.failing:
+                raise RedisUnavailableError("failing")
             with self._tracer.span(self._shapes[command.name]) as span:
                 reply = await self._timed(command.name, arguments, request)
                 if command.found is not None and not isinstance(reply, NoScriptError):
@@ -217,6 +220,17 @@ class RedisLink:
         except NoScriptError:
             return await self.run(EVAL, script.text, len(keys), *keys, *arguments)
 
+    async def open(self) -> None:
+        """Open all connections: a burst would do it in the busiest moment.
+
+        Raises RedisUnavailableError.
+        """
+        pings = (self._timed(PING.name, (), None) for _ in range(self._max_connections))
+        answers = await asyncio.gather(*pings, return_exceptions=True)
+        for error in answers:
+            if isinstance(error, BaseException):
+                raise error
+
     async def close(self) -> None:
         """Stop probing and close the idle connections."""
         if self._probe is not None:
@@ -225,7 +239,7 @@ class RedisLink:
 
     async def _hang_up(self) -> None:
         while self._idle:
-            await self._idle.pop().disconnect()
+            await self._idle.pop().disconnect(nowait=True)
 
     def _failed(self) -> None:
         """Tell the breaker; when that opens it, begin to probe."""
