@@ -15,11 +15,11 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.forest import Forest, plant
+from analysis.identity import ids_at
 from analysis.kernels import walks
 
 Rules = Literal["jaeger", "crisp"]
@@ -46,20 +46,21 @@ def sections(spans: pd.DataFrame, rules: Rules = "jaeger") -> pd.DataFrame:
     """
     forest = plant(spans)
     path = walk(forest, rules)
-    rows = pa.array(forest.order[path.position])
-    return pd.DataFrame(
-        {
-            "trace_id": _taken(spans["trace_id"], rows),
-            "span_id": _taken(spans["span_id"], rows),
-            "start_ns": path.start,
-            "end_ns": path.end,
-        }
-    )
+    rows = forest.order[path.position]
+    columns = {
+        "trace_id": ids_at(spans["trace_id"], rows),
+        "span_id": ids_at(spans["span_id"], rows),
+        "start_ns": path.start,
+        "end_ns": path.end,
+    }
+    return pd.DataFrame(columns, copy=False)
 
 
 def critical_times(forest: Forest, rules: Rules) -> NDArray[np.int64]:
     """Give each position's time on the critical path, ns."""
-    return _walk(forest, rules, keep=False).critical
+    if rules not in forest.known:
+        _walk(forest, rules, keep=False)
+    return forest.known[rules]
 
 
 def walk(forest: Forest, rules: Rules) -> Path:
@@ -83,9 +84,5 @@ def _walk(forest: Forest, rules: Rules, *, keep: bool) -> Path:
         forest.begins, forest.queue_begins, forest.queue, forest.parent,
         start, end, by_end, by_start, forest.child_begin, living, crisp, keep,
     )  # fmt: skip
+    forest.known[rules] = critical
     return Path(position=position, start=starts, end=ends, critical=critical)
-
-
-def _taken(column: pd.Series[str], rows: pa.Array) -> pd.Series[str]:
-    array = pa.array(column, from_pandas=True)
-    return pd.Series(array.take(rows).to_pandas(), dtype=column.dtype)

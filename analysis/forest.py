@@ -9,7 +9,7 @@ linear in the number of spans but for sorting within a trace.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from analysis.errors import ColumnError
 from analysis.identity import span_keys, trace_codes
 from analysis.kernels import hashing, ordering, parents
+from analysis.remembered import Remembered
 
 ROOT = -1
 """The parent of a span that names none."""
@@ -36,6 +37,8 @@ OTHER, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
 _MANY_PAIRS = 1 << 24
 """Services times names: up to here a table of all pairs is cheaper than sorting the rows."""
 _NEEDED = ("trace_id", "span_id", "parent_span_id", "start_ns", "duration_ns")
+_ASKED = (*_NEEDED, "service", "name", "kind", "follows_from")
+"""All columns that the trees depend on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,8 @@ class Forest:
     """An earlier span of the trace has the same id and other content."""
     operations: pd.DataFrame
     """service, name of each operation code, in lexical order."""
+    known: dict[str, NDArray[np.int64]] = field(default_factory=dict, compare=False, repr=False)
+    """What was found of these trees and is asked for again: ns by position, by what it is."""
 
     @property
     def is_root(self) -> NDArray[np.bool_]:
@@ -78,12 +83,25 @@ class Forest:
         return roots
 
 
-def plant(spans: pd.DataFrame) -> Forest:
-    """Build the trees of a spans table of any order, index and size.
+_REMEMBERED: Remembered[Forest] = Remembered(_ASKED)
+"""Self time, sections and shares of one table are three questions and one planting."""
 
-    Raises ``ColumnError`` where a needed column is missing or of a type that cannot be read.
+
+def plant(spans: pd.DataFrame) -> Forest:
+    """Give the trees of a spans table of any order, index and size.
+
+    A table that was asked about last is not planted again. Raises ``ColumnError`` where a needed
+    column is missing or of a type that cannot be read.
     """
     _require(spans)
+    found = _REMEMBERED.recall(spans)
+    if found is None:
+        found = _planted(spans)
+        _REMEMBERED.keep(spans, found)
+    return found
+
+
+def _planted(spans: pd.DataFrame) -> Forest:
     key, parent_key, has_parent = span_keys(spans["span_id"], spans["parent_span_id"])
     start, duration, unfinished = _times(spans)
     codes, count = trace_codes(spans["trace_id"])

@@ -16,6 +16,10 @@ from analysis.kernels import hashing
 
 _WORD_BYTES = 8
 _WORD_SHIFT = 3
+_AROUND = 4
+"""Rows that jump between chunks are looked through once a chunk; beyond so many times as many rows
+Arrow finds them faster.
+"""
 
 
 def span_keys(
@@ -40,9 +44,34 @@ def span_keys(
 
 def trace_codes(column: pd.Series) -> tuple[NDArray[np.int32], int]:
     """Number the traces in order of first appearance: one code a row, and how many there are."""
-    words, places = _words(_chunked(column))
-    codes, count = hashing.numbered(words, places)
+    chunks = _chunked(column)
+    width, held = _equal_words(chunks)
+    if width:
+        codes, known = np.empty(len(chunks), np.int32), hashing.nothing_known(width)
+        begin = 0
+        for words in held:
+            end = begin + words.size // width
+            known = hashing.number_on(words, width, codes[begin:end], *known)
+            begin = end
+        return codes, int(known[-1])
+    codes, count = hashing.numbered(*_words(chunks))
     return codes, count
+
+
+def ids_at(column: pd.Series[str], rows: NDArray[np.int64]) -> pd.Series[str]:
+    """Give the ids of these rows, in their order and of the column's type."""
+    chunks = _chunked(column)
+    width, held = _equal_words(chunks)
+    bounds = np.cumsum([0, *(words.size // max(width, 1) for words in held)])
+    first, last = hashing.reach(rows, bounds)
+    if not width or (last - first).sum() > _AROUND * rows.size:
+        return pd.Series(chunks.take(pa.array(rows)).to_pandas(), dtype=column.dtype)
+    found = np.empty(rows.size * width, np.uint64)
+    for words, begin, low, high in zip(held, bounds[:-1], first, last, strict=True):
+        hashing.taken(words, width, rows[low:high], begin, found[low * width : high * width])
+    places = np.arange(rows.size + 1, dtype=np.int64) * (width * _WORD_BYTES)
+    array = pa.LargeStringArray.from_buffers(rows.size, pa.py_buffer(places), pa.py_buffer(found))
+    return pd.Series(array.to_pandas(), dtype=column.dtype)
 
 
 def trace_hashes(column: pa.ChunkedArray) -> NDArray[np.uint64]:
@@ -72,6 +101,22 @@ def _hex_keys(column: pd.Series) -> tuple[NDArray[np.uint64] | None, NDArray[np.
             return None, given
         begin = end
     return keys, given
+
+
+def _equal_words(column: pa.ChunkedArray) -> tuple[int, list[NDArray[np.uint64]]]:
+    """Words of an id and each chunk's words, as they lie, where all ids are equally long; or 0."""
+    width, held = 0, []
+    for chunk in column.chunks:
+        if len(chunk) == 0:
+            continue
+        data, offsets = _bytes(chunk)
+        long = int(offsets[1] - offsets[0])
+        width = width or long
+        fills = long == width > 0 and not chunk.null_count and _fills_words(data, offsets)
+        if not fills or not hashing.is_even(offsets, width):
+            return 0, []
+        held.append(data[offsets[0] : offsets[-1]].view(np.uint64))
+    return width // _WORD_BYTES, held
 
 
 def _words(

@@ -27,11 +27,13 @@ def self_time(spans: pd.DataFrame) -> pd.Series[int]:
 
 def by_position(forest: Forest) -> NDArray[np.int64]:
     """Self time in ns by position of the forest."""
-    return sums.self_times(
-        forest.start,
-        forest.end,
-        forest.parent,
-        forest.queue,
-        forest.child_begin,
-        forest.child_count,
-    )
+    if "self" not in forest.known:
+        forest.known["self"] = sums.self_times(
+            forest.start,
+            forest.end,
+            forest.parent,
+            forest.queue,
+            forest.child_begin,
+            forest.child_count,
+        )
+    return forest.known["self"]

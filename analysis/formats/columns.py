@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import orjson
 import pandas as pd
 import pyarrow as pa
@@ -83,19 +84,17 @@ class Batch:
 
         What belongs to database and cache leaves the JSON, what names the run stays in it.
         """
-        if not _PROMOTED.isdisjoint(attributes):
-            self._promote(attributes)
-        self.columns["attributes"].append(
-            dumps(attributes, default=str).decode() if attributes else None
-        )
-
-    def _promote(self, attributes: dict[str, Any]) -> None:
-        row = len(self)
-        for source in _PROMOTED.intersection(attributes):
-            name, read, newest, stays = _SOURCES[source]
-            value = read(attributes[source] if stays else attributes.pop(source))
-            if value is not None and (newest or row not in self.sparse[name]):
-                self.sparse[name][row] = value
+        found = _PROMOTED.intersection(attributes)
+        if found:
+            row, sparse = len(self.columns["attributes"]), self.sparse
+            for source in found:
+                name, read, newest, stays = _SOURCES[source]
+                value = attributes[source] if stays else attributes.pop(source)
+                if read is not _text or type(value) is not str or not value:
+                    value = read(value)  # else it reads as itself, the usual case
+                if value is not None and (newest or row not in sparse[name]):
+                    sparse[name][row] = value
+        self.columns["attributes"].append(dumps(attributes, default=str) if attributes else None)
 
     def table(self, *, ns_per_unit: int = 1) -> pa.Table:
         """Give the rows so far as Arrow columns of ``SCHEMA``, ids in lower case."""
@@ -105,6 +104,8 @@ class Batch:
     def _array(self, field: pa.Field, ns_per_unit: int) -> pa.Array:
         if field.name in self.sparse:
             return _scattered(self.sparse[field.name], len(self), field)
+        if field.name == "attributes":  # bytes, and UTF-8 as orjson wrote them
+            return pa.array(self.columns["attributes"], pa.large_binary()).view(field.type)
         array = pa.array(self.columns[field.name], field.type)
         if field.name in _IDS:
             return pc.ascii_lower(array)
@@ -119,10 +120,10 @@ def _scattered(values: dict[int, Any], rows: int, field: pa.Field) -> pa.Array:
         if pa.types.is_boolean(field.type) and field.name == "follows_from":
             return pa.repeat(pa.scalar(value=False), rows)
         return pa.nulls(rows, field.type)
-    dense: list[Any] = [False if field.name == "follows_from" else None] * rows
-    for row, value in values.items():
-        dense[row] = value
-    return pa.array(dense, field.type)
+    places = np.full(rows, len(values), np.int64)
+    places[np.fromiter(values, np.int64, len(values))] = np.arange(len(values))
+    elsewhere = False if field.name == "follows_from" else None
+    return pa.array([*values.values(), elsewhere], field.type).take(pa.array(places))
 
 
 def _text(value: object) -> str | None:

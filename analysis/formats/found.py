@@ -8,8 +8,10 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import orjson
@@ -63,7 +65,7 @@ def _content(path: Path, head: bytes, damage: list[str] | None) -> bytes:
 
 def _json(content: bytes, path: Path, damage: list[str] | None) -> pa.Table:
     try:
-        return _document(orjson.loads(content), str(path))
+        return _whole(content, str(path))
     except orjson.JSONDecodeError as error:
         if b"\n" in content.strip() and _is_json(content.lstrip().split(b"\n", 1)[0]):
             return _lines(content, path, damage)
@@ -72,6 +74,15 @@ def _json(content: bytes, path: Path, damage: list[str] | None) -> pa.Table:
             raise InputError(sentence) from error
         damage.append(sentence)
         return empty()
+
+
+def _whole(content: bytes, where: str) -> pa.Table:
+    """Read one document; a large one of Jaeger's trace by trace."""
+    traces = jaeger_json.one_by_one(content)
+    if traces is not None:
+        with suppress(orjson.JSONDecodeError):  # the whole document tells its line and column
+            return _told(jaeger_json, jaeger_json.table_of, traces, where)
+    return _document(orjson.loads(content), where)
 
 
 def _is_json(line: bytes) -> bool:
@@ -105,17 +116,26 @@ def _document(document: Any, where: str) -> pa.Table:
         return empty()
     for module in _JSON_FORMATS:
         if module.matches(document):
-            try:
-                return module.table(document)
-            except InputError as error:
-                raise InputError(f"{where}: {error}") from error
-            except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-                raise InputError(
-                    f"{where} looks like {module.NAME} and holds something else ({error!r}); "
-                    "write it again with the tool that made it."
-                ) from error
+            return _told(module, module.table, document, where)
     keys = sorted(document)[:6] if isinstance(document, dict) else type(document).__name__
     raise InputError(f"{where} is JSON but not traces (found {keys}); {_KNOWN} is expected.")
+
+
+def _told(
+    module: ModuleType, table: Callable[[Any], pa.Table], found: Any, where: str
+) -> pa.Table:
+    """Give ``table(found)``; what is wrong with it is told with the place where it was found."""
+    try:
+        return table(found)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    except orjson.JSONDecodeError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{where} looks like {module.NAME} and holds something else ({error!r}); "
+            "write it again with the tool that made it."
+        ) from error
 
 
 def _protobuf(content: bytes, path: Path, damage: list[str] | None) -> pa.Table:

@@ -5,15 +5,25 @@ One trace, several, or JSON lines of them.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
 from analysis.errors import InputError
 from analysis.formats.columns import Batch
+from analysis.kernels import elements
 
 _NS_PER_US = 1000
+_PAIR = itemgetter("key", "value")
+_HEAD = re.compile(rb'\s*\{\s*"data"\s*:\s*\[')
+_LARGE_BYTES = 1 << 20
+"""Smaller documents fit into the caches as they are."""
 
 NAME = "Jaeger JSON"
 """As messages call this format."""
@@ -34,13 +44,40 @@ def matches(document: object) -> bool:
     return "spans" in document and ("processes" in document or "traceID" in document)
 
 
+def one_by_one(content: bytes) -> Iterator[dict[str, Any]] | None:
+    """Parse the traces of ``{"data": [...]}`` one after the other; None for any other document.
+
+    What is parsed at once then stays in the processor's caches. Only documents of some size are
+    taken apart. Damage inside a trace raises ``orjson.JSONDecodeError`` when it is reached.
+    """
+    head = _HEAD.match(content) if len(content) > _LARGE_BYTES else None
+    if head is None:
+        return None
+    places, close = elements.objects(np.frombuffer(content, np.uint8), head.end())
+    rest = content[close:] if close >= 0 else b""
+    view, ends = memoryview(content), places.reshape(-1, 2).tolist()
+    try:
+        whole = orjson.loads(head.group() + rest)
+        first = orjson.loads(view[slice(*ends[0])]) if ends else None
+    except orjson.JSONDecodeError:
+        return None
+    if b'"data"' in rest or whole["data"] or not matches(first):
+        return None
+    return chain([first], (orjson.loads(view[begin:end]) for begin, end in ends[1:]))
+
+
 def table(document: Any) -> pa.Table:
     """Turn a parsed document into spans columns.
 
     Raises ``InputError`` where a span lacks what every span has.
     """
+    return table_of(_traces(document))
+
+
+def table_of(traces: Iterable[dict[str, Any]]) -> pa.Table:
+    """Turn traces into spans columns, as ``table``."""
     batch = Batch()
-    for trace in _traces(document):
+    for trace in traces:
         try:
             _add(batch, trace)
         except (KeyError, AttributeError, TypeError) as error:
@@ -65,7 +102,8 @@ def _add(batch: Batch, trace: dict[str, Any]) -> None:
     processes = trace.get("processes") or {}
     services = {key: (about or {}).get("serviceName") for key, about in processes.items()}
     columns, trace_id = batch.columns, trace.get("traceID")
-    columns["trace_id"] += [span.get("traceID") or trace_id for span in spans]
+    trace_ids = [span.get("traceID") or trace_id for span in spans]
+    columns["trace_id"] += trace_ids
     columns["span_id"] += [span["spanID"] for span in spans]
     columns["name"] += [span.get("operationName") for span in spans]
     columns["service"] += [
@@ -80,18 +118,19 @@ def _add(batch: Batch, trace: dict[str, Any]) -> None:
         for span in spans
     ]
     kinds, statuses, parents = columns["kind"], columns["status"], columns["parent_span_id"]
-    for span in spans:
+    for span, own in zip(spans, trace_ids, strict=True):
         references = span.get("references")
         if not references:
             parents.append(span.get("parentSpanID") or None)
         elif len(references) == 1 and references[0].get("refType") == "CHILD_OF":
-            same = references[0].get("traceID") in _own(span, trace_id)
-            parents.append(references[0].get("spanID") if same else None)
-            if not same:
+            if references[0].get("traceID") in (own, None, ""):
+                parents.append(references[0].get("spanID"))
+            else:
+                parents.append(None)
                 _link(batch, references)
         else:
-            parents.append(_settle(batch, references, _own(span, trace_id)))
-        attributes = {tag["key"]: tag.get("value") for tag in span.get("tags") or ()}
+            parents.append(_settle(batch, references, (own, None, "")))
+        attributes = _attributes(span.get("tags") or ())
         kinds.append(attributes.pop("span.kind", "UNSPECIFIED"))
         status = attributes.pop("otel.status_code", "UNSET")
         failed = "error" in attributes and attributes["error"] in (True, "true")
@@ -99,9 +138,11 @@ def _add(batch: Batch, trace: dict[str, Any]) -> None:
         batch.promote(attributes)
 
 
-def _own(span: dict[str, Any], trace_id: str | None) -> tuple[str | None, ...]:
-    """Give what a reference's trace id may be for it to stay in the span's trace."""
-    return (span.get("traceID") or trace_id, None, "")
+def _attributes(tags: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return dict(map(_PAIR, tags))
+    except KeyError:  # a tag without a value
+        return {tag["key"]: tag.get("value") for tag in tags}
 
 
 def _micros(value: object) -> int | None:
@@ -114,7 +155,7 @@ def _micros(value: object) -> int | None:
 def _settle(
     batch: Batch, references: list[dict[str, Any]], own: tuple[str | None, ...]
 ) -> str | None:
-    """Give the parent.
+    """Give the parent; ``own`` is what a reference's trace id may be for it to stay in the trace.
 
     The first CHILD_OF of this trace, else its first FOLLOWS_FROM (as Jaeger UI).
 

@@ -136,6 +136,98 @@ def _grown(
 
 
 @compiled
+def is_even(offsets: NDArray[np.int64], width: int) -> bool:
+    """Whether all ids are so many bytes long."""
+    for i in range(offsets.size - 1):
+        if offsets[i + 1] - offsets[i] != width:
+            return False
+    return True
+
+
+@compiled
+def nothing_known(width: int) -> tuple[NDArray[np.int32], NDArray[np.uint64], int]:
+    """What ``number_on`` begins with: no id is known yet."""
+    return np.full(1024, -1, np.int32), np.empty(512 * width, np.uint64), 0
+
+
+@compiled
+def number_on(
+    words: NDArray[np.uint64], width: int, codes: NDArray[np.int32],
+    table: NDArray[np.int32], held: NDArray[np.uint64], count: int,
+) -> tuple[NDArray[np.int32], NDArray[np.uint64], int]:  # fmt: skip
+    """Number ids of ``width`` words as ``numbered`` does, going on from the chunk before.
+
+    ``codes`` is written. ``table``, ``held`` (the words of the ids known) and ``count`` are what
+    the call before gave; they may be changed.
+    """
+    for i in range(codes.size):
+        begin, end = i * width, (i + 1) * width
+        if i > 0 and same(words, begin, end, words, begin - width, begin):
+            codes[i] = codes[i - 1]
+            continue
+        slot = _held_slot(words, begin, width, table, held)
+        if table[slot] < 0:
+            table[slot] = count
+            held[count * width : (count + 1) * width] = words[begin:end]
+            count += 1
+        codes[i] = table[slot]
+        if 2 * count >= table.size:
+            table = np.full(4 * table.size, -1, np.int32)
+            more = np.empty(4 * held.size, np.uint64)
+            more[: count * width] = held[: count * width]
+            held = more
+            for code in range(count):
+                table[_held_slot(held, code * width, width, table, held)] = code
+    return table, held, count
+
+
+@compiled
+def _held_slot(
+    words: NDArray[np.uint64], begin: int, width: int,
+    table: NDArray[np.int32], held: NDArray[np.uint64],
+) -> np.int64:  # fmt: skip
+    """Where in the table the id is, or the free place where it would go."""
+    end, last = begin + width, table.size - 1
+    slot = np.int64(hash_of(words, begin, end) & np.uint64(last))
+    while table[slot] >= 0:
+        other = table[slot] * width
+        if same(words, begin, end, held, other, other + width):
+            break
+        slot = (slot + 1) & last
+    return slot
+
+
+@compiled
+def reach(
+    rows: NDArray[np.int64], bounds: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """From where to where in ``rows`` are rows of each chunk; chunk c begins at ``bounds[c]``."""
+    first = np.full(bounds.size - 1, rows.size, np.int64)
+    last = np.zeros(bounds.size - 1, np.int64)
+    chunk = 0
+    for i in range(rows.size if bounds.size > 1 else 0):
+        if not bounds[chunk] <= rows[i] < bounds[chunk + 1]:
+            chunk = np.searchsorted(bounds, rows[i], side="right") - 1
+        first[chunk] = min(first[chunk], i)
+        last[chunk] = i + 1
+    return np.minimum(first, last), last
+
+
+@compiled
+def taken(
+    words: NDArray[np.uint64], width: int, rows: NDArray[np.int64], begin: int,
+    found: NDArray[np.uint64],
+) -> None:  # fmt: skip
+    """Write the ids of those rows that lie in this chunk, which begins at row ``begin``."""
+    count = words.size // width
+    for i in range(rows.size):
+        row = rows[i] - begin
+        if 0 <= row < count:
+            for k in range(width):
+                found[i * width + k] = words[row * width + k]
+
+
+@compiled
 def hex_keys(
     words: NDArray[np.uint64],
     places: NDArray[np.int64],

@@ -51,3 +51,24 @@ def test_missing_ids_that_hide_bytes_are_missing() -> None:
     assert 1 == len(set(above[given].tolist()))
     codes, count = identity.trace_codes(column)
     assert ([0, 1, 0, 1, 0], 2) == (codes.tolist(), count)
+
+
+def _chunked(*chunks: list[str]) -> pd.Series:
+    arrays = [pa.array(chunk, pa.large_string()) for chunk in chunks]
+    return pd.Series(pd.array(pa.chunked_array(arrays, pa.large_string()), dtype="str"))
+
+
+@pytest.mark.parametrize("width", [16, 32, 24, 5])
+def test_ids_in_chunks_are_numbered_and_taken_as_in_one_piece(width: int) -> None:
+    """Ids of any width, cut into uneven chunks, are told apart and found as pandas finds them."""
+    rng = np.random.default_rng(width)
+    ids = [f"{number:0{width}x}"[-width:] for number in rng.integers(0, 2000, 5000).tolist()]
+    column = _chunked(ids[:7], [], ids[7:3000], ids[3000:3001], ids[3001:])
+
+    codes, count = identity.trace_codes(column)
+
+    assert (pd.factorize(np.array(ids))[0].tolist(), len(set(ids))) == (codes.tolist(), count)
+    for rows in (np.arange(5000), rng.permutation(5000)[:900], np.zeros(0, np.int64)):
+        taken = identity.ids_at(column, rows.astype(np.int64))
+        assert [ids[row] for row in rows] == taken.tolist()
+        assert column.dtype == taken.dtype

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +13,8 @@ import pytest
 
 from analysis import traces
 from analysis.errors import AnalysisError, ColumnError, InputError
+from analysis.formats import jaeger_json
+from analysis.formats.columns import to_pandas
 from tests.support import trace_files as files
 
 FORMATS: dict[str, Callable[[], bytes]] = {
@@ -283,3 +286,57 @@ def test_columns_can_be_chosen(tmp_path: Path) -> None:
             "trace_id", "span_id", "parent_span_id", "service", "name", "start_ns", "duration_ns",
             "arm",
         ] == list(traces.read(file, columns=["arm"]).columns)  # fmt: skip
+
+
+def _large_jaeger() -> bytes:
+    """A document that is long enough to be taken apart, with texts that look like its grammar."""
+    trace = {
+        "traceID": "t", "processes": {"p": {"serviceName": 'a "b\\ [{}],é'}},
+        "spans": [
+            {
+                "spanID": "a", "operationName": "}], [{", "startTime": 1, "duration": 2,
+                "processID": "p", "references": [],
+                "tags": [
+                    {"key": "db.system", "value": "x\\"}, {"key": "long", "value": "y" * 999}
+                ],
+            }
+        ],
+    }  # fmt: skip
+    return orjson.dumps({"data": [{**trace, "traceID": f"{i:032x}"} for i in range(1000)]})
+
+
+@pytest.mark.parametrize("indented", [False, True])
+def test_a_large_jaeger_document_is_read_trace_by_trace(tmp_path: Path, *, indented: bool) -> None:
+    """Taking the document apart gives what parsing it whole gives."""
+    content = _large_jaeger()
+    if indented:
+        content = orjson.dumps(orjson.loads(content), option=orjson.OPT_INDENT_2)
+    (tmp_path / "traces.json").write_bytes(content)
+
+    found = traces.read(tmp_path / "traces.json")
+
+    assert [f"{i:032x}" for i in range(1000)] == found["trace_id"].tolist()
+    whole = to_pandas(jaeger_json.table(orjson.loads(content)))
+    pd.testing.assert_frame_equal(whole, found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (b'"duration":', b'"duration":tru', "not whole JSON"),
+        (b'},{"traceID"', b'} {"traceID"', "not whole JSON"),
+        (b'},{"traceID"', b'},,{"traceID"', "not whole JSON"),
+        (b'},{"traceID"', b'},7,{"traceID"', "looks like Jaeger JSON|lacks what Jaeger gives"),
+        (b'"spans"', b'"spins"', "not traces"),
+        (b'"spanID"', b'"spamID"', "lacks what Jaeger gives every span"),
+        (b"}]}", b"}],}", "not whole JSON"),
+    ],
+)
+def test_damage_in_a_large_jaeger_document_is_told_as_in_a_small_one(
+    tmp_path: Path, old: bytes, new: bytes, told: str
+) -> None:
+    """What is no JSON, or no trace, is one sentence, and never half a table."""
+    (tmp_path / "traces.json").write_bytes(_large_jaeger().replace(old, new, 1))
+
+    with pytest.raises(InputError, match=told):
+        traces.read(tmp_path / "traces.json")
