@@ -310,7 +310,7 @@ async def test_the_fallback_is_bounded_and_sheds(servers: ChatServers) -> None:
 
 async def test_an_invalidation_that_failed_is_made_up_for(servers: ChatServers) -> None:
     """A PUT while Redis hangs succeeds; once Redis is back the old entry goes by itself."""
-    async with servers.parts(redis_enabled=True) as (parts, _):
+    async with servers.parts(redis_enabled=True, redis_timeout_ms=200) as (parts, _):
         await parts.personalities.put("late", _config("old"))
         await parts.personalities.get_personality("late")
         servers.redis.pause()

@@ -94,7 +94,7 @@ async def test_no_chat_fails_while_redis_is_away(
 async def test_at_most_one_probe_a_second_while_open(
     servers: ChatServers, service: Service
 ) -> None:
-    """Redis itself counts the connections tried while the breaker is open: one a second."""
+    """However many chat, a Redis that is away is asked once a second, and by none of them."""
     client_of_redis = servers.redis_client()
     async with httpx.AsyncClient(base_url=service.url, timeout=10) as client:
         await _until_closed(client)
@@ -103,7 +103,7 @@ async def test_at_most_one_probe_a_second_while_open(
             await asyncio.gather(*(_chat(client, f"u{index:05d}") for index in range(20)))
             before = await _failures(client)
             began = time.perf_counter()
-            while time.perf_counter() - began < 2.5:
+            while time.perf_counter() - began < 1.7:
                 await asyncio.gather(*(_chat(client, f"u{index:05d}") for index in range(10)))
             tried = await _failures(client) - before
         finally:
@@ -111,7 +111,7 @@ async def test_at_most_one_probe_a_second_while_open(
         await _until_closed(client)
 
     assert client_of_redis.ping()
-    assert 1 <= tried <= 4
+    assert 1 <= tried <= 3
 
 
 async def _failures(client: httpx.AsyncClient) -> int:

@@ -23,7 +23,7 @@ BODY = {"message": "Hi", "personality_name": "elara"}
 def test_a_stopping_service_finishes_what_is_in_flight(servers: ChatServers) -> None:
     """SIGTERM in the middle of a chat: it is answered and stored, then the process ends."""
     answers: list[httpx.Response] = []
-    servers.call(servers.llm.fault(kind="chat", extra_ms=1500))
+    servers.call(servers.llm.fault(kind="chat", extra_ms=800))
     try:
         with servers.service() as service:
             url = f"{service.url}/chat"
@@ -34,7 +34,7 @@ def test_a_stopping_service_finishes_what_is_in_flight(servers: ChatServers) -> 
                 )
             )
             asking.start()
-            time.sleep(0.7)
+            time.sleep(0.3)
             servers.call(service.stop())
             asking.join()
             [process] = service.processes
