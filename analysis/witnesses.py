@@ -41,9 +41,12 @@ def witnesses(
 ) -> pd.DataFrame:
     """Every count that two parties made, side by side; columns as ``COLUMNS``."""
     grown = growth(counters)
+    if manifest.scenario:
+        servers = [*_database(manifest, spans, grown), *_redis(manifest, spans, grown)]
+    else:
+        servers = [*_their_database(spans, grown), *_their_redis(spans, grown)]
     rows = [
-        *_database(manifest, spans, grown),
-        *_redis(manifest, spans, grown),
+        *servers,
         *_llm(spans, llm_calls),
         *_requests(spans, requests),
     ]
@@ -106,8 +109,8 @@ def _database(
     manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame
 ) -> list[tuple[object, ...]]:
     calls = database_calls(spans)
-    if not (grown["source"] == "postgres").any() and (calls.empty or not manifest.scenario):
-        return []  # somebody else's database, which nobody was asked to count
+    if not (grown["source"] == "postgres").any() and calls.empty:
+        return []
     rows: list[tuple[object, ...]] = []
     for arm in manifest.arms:
         own = calls[calls["arm"] == arm.name]
@@ -115,12 +118,7 @@ def _database(
         if arm.database is None and len(manifest.arms) > 1:
             rows.append(("database calls", arm.name, len(own), None, TRANSACTIONS, True))
             continue
-        committed, rolled_back, sessions = (
-            _sum(grown, "postgres", name, database=arm.database)
-            for name in ("xact_commit", "xact_rollback", "sessions")
-        )
-        # The start of a connection is a transaction too, and no query of anybody's.
-        total = None if committed is None else committed + (rolled_back or 0.0) - (sessions or 0.0)
+        total = _transactions(grown, arm.database)
         rows.append(("database calls", arm.name, len(own), total, TRANSACTIONS, True))
         cached = manifest.cached_collection
         if cached is not None:
@@ -129,6 +127,48 @@ def _database(
             what = f"SELECT {cached}"
             rows.append((what, arm.name, len(of_table), scans, "pg_stat_user_tables: scans", True))
     return rows
+
+
+def _their_database(spans: pd.DataFrame, grown: pd.DataFrame) -> list[tuple[object, ...]]:
+    """Somebody else's database, one for all arms, if it was asked.
+
+    Shown and not judged: a transaction of theirs may hold several statements, and nobody here
+    knows who else uses that database.
+    """
+    total = _transactions(grown, None)
+    if total is None:
+        return []
+    calls = database_calls(spans)
+    sent = calls[~_never_sent(calls)]
+    return [("database calls", None, len(sent), total, TRANSACTIONS, False)]
+
+
+def _their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> list[tuple[object, ...]]:
+    """Somebody else's Redis, if it was asked: the commands that the spans name, and its hits."""
+    calls = spans[spans["db_system"] == "redis"]
+    rows: list[tuple[object, ...]] = []
+    named = calls["db_operation"].fillna(calls["name"].str.partition(" ")[0])  # as OpenTelemetry's
+    for operation, seen in named.value_counts().items():
+        counted = _sum(grown, "redis", "command_calls", command=str(operation).lower())
+        if counted is not None:
+            witness = "Redis INFO: command_calls"
+            rows.append((f"cache calls: {operation}", None, int(seen), counted, witness, False))
+    told = spans["cache_hit"].dropna()
+    hits = _sum(grown, "redis", "keyspace_hits")
+    if hits is not None and not told.empty:
+        rows.append(
+            ("cache hits", None, int(told.sum()), hits, "Redis INFO: keyspace_hits", False)
+        )
+    return rows
+
+
+def _transactions(grown: pd.DataFrame, database: str | None) -> float | None:
+    """What PostgreSQL counted in a database: commits and rollbacks, but no connection's start."""
+    committed, rolled_back, sessions = (
+        _sum(grown, "postgres", name, database=database)
+        for name in ("xact_commit", "xact_rollback", "sessions")
+    )
+    return None if committed is None else committed + (rolled_back or 0.0) - (sessions or 0.0)
 
 
 def _never_sent(calls: pd.DataFrame) -> pd.Series:

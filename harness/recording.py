@@ -12,21 +12,23 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from harness.bystanders import Bystanders, Named, find
 from harness.errors import HarnessError, UsageError
-from harness.parts.recorder import Recorder
+from harness.interruption import stop_on_signal
+from harness.parts.recorder import PassedOn, Recorder
 from harness.recorded_metrics import metric_samples
 from harness.run import finishing
 from harness.run.directory import RunDirectory, check_space
 from harness.run.machine import git_commit, machine, versions
 from harness.run.timeline import Events
-from harness.sampling import Sample, Sampler, recorder_counters, write_counters
+from harness.sampling import Sample, recorder_counters, write_counters
 from harness.supervision import Process
 from harness.workspace import Workspace
 
@@ -61,6 +63,10 @@ class Wish:
     grpc_port: int = 0
     protocol: str = "http/protobuf"
     """For the command's OTEL_EXPORTER_OTLP_PROTOCOL."""
+    database: Named | None = None
+    """The service's PostgreSQL, to be asked for its own counts."""
+    cache: Named | None = None
+    """Its Redis, likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +96,8 @@ class Recording:
     stats: dict[str, int] = field(default_factory=dict)
     command_code: int | None = None
     complete: bool = True
+    passed_on: PassedOn | None = None
+    bystanders: Bystanders = field(default_factory=Bystanders)
 
     @property
     def load_folder(self) -> Path:
@@ -99,6 +107,7 @@ class Recording:
     async def run(self) -> None:
         """Record until the command has ended, the time is over, or somebody says stop."""
         self.load_folder.mkdir()
+        await self._find_bystanders()
         recorder = Recorder(
             self.workspace,
             path=self.directory.raw / "traces.otlp",
@@ -110,18 +119,35 @@ class Recording:
             self.say(
                 f"recording; OTLP/HTTP at {recorder.endpoint}, OTLP/gRPC at "
                 f"{recorder.grpc_endpoint}"
+                + (f"; all of it is passed on to {recorder.forward}" if recorder.forward else "")
             )
             self.events.add("run_start")
-            async with Sampler(parts={"recorder": _pids(recorder.process)}) as sampler:
+            first = self.rows = await self.bystanders.first_counts()
+            sampler = self.bystanders.sampler()
+            sampler.parts = {"recorder": _pids(recorder.process)}
+            async with sampler:
                 if self.wish.command:
                     await self._command(recorder)
                 else:
                     await self._pass_time(recorder.process)
-            self.rows = sampler.rows
+            self.rows = [*first, *sampler.rows]
             await _until_quiet(recorder)
+            self.rows += await self.bystanders.last_counts(first)
+            self.passed_on = await recorder.passed_on()
+            if self.passed_on is not None:
+                self.say(self.passed_on.sentence())
             self.stats = await recorder.stats()
             self.rows += recorder_counters(self.stats, time.time_ns())
             self.events.add("run_end")
+
+    async def _find_bystanders(self) -> None:
+        self.bystanders, notes = await find(self.wish.database, self.wish.cache)
+        for note in notes:
+            self.say(note)
+        servers = (("PostgreSQL", self.bystanders.postgres), ("Redis", self.bystanders.redis))
+        asked = [name for name, url in servers if url is not None]
+        if asked:
+            self.say(f"{' and '.join(asked)} will be asked for what they counted themselves")
 
     async def _command(self, recorder: Recorder) -> None:
         process = await self.workspace.start(
@@ -173,30 +199,37 @@ async def record(
         )
     check_space(out, SPANS_EXPECTED / 10)
     started_ns = time.time_ns()
-    directory = RunDirectory(out, wish.name, datetime.now(tz=UTC))
-    stop = asyncio.Event()
-    _stop_on_signals(stop)
+    directory: RunDirectory | None = None
     try:
         async with Workspace() as workspace:
-            workspace.remove_at_end(directory.path)
-            recording = Recording(
-                wish=wish,
-                directory=directory,
-                workspace=workspace,
-                environ=environ,
-                say=say,
-                stop=stop,
-            )
-            await recording.run()
-            if recording.stats["spans"]:
-                say(f"writing the tables of {recording.stats['spans']} spans")
-            finishing.copy_logs(directory, workspace.logs)
-            recorded = await asyncio.to_thread(finish, recording, started_ns)
-            path = directory.finish()
-            workspace.spare(directory.path)
-            return Recorded(path=path, command_code=recording.command_code, **recorded)
+            with stop_on_signal(at_once=lambda: False, give_up=workspace.abandon) as stop:
+                directory = RunDirectory(out, wish.name, datetime.now(tz=UTC))
+                workspace.remove_at_end(directory.path)
+                recording = Recording(
+                    wish=wish,
+                    directory=directory,
+                    workspace=workspace,
+                    environ=environ,
+                    say=say,
+                    stop=stop,
+                )
+                return await _recorded(recording, started_ns)
     finally:
-        directory.discard()
+        if directory is not None:
+            directory.discard()
+
+
+async def _recorded(recording: Recording, started_ns: int) -> Recorded:
+    """Record, and make a whole run directory of it."""
+    directory, workspace = recording.directory, recording.workspace
+    await recording.run()
+    if recording.stats["spans"]:
+        recording.say(f"writing the tables of {recording.stats['spans']} spans")
+    finishing.copy_logs(directory, workspace.logs)
+    recorded = await asyncio.to_thread(finish, recording, started_ns)
+    path = directory.finish()
+    workspace.spare(directory.path)
+    return Recorded(path=path, command_code=recording.command_code, **recorded)
 
 
 def finish(recording: Recording, started_ns: int) -> dict[str, Any]:
@@ -249,25 +282,16 @@ def manifest(recording: Recording, started_ns: int, counts: dict[str, int]) -> d
         "versions": versions("", ""),
         "git_commit": git_commit(Path.cwd()),
         "parts": {
-            "recorder": {"embedded": True, "forwarded": recording.stats["forwarded"]},
+            "recorder": {
+                "embedded": True,
+                **({"passed_on": asdict(recording.passed_on)} if recording.passed_on else {}),
+            },
             "service": {"embedded": False},
+            **recording.bystanders.facts(),
         },
         "recorded": counts,
         **finishing.generator_report(recording.load_folder),
     }
-
-
-def _stop_on_signals(stop: asyncio.Event) -> None:
-    """The first SIGINT or SIGTERM ends the recording; the second gives it up."""
-    task = asyncio.current_task()
-
-    def on_signal() -> None:
-        if stop.is_set() and task is not None:
-            task.cancel()
-        stop.set()
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(signum, on_signal)
 
 
 async def _until_quiet(recorder: Recorder) -> None:

@@ -62,6 +62,15 @@ WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) GR
 """
 
 
+OUR_NAME = "worthit sampling"
+"""By which our connections can be told from others in pg_stat_activity."""
+
+CONNECTED = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = ANY(%s) AND application_name LIKE %s
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One row of counters.parquet."""
@@ -143,16 +152,23 @@ async def _statement_counters(
     ]
 
 
-async def settled(url: str, databases: Sequence[str]) -> bool:
+async def settled(
+    url: str,
+    databases: Sequence[str],
+    *,
+    ours_only: bool = False,
+    patience_s: float = IDLE_SECONDS,
+) -> bool:
     """Wait until nobody is connected to `databases`: only then have all counts arrived.
 
-    A backend hands in its statistics at the latest when it ends. False when some stay connected.
+    A backend hands in its statistics at the latest when it ends. `ours_only` waits for this
+    module's own connections alone. False when some stay connected.
     """
-    deadline = time.monotonic() + IDLE_SECONDS
+    deadline = time.monotonic() + patience_s
     async with await _connect(url, "postgres") as connection:
         while True:
             cursor = await connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY(%s)", (list(databases),)
+                CONNECTED, (list(databases), OUR_NAME if ours_only else "%")
             )
             row = await cursor.fetchone()
             if row is not None and row[0] == 0:
@@ -178,7 +194,9 @@ async def last_postgres_counters(url: str, databases: Sequence[str]) -> list[Sam
 
 async def _connect(url: str, database: str) -> AsyncConnection[TupleRow]:
     address = urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
-    return await AsyncConnection.connect(address, autocommit=True, connect_timeout=5)
+    return await AsyncConnection.connect(
+        address, autocommit=True, connect_timeout=5, application_name=OUR_NAME
+    )
 
 
 REDIS_COUNTS = {
@@ -198,7 +216,11 @@ async def redis_counters(
     now_ns: Callable[[], int] = time.time_ns,
     **labels: object,
 ) -> list[Sample]:
-    """INFO's counts, the number of keys, and `command_calls` by command (INFO is one too)."""
+    """INFO's counts, the number of keys, and `command_calls` by command (INFO is one too).
+
+    A label without a value, as of a Redis that is no arm's own, is left out.
+    """
+    labels = {name: label for name, label in labels.items() if label}
     async with ask(url, timeout_seconds) as client:
         info = await client.info("everything")
     t_ns = now_ns()
@@ -285,8 +307,9 @@ def machine_counters(t_ns: int) -> list[Sample]:
 class Sampler:
     """Samples every `interval_s` until stopped; `async with Sampler(...)`, then `.rows`.
 
-    `redis` maps an arm to an address, `services` an arm to a function giving its process ids,
-    `parts` a part's name likewise. A server that does not answer leaves a gap, never a zero.
+    `redis` maps an arm (or "" where none has one of its own) to an address, `services` an arm to a
+    function giving its process ids, `parts` a part's name likewise. A server that does not answer
+    leaves a gap, never a zero.
     """
 
     postgres: str | None = None

@@ -89,6 +89,7 @@ class Process:
         self.name = name
         self.log = log
         self._stop_signal = stop_signal
+        self._abandon_signal = abandon_signal
         self._started = time.monotonic()
         with log.open("ab") as out:
             try:
@@ -160,6 +161,13 @@ class Process:
         _signal(tree, signal.SIGKILL)
         self._popen.wait()
         psutil.wait_procs(tree[1:], timeout=KILL_SECONDS)
+
+    def abandon(self) -> None:
+        """Send it what it gets when the harness dies, frozen or not, and do not wait."""
+        tree = self.tree()
+        signum = self._abandon_signal
+        _signal(tree if signum == signal.SIGKILL else tree[:1], signum)
+        _signal(tree[::-1], signal.SIGCONT)
 
     async def stop(self, grace_seconds: float = 10.0) -> None:
         """Ask it to end; kill it and all below it when it has not after the grace."""

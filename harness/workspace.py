@@ -113,6 +113,11 @@ class Workspace:
             self._guard.wait()
         self._guard = None
 
+    def abandon(self) -> None:
+        """Send every process its fastest end, waiting for none: what they hold is not wanted."""
+        for process in reversed(self._processes):
+            process.abandon()
+
     def remove_at_end(self, folder: Path) -> None:
         """Have the guard remove `folder` too if the harness dies: for what is half written."""
         self._tell(f"half {json.dumps(str(folder.resolve()))}")
@@ -194,13 +199,17 @@ class Workspace:
 
 def sweep(root: Path) -> list[Path]:
     """Remove the workspaces in `root` whose harness is gone, and say which."""
-    removed = []
-    for folder in (*root.glob(f"{PREFIX}*"), *_never_opened(root)):
-        with contextlib.suppress(OSError), (folder / LOCK_NAME).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-            removed.append(folder)
-    return removed
+    folders = (*root.glob(f"{PREFIX}*"), *_never_opened(root))
+    return [folder for folder in folders if remove_abandoned(folder, folder / LOCK_NAME)]
+
+
+def remove_abandoned(folder: Path, lock_file: Path) -> bool:
+    """Remove `folder` if nobody holds its lock; a folder without one is not ours to judge."""
+    with contextlib.suppress(OSError), lock_file.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+        return True
+    return False
 
 
 def _never_opened(root: Path) -> list[Path]:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from harness.commands.options import json_option, out_option
 from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from harness.bystanders import Named
     from harness.recording import Recorded
 
 PORT = click.IntRange(0, 65535)
@@ -44,9 +46,25 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
     show_default=True,
     help="What COMMAND is told to export by.",
 )
+@click.option(
+    "--database-url",
+    envvar="DATABASE_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="Your service's PostgreSQL, to be asked for its own count of queries. It is only read.",
+)
+@click.option(
+    "--redis-url",
+    envvar="REDIS_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="Your service's Redis, likewise: its own counts of calls, hits and misses.",
+)
 @out_option
 @json_option
+@click.pass_context
 def command(
+    context: click.Context,
     *,
     command_line: tuple[str, ...],
     seconds: float | None,
@@ -54,6 +72,8 @@ def command(
     http_port: int | None,
     grpc_port: int | None,
     protocol: str,
+    database_url: str | None,
+    redis_url: str | None,
     out: Path,
     as_json: bool,
 ) -> int:
@@ -62,6 +82,9 @@ def command(
     COMMAND is the service, the load, or a script that does both; OTEL_EXPORTER_OTLP_ENDPOINT leads
     it and its children to the recorder. Without COMMAND a service that is running anyway is
     recorded, for --for seconds or until Ctrl-C.
+
+    With --database-url or --redis-url the servers' own counts are recorded too, so that the
+    report can hold the spans against them.
     """
     from harness.recording import Wish, default_name, record  # noqa: PLC0415 - for a fast --help
 
@@ -77,6 +100,8 @@ def command(
         http_port=_port(http_port, OTLP_HTTP_PORT, command_line),
         grpc_port=_port(grpc_port, OTLP_GRPC_PORT, command_line),
         protocol=protocol,
+        database=_named(context, "database_url", database_url),
+        cache=_named(context, "redis_url", redis_url),
     )
     try:
         recorded = asyncio.run(record(wish, out=out, environ=dict(os.environ), say=_say))
@@ -84,6 +109,17 @@ def command(
         raise click.Abort from None
     _show(recorded, as_json=as_json)
     return _exit_code(recorded)
+
+
+def _named(context: click.Context, parameter: str, url: str | None) -> Named | None:
+    """Give a server's address and who named it."""
+    from harness.bystanders import Named  # noqa: PLC0415 - for a fast --help
+
+    if not url:
+        return None
+    asked_for = context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+    by = f"--{parameter.replace('_', '-')}" if asked_for else parameter.upper()
+    return Named(url=url, by=by, asked_for=asked_for)
 
 
 def _port(given: int | None, default: int, command_line: tuple[str, ...]) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,22 @@ def run_and_answer(
     thresholds = plan.experiment.thresholds
     check_before_running(claim_files, thresholds)
     progress: Progress = Silence() if quiet else progress_on()
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if endpoint and not quiet:
+        click.echo(f"Spans are recorded here and passed on to {endpoint}.", err=True)
     outcome = _run(plan, out, progress, keep_interrupted=keep_interrupted, earlier=earlier)
     answers = None
     if outcome.path is not None and not outcome.interrupted:
         if not quiet:
             click.echo(f"Recorded {outcome.path}; writing its report...", err=True)
-        answers = answer(outcome.path, claim_files=claim_files, thresholds=thresholds)
+        try:
+            answers = answer(outcome.path, claim_files=claim_files, thresholds=thresholds)
+        except KeyboardInterrupt:
+            click.echo(
+                f"The run is whole, its report was not written: worthit report {outcome.path}",
+                err=True,
+            )
+            raise
     if as_json:
         click.echo(json.dumps(outcome_document(outcome, answers), indent=1))
     else:
@@ -85,6 +96,7 @@ def outcome_document(outcome: Outcome, answers: Answers | None) -> dict[str, Any
         "blocks_planned": outcome.blocks_planned,
         "verdict": None if verdict is None else verdict.verdict,
         "reasons": [] if verdict is None else list(verdict.reasons),
+        "passed_on": None if outcome.passed_on is None else asdict(outcome.passed_on),
         "report": None if answers is None else str(answers.report),
         "headline": [] if answers is None else list(answers.sentences),
         "claims": [] if answers is None else list(answers.claims),
@@ -109,6 +121,8 @@ def _say(outcome: Outcome, answers: Answers | None) -> None:
         done = f"after {outcome.blocks_done} of {outcome.blocks_planned} blocks"
         kept = f"kept as incomplete: {outcome.path}" if outcome.path else "nothing was kept"
         click.echo(f"Stopped {done}; {kept}.", err=True)
+    if outcome.passed_on is not None:
+        click.echo(outcome.passed_on.sentence(), err=True)
     if outcome.verdict is not None:
         click.echo(f"{outcome.verdict.verdict}  {outcome.path}")
         for reason in outcome.verdict.reasons:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,31 +63,20 @@ def command(
 
 
 async def _stand(wish: Wish) -> None:
+    from harness.interruption import stop_on_signal  # noqa: PLC0415 - as above
     from harness.standing import Standing  # noqa: PLC0415 - as above
     from harness.workspace import Workspace  # noqa: PLC0415 - as above
 
-    environ = dict(os.environ)
-    stop = asyncio.Event()
-    standing = asyncio.current_task()
-
-    def on_signal() -> None:
-        # While parts are still starting there is nothing to wait for: end at once.
-        if (not up or stop.is_set()) and standing is not None:
-            standing.cancel()
-        stop.set()
-
     up = False
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, on_signal)
-    async with (
-        Workspace() as workspace,
-        Standing(wish=wish, workspace=workspace, environ=environ, say=_say) as parts,
-    ):
-        up = True
-        click.echo(addresses(parts))
-        await parts.watch(stop)
-        _say("stopping")
+    async with Workspace() as workspace:
+        # While parts are still starting there is nothing to wait for: end at once.
+        with stop_on_signal(at_once=lambda: not up, give_up=workspace.abandon) as stop:
+            standing = Standing(wish=wish, workspace=workspace, environ=dict(os.environ), say=_say)
+            async with standing as parts:
+                up = True
+                click.echo(addresses(parts))
+                await parts.watch(stop)
+                _say("stopping")
 
 
 def _say(doing: str) -> None:
@@ -106,6 +94,8 @@ def addresses(parts: Standing) -> str:
         f"            {parts.recorder.grpc_endpoint} (OTLP/gRPC)",
         f"live view   {parts.recorder.endpoint}/live?seconds=5",
     ]
+    if parts.recorder.forward is not None:
+        lines.append(f"passed on   all of it, to {parts.recorder.forward}")
     if parts.jaeger is not None:
         lines.append(f"Jaeger      {parts.jaeger.url}")
     if parts.wish.traces is not None:

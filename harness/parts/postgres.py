@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from harness.errors import PartError, UsageError
 from harness.guard import release_shared_memory
-from harness.parts.server import PersonsOwn, Server
+from harness.parts.server import NamedBy, PersonsOwn, Server
 from harness.supervision import Identity, Process
 from harness.workspace import Workspace
 
@@ -50,6 +50,8 @@ so that removing the folder removes it; nothing is left in /dev/shm after a SIGK
 
 NEEDED_BYTES = 150_000_000
 """An empty data folder takes 40 MB, a filled one and its log the rest; more is asked of a run."""
+
+DATABASE_URL = NamedBy("DATABASE_URL", "unset it to use the embedded one")
 
 ROLE = "worthit"
 """The superuser's name; its password is drawn anew for every server."""
@@ -134,9 +136,10 @@ class Postgres(Server):
 class ExternalPostgres(PersonsOwn):
     """A PostgreSQL of the person's own, named by DATABASE_URL: used, never started or stopped."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, named_by: NamedBy = DATABASE_URL) -> None:
         """`url` is a libpq address, such as postgresql://user:password@host:5432/database."""
         self._url = url
+        self._named_by = named_by
         self.version = ""
 
     def url(self, database: str | None = None) -> str:
@@ -156,19 +159,20 @@ class ExternalPostgres(PersonsOwn):
 
     @override
     async def check(self) -> None:
+        named = self._named_by.name
         try:
             self.version = await server_version(self._url)
         except psycopg.ProgrammingError as error:
             reason = str(error).strip().splitlines()[0]
             raise UsageError(
-                f"DATABASE_URL is no PostgreSQL address ({reason}); write it as "
-                "postgresql://user:password@host:5432/database, or unset it to use the embedded."
+                f"{named} is no PostgreSQL address ({reason}); write it as "
+                f"postgresql://user:password@host:5432/database, or {self._named_by.otherwise}."
             ) from error
         except psycopg.Error as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
             raise PartError(
-                f"DATABASE_URL names a PostgreSQL that could not be reached ({reason}); "
-                "correct it, or unset it to use the embedded one."
+                f"{named} names a PostgreSQL that could not be reached ({reason}); "
+                f"correct it, or {self._named_by.otherwise}."
             ) from error
 
 

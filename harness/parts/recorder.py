@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,28 @@ from harness.parts.reach import answers, child_environment, must_be_free
 from harness.parts.server import Server
 from harness.supervision import Process
 from harness.workspace import Workspace
+
+PASSING_ON_SECONDS = 5.0
+"""How long a finished run waits for the last copies to be passed on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOn:
+    """What became of the copies for an endpoint of the person's own."""
+
+    endpoint: str
+    batches: int
+    missed: int
+    """Batches that it did not take; they are in the recording."""
+
+    def sentence(self) -> str:
+        """How many arrived, for a person."""
+        if not self.missed:
+            return f"All {self.batches} batches of telemetry were passed on to {self.endpoint}."
+        return (
+            f"{self.missed} of {self.batches} batches of telemetry were not passed on to "
+            f"{self.endpoint}, which has to take OTLP/HTTP there; the run itself lacks nothing."
+        )
 
 
 class Recorder(Server):
@@ -43,6 +68,7 @@ class Recorder(Server):
         """
         super().__init__(workspace, port=http_port)
         self.path = path or workspace.path / "traces.otlp"
+        self.forward = forward
         self._options = [
             *(("--out", str(self.path)) if keep else ()),
             *(("--forward", forward) if forward else ()),
@@ -70,6 +96,20 @@ class Recorder(Server):
         """Its counts: bytes, batches, spans, refused, unwritten, ..."""
         found: dict[str, int] = await self._get("/stats")
         return found
+
+    async def passed_on(self) -> PassedOn | None:
+        """Wait a moment for the last copies, and tell; None when nothing is passed on."""
+        if self.forward is None:
+            return None
+        deadline = time.monotonic() + PASSING_ON_SECONDS
+        while True:
+            stats = await self.stats()
+            batches = stats["batches"] + stats["metric_batches"] + stats["log_batches"]
+            known = stats["forwarded"] + stats["forward_dropped"] >= batches
+            if known or time.monotonic() > deadline:
+                missed = batches - stats["forwarded"]
+                return PassedOn(endpoint=self.forward, batches=batches, missed=missed)
+            await asyncio.sleep(0.05)
 
     async def live(self, seconds: float = 5.0) -> dict[str, Any]:
         """A rough look at the last seconds, by operation."""

@@ -16,9 +16,11 @@ from redis.exceptions import RedisError
 from typing_extensions import override
 
 from harness.errors import PartError, UsageError
-from harness.parts.server import PersonsOwn, Server
+from harness.parts.server import NamedBy, PersonsOwn, Server
 from harness.supervision import Process
 from harness.workspace import Workspace
+
+REDIS_URL = NamedBy("REDIS_URL", "unset it to use the embedded one")
 
 
 class Redis(Server):
@@ -68,9 +70,10 @@ class Redis(Server):
 class ExternalRedis(PersonsOwn):
     """A Redis of the person's own, named by REDIS_URL: used, never started or stopped."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, named_by: NamedBy = REDIS_URL) -> None:
         """`url` is such as redis://:password@host:6379/0."""
         self.url = url
+        self._named_by = named_by
         self.version = ""
 
     async def flush(self) -> None:
@@ -79,18 +82,19 @@ class ExternalRedis(PersonsOwn):
 
     @override
     async def check(self) -> None:
+        named = self._named_by.name
         try:
             self.version = await server_version(self.url)
         except ValueError as error:
             raise UsageError(
-                f"REDIS_URL is no Redis address ({error}); write it as "
-                "redis://:password@host:6379/0, or unset it to use the embedded one."
+                f"{named} is no Redis address ({error}); write it as "
+                f"redis://:password@host:6379/0, or {self._named_by.otherwise}."
             ) from error
         except (RedisError, OSError) as error:
             parts = urlsplit(self.url)
             raise PartError(
-                f"REDIS_URL names a Redis at {parts.hostname} that could not be reached "
-                f"({error}); correct it, or unset it to use the embedded one."
+                f"{named} names a Redis at {parts.hostname} that could not be reached "
+                f"({error}); correct it, or {self._named_by.otherwise}."
             ) from error
 
 

@@ -7,6 +7,7 @@ person named, which is asked for a sign of life and otherwise left alone.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from typing_extensions import override
@@ -121,6 +122,16 @@ class Server(Part):
                     raise
         self._port = self._workspace.free_port()
         return await self._launch(self._port)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBy:
+    """Where a server of the person's own was named, for the sentences about it."""
+
+    name: str
+    """Such as DATABASE_URL."""
+    otherwise: str
+    """What to do if it cannot be used."""
 
 
 class PersonsOwn(ABC):

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import HarnessError, UsageError
+from harness.workspace import LOCK_NAME, remove_abandoned
 
 BYTES_PER_ARRIVAL: Final = 14_000
 """Raw OTLP and tables of one chat request (10 spans), rounded up; measured on the demo."""
 
 SPARE_BYTES: Final = 300_000_000
 """PostgreSQL's data, logs and the report, beside what the arrivals need."""
+
+BEGUN_WITHIN_S: Final = 60.0
+"""A run takes its lock milliseconds after it made its folder; an older one has it or is dead."""
 
 ATTEMPTS: Final = 100
 """How many runs of one name may begin in one second."""
@@ -45,9 +52,12 @@ class RunDirectory:
         stamp = started.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         try:
             out.mkdir(parents=True, exist_ok=True)
+            sweep(out)
             self.run_id, self.path = _claim(out.resolve(), f"{stamp}_{name}")
             (self.path / "logs").mkdir()
             self.raw.mkdir()
+            self._lock = os.open(self.raw / LOCK_NAME, os.O_CREAT | os.O_WRONLY, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise
@@ -68,6 +78,7 @@ class RunDirectory:
 
     def finish(self) -> Path:
         """Give the whole run its final name; from now on it exists."""
+        self._let_go()
         shutil.rmtree(self.raw)
         # What a rename makes visible must be on the disk first, or a power cut leaves half a run.
         for file in self.path.iterdir():
@@ -79,7 +90,25 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Remove it all; nothing half-written stays."""
+        self._let_go()
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def _let_go(self) -> None:
+        """Give up the lock; a dead process's is given up by the kernel."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def sweep(out: Path) -> list[Path]:
+    """Remove the halves of runs whose harness died with its guard, as in a power cut."""
+    removed = []
+    for folder in out.glob(".*.part"):
+        with contextlib.suppress(OSError):
+            old = folder.stat().st_mtime < time.time() - BEGUN_WITHIN_S
+            if old and remove_abandoned(folder, folder / "raw" / LOCK_NAME):
+                removed.append(folder)
+    return removed
 
 
 def check_space(folder: Path, arrivals: float) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.experiment.plan import Plan
+from harness.parts.recorder import PassedOn
 from harness.recorded_metrics import metric_samples
 from harness.run.directory import RunDirectory
 from harness.run.load import LoadResult
@@ -57,6 +58,7 @@ class Material:
     recorder: dict[str, int]
     """The recorder's own counts."""
     parts: dict[str, Any]
+    passed_on: PassedOn | None
     databases: dict[str, str]
     memory: dict[str, Any]
     postgres_version: str
@@ -135,11 +137,19 @@ def manifest(
         "machine": machine(),
         "versions": versions(material.postgres_version, material.redis_version),
         "git_commit": git_commit(SOURCE_TREE),
-        "parts": material.parts,
+        "parts": _parts(material),
         "memory": material.memory,
         "recorded": recorded,
         **generator_report(material.load.folder),
     }
+
+
+def _parts(material: Material) -> dict[str, Any]:
+    """Give the manifest's ``parts``, and with the recorder what it passed on."""
+    if material.passed_on is None:
+        return material.parts
+    recorder = {**material.parts["recorder"], "passed_on": asdict(material.passed_on)}
+    return {**material.parts, "recorder": recorder}
 
 
 def judge(directory: RunDirectory, content: dict[str, Any]) -> Verdict:

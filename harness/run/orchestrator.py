@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from harness.errors import PartError
 from harness.experiment.plan import SET_UP_S, Plan
+from harness.interruption import stop_on_signal
+from harness.parts.recorder import PassedOn
 from harness.progress import Progress
 from harness.run import finishing
 from harness.run.crew import Crew
@@ -48,6 +48,7 @@ class Outcome:
     blocks_done: int
     blocks_planned: int
     verdict: finishing.Verdict | None
+    passed_on: PassedOn | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +62,8 @@ class Conduct:
     environ: Mapping[str, str]
     stop: asyncio.Event
     events: Events = field(default_factory=lambda: Events(time.time_ns))
+    t0_ns: int | None = None
+    """When the load began."""
     _dead: set[str] = field(default_factory=set)
 
     async def conduct(self) -> tuple[finishing.Material, bool]:
@@ -114,6 +117,7 @@ class Conduct:
             ended_ns=time.time_ns(),
             recorder=counts,
             parts=stage.facts(),
+            passed_on=await stage.recorder.passed_on(),
             databases=stage.databases,
             memory=memory.facts(),
             postgres_version=stage.postgres.version,
@@ -132,7 +136,7 @@ class Conduct:
         self._say(0.9 * SET_UP_S, "starting Locust")
         document = plan_document(self.plan, self.directory.run_id, crew.hosts)
         locust = await start_load(self.workspace, document, folder)
-        t0_ns = await await_zero(locust, folder)
+        t0_ns = self.t0_ns = await await_zero(locust, folder)
         sampler.parts = {**sampler.parts, "locust": pids_of(locust)}
         crew.follow(t0_ns)
 
@@ -143,9 +147,7 @@ class Conduct:
             locust,
             load_s=self.plan.load_s,
             elapsed=elapsed,
-            on_tick=lambda s: self._say(
-                SET_UP_S + min(s, self.plan.load_s), spell_position(self.plan, s)
-            ),
+            on_tick=self._tell,
             stop=self.stop,
             check=lambda: self._check(stage, crew),
         )
@@ -154,6 +156,13 @@ class Conduct:
             self.plan, t0_ns, t0_ns + round(min(ended_s, self.plan.load_s) * 1e9)
         )
         return LoadResult(t0_ns=t0_ns, folder=folder, stopped_early=stopped, stopped_at_s=ended_s)
+
+    def blocks_done(self) -> int:
+        """Count the blocks that have run to their end by now."""
+        if self.t0_ns is None:
+            return 0
+        elapsed_s = (time.time_ns() - self.t0_ns) / 1e9
+        return sum(block.start_s + block.duration_s <= elapsed_s for block in self.plan.blocks)
 
     def _check(self, stage: Stage, crew: Crew) -> None:
         """Note a part that died; stop with a sentence when nothing can be measured without it."""
@@ -168,6 +177,13 @@ class Conduct:
                     f"{name} died during the run ({process.ending()}); {process.last_words()} "
                     "Nothing was kept."
                 )
+
+    def _tell(self, elapsed_s: float) -> None:
+        """Say where the load stands, or that it was told to stop."""
+        doing = spell_position(self.plan, elapsed_s)
+        if self.stop.is_set():
+            doing = "stopping: waiting for the last replies (Ctrl-C again keeps nothing)"
+        self._say(SET_UP_S + min(elapsed_s, self.plan.load_s), doing)
 
     def _say(self, done_s: float, doing: str) -> None:
         self.progress.at(done_s, doing)
@@ -184,15 +200,25 @@ async def run_plan(
 ) -> Outcome:
     """Run `plan` and leave a whole run directory in `out`, or nothing.
 
-    Ctrl-C (SIGINT) or SIGTERM ends the load; what was measured is kept if `keep_interrupted`, with
-    ``complete: false`` in its manifest. With `earlier`, `plan` is what that run has left to do,
-    and the two become one run.
+    Ctrl-C (or a SIGTERM, or a closed terminal) ends the load; what was measured is kept if
+    `keep_interrupted`, with ``complete: false`` in its manifest. A second one, one before the
+    load's begin, or any without `keep_interrupted`, ends everything at once and keeps nothing.
+    With `earlier`, `plan` is what that run has left to do, and the two become one run.
     """
     check_space(out, sum(plan.arrivals(arm.name) for arm in plan.arms))
-    directory = RunDirectory(out, plan.experiment.name, datetime.now(tz=UTC))
     progress.begin(plan.experiment.name, plan.estimated_s)
+    directory: RunDirectory | None = None
+    conduct: Conduct | None = None
+
+    def nothing_to_keep() -> bool:
+        return not keep_interrupted or conduct is None or conduct.t0_ns is None
+
     try:
-        with Workspace() as workspace, _stop_on_signal() as stop:
+        with (
+            Workspace() as workspace,
+            stop_on_signal(at_once=nothing_to_keep, give_up=workspace.abandon) as stop,
+        ):
+            directory = RunDirectory(out, plan.experiment.name, datetime.now(tz=UTC))
             workspace.remove_at_end(directory.path)
             conduct = Conduct(
                 plan=plan,
@@ -202,19 +228,27 @@ async def run_plan(
                 environ=environ,
                 stop=stop,
             )
-            material, interrupted = await conduct.conduct()
-            done = _blocks_done(material)
-            if interrupted and not keep_interrupted:
-                return _outcome(plan, None, done, None, interrupted=True)
-            progress.at(plan.estimated_s - 8, "writing the tables")
-            finishing.copy_logs(directory, workspace.logs)
-            verdict = await asyncio.to_thread(_finish, directory, material, earlier)
-            path = directory.finish()
-            workspace.spare(directory.path)
-            return _outcome(plan, path, done, verdict, interrupted=interrupted)
+            return await _conducted(conduct, earlier)
+    except asyncio.CancelledError:
+        done = 0 if conduct is None else conduct.blocks_done()
+        return _outcome(plan, None, done, None, interrupted=True)
     finally:
         progress.end()
-        directory.discard()
+        if directory is not None:
+            directory.discard()
+
+
+async def _conducted(conduct: Conduct, earlier: Unfinished | None) -> Outcome:
+    """Run it, and make a whole run directory of what it left."""
+    material, interrupted = await conduct.conduct()
+    plan, directory, workspace = conduct.plan, conduct.directory, conduct.workspace
+    conduct.progress.at(plan.estimated_s - 8, "writing the tables")
+    finishing.copy_logs(directory, workspace.logs)
+    verdict = await asyncio.to_thread(_finish, directory, material, earlier)
+    path = directory.finish()
+    workspace.spare(directory.path)
+    outcome = _outcome(plan, path, _blocks_done(material), verdict, interrupted=interrupted)
+    return replace(outcome, passed_on=material.passed_on)
 
 
 def _finish(
@@ -263,24 +297,3 @@ async def _redis_bracket(stage: Stage) -> list[Sample]:
 def pids_of(process: Process) -> Callable[[], Sequence[int]]:
     """Give a function that lists the process and all below it."""
     return lambda: [child.pid for child in process.tree()]
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[asyncio.Event]:
-    """Turn the first SIGINT or SIGTERM into an event; the second is Ctrl-C as Python knows it."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-
-    def on_signal() -> None:
-        if stop.is_set() and task is not None:
-            task.cancel()
-        stop.set()
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, on_signal)
-    try:
-        yield stop
-    finally:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(signum)

@@ -33,6 +33,7 @@ profile = "native"
 seed = 3
 cached_operation = "personality.lookup"
 cached_collection = "personalities"
+thresholds = ["response_time: p(95)<0.001"]
 
 [load]
 rates_per_s = [25]
@@ -95,6 +96,7 @@ class Halves:
     first: dict[str, Any]
     resumed_code: int
     resumed_said: str
+    resumed: dict[str, Any]
     whole: Path
 
 
@@ -124,6 +126,7 @@ def _halves(tmp_path_factory: pytest.TempPathFactory) -> Halves:
     )
     stdout, resumed_said = process.communicate(timeout=300)
     assert stdout, resumed_said
+    resumed = json.loads(stdout)
     return Halves(
         interrupted_code=code,
         interrupted_said=said,
@@ -132,7 +135,8 @@ def _halves(tmp_path_factory: pytest.TempPathFactory) -> Halves:
         first=first,
         resumed_code=process.returncode,
         resumed_said=resumed_said,
-        whole=Path(json.loads(stdout)["run"]),
+        resumed=resumed,
+        whole=Path(resumed["run"]),
     )
 
 
@@ -149,7 +153,7 @@ def test_ctrl_c_keeps_what_it_is(halves: Halves) -> None:
 
 def test_resume_makes_it_whole(halves: Halves) -> None:
     """Each block is there once, from two segments, and the exact counts agree over both."""
-    assert halves.resumed_code in {0, 4}, halves.resumed_said
+    assert halves.resumed_code in {3, 4}, halves.resumed_said
     second = manifest(halves.whole)
 
     assert second["complete"] is True
@@ -160,6 +164,15 @@ def test_resume_makes_it_whole(halves: Halves) -> None:
     assert len(witnesses) > 5
     for row in witnesses:
         assert row["from_spans"] == row["independent"], row
+
+
+def test_a_threshold_that_is_not_kept_is_the_exit_code(halves: Halves) -> None:
+    """No request is answered within a microsecond: 3, or 4 for a run not to be believed."""
+    if halves.resumed["verdict"] == "INVALID":
+        assert (halves.resumed_code, halves.resumed["thresholds"]) == (4, [])
+        return
+    assert halves.resumed_code == 3
+    assert [False] == [row["within"] for row in halves.resumed["thresholds"]]
 
 
 def test_both_halves_drew_the_same_for_both_arms(halves: Halves) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +47,23 @@ def test_a_discarded_run_leaves_nothing(tmp_path: Path) -> None:
     kept.discard()
 
     assert ["20261123T120000Z_small"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_what_a_power_cut_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
+    """A half whose lock nobody holds goes; a running one, a young one and other folders stay."""
+    left = RunDirectory(tmp_path, "left", NOON)
+    left._let_go()  # as when its process is gone
+    young = RunDirectory(tmp_path, "young", NOON)
+    young._let_go()
+    running = RunDirectory(tmp_path, "running", NOON)
+    foreign = tmp_path / ".foreign.part"
+    foreign.mkdir()
+    for folder in (left.path, running.path, foreign):
+        os.utime(folder, (0, 0))
+
+    RunDirectory(tmp_path, "next", NOON).discard()
+
+    assert {young.path, running.path, foreign} == set(tmp_path.iterdir())
 
 
 def test_two_runs_in_one_second_have_two_names(tmp_path: Path) -> None:

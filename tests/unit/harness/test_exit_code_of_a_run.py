@@ -1,0 +1,82 @@
+"""The exit code of `worthit run`: interrupted, INVALID, a claim that does not hold, done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis import claims
+from analysis.findings import findings
+from analysis.run import open_run
+from harness.commands.answering import Answers
+from harness.commands.running import exit_code, outcome_document
+from harness.run.finishing import Verdict
+from harness.run.orchestrator import Outcome
+from tests.support.synthetic_run import Truth, write_run
+
+CLAIM = """\
+[[claim]]
+id = "hits"
+text = "Nearly every lookup hits"
+quantity = "hit_rate"
+comparison = "at least"
+value = {0}
+"""
+
+
+@pytest.fixture(name="checked", scope="module")
+def _checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answers]:
+    """What a run with a hit rate of 95 % answers to a claim of 50 % and to one of 99.9 %."""
+    folder = tmp_path_factory.mktemp("claims")
+    write_run(folder / "run", Truth(rates_per_s=(40.0,), pairs=6, block_s=2.0))
+    found = findings(open_run(folder / "run"))
+    answers = {}
+    for name, value in (("holds", 0.5), ("does not hold", 0.999)):
+        file = folder / "claims.toml"
+        file.write_text(CLAIM.format(value), encoding="utf-8")
+        rows = claims.check(claims.read(file), found)["claims"]
+        answers[name] = Answers(
+            report=Path("report.html"), sentences=(), claims=tuple(rows), thresholds=()
+        )
+    return answers
+
+
+def outcome(verdict: str, *, interrupted: bool = False) -> Outcome:
+    """How a run ended."""
+    return Outcome(
+        path=Path("runs/x"),
+        interrupted=interrupted,
+        blocks_done=2,
+        blocks_planned=2,
+        verdict=Verdict(verdict=verdict, reasons=()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "interrupted", "answered", "code"),
+    [
+        ("VALID", False, "holds", 0),
+        ("SUSPECT", False, "holds", 0),
+        ("VALID", False, "does not hold", 3),
+        ("SUSPECT", False, "does not hold", 3),
+        ("INVALID", False, "does not hold", 4),
+        ("SUSPECT", True, "holds", 130),
+    ],
+)
+def test_a_run_ends_with_the_code_it_deserves(
+    *, verdict: str, interrupted: bool, answered: str, code: int, checked: dict[str, Answers]
+) -> None:
+    """0 done, 3 for a claim of the experiment that does not hold, 4 INVALID before all, 130."""
+    assert code == exit_code(outcome(verdict, interrupted=interrupted), checked[answered])
+
+
+def test_what_does_not_hold_is_said_in_words_and_in_json(checked: dict[str, Answers]) -> None:
+    """The sentence names the claim and what was measured; the document has its verdict."""
+    (sentence,) = checked["does not hold"].broken
+    document = outcome_document(outcome("VALID"), checked["does not hold"])
+
+    assert sentence.startswith("Claim hits does not hold: ")
+    assert "95" in sentence or "94" in sentence or "96" in sentence
+    assert ["does not hold"] == [row["verdict"] for row in document["claims"]]
+    assert [] == checked["holds"].broken
