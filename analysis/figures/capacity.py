@@ -82,18 +82,12 @@ def _draw_latency(axes: Axes, latency: pd.DataFrame, arms: list[str]) -> None:
             linewidth=2,
             alpha=0.5,
         )
-    last = latency[latency["rate_per_s"] == latency["rate_per_s"].max()]
-    for quantile in quantiles:
-        y = float(last.loc[last["quantile"] == quantile, "value"].mean()) / 1000
-        style.beside(axes, y, str(quantile))
-    axes.set(
-        ylim=(0, float(latency[["value", "high"]].max().max()) / 1000 * 1.1),
-        xlabel="requests per second, offered",
-    )
+    top = float(latency[["value", "high"]].max().max()) / 1000 * 1.1
+    axes.set(ylim=(0, top), xlabel="requests per second, offered")
     rates = sorted(float(rate) for rate in latency["rate_per_s"].unique())
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
-    style.heading(axes, "response time, seconds")
-    _name_arms(axes, arms)
+    style.heading(axes, f"{', '.join(map(str, quantiles))} of the response time, seconds")
+    _name_arms(axes, latency, arms, top)
 
 
 def _draw_expected(axes: Axes, expected: pd.DataFrame, arms: list[str]) -> None:
@@ -135,7 +129,8 @@ def _label_ends(axes: Axes, ends: list[tuple[float, str]]) -> None:
     bottom, top = (math.log10(end) for end in axes.get_ylim())
     ordered = sorted(ends)
     heights = [(top - bottom) * _LABEL_LINE] * len(ordered)
-    places = labels.spread([math.log10(value) for value, _ in ordered], heights)
+    wanted = [math.log10(value) for value, _ in ordered]
+    places = labels.spread(wanted, heights, ceiling=top + heights[0] / 2 if heights else top)
     for (value, colour), place in zip(ordered, places, strict=True):
         text = formatting.plain(value, "per_s")
         axes.text(
@@ -150,15 +145,13 @@ def _label_ends(axes: Axes, ends: list[tuple[float, str]]) -> None:
         )
 
 
-def _name_arms(axes: Axes, arms: list[str]) -> None:
-    """The arms' names inside the panel, at its foot."""
-    for position, arm in enumerate(arms):
-        axes.text(
-            0.02,
-            0.05 + 0.09 * (len(arms) - 1 - position),
-            style.arm_label(arm),
-            transform=axes.transAxes,
-            color=style.arm_colour(position),
-            fontweight="bold",
-            fontsize=style.SMALL_PT,
+def _name_arms(axes: Axes, latency: pd.DataFrame, arms: list[str], top: float) -> None:
+    """Each arm's name beside the end of its line."""
+    last = latency[latency["rate_per_s"] == latency["rate_per_s"].max()]
+    ends = (last.groupby("arm")["value"].max() / 1000).sort_values()
+    heights = [top * _LABEL_LINE] * len(ends)
+    places = labels.spread(list(ends), heights, ceiling=top)
+    for arm, y in zip(ends.index, places, strict=True):
+        style.beside(
+            axes, y, style.arm_label(arm), colour=style.arm_colour(arms.index(arm)), bold=True
         )

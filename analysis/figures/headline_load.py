@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,6 +13,9 @@ from analysis.figures import labels, style
 
 _LABEL_LINE = 0.074
 """Height of a label's line as a share of the right panel."""
+
+_LABEL_LETTERS = 14
+"""What fits beside the panel in one line."""
 
 
 def draw_load(axes: Axes, load: pd.DataFrame, arms: list[str], *, counted: str, gap: str) -> None:
@@ -74,7 +78,8 @@ def _draw_arm(axes: Axes, points: pd.DataFrame, arm: str, position: int) -> _End
     )
     last = points.iloc[-1]
     value, low, high = (_maybe(last[key]) for key in ("queries_per_s", "low", "high"))
-    text = f"{style.arm_label(arm)}\n{formatting.point(value, low, high, 'per_s')}"
+    name = textwrap.fill(style.arm_label(arm), _LABEL_LETTERS)
+    text = f"{name}\n{formatting.point(value, low, high, 'per_s')}"
     return _End(value or 0.0, text, colour)
 
 
@@ -103,7 +108,8 @@ def _label_ends(axes: Axes, ends: list[_End], x: float, top: float) -> None:
     """Name each line at its end, upwards from the lowest, pushed apart."""
     ordered = sorted(ends, key=lambda end: (round(end.value / top, 1), "\n" in end.text))
     heights = [top * _LABEL_LINE * (end.text.count("\n") + 1) for end in ordered]
-    places = labels.spread([end.value for end in ordered], heights)
+    values = [end.value for end in ordered]
+    places = labels.spread(values, heights, ceiling=top * (1 + _LABEL_LINE))
     for end, y in zip(ordered, places, strict=True):
         is_measured = end.colour != style.MUTED
         axes.text(

@@ -19,8 +19,11 @@ _LABEL_FROM_SHARE = 0.055
 _TICK_SIDES: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
 """The lens' first and last tick label stay inside it."""
 
-_NAME_SHARE_A_LETTER = 0.011
+_NAME_SHARE_A_LETTER = 0.0125
 """Share of the bar that one letter of a name takes."""
+
+_ROOM_BESIDE = 0.65
+"""A bar that reaches further than this under the lens has its figure inside."""
 
 _KEY_LINE_IN, _KEY_SIGN_IN = 0.165, 0.1
 """Height of a line of the key, and width of its coloured sign."""
@@ -121,8 +124,12 @@ def draw_lens(axes: Axes, bars: Axes, shares: pd.DataFrame, arms: list[str]) -> 
     axes.set_xticks(ticks, [f"{100 * tick:g}\u202f%" for tick in ticks])
     for tick, side in zip(axes.get_xticklabels(), _TICK_SIDES, strict=True):
         tick.set_horizontalalignment(side)
-    head = f"{cached['operation'].iloc[0]}, enlarged {round(1 / reach)} times"
+    times = round(1 / reach)
+    how = f"enlarged {times} times" if times > 1 else "with its interval"
+    head = f"{cached['operation'].iloc[0]}, {how}"
     axes.text(reach * 0.01, 0.54, head, va="bottom", fontsize=style.SMALL_PT, color=style.MUTED)
+    if times == 1:
+        return
     foot = -len(arms) + 1 - 0.28
     for x_bar, x_lens in ((0.0, 0.0), (reach, 1.0)):
         line = ConnectionPatch(
@@ -146,8 +153,11 @@ def _draw_enlarged(axes: Axes, row: int, part: pd.Series[Any], reach: float) -> 
         axes.plot([low, high], [-row, -row], color=style.INK, linewidth=1.6, solid_capstyle="butt")
         start = high
     text = formatting.estimate(value, low, high, "share")
-    look: dict[str, Any] = {"color": style.INK, "va": "center", "fontweight": "bold"}
-    axes.text(start + reach * 0.02, -row, text, fontsize=style.SMALL_PT + 0.5, **look)
+    look: dict[str, Any] = {"va": "center", "fontweight": "bold", "fontsize": style.SMALL_PT + 0.5}
+    if start < reach * _ROOM_BESIDE:
+        axes.text(start + reach * 0.02, -row, text, color=style.INK, **look)
+    else:
+        axes.text(reach * 0.02, -row, text, color=style.SURFACE, **look)
 
 
 def _lens_reach(largest: float) -> float:

@@ -28,10 +28,13 @@ ALARM: Final = "#b3261e"
 GREYS: Final = ("#c3c8cd", "#d0d4d8", "#dbdee1", "#e5e7e9", "#eef0f1")
 """Operations other than the cached one, the longest darkest."""
 
-ARM_COLOURS: Final = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b58900", "#5f4690")
+ARM_COLOURS: Final = (
+    *("#d55e00", "#0072b2", "#009e73", "#cc79a7"),
+    *("#b58900", "#5f4690", "#56b4e9", "#8c564b"),
+)
 """The baseline arm first: every kind of colour vision tells vermilion from blue."""
 
-ARM_MARKERS: Final = ("o", "s", "^", "D", "v", "P")
+ARM_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "h")
 """A second sign beside the colour, for print in grey."""
 
 _ROLES: Final = {
@@ -123,7 +126,13 @@ NO_ARM: Final = "all requests"
 
 
 def arm_label(arm: str) -> str:
-    """The arm's name as a person says it: ``on`` alone says nothing, ``cache on`` does."""
+    """The arm's name as a person says it.
+
+    ``on`` alone says nothing, ``cache on`` does; of a sweep's arm, ``on.popular=200``, what was
+    swept is what tells it from the others.
+    """
+    if "=" in arm:
+        return arm.partition(".")[2].replace("-", " ").replace("=", " ")
     return f"cache {arm}" if arm in {"on", "off"} else arm
 
 

@@ -46,10 +46,10 @@ def assemble(run: Run, findings: Mapping[str, Any], *, jaeger_url: str | None = 
     """
     manifest = run.manifest
     verdict = findings["verdict"]
-    setting = setting_of(manifest)
+    told = findings.get("headline") or {}
+    setting = setting_of(manifest, told.get("arm"))
     trusted = verdict["verdict"] != "INVALID"
     written = [make(findings, setting) for make in _SECTIONS] if trusted else []
-    told = findings.get("headline") or {}
     return Document(
         run_id=manifest.run_id,
         question=manifest.question

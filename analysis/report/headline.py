@@ -47,7 +47,10 @@ def _stages(findings: Mapping[str, Any], setting: Setting) -> pd.DataFrame:
     """Stages by arm: the cached one, the longest, and what is left over as one."""
     found = findings.get("shares") or {}
     rows = [row for row in found.get("stages") or () if number(row.get("share")).is_known]
+    chosen = {*setting.shown, style.NO_ARM}
     table = pd.DataFrame([_stage(row, setting) for row in rows])
+    if not table.empty:
+        table = table[table["arm"].isin(chosen)].reset_index(drop=True)
     if table.empty:
         return table
     longest = table[~table["cached"]].groupby("operation")["share"].max().nlargest(MAX_STAGES)
@@ -57,7 +60,7 @@ def _stages(findings: Mapping[str, Any], setting: Setting) -> pd.DataFrame:
         for row in found.get("requests") or ()
     }
     parts = []
-    for arm in [arm for arm in (*setting.arms, style.NO_ARM) if (table["arm"] == arm).any()]:
+    for arm in [arm for arm in (*setting.shown, style.NO_ARM) if (table["arm"] == arm).any()]:
         own = table[table["arm"] == arm].sort_values("share", ascending=False)
         rest = 1.0 - float(own.loc[own["named"], "share"].sum())
         part = own[own["named"]]
@@ -93,6 +96,7 @@ def _load(findings: Mapping[str, Any], setting: Setting) -> pd.DataFrame:
         _point(row, str(row.get("arm") or style.NO_ARM), "per_s")
         for row in load.get("by_step") or ()
         if row.get("collection") == collection
+        and (row.get("arm") is None or row.get("arm") in setting.shown)
     ]
     rows += [
         _point(row, "predicted", "per_s")
@@ -136,12 +140,18 @@ def _words(
 def _note(findings: Mapping[str, Any], setting: Setting, factor: Number) -> tuple[str, ...]:
     """N and intervals; what was emulated; what all queries together come to."""
     requests = [
-        number(row.get("mean_ms")) for row in (findings.get("shares") or {}).get("requests") or ()
+        number(row.get("mean_ms"))
+        for row in (findings.get("shares") or {}).get("requests") or ()
+        if row.get("arm") is None or row.get("arm") in setting.shown
     ]
     counted = " and ".join(formatting.count(one.n) for one in requests)
-    blocks = max((one.blocks for one in requests), default=0)
+    sizes = dict.fromkeys(one.blocks for one in requests)
+    blocks = " and ".join(formatting.count(size) for size in sizes)
     how = "Whiskers and brackets: 95 % intervals between blocks."
     lines = [f"{counted} requests in {blocks} blocks an arm. {how}"]
+    left_out = len(setting.arms) - len(setting.shown)
+    if left_out:
+        lines.append(f"{left_out} more arms are in the tables, and in the figure of the law.")
     emulated = [
         row
         for row in (findings.get("emulated") or {}).get("rows") or ()

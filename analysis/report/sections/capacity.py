@@ -58,6 +58,11 @@ def _cached(records: Any, setting: Setting) -> list[Record]:  # noqa: ANN401 - f
     return [row for row in records or () if row.get("collection") == setting.cached_collection]
 
 
+def _shown(rows: list[Record], setting: Setting) -> list[Record]:
+    """The rows of the arms that figures put side by side."""
+    return [row for row in rows if row.get("arm") in {*setting.shown, None}]
+
+
 def _answer(knees: list[Record], expected: list[Record], setting: Setting) -> str:
     """The knee of each arm, and the expected load at the highest asked rate."""
     said: dict[str, list[str]] = {}
@@ -68,7 +73,7 @@ def _answer(knees: list[Record], expected: list[Record], setting: Setting) -> st
         for sentence, arms in said.items()
         if sentence
     ]
-    for row in expected:
+    for row in _shown(expected, setting):
         queries, busy = number_in(row, "queries_per_s"), number_in(row, "busy_connections")
         if queries.is_known:
             rate = formatting.plain(row.get("rate_per_s"), "per_s")
@@ -97,6 +102,7 @@ def _drawing(
     steps: list[Record], load: list[Record], expected: list[Record], setting: Setting
 ) -> Drawing:
     """Percentiles by rate, queries by rate measured and expected."""
+    steps, load, expected = (_shown(rows, setting) for rows in (steps, load, expected))
     latency = pd.DataFrame([_latency_row(row) for row in steps]).dropna(subset=["value"])
     rows = [_load_row(row, "offered_per_s", "per_s", measured=True) for row in load]
     rows += [_load_row(row, "rate_per_s", "queries_per_s", measured=False) for row in expected]

@@ -33,29 +33,30 @@ _ABOUT_TIME_TO_LIVE = (
 def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
     """Measured against 1/(1 - h), what explains the rest, and why lookups missed."""
     law = findings.get("law") or {}
-    rows = _of(law.get("law"), setting)
+    every = _in_order(law.get("law"), setting)
+    rows = _of(every, setting)
     if not rows:
         return None
-    rates = _of((findings.get("load") or {}).get("hit_rates") or law.get("hit_rates"), setting)
+    rates = (findings.get("load") or {}).get("hit_rates") or law.get("hit_rates")
     measured, predicted = number(rows[0].get("measured")), number(rows[0].get("predicted"))
     return Section(
         key="law",
         question=QUESTION,
         answer=(
             f"Measured {measured.text}, predicted {predicted.text}."
-            f" {rows[0].get('sentence') or ''}".rstrip()
+            f" {rows[0].get('sentence') or ''}{_of_all(every)}".rstrip()
         ),
         reading=(
             "The dashed line is the law: a cache that answers a share h of the lookups leaves"
-            " 1 - h of the queries. The point is what was counted in the database."
+            " 1 - h of the queries. A point is what was counted in the database with one arm."
         ),
         emulated=setting.emulated("Nothing of this: hits, misses and queries are counted."),
         sample=(
             f"{formatting.count(measured.n)} requests in both arms; 95 % intervals from the spread"
             " between blocks."
         ),
-        drawings=_drawings(rows, rates),
-        tables=_tables(law, rows, rates, setting),
+        drawings=_drawings(every, rates, setting),
+        tables=_tables(law, every, _of(rates, setting), setting),
         notes=(_ABOUT_TIME_TO_LIVE,),
     )
 
@@ -65,16 +66,32 @@ def _of(records: Any, setting: Setting) -> list[Record]:  # noqa: ANN401 - findi
     return [row for row in records or () if row.get("arm") == setting.treatment]
 
 
-def _drawings(rows: list[Record], rates: list[Record]) -> tuple[Drawing, ...]:
-    """The curve with the measured point; only where both its coordinates are known."""
-    hit = next((number(row.get("hit_rate")) for row in rates if row.get("step") is None), None)
-    measured = number(rows[0].get("measured"))
-    if hit is None or not hit.is_known or not measured.is_known:
-        return ()
-    table = pd.DataFrame(
-        [
+def _in_order(records: Any, setting: Setting) -> list[Record]:  # noqa: ANN401 - findings are JSON
+    """The treatment's row, then those of the other arms."""
+    place = {arm: at for at, arm in enumerate(setting.arms)}
+    rows = [row for row in records or () if row.get("arm") in place]
+    return sorted(rows, key=lambda row: place[str(row.get("arm"))])
+
+
+def _of_all(rows: list[Record]) -> str:
+    """In how many arms the law was seen to hold, where there are several."""
+    held = sum(row.get("decided") == "as predicted" for row in rows)
+    return f" It was as predicted in {held} of {len(rows)} arms." if len(rows) > 1 else ""
+
+
+def _drawings(rows: list[Record], rates: Any, setting: Setting) -> tuple[Drawing, ...]:  # noqa: ANN401 - findings are JSON
+    """The line with a measured point an arm; only where both its coordinates are known."""
+    hits = {row.get("arm"): row.get("hit_rate") for row in rates or () if row.get("step") is None}
+    points, said = [], []
+    for row in rows:
+        hit, measured = number(hits.get(row.get("arm"))), number(row.get("measured"))
+        if not hit.is_known or not measured.is_known:
+            continue
+        name = f"{setting.label(row.get('arm'))}: " if len(rows) > 1 else ""
+        said.append(f"{name}at a hit rate of {hit.text} the queries were reduced {measured.text}")
+        points.append(
             {
-                "label": measured.point,
+                "label": f"{name}{measured.point}",
                 "hit_rate": hit.value,
                 "hit_low": hit.low,
                 "hit_high": hit.high,
@@ -82,17 +99,16 @@ def _drawings(rows: list[Record], rates: list[Record]) -> tuple[Drawing, ...]:
                 "low": measured.low,
                 "high": measured.high,
             }
-        ]
-    )
+        )
+    if not points:
+        return ()
+    table = pd.DataFrame(points)
 
     def draw(*, narrow: bool) -> Figure:
         return law_figure.figure(table, narrow=narrow)
 
-    alt = (
-        f"At a hit rate of {hit.text} the queries were reduced {measured.text}; the law's "
-        "curve runs beside it."
-    )
-    return (Drawing(name="law", alt=alt, draw=draw),)
+    alt = f"{'; '.join(said)}. The line of the law runs beside."
+    return (Drawing(name="law", alt=alt[0].upper() + alt[1:], draw=draw),)
 
 
 def _tables(

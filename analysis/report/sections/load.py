@@ -90,7 +90,8 @@ def _sample(statements: list[Record]) -> str:
 
 def _drawing(statements: list[Record], whole: Mapping[str, Any], setting: Setting) -> Drawing:
     """Statements as rows, and all queries together as the last."""
-    table = frame(statements, ("arm", "statement", "collection", "per_request"))
+    drawn = [row for row in statements if row.get("arm") in {*setting.shown, None}]
+    table = frame(drawn, ("arm", "statement", "collection", "per_request"))
     table["cached"] = table["collection"] == setting.cached_collection
     rows = [table]
     for arm, side in ((setting.baseline, "before"), (setting.treatment, "after")):

@@ -124,7 +124,8 @@ def _drawing(
     requests = {
         row.get("arm"): number(row.get("mean_ms")).n for row in shares.get("requests") or ()
     }
-    table = pd.DataFrame([_bar(row, artificial, requests, setting) for row in stages])
+    drawn = [row for row in stages if row.get("arm") in {*setting.shown, None}]
+    table = pd.DataFrame([_bar(row, artificial, requests, setting) for row in drawn])
     order = {arm: place for place, arm in enumerate(setting.arms)}
     table["place"] = table["arm"].map(order).fillna(0)
     table = table.sort_values("place", kind="stable")
