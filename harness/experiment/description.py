@@ -36,6 +36,7 @@ def describe(plan: Plan, effects: Iterable[dict[str, Any]] = ()) -> dict[str, An
                 "env": arm.env,
                 "knobs": arm.knobs,
                 "instances": arm.instances,
+                "fault": arm.fault,
                 "arrivals": round(plan.arrivals(arm.name)),
             }
             for arm in plan.arms
@@ -93,7 +94,8 @@ def lines(document: dict[str, Any]) -> list[str]:
         spelled = " ".join(f"{key}={value}" for key, value in settings.items())
         mark = " (baseline)" if arm["baseline"] else ""
         many = f", {arm['instances']} instances" if arm["instances"] > 1 else ""
-        text.append(f"    {arm['name']}{mark}: {spelled}{many}; {arm['arrivals']} arrivals")
+        fault = f", {arm['fault']} after the warm-up" if arm["fault"] else ""
+        text.append(f"    {arm['name']}{mark}: {spelled}{many}{fault}; {arm['arrivals']} arrivals")
     text.append(
         f"  takes about {spell_seconds(document['estimated_s'])}, "
         f"{spell_seconds(document['load_s'])} of it under load"

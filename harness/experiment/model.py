@@ -101,6 +101,8 @@ class Arm(_Table):
     """Knobs of the scenario for this arm alone."""
     instances: int | None = Field(default=None, ge=1, le=16)
     """Processes of the service; the experiment's own number if absent."""
+    fault: Literal["redis-hangs", "redis-gone"] | None = None
+    """What happens to this arm's Redis once its warm-up is over, until the load's end."""
 
     @field_validator("env")
     @classmethod
@@ -198,6 +200,13 @@ class Experiment(_Table):
                     "arm_twice",
                     "two arms are named {name}",
                     {"name": name, "at": ("arms", index, "name")},
+                )
+        for index, arm in enumerate(self.arms):
+            if arm.fault is not None and not arm.uses_redis:
+                raise PydanticCustomError(
+                    "fault_without_redis",
+                    "the arm {name} has no Redis that could fail",
+                    {"name": arm.name, "at": ("arms", index, "fault")},
                 )
         baselines = [index for index, arm in enumerate(self.arms) if arm.baseline]
         if len(baselines) > 1:

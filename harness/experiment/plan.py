@@ -42,6 +42,8 @@ class PlannedArm:
     instances: int
     baseline: bool
     uses_redis: bool
+    fault: str | None
+    """What happens to its Redis once its warm-up is over."""
 
     database: str
     """The name of the arm's own database."""
@@ -141,6 +143,7 @@ def _planned_arms(experiment: Experiment) -> tuple[PlannedArm, ...]:
             instances=arm.instances or experiment.instances,
             baseline=arm.baseline if names_baseline else index == 0,
             uses_redis=arm.uses_redis,
+            fault=arm.fault,
             database=_database(arm.name, [other.name for other in arms[:index]]),
         )
         for index, arm in enumerate(arms)

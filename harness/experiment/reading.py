@@ -100,7 +100,7 @@ def _sentence(path: KeyPath, detail: ErrorDetails, context: dict[str, Any]) -> s
         return f"{detail['msg']}{_suggestion(found, context['known'])}"
     if kind == "reserved_setting":
         return f"{detail['msg']}; take it out."
-    if kind in {"arm_twice", "baseline_twice"}:
+    if kind in {"arm_twice", "baseline_twice", "fault_without_redis"}:
         return f"{detail['msg']}; change one of them."
     given = detail["input"]
     found = "a table or list" if isinstance(given, dict | list) else repr(given)

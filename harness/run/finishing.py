@@ -176,6 +176,7 @@ def arm_rows(plan: Plan, databases: dict[str, str]) -> list[dict[str, Any]]:
             "redis": arm.uses_redis,
             "instances": arm.instances,
             "knobs": arm.knobs,
+            **({"fault": arm.fault} if arm.fault else {}),
         }
         for arm in plan.arms
     ]

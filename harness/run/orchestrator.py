@@ -18,6 +18,7 @@ from harness.progress import Progress
 from harness.run import finishing
 from harness.run.crew import Crew
 from harness.run.directory import RunDirectory, check_space
+from harness.run.faults import Faults
 from harness.run.load import LoadResult, await_end, await_zero, plan_document, start_load
 from harness.run.memory import MemoryMeter
 from harness.run.resuming import Unfinished, merge_manifest, merge_tables
@@ -126,12 +127,15 @@ class Conduct:
 
     async def _drive(self, stage: Stage, sampler: Sampler) -> LoadResult:
         """Start the services, then the load; stop the services when it has ended."""
+        faults = Faults(self.plan, stage.caches, self.events)
         async with Crew(stage, self.plan) as crew:
             sampler.services = crew.pids()
-            async with sampler:
-                return await self._load(stage, sampler, crew)
+            async with sampler, faults:
+                return await self._load(stage, sampler, crew, faults)
 
-    async def _load(self, stage: Stage, sampler: Sampler, crew: Crew) -> LoadResult:
+    async def _load(
+        self, stage: Stage, sampler: Sampler, crew: Crew, faults: Faults
+    ) -> LoadResult:
         folder = self.directory.raw / "load"
         self._say(0.9 * SET_UP_S, "starting Locust")
         document = plan_document(self.plan, self.directory.run_id, crew.hosts)
@@ -139,6 +143,7 @@ class Conduct:
         t0_ns = self.t0_ns = await await_zero(locust, folder)
         sampler.parts = {**sampler.parts, "locust": pids_of(locust)}
         crew.follow(t0_ns)
+        faults.follow(t0_ns)
 
         def elapsed() -> float:
             return (time.time_ns() - t0_ns) / 1e9
@@ -149,7 +154,7 @@ class Conduct:
             elapsed=elapsed,
             on_tick=self._tell,
             stop=self.stop,
-            check=lambda: self._check(stage, crew),
+            check=lambda: self._check(stage, crew, faults),
         )
         ended_s = elapsed()
         self.events.add_schedule(
@@ -164,9 +169,10 @@ class Conduct:
         elapsed_s = (time.time_ns() - self.t0_ns) / 1e9
         return sum(block.start_s + block.duration_s <= elapsed_s for block in self.plan.blocks)
 
-    def _check(self, stage: Stage, crew: Crew) -> None:
+    def _check(self, stage: Stage, crew: Crew, faults: Faults) -> None:
         """Note a part that died; stop with a sentence when nothing can be measured without it."""
         crew.check()
+        faults.check()
         for name, process in {**stage.processes(), **crew.processes()}.items():
             if process.alive or name in self._dead:
                 continue
