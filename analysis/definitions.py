@@ -20,9 +20,13 @@ OTHERS = {
 
 def definitions(spans: pd.DataFrame) -> pd.DataFrame:
     """Give each operation's share under every definition, the one that moves most first."""
+    return compared(shares.request_shares(spans, "jaeger"), shares.request_shares(spans, "crisp"))
+
+
+def compared(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Give ``definitions`` from ``request_shares`` under Jaeger's and under CRISP's rules."""
     keys = ["service", "name"]
-    own = shares.request_shares(spans, "jaeger")
-    crisp = shares.request_shares(spans, "crisp").set_index(keys)["share"]
+    crisp = other.set_index(keys)["share"]
     table = own[[*keys, "share"]].copy()
     table["crisp"] = crisp.reindex(pd.MultiIndex.from_frame(own[keys])).to_numpy()
     whole = own["self_ms"].sum()

@@ -8,6 +8,8 @@ Answer: doubt, spans, traces, example (a trace id), treatment.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -32,9 +34,17 @@ TREATMENT = {
 
 
 def doubts(spans: pd.DataFrame) -> pd.DataFrame:
-    """Count every kind of awkward span, with an example of each.
+    """Count every kind of awkward span, with an example of each: the earliest.
 
     Kinds that do not occur are left out.
+    """
+    return together([counted(spans)])
+
+
+def counted(spans: pd.DataFrame) -> pd.DataFrame:
+    """Count the doubts of one partition of the traces: doubt, spans, traces, start_ns, example.
+
+    ``start_ns`` is the example's.
     """
     forest = plant(spans)
     trace_ids = spans["trace_id"]
@@ -44,9 +54,25 @@ def doubts(spans: pd.DataFrame) -> pd.DataFrame:
         if positions.size == 0:
             continue
         traces = np.unique(np.searchsorted(forest.begins, positions, side="right") - 1)
-        example = trace_ids.iloc[forest.order[positions[0]]]
-        rows.append((doubt, positions.size, traces.size, example, TREATMENT[doubt]))
-    return pd.DataFrame(rows, columns=["doubt", "spans", "traces", "example", "treatment"])
+        starts = forest.start[positions]
+        earliest = positions[starts == starts.min()]
+        example = trace_ids.iloc[forest.order[earliest]].min()
+        rows.append((doubt, positions.size, traces.size, starts.min(), example))
+    return pd.DataFrame(rows, columns=["doubt", "spans", "traces", "start_ns", "example"])
+
+
+def together(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Make the table of doubts from what ``counted`` gives of one or many partitions."""
+    found = pd.concat(list(parts), ignore_index=True).sort_values(["start_ns", "example"])
+    sums = {
+        "spans": ("spans", "sum"),
+        "traces": ("traces", "sum"),
+        "example": ("example", "first"),
+    }
+    table = found.groupby("doubt", as_index=False).agg(**sums)
+    table["treatment"] = table["doubt"].map(TREATMENT)
+    places = {doubt: place for place, doubt in enumerate(TREATMENT)}
+    return table.sort_values("doubt", key=lambda doubts: doubts.map(places), ignore_index=True)
 
 
 def _found(forest: Forest) -> dict[str, NDArray[np.bool_]]:

@@ -9,6 +9,7 @@ linear in the number of spans but for sorting within a trace.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,6 +34,7 @@ REPEAT = -4
 
 OTHER, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
 """Span kinds, as far as the shape of a trace depends on them."""
+_KINDS = {"SERVER": SERVER, "CLIENT": CLIENT, "PRODUCER": PRODUCER, "CONSUMER": CONSUMER}
 
 _MANY_PAIRS = 1 << 24
 """Services times names: up to here a table of all pairs is cheaper than sorting the rows."""
@@ -193,22 +195,35 @@ def _codes(spans: pd.DataFrame, name: str) -> tuple[NDArray[np.int32], pd.Index]
     """Codes of one text column in lexical order; a missing text or column is the empty string."""
     if name not in spans.columns:
         return np.zeros(len(spans), np.int32), pd.Index([""], dtype="str")
-    array = pa.array(spans[name], from_pandas=True)
-    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
-    encoded = [_encoded(chunk) for chunk in chunks]
+    encoded = _encoded(spans[name])
     texts = sorted({text for _, words in encoded for text in words})
     rank = {text: place for place, text in enumerate(texts)}
     codes = np.empty(len(spans), np.int32)
-    begin = 0
-    for indices, words in encoded:
-        ranks = np.array([rank[text] for text in words], np.int32)
-        np.take(ranks, indices, out=codes[begin : begin + indices.size])
-        begin += indices.size
+    _look_up(encoded, rank.__getitem__, codes)
     return codes, pd.Index(texts, dtype="str")
 
 
-def _encoded(chunk: pa.Array) -> tuple[NDArray[np.int32], list[str]]:
-    """Give a chunk's dictionary and the indices into it; null is the empty string."""
+def _look_up(
+    encoded: list[tuple[NDArray[np.int32], list[str]]],
+    value_of: Callable[[str], int],
+    found: NDArray[np.integer],
+) -> None:
+    """Write the value of each row's text."""
+    begin = 0
+    for indices, words in encoded:
+        values = np.array([value_of(text) for text in words], found.dtype)
+        hashing.looked_up(indices, values, found[begin : begin + indices.size])
+        begin += indices.size
+
+
+def _encoded(column: pd.Series[str]) -> list[tuple[NDArray[np.int32], list[str]]]:
+    """Give each chunk's indices into a list of words, and that list; null is the empty string."""
+    array = pa.array(column, from_pandas=True)
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    return [_indices(chunk) for chunk in chunks]
+
+
+def _indices(chunk: pa.Array) -> tuple[NDArray[np.int32], list[str]]:
     if pa.types.is_dictionary(chunk.type):
         words = [text or "" for text in chunk.dictionary.to_pylist()]
         missing = len(words)
@@ -218,10 +233,10 @@ def _encoded(chunk: pa.Array) -> tuple[NDArray[np.int32], list[str]]:
 
 
 def _kinds(spans: pd.DataFrame) -> NDArray[np.int8]:
-    codes, names = _codes(spans, "kind")
-    known = {"SERVER": SERVER, "CLIENT": CLIENT, "PRODUCER": PRODUCER, "CONSUMER": CONSUMER}
-    meaning = np.array([known.get(str(name).upper(), OTHER) for name in names] or [OTHER], np.int8)
-    return meaning[codes]
+    kinds = np.zeros(len(spans), np.int8)
+    if "kind" in spans.columns:
+        _look_up(_encoded(spans["kind"]), lambda text: _KINDS.get(text.upper(), OTHER), kinds)
+    return kinds
 
 
 def _flags(spans: pd.DataFrame, name: str) -> NDArray[np.bool_]:

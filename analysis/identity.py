@@ -69,7 +69,8 @@ def ids_at(column: pd.Series[str], rows: NDArray[np.int64]) -> pd.Series[str]:
     found = np.empty(rows.size * width, np.uint64)
     for words, begin, low, high in zip(held, bounds[:-1], first, last, strict=True):
         hashing.taken(words, width, rows[low:high], begin, found[low * width : high * width])
-    places = np.arange(rows.size + 1, dtype=np.int64) * (width * _WORD_BYTES)
+    size = width * _WORD_BYTES
+    places = np.arange(0, (rows.size + 1) * size, size, dtype=np.int64)
     array = pa.LargeStringArray.from_buffers(rows.size, pa.py_buffer(places), pa.py_buffer(found))
     return pd.Series(array.to_pandas(), dtype=column.dtype)
 

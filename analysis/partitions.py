@@ -37,6 +37,8 @@ class Partitions:
         if count < 1:
             raise AnalysisError(f"Partitions are counted from 1; {count} were asked for.")
         self._temporary = tempfile.TemporaryDirectory(prefix="worthit-", dir=folder)
+        self.damaged: list[str] = []
+        """What could not be read and was left out, as sentences."""
         self.files = [Path(self._temporary.name) / f"{part:04}.arrow" for part in range(count)]
 
     def __len__(self) -> int:

@@ -77,7 +77,7 @@ def read(
 
     With ``partitions`` the traces are dealt out by trace id to so many parts on disk (in
     ``folder``, else a temporary place) and a ``Partitions`` is given, to be iterated: memory then
-    holds one part, whatever the size of the run.
+    holds one part, whatever the size of the run. What was left out is in its ``damaged``.
     """
     if not paths:
         raise InputError("Name the traces: a run directory, files, folders or a Jaeger address.")
@@ -86,7 +86,12 @@ def read(
     with _collector_paused():
         if partitions is not None:
             parts = Partitions(partitions, folder)
-            parts.fill(_batches(paths, wanted, damage))
+            try:
+                parts.fill(_tables(paths, wanted, damage, in_batches=True))
+            except BaseException:
+                parts.close()
+                raise
+            parts.damaged += damage or []
             return parts
         tables = list(_tables(paths, wanted, damage))
         whole = pa.concat_tables(tables) if tables else empty()
@@ -97,24 +102,14 @@ def read(
     return frame
 
 
-def _batches(
-    paths: Sequence[str | PathLike[str]], columns: Sequence[str] | None, damage: list[str] | None
-) -> Iterator[pa.Table]:
-    """Give the sources' rows: Parquet a batch at a time, other formats a file at a time."""
-    for path in paths:
-        if not _is_address(path):
-            for file in files(Path(path)):
-                if parquet.is_parquet(file):
-                    yield from parquet.batches(file, columns)
-                else:
-                    yield from _tables([file], columns, damage)
-        else:
-            yield from _tables([path], columns, damage)
-
-
 def _tables(
-    paths: Sequence[str | PathLike[str]], columns: Sequence[str] | None, damage: list[str] | None
+    paths: Sequence[str | PathLike[str]],
+    columns: Sequence[str] | None,
+    damage: list[str] | None,
+    *,
+    in_batches: bool = False,
 ) -> Iterator[pa.Table]:
+    """Give the sources' rows a file at a time, or Parquet's a batch at a time."""
     for path in paths:
         if _is_address(path):
             from analysis.formats import jaeger_api  # noqa: PLC0415 - the HTTP client, when needed
@@ -124,7 +119,10 @@ def _tables(
         place = Path(path)
         for file in files(place):
             try:
-                yield _only(found.table(file, columns, damage), columns)
+                if in_batches and parquet.is_parquet(file):
+                    yield from parquet.batches(file, columns)
+                else:
+                    yield _only(found.table(file, columns, damage), columns)
             except InputError as error:
                 if damage is None or not place.is_dir():
                     raise

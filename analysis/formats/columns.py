@@ -184,15 +184,31 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
 
     With nullable integers and booleans where the format allows a missing value.
     """
-    frame: pd.DataFrame = table.to_pandas(
-        types_mapper=_PANDAS_TYPES.get, self_destruct=True, split_blocks=True
-    )
-    for name in TEXT_COLUMNS:  # a column of nothing but nulls is no text to pandas
-        if name in frame.columns and frame[name].dtype != "str":
-            frame[name] = frame[name].astype("str")
-    if "start_ns" in frame.columns:
-        frame["start_ns"] = frame["start_ns"].astype("int64")
-    return frame
+    texts = [name for name in table.column_names if pa.types.is_large_string(_type(table, name))]
+    frame: pd.DataFrame = table.select(texts).to_pandas(split_blocks=True)
+    columns = {
+        name: frame[name] if name in texts else _numbers(table.column(name), name)
+        for name in table.column_names
+    }
+    for name in texts:  # a column of nothing but nulls is no text to pandas
+        if columns[name].dtype != "str":
+            columns[name] = columns[name].astype("str")
+    return pd.DataFrame(columns, index=frame.index, copy=False)
+
+
+def _type(table: pa.Table, name: str) -> pa.DataType:
+    return table.schema.field(name).type
+
+
+def _numbers(column: pa.ChunkedArray, name: str) -> pd.Series:
+    """Whole numbers and truths without a detour: chunks are brought together once."""
+    if column.null_count or pa.types.is_boolean(column.type):
+        values: pd.Series = column.to_pandas(types_mapper=_PANDAS_TYPES.get)
+        return values.astype("int64") if name == "start_ns" else values
+    whole = np.require(column.to_numpy(), requirements="W")
+    if name == "start_ns":
+        return pd.Series(whole, copy=False)
+    return pd.Series(pd.arrays.IntegerArray(whole, np.zeros(whole.size, np.bool_)))
 
 
 def empty() -> pa.Table:

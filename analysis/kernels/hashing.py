@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -293,3 +295,10 @@ def dense(codes: NDArray[np.int32], size: int) -> tuple[NDArray[np.int64], NDArr
     for i in range(codes.size):
         codes[i] = place[codes[i]]
     return used[:count], codes
+
+
+@compiled
+def looked_up(codes: NDArray[np.int32], values: NDArray[Any], found: NDArray[Any]) -> None:
+    """Write the value of each code."""
+    for i in range(codes.size):
+        found[i] = values[codes[i]]

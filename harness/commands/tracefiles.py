@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,17 +35,59 @@ class Loaded:
 def load(files: Sequence[str], *, skip_damaged: bool) -> Loaded:
     """Read the files that a person named; a run directory's warm-up blocks do not count."""
     from analysis import traces  # noqa: PLC0415 - --help must not wait for pandas
-    from analysis.run import measured  # noqa: PLC0415 - as above
 
     run = manifest_of(files)
     spans = traces.read(*files, skip_damaged=skip_damaged)
     damaged = list(spans.attrs.get("damaged", []))
+    return Loaded(spans=_counted(spans, run), verdict=_verdict(run), damaged=damaged)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Spans that count, in parts of whole traces, and what was said of their run."""
+
+    parts: Iterable[pd.DataFrame]
+    """One after the other, to be gone through once."""
+    verdict: dict[str, Any]
+    damaged: list[str]
+
+    @property
+    def invalid(self) -> bool:
+        """Whether no number in this run may be believed."""
+        return bool(self.verdict["verdict"] == "INVALID")
+
+
+@contextmanager
+def in_parts(
+    files: Sequence[str], *, skip_damaged: bool, columns: Sequence[str], partitions: int | None
+) -> Iterator[Parts]:
+    """Read as ``load`` does, these columns, in so many parts; without a number in one."""
+    from analysis import traces  # noqa: PLC0415 - --help must not wait for pandas
+
+    run = manifest_of(files)
+    if partitions is None:
+        spans = traces.read(*files, columns=columns, skip_damaged=skip_damaged)
+        damaged = list(spans.attrs.get("damaged", []))
+        yield Parts(parts=[_counted(spans, run)], verdict=_verdict(run), damaged=damaged)
+        return
+    with traces.read(
+        *files, columns=columns, skip_damaged=skip_damaged, partitions=partitions
+    ) as dealt:
+        counted = (_counted(part, run) for part in dealt)
+        yield Parts(parts=counted, verdict=_verdict(run), damaged=dealt.damaged)
+
+
+def _counted(spans: pd.DataFrame, run: Manifest | None) -> pd.DataFrame:
+    """The spans that count: of a run with blocks no warm-up."""
+    from analysis.run import measured  # noqa: PLC0415 - as above
+
+    return measured(spans, run) if run is not None and run.blocks else spans
+
+
+def _verdict(run: Manifest | None) -> dict[str, Any]:
     if run is None:
-        return Loaded(spans=spans, verdict=_NO_VERDICT, damaged=damaged)
-    verdict = {"verdict": run.verdict.verdict, "reasons": list(run.verdict.reasons)}
-    if run.blocks:
-        spans = measured(spans, run)
-    return Loaded(spans=spans, verdict=verdict, damaged=damaged)
+        return _NO_VERDICT
+    return {"verdict": run.verdict.verdict, "reasons": list(run.verdict.reasons)}
 
 
 def manifest_of(files: Sequence[str]) -> Manifest | None:
@@ -56,7 +99,7 @@ def manifest_of(files: Sequence[str]) -> Manifest | None:
     return None
 
 
-def verdict_lines(loaded: Loaded) -> list[str]:
+def verdict_lines(loaded: Loaded | Parts) -> list[str]:
     """Say what must stand above every number of a run."""
     verdict = loaded.verdict
     lines = [f"{verdict['verdict']}: {'; '.join(verdict['reasons']) or 'no doubts'}"]

@@ -3,13 +3,14 @@ from pathlib import Path
 
 import click
 import jsonschema
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from analysis.errors import InputError
 from harness.commands import shares, trace
 from harness.errors import UsageError
-from tests.support import trace_files
+from tests.support import awkward_traces, trace_files
 from tests.support.synthetic_run import INVALID, write_run
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
@@ -54,6 +55,41 @@ def test_shares_by_arm_keep_the_schema_and_the_table_is_text(run: Path) -> None:
     text = _call(shares.command, run, "--by-arm", "--rules", "crisp").stdout
     assert "chat sim-chat" in text
     assert "95 % interval over" in text
+
+
+@pytest.mark.parametrize("options", [(), ("--by-arm", "--rules", "crisp")])
+def test_shares_in_parts_are_the_shares_of_the_whole(run: Path, options: tuple[str, ...]) -> None:
+    """--partitions changes not a byte of the answer, whatever is asked."""
+    whole = _call(shares.command, run, "--json", *options).stdout
+
+    assert whole == _call(shares.command, run, "--json", *options, "--partitions", 3).stdout
+
+
+def test_awkward_traces_in_parts_are_doubted_alike(tmp_path: Path) -> None:
+    """Doubts are added up over parts, with the same examples, and empty parts do no harm."""
+    table = awkward_traces.draw(np.random.default_rng(3), 15)
+    table.to_parquet(tmp_path / "spans.parquet")
+
+    whole = _call(shares.command, tmp_path, "--json").stdout
+
+    assert {"cycle", "repeated span", "unfinished span"} < {
+        row["doubt"] for row in json.loads(whole)["doubts"]
+    }
+    assert whole == _call(shares.command, tmp_path, "--json", "--partitions", 12).stdout
+
+
+def test_what_is_left_out_of_parts_is_said(tmp_path: Path) -> None:
+    """--skip-damaged names the same damaged file with and without --partitions."""
+    (tmp_path / "good.json").write_bytes(trace_files.text(trace_files.jaeger()))
+    (tmp_path / "bad.json").write_bytes(b"{")
+
+    whole = _call(shares.command, tmp_path, "--json", "--skip-damaged").stdout
+    parts = _call(shares.command, tmp_path, "--json", "--skip-damaged", "--partitions", 2).stdout
+
+    assert 1 == len(json.loads(whole)["damaged"])
+    assert whole == parts
+    with pytest.raises(InputError, match=r"bad\.json"):
+        _call(shares.command, tmp_path, "--partitions", 2)
 
 
 def test_an_invalid_run_says_so_first_and_in_the_exit_code(tmp_path: Path) -> None:
