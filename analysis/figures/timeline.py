@@ -13,6 +13,12 @@ from analysis.figures import style
 _PANEL_IN = 0.95
 """Height of one panel, its title included."""
 
+_STRIP_IN, _KEY_LINE_IN = 0.10, 0.16
+"""Height of the strip that says which arm was on, and of a line of arms' names above it."""
+
+_LETTER_IN, _NAME_GAP_IN = 0.085, 0.3
+"""Width of a letter of an arm's name, and the space to the next name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:
@@ -64,14 +70,17 @@ def figure(
     """
     panels = [panel for panel in PANELS if timeline["series"].isin(panel.series).any()]
     panels = [panel for panel in panels if panel.series != ("busy",) or _POOL not in panels]
-    height = _PANEL_IN * max(len(panels), 1) + 0.9
-    canvas = style.canvas(height, narrow=narrow)
-    top, bottom = 1 - 0.42 / height, 0.42 / height
-    step = (top - bottom) / max(len(panels), 1)
     left, width = (0.11, 0.84) if narrow else (0.06, 0.925)
+    names = _place_names(arms, width * (style.NARROW_IN if narrow else style.WIDE_IN))
+    further = _KEY_LINE_IN * max((line for _, line in names), default=0)
+    height = _PANEL_IN * max(len(panels), 1) + 0.9 + further
+    canvas = style.canvas(height, narrow=narrow)
+    top, bottom = 1 - (0.42 + further) / height, 0.42 / height
+    step = (top - bottom) / max(len(panels), 1)
     end_s = float(max(timeline["t_s"].max(), blocks["end_s"].max() if not blocks.empty else 0.0))
-    strip = canvas.add_axes((left, top + 0.06 / height, width, 0.10 / height))
+    strip = canvas.add_axes((left, top + 0.06 / height, width, _STRIP_IN / height))
     _draw_blocks(strip, blocks, arms, end_s)
+    _name_arms(strip, arms, names)
     for row, panel in enumerate(panels):
         axes = canvas.add_axes(
             (left, top - (row + 1) * step + 0.07 / height, width, step - 0.36 / height)
@@ -85,7 +94,8 @@ def figure(
         else:
             axes.set_xlabel("seconds from the start")
     for at, label in zip(events["t_s"], events["label"], strict=True):
-        strip.text(at, 2.6, label, color=style.ALARM, fontsize=style.SMALL_PT - 1, ha="center")
+        y = 2.6 + further / _STRIP_IN
+        strip.text(at, y, label, color=style.ALARM, fontsize=style.SMALL_PT - 1, ha="center")
     return canvas
 
 
@@ -98,11 +108,27 @@ def _draw_blocks(axes: Axes, blocks: pd.DataFrame, arms: tuple[str, ...], end_s:
     ):
         colour = style.arm_colour(arms.index(arm)) if arm in arms else style.MUTED
         axes.axvspan(start, end, color=colour, alpha=0.3 if warmup else 1.0, linewidth=0)
-    at = 0.0
-    for position, arm in enumerate(arms):
+
+
+def _place_names(arms: tuple[str, ...], width_in: float) -> list[tuple[float, int]]:
+    """Where each arm's name begins, as a share of the width, and in which line from below."""
+    places: list[tuple[float, int]] = []
+    at, line = 0.0, 0
+    for arm in arms:
+        wide = _LETTER_IN * len(style.arm_label(arm))
+        if at and at + wide > width_in:
+            at, line = 0.0, line + 1
+        places.append((at / width_in, line))
+        at += wide + _NAME_GAP_IN
+    return places
+
+
+def _name_arms(axes: Axes, arms: tuple[str, ...], places: list[tuple[float, int]]) -> None:
+    """Each arm once, above the strip, in its colour."""
+    for position, (arm, (at, line)) in enumerate(zip(arms, places, strict=True)):
         axes.text(
             at,
-            1.5,
+            1.5 + line * _KEY_LINE_IN / _STRIP_IN,
             style.arm_label(arm),
             color=style.arm_colour(position),
             transform=axes.transAxes,
@@ -110,7 +136,6 @@ def _draw_blocks(axes: Axes, blocks: pd.DataFrame, arms: tuple[str, ...], end_s:
             va="bottom",
             fontsize=style.SMALL_PT,
         )
-        at += 0.012 * len(style.arm_label(arm)) + 0.06
 
 
 def _draw_panel(axes: Axes, timeline: pd.DataFrame, panel: Panel, arms: tuple[str, ...]) -> None:

@@ -63,7 +63,7 @@ def assemble(run: Run, findings: Mapping[str, Any], *, jaeger_url: str | None = 
         traces=single_traces.trace_views(run, setting, jaeger_url) if trusted else (),
         sections=tuple(section for section in written if section is not None),
         evidence=(
-            evidence.timeline_section(run),
+            evidence.timeline_section(run, setting),
             evidence.witness_section(findings.get("witnesses") or ()),
             evidence.generator_section(findings.get("generator") or ()),
         ),

@@ -13,6 +13,7 @@ from analysis import formatting
 from analysis.figures import timeline as timeline_figure
 from analysis.manifest import Manifest
 from analysis.report.document import Column, Drawing, Section, Table, Tone
+from analysis.report.setting import Setting
 from analysis.report.tabulation import plain_numbers, tabulate
 from analysis.run import Run
 from analysis.timeline import bin_width_ns, timeline
@@ -26,7 +27,7 @@ _SHOWN_EVENTS = {
 """Events that explain a jump; the planned beginnings and ends of blocks are the coloured strip."""
 
 
-def timeline_section(run: Run) -> Section:
+def timeline_section(run: Run, setting: Setting) -> Section:
     """What happened when, as a figure; says so when the run recorded nothing."""
     manifest = run.manifest
     started, ended = _span_of_time(run)
@@ -41,10 +42,9 @@ def timeline_section(run: Run) -> Section:
         )
     blocks = _block_table(manifest, started)
     events = _event_table(run.events, started)
-    arms = tuple(arm.name for arm in manifest.arms)
 
     def draw(*, narrow: bool) -> Figure:
-        return timeline_figure.figure(table, blocks, events, arms, narrow=narrow)
+        return timeline_figure.figure(table, blocks, events, setting.arms, narrow=narrow)
 
     seconds = width // 1_000_000_000
     marked = (
