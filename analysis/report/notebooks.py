@@ -25,6 +25,9 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 PARAMETERS = "parameters"
 """The tag of the one cell that a run's path goes into."""
 
+TEMPLATES = Path(__file__).parent / "templates"
+"""Where the form of a notebook's page is kept."""
+
 TIMEOUT_S = 300
 """For one cell: ten million spans are read and answered in a tenth of it."""
 
@@ -86,19 +89,27 @@ def executed(source: Path, run: Path) -> NotebookNode:
 def as_html(run: Path, folder: Path) -> list[Path]:
     """Execute all notebooks on a run and write each as an HTML file into ``folder``."""
     books = [(source, executed(source, run)) for source in sources()]
-    from nbconvert import HTMLExporter  # noqa: PLC0415 - the extra `notebooks` may be absent
-
-    exporter = HTMLExporter(  # type: ignore[no-untyped-call] # untyped library
-        embed_images=True, mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url=""
-    )
     folder.mkdir(exist_ok=True)
     written = []
     for source, book in books:
-        page, _ = exporter.from_notebook_node(copy.deepcopy(book))
         path = folder / f"{source.stem}.html"
-        path.write_text(page, encoding="utf-8")
+        path.write_text(page(book, source.stem), encoding="utf-8")
         written.append(path)
     return written
+
+
+def page(book: NotebookNode, name: str) -> str:
+    """One notebook as HTML that loads nothing: nbconvert's own page asks a CDN for its scripts."""
+    from nbconvert import HTMLExporter  # noqa: PLC0415 - the extra `notebooks` may be absent
+
+    exporter = HTMLExporter(  # type: ignore[no-untyped-call] # untyped library
+        embed_images=True,
+        extra_template_paths=[str(TEMPLATES)],
+        template_file="notebook.html.j2",
+    )
+    resources = {"metadata": {"name": name}}
+    text, _ = exporter.from_notebook_node(copy.deepcopy(book), resources=resources)
+    return str(text)
 
 
 def main(argv: Sequence[str]) -> int:
