@@ -20,6 +20,7 @@ from harness.parts.simulator import Simulator
 from harness.workspace import Workspace
 
 PERSONALITIES, USERS, MEMORIES_PER_USER = 50, 200, 20
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,26 +108,30 @@ async def drive(
 ) -> Measured:
     """Send requests with so many always in flight and return what they cost the service.
 
-    The connections begin one after the other, spread over `ramp_seconds`.
+    The connections are there before the count begins, as a client's pool has them: what is
+    compared is requests in flight, not how many connections a request opens. They begin one
+    after the other, spread over `ramp_seconds`.
     """
     port = int(url.rpartition(":")[2])
     order = iter(range(requests))
     failures = 0
 
-    async def one_connection(number: int) -> None:
+    async def one_connection(number: int, connection: Connection) -> None:
         nonlocal failures
+        reader, writer = connection
         await asyncio.sleep(ramp_seconds * number / in_flight)
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for index in order:
             writer.write(_request(index))
             if not await _answered(reader):
                 failures += 1
-        writer.close()
 
+    connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(in_flight)]
     cpu, began = _cpu_seconds(process), perf_counter()
-    await asyncio.gather(*(one_connection(number) for number in range(in_flight)))
+    await asyncio.gather(*(one_connection(*numbered) for numbered in enumerate(connections)))
     seconds = perf_counter() - began
     cpu_ms = (_cpu_seconds(process) - cpu) / requests * 1000
+    for _, writer in connections:
+        writer.close()
     return Measured(requests=requests, seconds=seconds, cpu_ms=cpu_ms, failures=failures)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 
 import pytest
@@ -306,6 +307,34 @@ async def test_the_fallback_is_bounded_and_sheds(servers: ChatServers) -> None:
         running += change
         at_once = max(at_once, running)
     assert at_once <= 2
+
+
+async def test_nobody_waits_for_a_hung_redis_twice(servers: ChatServers) -> None:
+    """Of a hundred lookups behind two connections, each falls back after one deadline at most."""
+    deadline_seconds = 0.4
+    async with servers.parts(
+        redis_enabled=True,
+        redis_timeout_ms=round(deadline_seconds * 1000),
+        redis_max_connections=2,
+        fallback_max_waiting=1000,
+        fallback_wait_seconds=5,
+    ) as (parts, _):
+        await parts.personalities.get_personality("elara")
+
+        async def timed(name: str) -> float:
+            began = time.perf_counter()
+            await parts.personalities.get_personality(name)
+            return time.perf_counter() - began
+
+        servers.redis.pause()
+        try:
+            lookups = (timed(f"p{index % PERSONALITIES:05d}") for index in range(100))
+            seconds = await asyncio.gather(*lookups)
+        finally:
+            servers.redis.resume()
+
+    assert min(seconds) >= deadline_seconds
+    assert max(seconds) < 1.75 * deadline_seconds
 
 
 async def test_an_invalidation_that_failed_is_made_up_for(servers: ChatServers) -> None:
