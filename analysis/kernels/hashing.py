@@ -11,7 +11,9 @@ from analysis.kernels.compiled import compiled
 
 _MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)
 _HALF = np.uint64(32)
-"""The finaliser of MurmurHash3's 64-bit variant (Appleby, 2011), one round a word."""
+"""The finaliser of MurmurHash3's 64-bit variant (Appleby, 2011), one round a word and one more:
+ids that count upwards differ in the last word's highest byte, which one round leaves high.
+"""
 _WORD = 8
 _HEX_WORDS = 2
 _NO_DIGITS = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -50,6 +52,8 @@ def hash_of(words: NDArray[np.uint64], begin: int, end: int) -> np.uint64:
     for k in range(begin, end):
         value = (value ^ words[k]) * _MULTIPLIER
         value ^= value >> _HALF
+    value *= _MULTIPLIER
+    value ^= value >> _HALF
     return value if value != np.uint64(0) else np.uint64(1)
 
 
