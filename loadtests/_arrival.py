@@ -44,10 +44,3 @@ class Arrival:
         The numbers are 0, 1, 2, ... without gaps.
         """
         return _draws.stratum_of(self.seed, self.ordinal, fraction, what)
-
-    def take_intended_ns(self) -> int | None:
-        """Return when the arrival was due, to its first request only."""
-        if self.used:
-            return None
-        self.used = True
-        return self.intended_ns

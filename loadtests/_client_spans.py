@@ -145,8 +145,8 @@ class ClientSpans:
 
 def _fill(span: Span, finished: Finished, run: str) -> None:
     mark = finished.mark
-    span.trace_id = mark.trace_id
-    span.span_id = mark.span_id
+    span.trace_id = mark.ids[:16]
+    span.span_id = mark.ids[16:]
     span.name = f"{finished.method} {mark.name}"
     span.kind = Span.SPAN_KIND_CLIENT
     span.start_time_unix_nano = mark.sent_ns

@@ -1,29 +1,32 @@
-"""Turns a plan into a run: deals arrivals to workers, also when these come and go.
+"""Turns a plan into a run: deals arrivals to workers, also when these come, go, hang or die.
 
-A worker may send only what is due before its lease ends, and a new deal begins only when every
-lease given under the old one has ended: so no arrival is sent twice, even by a worker that was
-stopped and comes back. What a lost worker was dealt and nobody knows to have been sent is counted
-as dropped.
+What to deal to whom is decided in ``_dealing``; here are the clock, the messages and the watch
+over the workers. One that has not reported for a moment gets nothing new; one that is dead has
+what it had not begun handed to the others at once.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from locust.rpc import Message
-from locust.runners import LocalRunner, MasterRunner, Runner
+from locust.runners import MasterRunner, Runner
 
+from loadtests import _account
+from loadtests._dealing import Dealing
+from loadtests._journal import Address, Begun, witness
 from loadtests._live import Live
+from loadtests._members import Member, Run
 from loadtests._plan import Plan
 from loadtests._population import personalities_wanted
-from loadtests._tally import StepTally, step_rows, unpack_into
+from loadtests._tally import StepTally, unpack_into
 from loadtests._whole_file import write_json
-from loadtests._worker import DEAL, LEASE, PROGRESS, schedule_of
+from loadtests._worker import BEGIN, CLOSE, HAND_OVER, PROGRESS, SHARE, schedule_of
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -31,47 +34,21 @@ if TYPE_CHECKING:
 _NS = 1_000_000_000
 _START_DELAY_SECONDS = 1.0
 """From the start to the schedule's zero: time for every worker to get ready."""
-_WATCH_SECONDS = 0.25
-_LEASE_SECONDS = 3.0
-_LOST_AFTER_SECONDS = 2.0
-"""A worker that has not reported for this long (it does so twice a second) is taken for lost."""
+_WATCH_SECONDS = 0.1
+_AHEAD_SECONDS = 1.0
+"""How far ahead the schedule is dealt: what a worker that hangs keeps to itself, and how long the
+master may be held up before anybody notices."""
+_SILENT_SECONDS = 0.8
+"""A worker silent for this long (it reports four times a second) is dealt nothing."""
+_GIVEN_UP_SECONDS = 3.0
+"""The end waits this long for a worker that has fallen silent with arrivals of its own."""
+_CLOSE_SECONDS = 5.0
+"""The end waits this long beyond --stop-timeout for the workers' last reports."""
+_REPORTED_LATE_NS = 300_000_000
+"""What the workers have reported as sent is this old at most: so is what it is held against."""
+_LOCAL = "local"
+"""The only process there is, when there is only one."""
 _LOGGER = logging.getLogger("worthit.load")
-
-
-@dataclass(slots=True, kw_only=True)
-class Member:
-    """What the conductor knows of one worker."""
-
-    last_heard: float
-    lease_ns: int = 0
-    finished: bool = False
-    epoch: int = -1
-    driven: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
-    check: dict[str, Any] = field(default_factory=dict)
-    in_flight: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class Run:
-    """One run of a plan."""
-
-    number: int
-    plan: Plan
-    t0_ns: int
-    classes: list[str]
-    out: Path | None
-    max_in_flight: int
-    client_spans: bool
-    epoch: int = 0
-    deals: list[tuple[int, list[str]]] = field(default_factory=list)
-    """(from offset in ns, the workers in the order of their slots)."""
-    members: dict[str, Member] = field(default_factory=dict)
-    steps: dict[int, StepTally] = field(default_factory=dict)
-    last_sent_ns: dict[int, int] = field(default_factory=dict)
-    ended: bool = False
-    stopped_early: bool = False
-    until_ns: int | None = None
-    """Offset at which it was stopped; None while it runs or when it came to its end."""
 
 
 def _warn_of_missing_names(plan: Plan) -> None:
@@ -91,16 +68,6 @@ def _warn_of_missing_names(plan: Plan) -> None:
             return
 
 
-def _add_up(run: Run, member: Member, data: dict[str, Any]) -> None:
-    """Add one worker's report to the run."""
-    for step, packed in data.get("fresh", []):
-        unpack_into(run.steps.setdefault(step, StepTally()), packed)
-    for step, sent, dropped, in_flight_max, cap_hits in data.get("driven", []):
-        member.driven[step] = (sent, dropped, in_flight_max, cap_hits)
-    for block, sent_ns in data.get("last_sent", []):
-        run.last_sent_ns[block] = max(run.last_sent_ns.get(block, 0), sent_ns)
-
-
 class Conductor:
     """Conducts runs from the master, or from the only process there is."""
 
@@ -112,8 +79,8 @@ class Conductor:
         self.problem: str | None = None
         """Why the last test could not begin."""
         self._number = 0
-        self._seen: dict[str, float] = {}
-        """When each worker, in a run or not, last reported."""
+        self._workers: dict[str, Member] = {}
+        """Every worker that ever reported, in a run or not."""
 
     def register(self) -> None:
         """Listen to the workers."""
@@ -135,18 +102,16 @@ class Conductor:
         max_in_flight: int,
         client_spans: bool,
     ) -> None:
-        """Deal the plan to the workers that are there."""
+        """Begin the plan with the workers that are there."""
         self._number += 1
         _warn_of_missing_names(plan)
-        now_ns = time.time_ns()
-        t0_ns = (
-            plan.start_at_ns
-            if plan.start_at_ns is not None
-            else now_ns + int(_START_DELAY_SECONDS * _NS)
-        )
+        t0_ns = plan.start_at_ns
+        if t0_ns is None:
+            t0_ns = time.time_ns() + int(_START_DELAY_SECONDS * _NS)
         self.run = run = Run(
             number=self._number,
             plan=plan,
+            dealing=Dealing(plan, schedule_of(plan)),
             t0_ns=t0_ns,
             classes=classes,
             out=out,
@@ -156,143 +121,133 @@ class Conductor:
         if out:
             out.mkdir(parents=True, exist_ok=True)
             write_json(out / "started.json", {"t0_ns": t0_ns, "run": plan.run})
-        if isinstance(self._runner, MasterRunner):
-            names = [
-                client.id
-                for client in self._runner.clients.ready
-                + self._runner.clients.running
-                + self._runner.clients.spawning
-            ]
-        else:
-            names = ["local"]
-        run.deals.append((0, names))
-        for name in names:
-            run.members[name] = Member(last_heard=time.monotonic())
-            self._send_deal(run, name)
+        for name in self._names_there():
+            self._take_in(run, name)
+        self._deal(run)
 
-    def _lease(self, run: Run, member: Member) -> int | None:
-        if isinstance(self._runner, LocalRunner):
-            return None
-        member.lease_ns = max(
-            member.lease_ns, time.time_ns() + int(_LEASE_SECONDS * _NS) - run.t0_ns
-        )
-        return member.lease_ns
+    def _names_there(self) -> list[str]:
+        if not isinstance(self._runner, MasterRunner):
+            return [_LOCAL]
+        clients = self._runner.clients
+        return [client.id for client in clients.ready + clients.running + clients.spawning]
 
-    def _send_deal(self, run: Run, name: str) -> None:
-        member = run.members[name]
-        deals = [
-            (from_ns, names.index(name) if name in names else None, len(names) or 1)
-            for from_ns, names in run.deals
-        ]
+    def _take_in(self, run: Run, name: str) -> None:
+        """Tell a worker of the run and count it in."""
+        member = self._workers.setdefault(name, Member())
+        member.new_run(time.monotonic())
         message = {
             "number": run.number,
-            "epoch": run.epoch,
             "plan": run.plan.as_json(),
             "t0_ns": run.t0_ns,
-            "deals": deals,
-            "lease_ns": self._lease(run, member),
             "classes": run.classes,
             "out": str(run.out) if run.out else None,
             "max_in_flight": run.max_in_flight,
             "client_spans": run.client_spans,
         }
-        self._runner.send_message(DEAL, message, name)
+        self._runner.send_message(BEGIN, message, name)
+        run.members[name] = member
 
     def _on_progress(self, msg: Message, **_: object) -> None:
         data: dict[str, Any] = msg.data
-        name = msg.node_id
-        now = time.monotonic()
-        self._seen[name] = now
-        run = self.run
+        name, now = msg.node_id, time.monotonic()
+        member = self._workers.setdefault(name, Member())
+        member.heard(now, data)
+        if member.journal is None and data["journal"] and not member.journal_asked:
+            member.journal_asked = True
+            member.journal = witness(Address(*data["journal"]))
         self.live.add(name, data)
-        if run is None or data["number"] != run.number:
+        run = self.run
+        if run is None:
             return
-        member = run.members.get(name)
-        if member is None:
+        if data["number"] != run.number:
+            if name not in run.members and not run.ended and name != _LOCAL:
+                self._take_in(run, name)
+                self._note(run, f"Worker {member.index} has joined: it gets its part from now on.")
             return
-        member.last_heard = now
-        member.epoch = data["epoch"]
+        if name in run.members and "shares" in data and name not in run.dealing.losses:
+            self._count(run, name, member, data)
+
+    def _count(self, run: Run, name: str, member: Member, data: dict[str, Any]) -> None:
+        """Add one worker's report to the run."""
+        for step, packed in data["fresh"]:
+            unpack_into(run.steps.setdefault(step, StepTally()), packed)
+            member.requests += packed["requests"]
+        for step, sent, dropped, in_flight_max, cap_hits in data["driven"]:
+            member.driven[step] = (sent, dropped, in_flight_max, cap_hits)
+        for block, sent_ns in data["last_sent"]:
+            run.last_sent_ns[block] = max(run.last_sent_ns.get(block, 0), sent_ns)
         member.check = data["check"]
-        member.in_flight = data["in_flight"]
-        member.finished = data.get("finished", False)
-        _add_up(run, member, data)
-        if run.ended or member.finished:
-            return
-        if member.epoch < run.epoch:
-            self._send_deal(run, name)
-        elif (lease_ns := self._lease(run, member)) is not None:
-            self._runner.send_message(LEASE, {"number": run.number, "lease_ns": lease_ns}, name)
+        member.running = data["running"]
+        begun = Begun(*data["reached"])
+        run.dealing.report(name, shares=data["shares"], late=data["late"], begun=begun)
+        if not data["recording"] and not run.ended:
+            self._lose(run, name, begun, "has left")
 
     def _watch_forever(self) -> None:
         while True:
             gevent.sleep(_WATCH_SECONDS)
             run = self.run
-            self.live.sample(time.time())
+            if run is not None:
+                offset_ns = time.time_ns() - run.t0_ns - _REPORTED_LATE_NS
+                self.live.due = run.dealing.due(min(offset_ns, run.dealing.end_ns))
+            self.live.sample(time.time(), scheduled=run is not None)
             if run is None or run.ended:
                 continue
-            self._redeal_if_needed(run)
-            names = run.deals[-1][1]
-            if names and all(run.members[name].finished for name in names):
+            self._bury(run)
+            self._deal(run)
+            if self._is_over(run):
                 self._all_done(run)
 
-    def in_words(self) -> dict[str, Any] | None:
-        """Return what the live page says of the run, None without one."""
-        run = self.run
-        if run is None:
-            return None
-        elapsed_s = (time.time_ns() - run.t0_ns) / _NS
-        return {
-            "name": run.plan.run,
-            "scenarios": run.classes,
-            "arrivals": run.plan.arrivals,
-            "seed": run.plan.seed,
-            "elapsed_s": min(elapsed_s, run.plan.end_s),
-            "duration_s": run.plan.end_s,
-            "ended": run.ended,
-            "stopped_early": run.stopped_early,
-            "cap_hits": sum(
-                driven[3] for member in run.members.values() for driven in member.driven.values()
-            ),
-        }
+    def _bury(self, run: Run) -> None:
+        """Find the dead among the workers of this machine."""
+        for name, member in list(run.members.items()):
+            if member.journal is not None and name not in run.dealing.losses and member.is_dead:
+                self._lose(run, name, member.journal.begun, "is dead")
 
-    def _redeal_if_needed(self, run: Run) -> None:
-        if isinstance(self._runner, LocalRunner):
-            return
+    def _lose(self, run: Run, name: str, begun: Begun | None, why: str) -> None:
+        loss = run.dealing.lose(name, begun)
+        self._note(
+            run,
+            f"Worker {run.members[name].index} {why}: {loss.handed_over} arrivals that it had "
+            "not begun are handed to the others.",
+        )
+
+    def _note(self, run: Run, sentence: str) -> None:
+        elapsed_s = (time.time_ns() - run.t0_ns) / _NS
+        run.notes.append(f"{max(elapsed_s, 0):.1f} s: {sentence}")
+        _LOGGER.warning("%s", sentence)
+
+    def _listening(self, run: Run) -> Iterator[str]:
+        """Yield the workers that can be given something now."""
         now = time.monotonic()
-        names = run.deals[-1][1]
-        alive = [
-            name for name in names if now - run.members[name].last_heard < _LOST_AFTER_SECONDS
-        ]
-        joined = [
-            name
-            for name, heard in self._seen.items()
-            if name not in names and now - heard < _LOST_AFTER_SECONDS
-        ]
-        if len(alive) == len(names) and not joined:
-            return
-        from_ns = max(
-            [
-                time.time_ns() + _NS - run.t0_ns,
-                run.deals[-1][0],
-                *(member.lease_ns for member in run.members.values()),
-            ]
-        )
-        if from_ns >= round(run.plan.end_s * _NS) and alive:
-            # what is left cannot be dealt again in time; only stop waiting for the lost
-            run.deals.append((from_ns, alive))
-            return
-        run.epoch += 1
-        run.deals.append((from_ns, alive + joined))
-        _LOGGER.warning(
-            "Workers now: %d (lost %d, joined %d); the schedule is dealt anew from %.1f s on.",
-            len(alive) + len(joined),
-            len(names) - len(alive),
-            len(joined),
-            from_ns / _NS,
-        )
-        for name in alive + joined:
-            run.members.setdefault(name, Member(last_heard=now))
-            self._send_deal(run, name)
+        for name, member in run.members.items():
+            if name in run.dealing.losses:
+                continue
+            if name == _LOCAL or member.silent_s(now) < _SILENT_SECONDS:
+                yield name
+
+    def _deal(self, run: Run) -> None:
+        listening = list(self._listening(run))
+        until_ns = time.time_ns() - run.t0_ns + int(_AHEAD_SECONDS * _NS)
+        for name, share in run.dealing.deal(until_ns, listening):
+            packed = [share.from_ns, share.to_ns, share.slot, share.of]
+            self._runner.send_message(SHARE, {"number": run.number, "share": packed}, name)
+        for name, singles in run.dealing.hand_over(listening).items():
+            arrivals = [single.packed() for single in singles]
+            message = {"number": run.number, "arrivals": arrivals}
+            self._runner.send_message(HAND_OVER, message, name)
+
+    def _is_over(self, run: Run) -> bool:
+        """Whether all is sent and answered, but for what silent workers hold."""
+        dealing, now = run.dealing, time.monotonic()
+        if not dealing.all_dealt or time.time_ns() - run.t0_ns < dealing.end_ns:
+            return False
+        for name, member in run.members.items():
+            if name in dealing.losses or not (dealing.owes(name) or member.running):
+                continue
+            if name == _LOCAL or member.silent_s(now) < _GIVEN_UP_SECONDS:
+                return False
+        return bool(run.members)
 
     def _all_done(self, run: Run) -> None:
         run.ended = True
@@ -307,37 +262,56 @@ class Conductor:
         if self.run is not None and not self.run.ended:
             self.run.ended = True
             self.run.until_ns = max(time.time_ns() - self.run.t0_ns, 0)
-            self.run.stopped_early = self.run.until_ns < round(self.run.plan.end_s * _NS)
+            self.run.stopped_early = self.run.until_ns < self.run.dealing.end_ns
+
+    def close(self) -> None:
+        """Have every worker end, and wait for its last report, so that nothing is missing."""
+        if not isinstance(self._runner, MasterRunner):
+            return
+        now = time.monotonic()
+        waiting = {
+            name: member
+            for name, member in self._workers.items()
+            if member.recording and member.silent_s(now) < _GIVEN_UP_SECONDS
+        }
+        for name in waiting:
+            self._runner.send_message(CLOSE, None, name)
+        deadline = now + float(self._environment.stop_timeout or 0.0) + _CLOSE_SECONDS
+        while time.monotonic() < deadline and any(
+            member.recording and not member.is_dead for member in waiting.values()
+        ):
+            gevent.sleep(0.02)
 
     def report(self) -> dict[str, Any] | None:
         """Return the manifest's ``generator`` and ``workers``; None before the first run."""
         run = self.run
         if run is None:
             return None
-        for member in run.members.values():
-            for step in member.driven:
-                run.steps.setdefault(step, StepTally())
-        for step, tally in run.steps.items():
-            driven = {
-                name: member.driven[step]
-                for name, member in run.members.items()
-                if step in member.driven
-            }
-            tally.sent = sum(values[0] for values in driven.values())
-            tally.dropped = sum(values[1] for values in driven.values())
-            tally.in_flight_max = {name: values[2] for name, values in driven.items()}
-            tally.cap_hits = sum(values[3] for values in driven.values())
-        end_ns = round(run.plan.end_s * _NS)
-        until_ns = end_ns
-        if run.until_ns is not None:
-            # what came due while Locust was busy stopping was not missed by the load
-            last_ns = max(run.last_sent_ns.values(), default=0) + 1
-            until_ns = min(run.until_ns, end_ns, last_ns)
-        due: dict[int, int] = {}
-        for window in schedule_of(run.plan).until(until_ns):
-            due[window.block.block] = due.get(window.block.block, 0) + len(window.offsets_ns)
+        for name, member in run.members.items():
+            if name not in run.dealing.losses and (
+                member.recording or (run.dealing.owes(name) and not run.stopped_early)
+            ):
+                dead = member.journal is not None and member.is_dead
+                begun = member.journal.begun if dead and member.journal else None
+                run.dealing.lose(name, begun)
+        return _account.report(run, schedule_of)
+
+    def in_words(self) -> dict[str, Any] | None:
+        """Return what the live page says of the run, None without one."""
+        run = self.run
+        if run is None:
+            return None
         return {
-            "generator": step_rows(run.plan, due, run.steps, run.last_sent_ns, until_ns),
-            "workers": [member.check for member in run.members.values() if member.check],
+            "name": run.plan.run,
+            "scenarios": run.classes,
+            "arrivals": run.plan.arrivals,
+            "seed": run.plan.seed,
+            "elapsed_s": min((time.time_ns() - run.t0_ns) / _NS, run.plan.end_s),
+            "duration_s": run.plan.end_s,
+            "ended": run.ended,
             "stopped_early": run.stopped_early,
+            "notes": run.notes,
+            "cap_hits": sum(
+                driven[3] for member in run.members.values() for driven in member.driven.values()
+            ),
         }

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gevent
-import numpy as np
 from gevent import GreenletExit, getcurrent
 from gevent.event import Event
 
 from loadtests import _draws
 from loadtests._arrival import Arrival
+from loadtests._dealing import Share, Single
 from loadtests._instrument import Instrument
+from loadtests._journal import Journal
 from loadtests._open_loop import OpenLoopUser
 from loadtests._plan import Block, Plan
 from loadtests._schedule import Schedule, Window
@@ -23,22 +25,10 @@ from loadtests._schedule import Schedule, Window
 if TYPE_CHECKING:
     from locust.env import Environment
 
-_WINDOW_NS = 250_000_000
-"""Arrivals computed ahead of time: far enough to be cheap, near enough that a new deal finds
-nothing promised."""
+_AHEAD_NS = 250_000_000
+"""Arrivals are computed this long before they are due: not in the moment itself."""
 _NS = 1_000_000_000
 _LOGGER = logging.getLogger("worthit.load")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deal:
-    """Who sends what from a moment on: arrival number n belongs to slot n modulo ``of``."""
-
-    from_ns: int
-    """Offset from the schedule's zero."""
-    slot: int | None
-    """None: this worker has no part in it."""
-    of: int
 
 
 @dataclass(slots=True)
@@ -61,96 +51,93 @@ class Driver:
     users: Sequence[OpenLoopUser]
     instrument: Instrument
     max_in_flight: int
-    deals: list[Deal]
+    journal: Journal
     on_error: Callable[[OpenLoopUser, Exception], None]
-    lease_ns: int | None = None
-    """Nothing due at or after this offset may be sent yet; None: no limit."""
     steps: dict[int, StepDriven] = field(default_factory=dict)
-    passed_ns: int = 0
-    """Every arrival of this worker before this offset has been dealt with."""
     in_flight: int = 0
-    spawned: int = 0
-    """Arrivals begun, this worker's own."""
-    finished: bool = False
-    _ahead: tuple[Window, int] | None = None
-    """The window being sent, and how far it has come."""
+    shares_begun: int = 0
+    """Shares of which every arrival has begun."""
+    late_begun: int = 0
+    """Arrivals taken over from lost workers that have begun."""
+    _shares: deque[Share] = field(default_factory=deque)
+    _late: deque[Single] = field(default_factory=deque)
+    _given: Event = field(default_factory=Event)
+    _handed: Event = field(default_factory=Event)
     _running: set[Any] = field(default_factory=set)
     _room: Event = field(default_factory=Event)
-    _leased: Event = field(default_factory=Event)
+
+    def give(self, share: Share) -> None:
+        """Take a share of the schedule; shares come in order of time."""
+        self._shares.append(share)
+        self._given.set()
+
+    def hand(self, singles: Sequence[Single]) -> None:
+        """Take over what a lost worker can no longer send."""
+        self._late.extend(singles)
+        self._handed.set()
 
     def run(self) -> None:
-        """Send everything, then wait until nothing is in flight."""
-        now_ns = self.instrument.clock.now_ns
+        """Send every share as it comes, then wait until nothing is in flight."""
         end_ns = round(self.plan.end_s * _NS)
-        from_ns = min(deal.from_ns for deal in self.deals)
-        for _skipped in self.schedule.until(from_ns):
-            pass
-        while from_ns < end_ns:
-            limit_ns = self._limit(from_ns, end_ns)
-            if limit_ns is None:
-                continue
-            gevent.sleep(max((self.t0_ns + from_ns - now_ns()) / _NS - _WINDOW_NS / _NS, 0))
-            for window in self.schedule.until(limit_ns):
-                self._send_window(window)
-            self._ahead = None
-            self.passed_ns = from_ns = limit_ns
-        gevent.sleep(max((self.t0_ns + end_ns - now_ns()) / _NS, 0))
+        share = None
+        while share is None or share.to_ns < end_ns:
+            share = self._next_share()
+            self._follow(share)
+            self.shares_begun += 1
+        gevent.sleep(max((self.t0_ns + end_ns - self.instrument.clock.now_ns()) / _NS, 0))
         while self.in_flight:
             self._room.clear()
             self._room.wait()
-        self.finished = True
 
-    def _limit(self, from_ns: int, end_ns: int) -> int | None:
-        """Return where the next window ends, or None after waiting for the lease."""
-        limit_ns = min(from_ns + _WINDOW_NS, end_ns)
-        if self.lease_ns is not None:
-            if self.lease_ns <= from_ns:
-                self._leased.clear()
-                self._leased.wait(0.5)
-                return None
-            limit_ns = min(limit_ns, self.lease_ns)
-        return limit_ns
+    def run_late(self) -> None:
+        """Send, for as long as the run lasts, what is handed over; most of it is late already."""
+        while True:
+            while not self._late:
+                self._handed.clear()
+                self._handed.wait()
+            single = self._late[0]
+            block = self.plan.blocks[single.block]
+            step = self._step(block)
+            self._wait_until_due(self.t0_ns + single.offset_ns, step)
+            self.journal.note_late(self.late_begun)
+            self._late.popleft()
+            self.late_begun += 1
+            self._spawn(block, single.draw, single.ordinal, self.t0_ns + single.offset_ns, step)
 
-    def renew(self, lease_ns: int | None) -> None:
-        """Allow arrivals up to this offset."""
-        self.lease_ns = lease_ns
-        self._leased.set()
+    def _next_share(self) -> Share:
+        while not self._shares:
+            self._given.clear()
+            self._given.wait()
+        return self._shares.popleft()
 
-    def _deal_at(self, offset_ns: int) -> Deal:
-        for deal in reversed(self.deals):
-            if deal.from_ns <= offset_ns:
-                return deal
-        return Deal(from_ns=0, slot=None, of=1)
+    def _follow(self, share: Share) -> None:
+        begins_ns = self.t0_ns + share.from_ns - _AHEAD_NS
+        gevent.sleep(max((begins_ns - self.instrument.clock.now_ns()) / _NS, 0))
+        for _not_ours in self.schedule.until(share.from_ns):
+            pass
+        for window in self.schedule.until(share.to_ns):
+            self._send_window(window, share.positions(window).tolist())
 
-    def _send_window(self, window: Window) -> None:
+    def _send_window(self, window: Window, positions: Sequence[int]) -> None:
         t0_ns = self.t0_ns
-        now_ns = self.instrument.clock.now_ns
-        step = self.steps.setdefault(_step_key(window.block), StepDriven())
-        draw = window.draw(0)
-        for position, offset_ns in enumerate(window.offsets_ns.tolist()):
-            self._ahead = (window, position)
-            deal = self._deal_at(offset_ns) if len(self.deals) > 1 else self.deals[0]
-            if deal.slot is None or (window.first_number + position) % deal.of != deal.slot:
-                continue
-            due_ns = t0_ns + offset_ns
-            wait_ns = due_ns - now_ns()
-            if wait_ns > 0:
-                gevent.sleep(wait_ns / _NS)
-            if self.in_flight >= self.max_in_flight:
-                self._wait_for_room(step)
-            self._spawn(
-                window.block, draw + position, window.first_ordinal + position, due_ns, step
-            )
+        step = self._step(window.block)
+        draw, ordinal = window.draw(0), window.first_ordinal
+        offsets_ns = window.offsets_ns.tolist()
+        for position in positions:
+            due_ns = t0_ns + offsets_ns[position]
+            self._wait_until_due(due_ns, step)
+            self.journal.note_in_turn(window.first_number + position)
+            self._spawn(window.block, draw + position, ordinal + position, due_ns, step)
 
-    def due(self) -> int:
-        """Return how many arrivals should have begun by now: the offered load so far."""
-        if self._ahead is None:
-            return self.spawned
-        window, position = self._ahead
-        now_ns = self.instrument.clock.now_ns() - self.t0_ns
-        late = int(np.searchsorted(window.offsets_ns, now_ns, side="right")) - position
-        of = self.deals[-1].of
-        return self.spawned + max(late - 1, 0) // of
+    def _step(self, block: Block) -> StepDriven:
+        return self.steps.setdefault(block.step_key, StepDriven())
+
+    def _wait_until_due(self, due_ns: int, step: StepDriven) -> None:
+        wait_ns = due_ns - self.instrument.clock.now_ns()
+        if wait_ns > 0:
+            gevent.sleep(wait_ns / _NS)
+        if self.in_flight >= self.max_in_flight:
+            self._wait_for_room(step)
 
     def _wait_for_room(self, step: StepDriven) -> None:
         step.cap_hits += 1
@@ -169,7 +156,6 @@ class Driver:
             scenario=type(user).scenario_name(),
         )
         self.in_flight += 1
-        self.spawned += 1
         step.sent += 1
         step.in_flight_max = max(step.in_flight_max, self.in_flight)
         self._running.add(gevent.spawn_raw(self._serve, user, arrival, step))
@@ -208,10 +194,6 @@ class Driver:
         for greenlet in list(self._running):
             gevent.kill(greenlet)
         gevent.sleep(0)
-
-
-def _step_key(block: Block) -> int:
-    return -1 - block.step if block.warmup else block.step
 
 
 def report_error(environment: Environment) -> Callable[[OpenLoopUser, Exception], None]:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from analysis.thresholds import Threshold
 
-_LAST_REPORTS_SECONDS = 0.7
 _LOGGER = logging.getLogger("worthit.load")
 
 
@@ -249,9 +248,12 @@ def _on_test_stop(environment: Environment, **_: object) -> None:
     if _HERE.worker is not None:
         _HERE.worker.stopped()
     options = environment.parsed_options
-    if _HERE.conductor is not None and options is not None and not options.headless:
-        # Locust goes on behind its page; the other workers' last reports are still on their way
-        gevent.spawn_later(_LAST_REPORTS_SECONDS, _conclude, _HERE.conductor)
+    if _HERE.conductor is None or options is None:
+        return
+    _HERE.conductor.close()
+    if not options.headless:
+        # Locust goes on behind its page
+        _conclude(_HERE.conductor)
 
 
 def _conclude(conductor: Conductor) -> None:

@@ -52,6 +52,8 @@ class Instrument:
         self.spans: SpanSink | None = None
         self._ids = Identifiers()
         self._unscheduled = count()
+        self._scenarios: dict[type, str] = {}
+        """The scenario's name, by user class, of requests that no schedule sent."""
         self._before_draw: dict[tuple[int, str], str] = {}
         """Baggage up to the draw, by block (which outlives the test) and scenario."""
 
@@ -84,43 +86,45 @@ class Instrument:
             spans.close()
 
     def mark(
-        self, client: FastHttpSession | HttpSession, name: str, headers: dict[str, str]
+        self,
+        user: object,
+        arrival: Arrival | None,
+        name: str,
+        headers: dict[str, str],
     ) -> Mark:
         """Return the mark of a request about to be sent, and write its headers."""
-        arrival: Arrival | None = getattr(getcurrent(), "worthit_arrival", None)
-        user = client.user
         if arrival is not None:
             block, draw, scenario = arrival.block, arrival.draw, arrival.scenario
         else:
+            kind = type(user)
             block, draw = self.block, next(self._unscheduled)
-            scenario = getattr(user, "scenario", None) or type(user).__name__
+            scenario = self._scenarios.get(kind) or self._scenario_of(kind)
+        ids = self._ids.both()
         given = headers.get("traceparent")
-        trace_id = (given_trace_id(given) if given else None) or self._ids.trace_id()
-        span_id = self._ids.span_id()
         if not given:
-            headers["traceparent"] = traceparent(trace_id, span_id)
+            headers["traceparent"] = traceparent(ids)
+        elif trace_id := given_trace_id(given):
+            ids = trace_id + ids[16:]
         key = (id(block), scenario)
-        before_draw = self._before_draw.get(key)
-        if before_draw is None:
-            before_draw = baggage_before_draw(self.run, block, scenario)
-            self._before_draw[key] = before_draw
-        ours = f"{before_draw}{draw}"
+        ours = f"{self._before_draw.get(key) or self._baggage_of(block, scenario)}{draw}"
         theirs = headers.get("baggage")
         headers["baggage"] = f"{theirs},{ours}" if theirs else ours
         sent_ns = self.clock.now_ns()
-        # only the first request of an arrival has a time it was wanted at; what follows follows
-        # from the reply
-        intended_ns = arrival.take_intended_ns() if arrival is not None else None
-        return Mark(
-            trace_id=trace_id,
-            span_id=span_id,
-            block=block,
-            draw=draw,
-            scenario=scenario,
-            name=name,
-            intended_ns=sent_ns if intended_ns is None else intended_ns,
-            sent_ns=sent_ns,
-        )
+        if arrival is None or arrival.used:
+            # only the first request of an arrival has a time it was wanted at; what follows
+            # follows from the reply
+            return Mark(ids, block, draw, scenario, name, sent_ns, sent_ns)
+        arrival.used = True
+        return Mark(ids, block, draw, scenario, name, arrival.intended_ns, sent_ns)
+
+    def _scenario_of(self, kind: type) -> str:
+        found = self._scenarios[kind] = getattr(kind, "scenario", None) or kind.__name__
+        return found
+
+    def _baggage_of(self, block: Block, scenario: str) -> str:
+        found = baggage_before_draw(self.run, block, scenario)
+        self._before_draw[id(block), scenario] = found
+        return found
 
     def finish(self, mark: Mark, meta: dict[str, Any]) -> None:
         """Record a finished request; Locust's statistics get its time from the intended send."""
@@ -134,14 +138,15 @@ class Instrument:
         mark.name = meta["name"]
         recorded = ledger.finish(
             mark,
-            end_ns=end_ns,
-            status_code=status or None,
-            error=None if exception is None else in_one_sentence(exception, status),
-            response_bytes=meta.get("response_length") or 0,
+            end_ns,
+            status,
+            None if exception is None else in_one_sentence(exception, status),
+            meta.get("response_length") or 0,
         )
         if recorded and self.spans is not None:
             self.spans.add(mark, meta)
-        meta["response_time"] += (mark.sent_ns - mark.intended_ns) / 1e6
+        if mark.sent_ns != mark.intended_ns:
+            meta["response_time"] += (mark.sent_ns - mark.intended_ns) / 1e6
 
 
 def in_one_sentence(exception: object, status: int | None) -> str:
@@ -184,17 +189,16 @@ def _wrapped(original: Callable[..., Any], instrument: Instrument) -> Callable[.
         if ledger is None or len(args) > _POSITIONAL_HEADERS:
             return original(self, method, url, *args, **kwargs)
         given = kwargs.get("headers")
-        headers = dict(given) if given else {}
+        kwargs["headers"] = headers = dict(given) if given else {}
         name = (args[0] if args else kwargs.get("name")) or self.request_name or url
-        mark = instrument.mark(self, name, headers)
         arrival: Arrival | None = getattr(getcurrent(), "worthit_arrival", None)
+        mark = instrument.mark(self.user, arrival, name, headers)
         if arrival is not None and url.startswith("/"):
             if not args:
                 kwargs["name"] = name
             url = arrival.block.host + url
         context = kwargs.get("context")
         kwargs["context"] = {**context, CONTEXT_KEY: mark} if context else {CONTEXT_KEY: mark}
-        kwargs["headers"] = headers
         ledger.begin(mark)
         result = original(self, method, url, *args, **kwargs)
         if mark.end_ns is None:

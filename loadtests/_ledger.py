@@ -39,19 +39,16 @@ class Mark:
         "block",
         "draw",
         "end_ns",
+        "ids",
         "intended_ns",
         "name",
         "scenario",
         "sent_ns",
-        "span_id",
-        "trace_id",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made for every request, where naming arguments is felt
         self,
-        *,
-        trace_id: bytes,
-        span_id: bytes,
+        ids: bytes,
         block: Block,
         draw: int,
         scenario: str,
@@ -59,8 +56,8 @@ class Mark:
         intended_ns: int,
         sent_ns: int,
     ) -> None:
-        self.trace_id = trace_id
-        self.span_id = span_id
+        self.ids = ids
+        """16 bytes of its trace's id, then 8 of its own span's."""
         self.block = block
         self.draw = draw
         self.scenario = scenario
@@ -87,51 +84,56 @@ class Ledger:
     def __init__(self, path: Path | None, clock: Clock) -> None:
         self._rows = Rows()
         self._file = StreamFile(path) if path else None
-        self._open: dict[int, Mark] = {}
+        self._open: set[Mark] = set()
         self.clock = clock
         self.fresh: dict[int, StepCounts] = {}
         """What was counted since ``take_fresh``, by step."""
         self.last_sent_ns: dict[int, int] = {}
         """When the last request of each block was sent."""
         self.rows_written = 0
-        self.begun = 0
-        """Requests sent so far, ended or not."""
         self._lags_ns: list[int] = []
+        self._lags_taken = 0
 
     def begin(self, mark: Mark) -> None:
         """Remember a request until it is recorded, so that the end of the test loses none."""
-        self._open[id(mark)] = mark
-        self.begun += 1
+        self._open.add(mark)
         self._lags_ns.append(mark.sent_ns - mark.intended_ns)
 
     def finish(
         self,
         mark: Mark,
-        *,
         end_ns: int | None,
         status_code: int | None,
         error: str | None,
         response_bytes: int,
     ) -> bool:
         """Record a request once; False when it was recorded before."""
-        if self._open.pop(id(mark), None) is None:
+        if mark not in self._open:
             return False
-        if self._rows.full:
+        self._open.remove(mark)
+        rows = self._rows
+        if rows.full:
             self.flush()
-        self._rows.add(
-            trace_id=mark.trace_id,
-            scenario=mark.scenario,
-            name=mark.name,
-            block=mark.block,
-            draw=mark.draw,
-            intended_ns=mark.intended_ns,
-            sent_ns=mark.sent_ns,
-            end_ns=end_ns,
-            status_code=status_code,
-            error=error,
-            response_bytes=response_bytes,
+        # by place: this is on every request's way, where naming arguments is felt
+        rows.add(
+            mark.ids,
+            mark.scenario,
+            mark.name,
+            mark.block,
+            mark.draw,
+            mark.intended_ns,
+            mark.sent_ns,
+            end_ns,
+            status_code,
+            error,
+            response_bytes,
         )
         return True
+
+    @property
+    def begun(self) -> int:
+        """Requests sent so far, ended or not."""
+        return self._lags_taken + len(self._lags_ns)
 
     @property
     def open_requests(self) -> int:
@@ -152,6 +154,7 @@ class Ledger:
     def take_lags(self) -> Histogram:
         """Return the lags of the requests sent since the last call, ended or not."""
         lags, self._lags_ns = self._lags_ns, []
+        self._lags_taken += len(lags)
         histogram = Histogram()
         histogram.add(np.array(lags, dtype=np.int64))
         return histogram
@@ -162,9 +165,7 @@ class Ledger:
         return fresh
 
     def _count(self, block: Block, rows: RowArray) -> None:
-        counts = self.fresh.setdefault(
-            -1 - block.step if block.warmup else block.step, StepCounts()
-        )
+        counts = self.fresh.setdefault(block.step_key, StepCounts())
         self.last_sent_ns[block.block] = max(
             self.last_sent_ns.get(block.block, 0), int(rows["sent"].max())
         )
@@ -177,8 +178,8 @@ class Ledger:
 
     def close(self, *, reason: str) -> None:
         """Record what is still open as never ended, for this reason, and end the file."""
-        for mark in list(self._open.values()):
-            self.finish(mark, end_ns=mark.end_ns, status_code=None, error=reason, response_bytes=0)
+        for mark in sorted(self._open, key=lambda mark: mark.sent_ns):
+            self.finish(mark, mark.end_ns, None, reason, 0)
         self.flush()
         if self._file:
             self._file.close()
@@ -189,18 +190,9 @@ def warm_up(block: Block, clock: Clock) -> None:
     """Do once, before the load, what is slow the first time: 50 ms in its midst otherwise."""
     scratch = Ledger(Path(os.devnull), clock)
     for draw in (0, 1):
-        mark = Mark(
-            trace_id=bytes(16),
-            span_id=bytes(8),
-            block=block,
-            draw=draw,
-            scenario="",
-            name="",
-            intended_ns=0,
-            sent_ns=1,
-        )
+        mark = Mark(bytes(24), block, draw, "", "", intended_ns=0, sent_ns=1)
         scratch.begin(mark)
-        scratch.finish(mark, end_ns=2, status_code=200, error=None, response_bytes=0)
+        scratch.finish(mark, 2, 200, None, 0)
         scratch.flush()
     scratch.take_lags()
     scratch.close(reason="")

@@ -25,7 +25,9 @@ class Live:
         self._fresh = StepCounts()
         self._lags = Histogram()
         self._sent = 0
-        self._due: int | None = None
+        self.due = 0
+        """How many arrivals the schedule wanted so far; the conductor keeps it."""
+        self._due_before = 0
         self._before: dict[tuple[str, str], int] = {}
         self._in_flight: dict[str, int] = {}
         self._cpu: dict[str, float] = {}
@@ -37,14 +39,13 @@ class Live:
         self.samples.clear()
         self.totals.clear()
         self._fresh = StepCounts()
+        self.due = self._due_before = 0
 
     def add(self, name: str, message: dict[str, Any]) -> None:
         """Add one worker's report."""
         for step, packed in message.get("fresh", []):
             unpack_into(self._fresh, packed)
             unpack_into(self.totals.setdefault(step, StepCounts()), packed)
-        if "due" in message:
-            self._due = (self._due or 0) + self._grown(name, "due", message["due"])
         if "begun" in message:
             self._sent += self._grown(name, "begun", message["begun"])
             pairs, max_ns = message["lags"]
@@ -59,7 +60,7 @@ class Live:
         self._before[name, what] = count
         return count - before if count >= before else count
 
-    def sample(self, now: float) -> None:
+    def sample(self, now: float, *, scheduled: bool) -> None:
         """Take a sample if a second has passed since the last; ``now`` in s since the epoch."""
         if not self._last:
             self._last = now
@@ -70,7 +71,7 @@ class Live:
         fresh, self._fresh = self._fresh, StepCounts()
         lags, self._lags = self._lags, Histogram()
         sent, self._sent = self._sent, 0
-        due, self._due = self._due, None
+        due, self._due_before = self.due - self._due_before, self.due
         in_flight = sum(
             number
             for name, number in self._in_flight.items()
@@ -81,7 +82,7 @@ class Live:
         self.samples.append(
             {
                 "t": now,
-                "offered": None if due is None else due / passed,
+                "offered": due / passed if scheduled else None,
                 "achieved": sent / passed,
                 "errors": fresh.errors / passed,
                 "in_flight": in_flight,

@@ -59,7 +59,7 @@ class OpenLoopUser(FastHttpUser):
             from loadtests import _install  # noqa: PLC0415 - _install needs this class
 
             if cls.arrive is not OpenLoopUser.arrive and not cls.tasks:
-                cls.tasks = [_by_schedule]  # Locust warns of a user without tasks
+                cls.tasks = [scheduled]  # Locust warns of a user without tasks
             _install.install()
             _install.register(cls)
 
@@ -112,7 +112,7 @@ class OpenLoopUser(FastHttpUser):
         return self._greenlet
 
 
-def _by_schedule(user: OpenLoopUser) -> None:
+def scheduled(user: OpenLoopUser) -> None:
     """Stand on Locust's page for what the schedule has the user do."""
     user.arrive(user.arrival)
 

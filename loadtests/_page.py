@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from flask import Blueprint, Response, jsonify, request
 from geventhttpclient import HTTPClient
-from werkzeug.datastructures import ImmutableMultiDict
 
 from loadtests._conductor import Conductor
+from loadtests._page_names import keep_names, shown
 from loadtests._tally import percentiles
 
 if TYPE_CHECKING:
@@ -92,22 +92,14 @@ def add_page(
         }
         return jsonify(document)
 
-    def with_table(answer: Response) -> Response:
-        """Put the table's rows where Locust's page looks for those of added tabs."""
-        if request.path.endswith("/stats/requests") and answer.is_json:
-            rows = [_flat(row) for row in steps(conductor)]
-            document = {**answer.get_json(), "extended_stats": [{"key": _TAB, "data": rows}]}
-            answer.set_data(json.dumps(document))
-        return answer
-
     guarded: Callable[[Callable[[], Response]], Callable[[], Response]]
     guarded = web_ui.auth_required_if_enabled
     for path, view in (("/worthit", show), ("/worthit/live", live)):
         page.add_url_rule(path, view.__name__, guarded(view))  # type: ignore[no-untyped-call] # so is theirs
+    keep_names(web_ui)
     if web_ui.app is not None:
         web_ui.app.register_blueprint(page)
-        web_ui.app.after_request(with_table)
-        web_ui.app.before_request(_name_classes_as_they_are(web_ui))
+        web_ui.app.after_request(_with_ours(conductor))
     web_ui.template_args |= {
         "extended_tabs": [{"title": "Open loop", "key": _TAB}],
         "extended_tables": [
@@ -116,30 +108,23 @@ def add_page(
     }
 
 
-def _name_classes_as_they_are(web_ui: WebUI) -> Callable[[], None]:
-    """Return what gives the picked classes of a form their names back.
+def _with_ours(conductor: Conductor) -> Callable[[Response], Response]:
+    """Return what puts our part into Locust's own answers."""
 
-    Locust's page turns every key it is given from cold_start into coldStart, the names of user
-    classes too, and would then pick none (Locust 2.47).
-    """
+    def with_ours(answer: Response) -> Response:
+        """Put the table's rows where Locust's page looks for added tabs'; keep classes' names."""
+        if request.path.endswith("/stats/requests") and answer.is_json:
+            rows = [_flat(row) for row in steps(conductor)]
+            document = {**answer.get_json(), "extended_stats": [{"key": _TAB, "data": rows}]}
+            answer.set_data(json.dumps(document))
+        elif request.path.endswith("/tasks") and answer.is_json:
+            ratios = answer.get_json()
+            for kind, classes in ratios.items():
+                ratios[kind] = {shown(name): ratio for name, ratio in classes.items()}
+            answer.set_data(json.dumps(ratios))
+        return answer
 
-    def rename() -> None:
-        if request.method != "POST" or not request.path.endswith("/swarm"):
-            return
-        known = web_ui.environment.available_user_classes or {}
-        real = {_camel_case(name): name for name in known}
-        fields = [
-            (key, real.get(value, value) if key == "user_classes" else value)
-            for key, value in request.form.items(multi=True)
-        ]
-        request.form = ImmutableMultiDict(fields)
-
-    return rename
-
-
-def _camel_case(name: str) -> str:
-    head, *tail = name.split("_")
-    return head + "".join(word.capitalize() for word in tail)
+    return with_ours
 
 
 def steps(conductor: Conductor) -> list[dict[str, Any]]:

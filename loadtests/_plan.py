@@ -68,6 +68,11 @@ class Block:
         return (self.rate_per_s + self.final_rate_per_s) / 2.0 * self.duration_s
 
     @property
+    def step_key(self) -> int:
+        """What the block's counts are kept under: its step, or -1 - step of a warm-up."""
+        return -1 - self.step if self.warmup else self.step
+
+    @property
     def key(self) -> int:
         """What the block's draws count from, in units of DRAWS_PER_BLOCK."""
         return self.pair * STEPS_PER_PAIR + self.step

@@ -25,6 +25,8 @@ _ROWS_PER_BATCH = 4096
 MISSING = -(1 << 62)
 """Stands for null in a row; no time, status or size takes this value."""
 _MISSING_STATUS = -1
+_MOST_BYTES = 0xFFFFFFFF
+"""Sizes of responses are kept up to this."""
 _MOST_TEXTS = 10_000
 """Different names or errors kept apart in one stream; a service that puts a number into each error
 text must not eat the memory."""
@@ -76,17 +78,17 @@ class _Texts:
     """Numbers for texts, in order of appearance; number 0 is null."""
 
     def __init__(self) -> None:
-        self._numbers: dict[str | None, int] = {None: 0}
+        self.numbers: dict[str | None, int] = {None: 0}
         self._texts: list[str | None] = [None]
 
     def number(self, text: str | None) -> int:
-        found = self._numbers.get(text)
+        found = self.numbers.get(text)
         if found is None:
             if len(self._texts) > _MOST_TEXTS:
                 text = _MANY
-                if text in self._numbers:
-                    return self._numbers[text]
-            found = self._numbers[text] = len(self._texts)
+                if text in self.numbers:
+                    return self.numbers[text]
+            found = self.numbers[text] = len(self._texts)
             self._texts.append(text)
         return found
 
@@ -112,9 +114,8 @@ class Rows:
         """Whether the next row would not fit."""
         return self.count == self._capacity
 
-    def add(
+    def add(  # noqa: PLR0917 - called for every request, where naming arguments is felt
         self,
-        *,
         trace_id: bytes,
         scenario: str,
         name: str,
@@ -127,7 +128,11 @@ class Rows:
         error: str | None,
         response_bytes: int,
     ) -> None:
-        """Add one row; the caller takes the batch away when ``full``."""
+        """Add one row; the caller takes the batch away when ``full``.
+
+        ``trace_id`` is the first 16 bytes; more are left out.
+        """
+        numbers = self._names.numbers
         _ROW.pack_into(
             self._buffer,
             self.count * ROW_BYTES,
@@ -136,20 +141,18 @@ class Rows:
             sent_ns,
             MISSING if end_ns is None else end_ns,
             draw,
-            0 if block is None else self._block_number(block),
-            self._names.number(name),
-            self._errors.number(error),
-            min(response_bytes, 0xFFFFFFFF),
+            0 if block is None else self._block_numbers.get(id(block)) or self._number(block),
+            numbers[name] if name in numbers else self._names.number(name),
+            0 if error is None else self._errors.number(error),
+            min(response_bytes, _MOST_BYTES),
             status_code or _MISSING_STATUS,
             self._scenarios.number(scenario),
         )
         self.count += 1
 
-    def _block_number(self, block: Block) -> int:
-        found = self._block_numbers.get(id(block))
-        if found is None:
-            found = self._block_numbers[id(block)] = len(self._blocks)
-            self._blocks.append(block)
+    def _number(self, block: Block) -> int:
+        found = self._block_numbers[id(block)] = len(self._blocks)
+        self._blocks.append(block)
         return found
 
     def take(self) -> tuple[pa.RecordBatch, RowArray]:

@@ -20,6 +20,8 @@ class StepTally:
 
     sent: int = 0
     dropped: int = 0
+    unknown: int = 0
+    """Perhaps sent, by a worker that was lost."""
     requests: int = 0
     errors: int = 0
     in_flight_max: dict[str, int] = field(default_factory=dict)
@@ -77,7 +79,8 @@ def step_rows(
                 "achieved_per_s": tally.sent / (duration_s + overrun_s) if duration_s else 0.0,
                 "arrivals_planned": planned,
                 "arrivals_sent": tally.sent,
-                "dropped": max(planned - tally.sent, 0),
+                "unknown": tally.unknown,
+                "dropped": max(planned - tally.sent - tally.unknown, 0),
                 "lag_p50_ms": tally.lag.percentile_ms(50),
                 "lag_p99_ms": tally.lag.percentile_ms(99),
                 "lag_max_ms": tally.lag.percentile_ms(100),

@@ -19,18 +19,20 @@ class Identifiers:
     def __init__(self) -> None:
         self._bits = random.Random(_IDS.getrandbits(128)).getrandbits
 
-    def trace_id(self) -> bytes:
-        """Return 16 bytes, never all zero."""
-        return (self._bits(128) or 1).to_bytes(16, "big")
-
-    def span_id(self) -> bytes:
-        """Return 8 bytes, never all zero."""
-        return (self._bits(64) or 1).to_bytes(8, "big")
+    def both(self) -> bytes:
+        """Return 16 bytes of a trace id and 8 of a span id, neither all zero."""
+        return (self._bits(192) | _NEITHER_ZERO).to_bytes(24, "big")
 
 
-def traceparent(trace_id: bytes, span_id: bytes) -> str:
+_NEITHER_ZERO = 1 << 190 | 1 << 62
+"""All zero is no id (W3C Trace Context, section 3.2.2): one bit of each is always set, the
+trace id's in its first byte because samplers rely on the randomness of its last seven."""
+
+
+def traceparent(both: bytes) -> str:
     """Return the header for a sampled trace (W3C Trace Context, version 00)."""
-    return f"00-{trace_id.hex()}-{span_id.hex()}-01"
+    text = both.hex()
+    return f"00-{text[:32]}-{text[32:]}-01"
 
 
 def given_trace_id(header: str) -> bytes | None:

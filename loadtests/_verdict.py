@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loadtests._judgement import LAG_VALID_MS, Judgement, in_ms, judge
 from loadtests._plan import UserMistakeError
 from loadtests._whole_file import write_json
 
@@ -14,22 +15,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.thresholds import Threshold
-    from loadtests._conductor import Run
+    from loadtests._members import Run
 
 EXIT_DONE = 0
 EXIT_TOOL_FAILED = 1
 EXIT_WRONG_USAGE = 2
 EXIT_THRESHOLD_CROSSED = 3
-EXIT_RATE_MISSED = 4
-LEAST_ACHIEVED = 0.99
-"""Achieved over offered rate below which the rate was missed: one per cent, as in the report."""
+EXIT_INVALID = 4
 _STALLED = 10.0
 """A 99th percentile this many times the median is called a stall or a queue."""
-_LATE_MS = 5.0
-"""The lag up to which the generator counts as punctual."""
 _LATE = 1.05
 """Response over service time from which on being late is part of the story."""
-_MS_PER_S = 1e3
 _LOGGER = logging.getLogger("worthit.load")
 
 
@@ -61,24 +57,32 @@ def conclude(
     out: Path | None,
 ) -> int:
     """Write generator.json, say how it went, and return the exit code."""
-    short = []
-    if report is not None:
-        if out:
-            write_json(out / "generator.json", report)
-        for row in report["generator"]:
-            _LOGGER.info("%s", step_in_words(row))
-            _LOGGER.info("%s", times_in_words(row))
-        short = shortfalls(report)
+    found = Judgement() if report is None else _judged(report, out)
     try:
         crossed = _crossed(thresholds, run, out)
     except UserMistakeError as error:
         _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback
         return EXIT_TOOL_FAILED
-    for sentence in short:
+    for sentence in found.suspect:
+        _LOGGER.warning("%s", sentence)
+    for sentence in found.invalid:
         _LOGGER.error("%s", sentence)
-    if short:
-        return EXIT_RATE_MISSED
+    if report is not None:
+        _LOGGER.info("The load's own verdict: %s.", found.verdict)
+    if found.invalid:
+        return EXIT_INVALID
     return EXIT_THRESHOLD_CROSSED if crossed else EXIT_DONE
+
+
+def _judged(report: dict[str, Any], out: Path | None) -> Judgement:
+    """Write generator.json with the verdict, and say of each step how it went."""
+    found = judge(report)
+    if out:
+        write_json(out / "generator.json", {**report, **found.as_json()})
+    for row in report["generator"]:
+        _LOGGER.info("%s", step_in_words(row))
+        _LOGGER.info("%s", times_in_words(row))
+    return found
 
 
 def _crossed(thresholds: Sequence[Threshold], run: Run | None, out: Path | None) -> bool:
@@ -124,7 +128,7 @@ def step_in_words(row: dict[str, Any]) -> str:
     return (
         f"Step {row['step']}: offered {row['offered_per_s']:.2f}/s, achieved "
         f"{row['achieved_per_s']:.2f}/s, {row['arrivals_sent']} of {row['arrivals_planned']} "
-        f"arrivals sent, lag p99 {_ms(row['lag_p99_ms'])}, "
+        f"arrivals sent, lag p99 {in_ms(row['lag_p99_ms'])} (at most {in_ms(row['lag_max_ms'])}), "
         f"at most {row['in_flight_max']} in flight."
     )
 
@@ -142,11 +146,11 @@ def times_in_words(row: dict[str, Any]) -> str:
 
 def _explanation(row: dict[str, Any]) -> str:
     response, service = row["response_ms"], row["service_ms"]
-    late = response["p99"] > _LATE * service["p99"] and row["lag_p99_ms"] > _LATE_MS
+    late = response["p99"] > _LATE * service["p99"] and row["lag_p99_ms"] > LAG_VALID_MS
     if late:
         why = "the cap on requests in flight" if row["in_flight_cap_hits"] else "the generator"
         return (
-            f"They differ because {why} sent late (lag p99 {_ms(row['lag_p99_ms'])}): people "
+            f"They differ because {why} sent late (lag p99 {in_ms(row['lag_p99_ms'])}): people "
             "would have waited the response time, whatever the service time says."
         )
     if response["p99"] > _STALLED * response["p50"]:
@@ -159,34 +163,4 @@ def _explanation(row: dict[str, Any]) -> str:
 
 
 def _three(times: dict[str, float | None]) -> str:
-    return ", ".join(f"{percent} {_ms(times[percent])}" for percent in ("p50", "p95", "p99"))
-
-
-def _ms(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value / _MS_PER_S:.2f} s" if value >= _MS_PER_S else f"{value:.3g} ms"
-
-
-def shortfalls(report: dict[str, Any]) -> list[str]:
-    """Return a sentence for each way in which the run missed its rate; none when it kept it."""
-    sentences = []
-    if report["stopped_early"]:
-        sentences.append(
-            "The run was stopped before its schedule ended; "
-            "what was recorded is not the run that was planned."
-        )
-    remedy = "use more workers, a lower rate or a higher --max-in-flight."
-    for row in report["generator"]:
-        step = row["step"]
-        if row["dropped"]:
-            sentences.append(
-                f"Step {step}: {row['dropped']} of {row['arrivals_planned']} arrivals were never "
-                f"sent; {remedy}"
-            )
-        elif row["achieved_per_s"] < LEAST_ACHIEVED * row["offered_per_s"]:
-            sentences.append(
-                f"Step {step}: {row['offered_per_s']:.1f} arrivals/s were offered and "
-                f"{row['achieved_per_s']:.1f}/s achieved, less than {LEAST_ACHIEVED:.0%}; {remedy}"
-            )
-    return sentences
+    return ", ".join(f"{percent} {in_ms(times[percent])}" for percent in ("p50", "p95", "p99"))

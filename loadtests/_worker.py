@@ -1,8 +1,8 @@
-"""The part of one process in a run: takes deals, drives them, records and reports."""
+"""The part of one process in a run: takes shares, drives them, records and reports."""
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,8 +11,10 @@ from locust.rpc import Message
 from locust.runners import Runner
 
 from loadtests._client_spans import from_environment
-from loadtests._driver import Deal, Driver, report_error
+from loadtests._dealing import Share, unpacked
+from loadtests._driver import Driver, report_error
 from loadtests._instrument import Instrument
+from loadtests._journal import Journal
 from loadtests._ledger import Clock, Ledger, warm_up
 from loadtests._open_loop import OpenLoopUser
 from loadtests._plan import Block, Plan, parse
@@ -24,15 +26,21 @@ from loadtests._whole_file import write_json
 if TYPE_CHECKING:
     from locust.env import Environment
 
-REPORT_SECONDS = 0.5
-"""How often rows go to disk and a worker reports: what kill -9 can lose."""
+REPORT_SECONDS = 0.25
+"""How often a worker reports; every second time its rows go to disk: what kill -9 can lose."""
 PROGRESS = "worthit_progress"
-DEAL = "worthit_deal"
-LEASE = "worthit_lease"
+"""Worker to conductor: how far it is, and what it has counted since."""
+BEGIN = "worthit_begin"
+"""Conductor to worker: the plan, and when it begins."""
+SHARE = "worthit_share"
+"""Conductor to worker: the next part of the schedule that is its own."""
+HAND_OVER = "worthit_hand_over"
+"""Conductor to worker: arrivals that a lost worker can no longer send."""
+CLOSE = "worthit_close"
+"""Conductor to worker: end, and report for the last time."""
 _FIRST_UNSCHEDULED_DRAW = 1 << 40
 """Draws of requests that no schedule sent begin here, far from those of any plan, one such range a
 worker."""
-_LOGGER = logging.getLogger("worthit.load")
 
 
 class Worker:
@@ -43,11 +51,11 @@ class Worker:
         self._runner = runner
         self._instrument = instrument
         self._driver: Driver | None = None
-        self._driving: gevent.Greenlet | None = None
+        self._driving: list[gevent.Greenlet] = []
+        self._journal = Journal()
         self._check = ProcessCheck()
         self._out: Path | None = None
         self._number = -1
-        self._epoch = -1
         self._active = False
 
     @property
@@ -57,8 +65,10 @@ class Worker:
 
     def register(self) -> None:
         """Listen to the conductor and begin to report."""
-        self._runner.register_message(DEAL, self._on_deal)
-        self._runner.register_message(LEASE, self._on_lease)
+        self._runner.register_message(BEGIN, self._on_begin)
+        self._runner.register_message(SHARE, self._on_share)
+        self._runner.register_message(HAND_OVER, self._on_hand_over)
+        self._runner.register_message(CLOSE, self._on_close)
         gevent.spawn(self._report_forever)
         gevent.spawn(self._tidy_forever)
 
@@ -86,30 +96,25 @@ class Worker:
         )
         self._check.start()
 
-    def _on_deal(self, environment: Environment, msg: Message, **_: object) -> None:
-        deal: dict[str, Any] = msg.data
-        deals = [Deal(from_ns=from_ns, slot=slot, of=of) for from_ns, slot, of in deal["deals"]]
-        if deal["number"] == self._number and self._driver is not None:
-            self._epoch = deal["epoch"]
-            self._driver.deals = deals
-            self._driver.renew(deal["lease_ns"])
+    def _on_begin(self, environment: Environment, msg: Message, **_: object) -> None:
+        told: dict[str, Any] = msg.data
+        if told["number"] == self._number:
             return
-        plan = parse(deal["plan"])
-        self._number, self._epoch = deal["number"], deal["epoch"]
+        plan = parse(told["plan"])
+        self._number = told["number"]
         self.start_recording(
-            out=Path(deal["out"]) if deal["out"] else None,
+            out=Path(told["out"]) if told["out"] else None,
             run=plan.run,
             block=plan.blocks[0],
-            client_spans=deal["client_spans"],
+            client_spans=told["client_spans"],
         )
-        self._driver = self._new_driver(environment, plan, deal, deals)
-        self._driving = gevent.spawn(self._drive, self._driver)
+        self._journal.clear()
+        self._driver = driver = self._new_driver(environment, plan, told)
+        self._driving = [gevent.spawn(self._drive, driver), gevent.spawn(driver.run_late)]
 
-    def _new_driver(
-        self, environment: Environment, plan: Plan, deal: dict[str, Any], deals: list[Deal]
-    ) -> Driver:
+    def _new_driver(self, environment: Environment, plan: Plan, told: dict[str, Any]) -> Driver:
         users = []
-        for name in deal["classes"]:
+        for name in told["classes"]:
             kind = _user_class(environment, name)
             if kind.host is None:
                 kind.host = plan.blocks[0].host
@@ -120,26 +125,39 @@ class Worker:
         return Driver(
             plan=plan,
             schedule=schedule_of(plan),
-            t0_ns=deal["t0_ns"],
+            t0_ns=told["t0_ns"],
             users=users,
             instrument=self._instrument,
-            max_in_flight=deal["max_in_flight"],
-            deals=deals,
+            max_in_flight=told["max_in_flight"],
+            journal=self._journal,
             on_error=report_error(environment),
-            lease_ns=deal["lease_ns"],
         )
 
     def _drive(self, driver: Driver) -> None:
         driver.run()
         self.report()
 
-    def _on_lease(self, msg: Message, **_: object) -> None:
+    def _on_share(self, msg: Message, **_: object) -> None:
         if self._driver is not None and msg.data["number"] == self._number:
-            self._driver.renew(msg.data["lease_ns"])
+            from_ns, to_ns, slot, of = msg.data["share"]
+            self._driver.give(Share(from_ns=from_ns, to_ns=to_ns, slot=slot, of=of))
+
+    def _on_hand_over(self, msg: Message, **_: object) -> None:
+        if self._driver is not None and msg.data["number"] == self._number:
+            self._driver.hand([unpacked(numbers) for numbers in msg.data["arrivals"]])
+
+    def _on_close(self, **_: object) -> None:
+        """Stop as Locust would a moment later: then it is certain that the last report is in."""
+        if self._active:
+            gevent.spawn(self._runner.stop)
+        else:
+            self.report()
 
     def _report_forever(self) -> None:
         while True:
             self.report()
+            gevent.sleep(REPORT_SECONDS)
+            self._runner.send_message(PROGRESS, self._progress(self._instrument.ledger))
             gevent.sleep(REPORT_SECONDS)
 
     def _tidy_forever(self) -> None:
@@ -158,11 +176,11 @@ class Worker:
         self._runner.send_message(PROGRESS, self._progress(ledger))
 
     def _progress(self, ledger: Ledger | None) -> dict[str, Any]:
-        driver = self._driver
         message: dict[str, Any] = {
             "number": self._number,
-            "epoch": self._epoch,
             "worker": self.index,
+            "recording": self._active,
+            "journal": self._journal.address and dataclasses.astuple(self._journal.address),
             "check": self._check.as_json(str(self.index)),
             "cpu_share": self._check.cpu_share,
             "in_flight": ledger.open_requests if ledger else 0,
@@ -174,23 +192,29 @@ class Worker:
             message["fresh"] = [
                 [step, pack(counts)] for step, counts in ledger.take_fresh().items()
             ]
-        if driver is not None and ledger is not None:
-            message["passed_ns"] = driver.passed_ns
-            message["finished"] = driver.finished
-            message["due"] = driver.due()
-            message["driven"] = [
+            if self._driver is not None:
+                message |= self._driven(self._driver, ledger)
+        return message
+
+    def _driven(self, driver: Driver, ledger: Ledger) -> dict[str, Any]:
+        begun = self._journal.begun
+        return {
+            "shares": driver.shares_begun,
+            "late": driver.late_begun,
+            "reached": [begun.in_turn, begun.late],
+            "running": driver.in_flight,
+            "driven": [
                 [step, done.sent, done.dropped, done.in_flight_max, done.cap_hits]
                 for step, done in driver.steps.items()
-            ]
-            message["last_sent"] = [
+            ],
+            "last_sent": [
                 [block, sent - driver.t0_ns] for block, sent in ledger.last_sent_ns.items()
-            ]
-        return message
+            ],
+        }
 
     def stopping(self) -> None:
         """Send nothing more; let what is in flight end within Locust's --stop-timeout."""
-        if self._driving is not None:
-            self._driving.kill()
+        gevent.killall(self._driving)
         if self._driver is not None:
             self._driver.stop(float(self._environment.stop_timeout or 0.0))
 
@@ -201,15 +225,15 @@ class Worker:
             return
         self._instrument.stop(reason="stopped before it ended")
         self._check.stop()
+        self._active = False
         message = self._progress(ledger)
-        self._runner.send_message(PROGRESS, message)
         if self._out:
             write_json(
                 self._out / f"generator-{self.index}.json",
                 _own_report(message, ledger.rows_written),
             )
+        self._runner.send_message(PROGRESS, message)
         self._driver = None
-        self._active = False
 
 
 def _user_class(environment: Environment, name: str) -> type[OpenLoopUser]:

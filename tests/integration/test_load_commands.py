@@ -14,11 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.manifest import Manifest
+from analysis.objections import Level, about_generator
 from tests.support.locust_process import (
     block,
+    code_but_for_lag,
     end_of,
     recorded,
     run_locust,
+    sleep_until,
     start_locust,
     stub_server,
     write_plan,
@@ -57,7 +61,7 @@ def test_every_scenario_speaks_the_services_language(tmp_path: Path) -> None:
         seen = stub.seen()
 
     rows = recorded(tmp_path / "out")
-    assert code == 0, output
+    assert code_but_for_lag(code, output) == 0, output
     assert set(rows["scenario"]) == SCENARIOS
     assert len(rows) == seen["requests"] == len(set(seen["draws"]))
     assert seen["without_traceparent"] == 0
@@ -69,9 +73,9 @@ def test_every_scenario_speaks_the_services_language(tmp_path: Path) -> None:
 
 
 def test_each_exit_code_has_its_cause(tmp_path: Path) -> None:
-    """0 done, 2 asked wrongly, 3 a threshold is crossed, 4 the rate was missed, each in words."""
+    """0 done, 2 asked wrongly, 3 a threshold is crossed, 4 INVALID: short or late; in words."""
     wrong_plan = write_plan(tmp_path, [block(0, host="x", start_s=0, duration_s=-1)])
-    capped = tmp_path / "capped"
+    capped, late = tmp_path / "capped", tmp_path / "late"
     with (
         stub_server(latency_ms=40) as stub,
         stub_server(status=500) as broken,
@@ -85,17 +89,26 @@ def test_each_exit_code_has_its_cause(tmp_path: Path) -> None:
                 *rate, slow.url, "--arrival-rate", "60", "--max-in-flight", "5",
                 "--worthit-out", str(capped),
             ),
+            "stood still": (*rate, stub.url, "--worthit-out", str(late)),
             "wrong": ("--worthit-plan", str(wrong_plan)),
         }  # fmt: skip
         started = {name: start_locust(*QUIET, "chat", *args) for name, args in runs.items()}
+        sleep_until(late, 0.3)
+        started["stood still"].send_signal(signal.SIGSTOP)
+        time.sleep(0.9)
+        started["stood still"].send_signal(signal.SIGCONT)
         ended = {name: end_of(process) for name, process in started.items()}
         seen = slow.seen()
 
     codes = {name: code for name, (code, _) in ended.items()}
-    assert codes == {"done": 0, "crossed": 3, "missed": 4, "wrong": 2}, ended
+    for name in ("done", "crossed"):
+        codes[name] = code_but_for_lag(*ended[name])
+    expected = {"done": 0, "crossed": 3, "missed": 4, "stood still": 4, "wrong": 2}
+    assert codes == expected, ended
     says = {
         "done": "Step 0: offered",
         "crossed": "it is crossed",
+        "stood still": "the generator stood still or was short of CPU",
         "missed": "use more workers, a lower rate or a higher --max-in-flight",
         "wrong": "block 0 has duration_s -1; a number from 0 up was expected",
     }
@@ -104,6 +117,7 @@ def test_each_exit_code_has_its_cause(tmp_path: Path) -> None:
         assert "Traceback" not in ended[name][1]
     assert "differ because the cap on requests in flight sent late" in ended["missed"][1]
     check_the_cap(capped, seen)
+    check_the_standstill(late)
 
 
 def check_the_cap(out: Path, seen: dict[str, Any]) -> None:
@@ -116,6 +130,19 @@ def check_the_cap(out: Path, seen: dict[str, Any]) -> None:
     assert generator["in_flight_cap_hits"] > 20
     assert generator["arrivals_sent"] == generator["arrivals_planned"] == len(rows)
     assert np.quantile(response_ms, 0.9) > 3 * np.quantile(service_ms, 0.9)
+
+
+def check_the_standstill(out: Path) -> None:
+    """All was sent in the end, so only the lag tells: the load, and the run's verdict."""
+    document = json.loads((out / "generator.json").read_text())
+    row, rows, verdict = document["generator"][0], recorded(out), document.pop("verdict")
+    manifest = Manifest.model_validate({**document, "format_version": 1, "run_id": "late"})
+    doubts = about_generator(manifest, rows, rows)
+    assert (verdict, row["dropped"]) == ("INVALID", 0)
+    assert row["achieved_per_s"] > 0.99 * row["offered_per_s"]
+    assert row["lag_max_ms"] > 500
+    assert [doubt.level for doubt in doubts] == [Level.INVALID]
+    assert "arrivals were sent late" in doubts[0].sentence
 
 
 def test_an_interrupted_run_loses_nothing(tmp_path: Path) -> None:

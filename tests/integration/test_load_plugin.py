@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.support.locust_process import (
     ROOT,
+    Stub,
     end_of,
     free_port,
     recorded,
@@ -52,10 +55,17 @@ class Fast(FastHttpUser):
 """
 
 
+def wait_for_requests(stub: Stub, count: int) -> None:
+    """Wait until the server has seen so many requests."""
+    deadline = time.monotonic() + 30
+    while stub.seen()["requests"] < count and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
 async def test_every_request_of_a_strangers_locustfile_is_traced_and_recorded(
     tmp_path: Path,
 ) -> None:
-    """HttpUser and FastHttpUser in two workers: trace, baggage, span and row for each request."""
+    """Two workers, ended by SIGTERM: trace, baggage, span and row for each request, none lost."""
     theirs = tmp_path / "theirs.py"
     theirs.write_text(THEIRS, encoding="utf-8")
     out, port = tmp_path / "out", str(free_port())
@@ -63,21 +73,26 @@ async def test_every_request_of_a_strangers_locustfile_is_traced_and_recorded(
         with stub_server(latency_ms=30) as stub:
             locust = start_locust(
                 "--headless", "--only-summary", "--users", "8", "--spawn-rate", "8",
-                "--run-time", "3s", "--processes", "2", "--master-bind-port", port,
+                "--processes", "2", "--master-bind-port", port,
                 "--master-port", port, "--host", stub.url, "--worthit-out", str(out),
                 "--worthit-run", "nightly", "--worthit-arm", "canary",
+                "--threshold", "requests: count>100",
                 files=f"{theirs},{ROOT / 'loadtests' / '_plugin.py'}", cwd=tmp_path,
                 environment={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url},
             )  # fmt: skip
-            _code, output = await asyncio.to_thread(end_of, locust)
+            await asyncio.to_thread(wait_for_requests, stub, 200)
+            locust.send_signal(signal.SIGTERM)
+            code, output = await asyncio.to_thread(end_of, locust)
             seen = stub.seen()
 
     rows = recorded(out)
     unended = int(rows["end_ns"].isna().sum())
     # a request that the end of the test killed may or may not have reached the server
     assert len(rows) - unended <= seen["requests"] <= len(rows), output
-    assert seen["requests"] > 100
     assert unended <= 8
+    # the master says so only when every worker's last rows are in
+    assert f"{len(rows)} in {len(rows)} requests, it holds" in output
+    assert code == 0, output
     assert seen["without_traceparent"] == 0
     assert rows["draw"].is_unique
     ended = rows["end_ns"].notna()

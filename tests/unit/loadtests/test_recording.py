@@ -168,16 +168,7 @@ def run_requests(ledger: Ledger, count: int) -> None:
 
 def a_mark(number: int) -> Mark:
     """Return the mark of a request."""
-    return Mark(
-        trace_id=bytes(16),
-        span_id=bytes(8),
-        block=BLOCK,
-        draw=number,
-        scenario="chat",
-        name="/chat",
-        intended_ns=number,
-        sent_ns=number + 5,
-    )
+    return Mark(bytes(24), BLOCK, number, "chat", "/chat", intended_ns=number, sent_ns=number + 5)
 
 
 def test_what_never_ended_is_recorded_at_the_end(tmp_path: Path) -> None:

@@ -29,12 +29,10 @@ def a_block(arm: str) -> Block:
 
 def test_opentelemetry_reads_our_traceparent() -> None:
     """OpenTelemetry's own propagator finds the ids we sent, sampled."""
-    identifiers = Identifiers()
-    trace_id, span_id = identifiers.trace_id(), identifiers.span_id()
+    both = Identifiers().both()
+    trace_id, span_id = both[:16], both[16:]
 
-    context = TraceContextTextMapPropagator().extract(
-        {"traceparent": traceparent(trace_id, span_id)}
-    )
+    context = TraceContextTextMapPropagator().extract({"traceparent": traceparent(both)})
 
     found = trace.get_current_span(context).get_span_context()
     assert found.trace_id == int.from_bytes(trace_id, "big")
@@ -62,7 +60,7 @@ def test_ids_do_not_repeat() -> None:
     """Ten thousand trace ids, from two processes' generators, are all different."""
     first, second = Identifiers(), Identifiers()
 
-    ids = {source.trace_id() for source in (first, second) for _ in range(5000)}
+    ids = {source.both()[:16] for source in (first, second) for _ in range(5000)}
 
     assert len(ids) == 10_000
 
