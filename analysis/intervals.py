@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -158,7 +158,7 @@ def rate(events: Floats, exposure: Floats, *, unit: str, n: int | None = None) -
         return nothing(unit, "nothing was exposed", n=total, blocks=len(events))
     reason = too_few(fit.blocks)
     if fit.log is None:
-        upper = _upper_of_none(float(np.sum(exposure)))
+        upper = upper_of_none(float(np.sum(exposure)))
         why = f"none was seen: at 95 % the rate is below {upper:.2g}"
         return Estimate(value=0.0, unit=unit, n=total, blocks=fit.blocks, reason=reason or why)
     value = math.exp(fit.log)
@@ -190,7 +190,7 @@ def rate_ratio(first: tuple[Floats, Floats], second: tuple[Floats, Floats], *, n
     if above.log is None:
         return nothing("ratio", "the first side saw no event", n=n, blocks=blocks)
     if below.log is None:
-        least = math.exp(above.log) / _upper_of_none(float(np.sum(second[1])))
+        least = math.exp(above.log) / upper_of_none(float(np.sum(second[1])))
         why = f"the second side saw no event: the ratio is at least {least:.3g}"
         return nothing("ratio", why, n=n, blocks=blocks)
     log = above.log - below.log
@@ -256,7 +256,7 @@ def _fit_rate(events: Floats, exposure: Floats) -> _Rate | None:
     return _Rate(log, dispersion / float(expected.sum()), blocks)
 
 
-def _upper_of_none(exposure: float) -> float:
+def upper_of_none(exposure: float) -> float:
     """The 95 % upper limit of a rate when none was seen ("rule of three")."""
     return -math.log(1.0 - CONFIDENCE) / exposure
 
@@ -293,5 +293,5 @@ def jackknife_ends(whole: float, left_out: Floats) -> tuple[float, float]:
 
 
 def _t_ends(centre: float, error: float, freedom: float) -> tuple[float, float]:
-    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
+    reach = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
     return centre - reach, centre + reach

@@ -4,12 +4,13 @@ Each quantity is a place in the findings document and the scope that picks the r
 one that the headline tells about, if left out), ``step`` or ``rate`` (all steps together, if left
 out), ``operation``, ``collection`` ("all" for all queries together; the cached one, if left out),
 ``which`` (hits, misses or mixture), ``statistic``, ``time``. ``run`` and ``cached_operation`` say
-which runs it can be about at all: in any other the quantity means something else.
+which runs it can be about at all: in any other the quantity means something else. ``hit_rate``
+picks the arm whose cache hit as often, to within 2 points: "20 times fewer" is a claim about 95 %.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,13 @@ Record = Mapping[str, Any]
 Scope = Mapping[str, Any]
 
 SCOPES = (
-    "run", "cached_operation", "arm", "step", "rate", "operation", "collection", "which",
-    "statistic", "time",
+    "run", "cached_operation", "arm", "hit_rate", "step", "rate", "operation", "collection",
+    "which", "statistic", "time",
 )  # fmt: skip
 """What a claim's scope may name."""
+
+HIT_RATE_WITHIN = 0.02
+"""How near an arm's hit rate must lie to the one that a claim is about."""
 
 ALL = "all"
 """The collection that stands for all queries together."""
@@ -30,90 +34,83 @@ ALL = "all"
 class Quantity:
     """Where a quantity is found: rows of the document, the columns that pick, the estimate."""
 
-    rows: Callable[[Record], list[Record]]
-    cell: str
+    place: tuple[str, ...]
     picks: tuple[str, ...]
+    cell: str
     meaning: str
-    default_arm: str = "treatment"
+    default_arm: str
+
+    def rows(self, document: Record) -> list[Record]:
+        """The rows among which a scope picks."""
+        found: Any = document
+        for key in self.place:
+            found = found[key]
+        return list(found)
+
+
+def _of(
+    place: str, *picks: str, default_arm: str = "treatment", **cells: tuple[str, str]
+) -> dict[str, Quantity]:
+    """Quantities of one place: each name with its cell and its meaning."""
+    at = tuple(place.split("."))
+    return {name: Quantity(at, picks, *cell, default_arm) for name, cell in cells.items()}
 
 
 QUANTITIES: dict[str, Quantity] = {
-    "share": Quantity(
-        lambda d: d["shares"]["rows"], "whole", ("arm", "operation"),
-        "share of the request's critical path, with all that runs inside", "baseline",
+    **_of(
+        "shares.rows", "arm", "operation", default_arm="baseline",
+        share=("whole", "share of the request's critical path, with all that runs inside"),
     ),
-    "reduction_factor": Quantity(
-        lambda d: d["load"]["reductions"], "factor", ("arm", "step", "collection"),
-        "queries per request without over with",
+    **_of(
+        "load.reductions", "arm", "step", "collection",
+        reduction_factor=("factor", "queries per request without over with"),
+        saved_queries_per_request=("saved_per_request", "queries per request that are saved"),
     ),
-    "saved_queries_per_request": Quantity(
-        lambda d: d["load"]["reductions"], "saved_per_request", ("arm", "step", "collection"),
-        "queries per request that are saved",
+    **_of(
+        "load.by_step", "arm", "top_step", "collection",
+        queries_per_request=("per_request", "queries per request"),
+        queries_per_s=("per_s", "queries per second at a step (the highest, if left out)"),
+        busy_connections=("busy_connections", "connections busy at once, by Little's law"),
     ),
-    "queries_per_request": Quantity(
-        lambda d: d["load"]["by_step"], "per_request", ("arm", "top_step", "collection"),
-        "queries per request",
+    **_of(
+        "capacity.expectation", "arm", "collection",
+        expected_queries_per_s=(
+            "queries_per_s", "queries per second expected at 1000 requests/s",
+        ),
+        expected_busy_connections=(
+            "busy_connections", "busy connections expected at 1000 requests/s",
+        ),
     ),
-    "queries_per_s": Quantity(
-        lambda d: d["load"]["by_step"], "per_s", ("arm", "top_step", "collection"),
-        "queries per second at a step (the highest, if left out)",
+    **_of(
+        "load.statements", "arm", "collection",
+        statement_ms=("mean_ms", "mean time of the first statement on a collection"),
     ),
-    "busy_connections": Quantity(
-        lambda d: d["load"]["by_step"], "busy_connections", ("arm", "top_step", "collection"),
-        "connections busy at once, by Little's law",
+    **_of("load.hit_rates", "arm", "step", hit_rate=("hit_rate", "hit rate of the cache")),
+    **_of(
+        "law.law", "arm",
+        law_residual=("residual", "measured over predicted reduction, minus 1"),
     ),
-    "expected_queries_per_s": Quantity(
-        lambda d: d["capacity"]["expectation"], "queries_per_s", ("arm", "collection"),
-        "queries per second expected at 1000 requests/s",
+    **_of(
+        "faster.operations", "arm", "operation", "which",
+        operation_ms=("after", "mean time of an operation in the arm"),
+        operation_ms_before=("before", "mean time of an operation in the baseline"),
+        operation_ratio=("ratio", "how many times faster an operation is"),
+        operation_saved_ms=("saved", "milliseconds saved a call of an operation"),
     ),
-    "expected_busy_connections": Quantity(
-        lambda d: d["capacity"]["expectation"], "busy_connections", ("arm", "collection"),
-        "busy connections expected at 1000 requests/s",
+    **_of(
+        "faster.end_to_end", "arm", "step", "statistic", "time",
+        end_to_end_change=(
+            "relative", "relative change of the response time (below 0 is faster)",
+        ),
+        end_to_end_difference_ms=(
+            "difference", "change of the response time in ms (below 0 is faster)",
+        ),
+        end_to_end_ms=("after", "response time in the arm"),
     ),
-    "statement_ms": Quantity(
-        lambda d: d["load"]["statements"], "mean_ms", ("arm", "collection"),
-        "mean time of the first statement on a collection",
-    ),
-    "hit_rate": Quantity(
-        lambda d: d["load"]["hit_rates"], "hit_rate", ("arm", "step"), "hit rate of the cache",
-    ),
-    "law_residual": Quantity(
-        lambda d: d["law"]["law"], "residual", ("arm",),
-        "measured over predicted reduction, minus 1",
-    ),
-    "operation_ms": Quantity(
-        lambda d: d["faster"]["operations"], "after", ("arm", "operation", "which"),
-        "mean time of an operation in the arm",
-    ),
-    "operation_ms_before": Quantity(
-        lambda d: d["faster"]["operations"], "before", ("arm", "operation", "which"),
-        "mean time of an operation in the baseline",
-    ),
-    "operation_ratio": Quantity(
-        lambda d: d["faster"]["operations"], "ratio", ("arm", "operation", "which"),
-        "how many times faster an operation is",
-    ),
-    "operation_saved_ms": Quantity(
-        lambda d: d["faster"]["operations"], "saved", ("arm", "operation", "which"),
-        "milliseconds saved a call of an operation",
-    ),
-    "end_to_end_change": Quantity(
-        lambda d: d["faster"]["end_to_end"], "relative", ("arm", "step", "statistic", "time"),
-        "relative change of the response time (below 0 is faster)",
-    ),
-    "end_to_end_difference_ms": Quantity(
-        lambda d: d["faster"]["end_to_end"], "difference", ("arm", "step", "statistic", "time"),
-        "change of the response time in ms (below 0 is faster)",
-    ),
-    "end_to_end_ms": Quantity(
-        lambda d: d["faster"]["end_to_end"], "after", ("arm", "step", "statistic", "time"),
-        "response time in the arm",
-    ),
-    "failed_share": Quantity(
-        lambda d: d["failures"], "failed", ("arm",), "share of requests that failed",
-    ),
-    "refused_share": Quantity(
-        lambda d: d["failures"], "refused", ("arm",), "share of requests answered 429",
+    **_of(
+        "failures", "arm",
+        failed_share=("failed", "share of requests that failed"),
+        refused_share=("refused", "share of requests answered 429"),
     ),
 }  # fmt: skip
 """Every quantity by the name that a claim gives it."""
@@ -143,8 +140,13 @@ def _wanted(document: Record, quantity: Quantity, scope: Scope) -> tuple[dict[st
     """What a row must hold, from the scope and its defaults; or why it cannot be told."""
     run = document["run"]
     collection = scope.get("collection", run["cached_collection"])
+    arm = scope.get("arm", _default_arm(document, quantity))
+    if "hit_rate" in scope:
+        arm = _hitting(document, float(scope["hit_rate"]))
+        if arm is None:
+            return {}, f"no arm of this run had a hit rate near {float(scope['hit_rate']):.0%}"
     values = {
-        "arm": scope.get("arm", _default_arm(document, quantity)),
+        "arm": arm,
         "collection": None if collection == ALL else collection,
         "operation": scope.get("operation", run["cached_operation"]),
         "statistic": scope.get("statistic", "mean"),
@@ -159,6 +161,17 @@ def _wanted(document: Record, quantity: Quantity, scope: Scope) -> tuple[dict[st
     if "step" in quantity.picks or "top_step" in quantity.picks:
         wanted["step"], missing = _step(document, scope, top="top_step" in quantity.picks)
     return wanted, missing
+
+
+def _hitting(document: Record, wanted: float) -> str | None:
+    """The arm whose cache hit as often as the claim says."""
+    found = {
+        str(row["arm"]): abs(float(row["hit_rate"]["value"]) - wanted)
+        for row in document["load"]["hit_rates"]
+        if row["step"] is None and row["hit_rate"]["value"] is not None
+    }
+    near = [arm for arm, distance in found.items() if distance <= HIT_RATE_WITHIN]
+    return min(near, key=found.__getitem__, default=None)
 
 
 def _default_arm(document: Record, quantity: Quantity) -> str | None:

@@ -6,10 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from analysis import claims
 from analysis.errors import InputError
+from analysis.failures import failures
 from analysis.quantities import QUANTITIES, find
 
 BACKGROUND = Path(__file__).parents[3] / "claims" / "background.toml"
@@ -194,3 +196,35 @@ def test_every_quantity_is_found_in_a_whole_run(found: dict[str, Any]) -> None:
 
         assert estimate is not None, (name, missing)
         assert {"value", "low", "high", "n"} <= set(estimate)
+
+
+def test_a_claim_about_a_hit_rate_is_held_against_the_arm_that_hit_so_often() -> None:
+    """Of a sweep the arm at 95 % answers a claim about 95 %, not the one that saves most."""
+    rates = {"a": 0.99, "b": 0.951, "c": 0.5}
+    whole = document(0.9, 0.95, 1.0)
+    whole["run"]["arms"] = ["off", *rates]
+    row = whole["load"]["hit_rates"][0]
+    whole["load"]["hit_rates"] = [
+        {**row, "arm": arm, "hit_rate": {**row["hit_rate"], "value": value}}
+        for arm, value in rates.items()
+    ]
+
+    estimate, missing = find(whole, "hit_rate", {"hit_rate": 0.95})
+    assert "" == missing
+    assert estimate is not None
+    assert 0.951 == estimate["value"]
+    assert (None, "no arm of this run had a hit rate near 70%") == find(
+        whole, "hit_rate", {"hit_rate": 0.7}
+    )
+
+
+def test_no_failure_among_many_requests_is_an_interval() -> None:
+    """0 of 12,000: at 95 % less than 3 in 12,000, the rule of three; with 3 blocks nothing."""
+    names = [f"b{number}" for number in range(12)]
+    blocks = pd.DataFrame({"arm": "on", "block": names, "requests": 1000})
+    requests = pd.DataFrame({"block": names * 2, "status_code": [200] * 24})
+
+    failed = failures(requests, blocks)["failed"].iloc[0]
+    assert (0.0, 0.0) == (failed.value, failed.low)
+    assert 3 / 12_000 == pytest.approx(failed.high, rel=0.01)
+    assert failures(requests, blocks.head(3))["failed"].iloc[0].high is None
