@@ -147,7 +147,7 @@ def _their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> list[tuple[object,
     """Somebody else's Redis, if it was asked: the commands that the spans name, and its hits."""
     calls = spans[spans["db_system"] == "redis"]
     rows: list[tuple[object, ...]] = []
-    named = calls["db_operation"].fillna(calls["name"].str.partition(" ")[0])  # as OpenTelemetry's
+    named = calls["db_operation"].fillna(calls["name"].str.split(" ").str[0])  # as OpenTelemetry's
     for operation, seen in named.value_counts().items():
         counted = _sum(grown, "redis", "command_calls", command=str(operation).lower())
         if counted is not None:

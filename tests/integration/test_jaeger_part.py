@@ -33,6 +33,10 @@ def _stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "received"
 
 
+NOBODY = "http://127.0.0.1:9"
+"""The port `discard`, where nobody listens."""
+
+
 def chat(address: str) -> int:
     """One message to the service; the status."""
     request = urllib.request.Request(  # noqa: S310 - loopback
@@ -66,10 +70,15 @@ def wait_for(file: Path) -> str:
 
 
 def test_up_with_jaeger_sends_traces_to_both(stand_in: Path, tmp_path: Path) -> None:
-    """`worthit up --jaeger` starts JAEGER_BIN; a chat's trace is there and in the file."""
+    """`worthit up --jaeger` starts JAEGER_BIN; a chat's trace is there and in the file.
+
+    An endpoint that is named besides, and is down, is said to get a copy and does no harm. Closing
+    the terminal ends it all in order.
+    """
     traces_file = tmp_path / "traces.otlp"
     words = [sys.executable, "-m", "harness", "up", "--jaeger", "--traces", str(traces_file)]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as up:
+    environ = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": NOBODY}
+    with subprocess.Popen(words, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) as up:
         try:
             printed = addresses(up)
             with urllib.request.urlopen(printed["Jaeger"]) as page:  # noqa: S310 - local
@@ -77,10 +86,11 @@ def test_up_with_jaeger_sends_traces_to_both(stand_in: Path, tmp_path: Path) -> 
             assert chat(printed["service"]) == 200
             passed_on = wait_for(stand_in)
         finally:
-            up.send_signal(signal.SIGINT)
+            up.send_signal(signal.SIGHUP)
             code = up.wait(30)
 
     assert code == 0
+    assert printed["passed on"] == f"all of it, to {NOBODY}"
     assert passed_on.startswith("/v1/traces ")
     assert "POST /chat" in set(traces.read(traces_file)["name"])
 

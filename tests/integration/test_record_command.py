@@ -37,6 +37,10 @@ sys.exit(int(sys.argv[1]))
 """A service that knows nothing of us but OpenTelemetry's own settings."""
 
 
+NOBODY = "http://127.0.0.1:9"
+"""The port `discard`, where nobody listens: what is passed on there is lost, and nothing else."""
+
+
 def record(out: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start `worthit record`."""
     return subprocess.Popen(
@@ -44,7 +48,12 @@ def record(out: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=child_environment({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1"}),
+        env=child_environment(
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": NOBODY,
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{NOBODY}/v1",
+            }
+        ),
     )
 
 
@@ -70,6 +79,10 @@ def test_a_command_is_recorded_into_a_run(tmp_path: Path) -> None:
     assert [pairs.count(pair) for pair in sorted(set(pairs))] == [2] * 6
     assert manifest["complete"] is True
     assert manifest["recorded"]["spans"] == 120
+    passed_on = manifest["parts"]["recorder"]["passed_on"]
+    assert passed_on["endpoint"] == NOBODY
+    assert passed_on["missed"] == passed_on["batches"] > 0
+    assert f"batches of telemetry were not passed on to {NOBODY}" in stderr
     assert list(tmp_path.iterdir()) == [run]
 
 
