@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+
+from typing_extensions import override
 
 from harness.errors import PartError
+from harness.parts.assembly import Assembly
 from harness.parts.choice import choose_llm, choose_postgres, choose_redis
 from harness.parts.jaeger import Jaeger, find_jaeger
 from harness.parts.postgres import ExternalPostgres, Postgres
@@ -44,7 +45,7 @@ class Wish:
 
 
 @dataclass(slots=True, kw_only=True)
-class Standing:
+class Standing(Assembly):
     """The parts, up; `async with Standing(...) as standing`."""
 
     wish: Wish
@@ -58,20 +59,9 @@ class Standing:
     service: Service = field(init=False)
     jaeger: Jaeger | None = field(init=False, default=None)
     database_url: str = field(init=False, default="")
-    _stack: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
 
-    async def __aenter__(self) -> Self:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
-
-    async def _start(self) -> None:
+    @override
+    async def _assemble(self) -> None:
         workspace, environ, enter = self.workspace, self.environ, self._stack.enter_async_context
         jaeger = find_jaeger(environ) if self.wish.jaeger else None
         self.say("starting PostgreSQL, Redis, the LLM and the recorder")

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import redis.asyncio as redis_client
 from redis.exceptions import RedisError
+from typing_extensions import override
 
 from harness.errors import PartError, UsageError
 from harness.experiment.plan import Plan, PlannedArm
+from harness.parts.assembly import Assembly
 from harness.parts.choice import choose_llm, choose_postgres, choose_recorder, choose_redis
 from harness.parts.postgres import ExternalPostgres, Postgres
 from harness.parts.recorder import Recorder
@@ -37,7 +38,7 @@ SERVICE_NAME: Final = "chat"
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage:
+class Stage(Assembly):
     """The parts of a run that outlive its services; ``async with Stage.set(...) as stage``."""
 
     plan: Plan
@@ -51,20 +52,9 @@ class Stage:
     """Arm -> its Redis."""
     databases: dict[str, str] = field(init=False, default_factory=dict)
     """Arm -> the name of its database."""
-    _stack: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
 
-    async def __aenter__(self) -> Self:
-        try:
-            await self._set()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
-
-    async def _set(self) -> None:
+    @override
+    async def _assemble(self) -> None:
         """Start the parts, one after the other: two cores gain nothing from a crowd."""
         experiment = self.plan.experiment
         workspace, environ = self.workspace, self.environ
