@@ -94,8 +94,10 @@ class ModelTransport(httpx.AsyncBaseTransport):
             raise httpx.PoolTimeout("no free connection in time") from error
 
     async def _connection(self, seconds: float) -> _Connection:
-        if self._idle:
-            return self._idle.popitem()[0]
+        while self._idle:
+            kept, _ = self._idle.popitem()
+            if kept.open:
+                return kept
         try:
             async with asyncio.timeout(seconds):
                 _, made = await asyncio.get_running_loop().create_connection(
@@ -148,6 +150,11 @@ class _Connection(asyncio.Protocol):
         self._paused = self._begun = self._complete = self._kept = False
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
+
+    @property
+    def open(self) -> bool:
+        """Whether it can be written to, as far as is known."""
+        return self._transport is not None and not self._transport.is_closing()
 
     @property
     def reusable(self) -> bool:
