@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -121,7 +121,32 @@ def read(file: Path) -> Ledger:
 
 def check(ledger: Ledger, document: Record) -> dict[str, Any]:
     """Hold each claim against the findings of a run that is not INVALID."""
-    rows = [_row(claim, document) for claim in ledger.claims]
+    return _counted(ledger, [_row(claim, document) for claim in ledger.claims])
+
+
+def check_together(
+    ledger: Ledger, documents: Sequence[Record], experiments: Mapping[str, str]
+) -> dict[str, Any]:
+    """Hold each claim against that of several runs which is about it.
+
+    That is the run of the claim's own experiment, else the first that measures the quantity.
+    ``experiments`` gives the names of runs by what claims call the experiment; each row says its
+    ``run``.
+    """
+    rows = []
+    for claim in ledger.claims:
+        name = experiments.get(claim.experiment or "")
+        own = [one for one in documents if one["run"]["name"] == name]
+        measured = (
+            one for one in documents if find(one, claim.quantity, claim.scope)[0] is not None
+        )
+        chosen = own[0] if own else next(measured, documents[0])
+        rows.append({**_row(claim, chosen), "run": chosen["run"]["id"]})
+    return _counted(ledger, rows)
+
+
+def _counted(ledger: Ledger, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The answer, with how many claims got which verdict."""
     counts = {
         verdict: sum(row["verdict"] == verdict for row in rows)
         for verdict in (HOLDS, DOES_NOT_HOLD, NOT_DECIDED)

@@ -1,16 +1,23 @@
-"""``worthit check RUN --claims FILE``: which claims hold in this run?"""
+"""``worthit check RUN... --claims FILE``: which claims hold in this run, or in these?"""
 
 from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.commands.options import json_option
 from harness.errors import ExitCode, HarnessError, UsageError
+from harness.experiment import catalogue
+from harness.experiment.reading import read_experiment
+
+if TYPE_CHECKING:
+    from analysis.claims import Ledger
+    from analysis.run import Run
 
 
 class InvalidRunError(HarnessError):
@@ -20,7 +27,7 @@ class InvalidRunError(HarnessError):
 
 
 @click.command("check")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("runs", type=click.Path(path_type=Path), metavar="RUN...", nargs=-1, required=True)
 @click.option(
     "--claims",
     "claim_files",
@@ -38,7 +45,7 @@ class InvalidRunError(HarnessError):
 @json_option
 @click.option("--junit", type=click.Path(path_type=Path), help="Write a JUnit file here too.")
 def command(
-    run: Path,
+    runs: tuple[Path, ...],
     claim_files: tuple[Path, ...],
     limits: tuple[str, ...],
     *,
@@ -47,34 +54,62 @@ def command(
 ) -> int:
     """Print each claim and threshold as holds, does not hold or not decided.
 
-    Ends with 3 when one does not hold, with 4 when the run is INVALID.
+    Of several runs, such as a catalogue of experiments, each claim is held against the one of its
+    own experiment, or else the first that measures it.
+
+    Ends with 3 when one does not hold, with 4 when a run is INVALID.
     """
     from analysis import claims, thresholds  # noqa: PLC0415 - pandas, which --help never needs
-    from analysis.findings import findings  # noqa: PLC0415 - as above
-    from analysis.run import open_run  # noqa: PLC0415 - as above
 
     if not claim_files and not limits:
         raise UsageError("Nothing is to be checked; give --claims FILE or --threshold.")
     ledgers = [claims.read(file) for file in claim_files]
     wanted = [thresholds.parse(text) for text in limits]
-    opened = open_run(run)
-    found = findings(opened)
-    if found["verdict"]["verdict"] == "INVALID":
-        reasons = " ".join(found["verdict"]["reasons"])
-        raise InvalidRunError(f"{run} is INVALID, so no claim was checked in it: {reasons}")
-    checked = [claims.check(ledger, found) for ledger in ledgers]
-    if wanted:
-        checked.append({"claims": thresholds.claim_rows(thresholds.of_run(wanted, opened))})
+    opened = [_trusted(run) for run in runs]
+    found = [document for _, document in opened]
+    if len(found) == 1:
+        checked = [claims.check(ledger, found[0]) for ledger in ledgers]
+    else:
+        names = _experiment_names(ledgers)
+        checked = [claims.check_together(ledger, found, names) for ledger in ledgers]
+    for run, document in opened if wanted else ():
+        limited = thresholds.claim_rows(thresholds.of_run(wanted, run))
+        checked.append({"claims": [{**row, "run": document["run"]["id"]} for row in limited]})
     rows = [row for ledger in checked for row in ledger["claims"]]
     if junit is not None:
-        junit.write_bytes(junit_document(opened.manifest.run_id, rows))
+        junit.write_bytes(junit_document(", ".join(one["run"]["id"] for one in found), rows))
     if as_json:
-        document = {"run": opened.manifest.run_id, "verdict": found["verdict"], "ledgers": checked}
-        click.echo(json.dumps(document, ensure_ascii=False))
+        verdicts = [{"run": one["run"]["id"], "verdict": one["verdict"]} for one in found]
+        head = verdicts[0] if len(verdicts) == 1 else {"runs": verdicts}
+        click.echo(json.dumps({**head, "ledgers": checked}, ensure_ascii=False))
     else:
-        _print(opened.manifest.run_id, found["verdict"], rows)
+        _print(found, rows)
     fails = any(row["verdict"] == claims.DOES_NOT_HOLD for row in rows)
     return int(ExitCode.CLAIM_DOES_NOT_HOLD if fails else ExitCode.DONE)
+
+
+def _trusted(path: Path) -> tuple[Run, dict[str, Any]]:
+    """The run and its findings; refused when it is INVALID."""
+    from analysis.findings import findings  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis.run import open_run  # noqa: PLC0415 - as above
+
+    run = open_run(path)
+    found = findings(run)
+    if found["verdict"]["verdict"] == "INVALID":
+        reasons = " ".join(found["verdict"]["reasons"])
+        raise InvalidRunError(f"{path} is INVALID, so no claim was checked in it: {reasons}")
+    return run, found
+
+
+def _experiment_names(ledgers: Sequence[Ledger]) -> dict[str, str]:
+    """The name that runs of an experiment carry, by what claims call the experiment's file."""
+    files = {claim.experiment for ledger in ledgers for claim in ledger.claims if claim.experiment}
+    known = {file.name: file for file in catalogue.files()}
+    names = {}
+    for called in files:
+        file = known.get(Path(called).name, Path(called))
+        names[called] = read_experiment(file).name if file.is_file() else file.stem
+    return names
 
 
 def junit_document(run_id: str, rows: list[dict[str, Any]]) -> bytes:
@@ -106,20 +141,23 @@ def _undecided(row: dict[str, Any]) -> str:
     return f"{row['sentence']}{decides}"
 
 
-def _print(run_id: str, verdict: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+def _print(found: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
     from rich.console import Console  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
 
-    click.echo(f"{run_id}: {verdict['verdict']}")
-    for reason in verdict["reasons"]:
-        click.echo(f"  {reason}")
+    names = {one["run"]["id"]: one["run"]["name"] for one in found}
+    for one in found:
+        click.echo(f"{one['run']['id']}: {one['verdict']['verdict']}")
+        for reason in one["verdict"]["reasons"]:
+            click.echo(f"  {reason}")
     table = Table(show_lines=True)
     for column in ("Claim", "Verdict", "Measured and claimed", "n"):
         table.add_column(column)
     for row in rows:
         said = _undecided(row) if row["verdict"] == "not decided" else row["sentence"]
         count = "–" if row["n"] is None else f"{row['n']:,}"
-        table.add_row(f"{row['id']}\n{row['text']}", row["verdict"], said, count)
+        where = f"\n({names[row['run']]})" if len(found) > 1 else ""
+        table.add_row(f"{row['id']}\n{row['text']}", row["verdict"], f"{said}{where}", count)
     Console().print(table)
     words = [
         f"{sum(row['verdict'] == verdict for row in rows)} {verdict}"

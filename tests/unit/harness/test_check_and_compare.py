@@ -61,6 +61,30 @@ def test_a_claim_that_does_not_hold_ends_with_3(
     assert ("2", "1", "0") == (suite.get("tests"), suite.get("failures"), suite.get("skipped"))
 
 
+def test_of_several_runs_each_claim_is_held_against_the_one_it_is_about(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A catalogue's runs together: the claim's own experiment answers, else who measures it."""
+    other = tmp_path / "sweep"
+    write_run(other, TRUTH, seed=3)
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest |= {"name": "hit-rate-sweep", "run_id": "the-sweep"}
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    claims = tmp_path / "claims.toml"
+    own = 'experiment = "experiments/hit-rate-sweep.toml"\n'
+    text = (runs / "true.toml").read_text()
+    claims.write_text(text + own + text.replace('id = "true"', 'id = "anywhere"'))
+
+    code = main(["check", str(runs / "good"), str(other), "--claims", str(claims), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    rows = {row["id"]: row for row in document["ledgers"][0]["claims"]}
+
+    assert 0 == code
+    assert ["VALID", "VALID"] == [one["verdict"]["verdict"] for one in document["runs"]]
+    assert "the-sweep" == rows["true"]["run"]
+    assert document["runs"][0]["run"] == rows["anywhere"]["run"] != "the-sweep"
+
+
 def test_an_invalid_run_is_not_checked(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No claim is held against a run that did not prove itself: exit 4 and its reasons."""
     code = main(["check", str(runs / "invalid"), "--claims", str(runs / "true.toml")])
