@@ -19,7 +19,6 @@ import math
 
 import numpy as np
 import pandas as pd
-from kneed import KneeLocator
 
 from analysis.errors import NotEnoughDataError
 from analysis.faster import request_ms
@@ -104,6 +103,8 @@ def kneedle(offered: Floats, p95: Floats) -> float | None:
     """Kneedle's knee of an increasing convex curve, None without one or with too few points."""
     if len(offered) < MIN_STEPS_FOR_KNEEDLE or not np.isfinite(p95).all() or np.ptp(p95) == 0:
         return None
+    from kneed import KneeLocator  # noqa: PLC0415 - brings pyplot, and few runs have enough steps
+
     found = KneeLocator(
         offered, p95, S=KNEEDLE_SENSITIVITY, curve="convex", direction="increasing"
     ).knee

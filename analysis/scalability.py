@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from analysis.errors import NotEnoughDataError
 from analysis.intervals import Floats
@@ -74,6 +73,8 @@ def fit(concurrency: Floats, throughput: Floats) -> Scalability:
         )
     start = np.array([0.01, 1e-4, float(np.max(x / n))])
     scale = np.array([0.01, 1e-4, start[2]])
+    from scipy.optimize import least_squares  # noqa: PLC0415 - costs a report that has no fit
+
     found = least_squares(
         lambda p: _law(p, n) - x,
         start,

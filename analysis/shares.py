@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from analysis import self_time
 from analysis.critical_path import Rules, critical_times
@@ -177,7 +177,7 @@ def _interval(
     whole = critical.sum(axis=0) / roots.sum()
     without = (critical.sum(axis=0) - critical) / (roots.sum() - roots)[:, np.newaxis]
     spread = np.sqrt((blocks - 1) / blocks * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, blocks - 1) * spread
+    reach = stdtrit(blocks - 1, (1 + CONFIDENCE) / 2) * spread
     return np.clip(whole - reach, 0, 1), np.clip(whole + reach, 0, 1)
 
 

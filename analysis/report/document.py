@@ -6,6 +6,7 @@ cannot disagree.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -32,6 +33,10 @@ class Column:
     """Right-aligned, tabular figures."""
     code: bool = False
     """An identifier: monospaced, may break anywhere."""
+    without: str = ""
+    """Why its numbers have no interval; empty in a column of estimates, which have one."""
+    sample: bool = False
+    """Says how many requests, spans or calls the row's estimates rest on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,18 @@ class Table:
     """Cells, as many a row as there are columns."""
     tones: tuple[Tone, ...] = ()
     """One a row, or none: colours the row's first cell's mark."""
+
+    @property
+    def without_interval(self) -> str:
+        """Which columns have no interval and why; empty where every number has one."""
+        reasons: dict[str, list[str]] = {}
+        for column in self.columns:
+            if column.without and not column.sample:
+                labels = reasons.setdefault(column.without, [])
+                label = re.split(",| at ", column.label)[0]
+                labels += [] if label in labels else [label]
+        said = [f"{', '.join(labels)}: {reason}" for reason, labels in reasons.items()]
+        return f"No interval for {'; '.join(said)}." if said else ""
 
 
 class Draw(Protocol):

@@ -14,7 +14,7 @@ from analysis.figures import timeline as timeline_figure
 from analysis.manifest import Manifest
 from analysis.report.document import Column, Drawing, Section, Table, Tone
 from analysis.report.setting import Setting
-from analysis.report.tabulation import plain_numbers, tabulate
+from analysis.report.tabulation import COUNTED, plain_numbers, tabulate
 from analysis.run import Run
 from analysis.timeline import bin_width_ns, timeline
 
@@ -102,8 +102,8 @@ def witness_section(witnesses: Sequence[Mapping[str, Any]]) -> Section:
     columns = (
         Column(label="What"),
         Column(label="Arm"),
-        Column(label="From spans", numeric=True),
-        Column(label="By the witness", numeric=True),
+        Column(label="From spans", numeric=True, without=COUNTED, sample=True),
+        Column(label="By the witness", numeric=True, without=COUNTED, sample=True),
         Column(label="Agree?"),
         Column(label="Witness", code=True),
     )

@@ -39,10 +39,50 @@ def estimates(label: str, key: str, unit: str = "count") -> Field:
     )
 
 
+COUNTED = "counted in this run, every one"
+SET = "set, not measured"
+OBSERVED = "seen in this run, not estimated"
+PLANNED = "a plan made from this run's scatter"
+FITTED = "one fit, its error not known"
+
+WITHOUT_INTERVAL: Mapping[str, str] = {
+    **dict.fromkeys(("offered_per_s", "rate_per_s", "step", "margin"), SET),
+    **dict.fromkeys(("arrivals_planned", "arrivals_sent", "dropped", "achieved_per_s"), COUNTED),
+    **dict.fromkeys(("lookups", "keys", "waits", "count", "n", "pairs", "requests"), COUNTED),
+    **dict.fromkeys(("queries_per_request", "saves_queries_per_request", "per_lookup"), COUNTED),
+    **dict.fromkeys(("hit_ratios", "in_flight", "queries_saved_at_most"), COUNTED),
+    **dict.fromkeys(("lag_p50_ms", "lag_p99_ms", "lag_max_ms"), OBSERVED),
+    **dict.fromkeys(("in_flight_max", "longest_ms"), OBSERVED),
+    **dict.fromkeys(("unpaired_requests", "unpaired_seconds", "smallest_unpaired"), PLANNED),
+    **dict.fromkeys(("paired_requests", "paired_seconds", "smallest_paired"), PLANNED),
+    **dict.fromkeys(("alpha", "beta", "peak_in_flight"), FITTED),
+    "change": "the size that is asked about",
+    "critical_ms": "the share beside it, in milliseconds",
+    "emulated": "added up from the spans' own marks",
+    "moves": "follows from the count beside it",
+    "connections_needed": "Erlang's formula at the row's busy connections",
+    "p_value": "says by itself how sure the answer is",
+}
+"""Why a number is shown without an interval, by its name in the findings.
+
+A number that is not listed here cannot be put into a table but as an estimate."""
+
+_SAMPLES = frozenset({"n", "lookups", "waits", "count", "pairs", "requests"})
+"""Those that the estimates beside them rest on."""
+
+
+def plain_column(label: str, key: str) -> Column:
+    """A column of numbers without interval, which says why; ``key`` may name an arm after an @."""
+    name = key.partition("@")[0]
+    return Column(
+        label=label, numeric=True, without=WITHOUT_INTERVAL[name], sample=name in _SAMPLES
+    )
+
+
 def plain_numbers(label: str, key: str, unit: str = "count") -> Field:
     """A column of exact numbers, such as an offered rate, that have no interval."""
     return Field(
-        column=Column(label=label, numeric=True),
+        column=plain_column(label, key),
         write=lambda record: formatting.plain(number(record.get(key)).value, unit),
     )
 
@@ -50,7 +90,7 @@ def plain_numbers(label: str, key: str, unit: str = "count") -> Field:
 def sample_sizes(key: str, label: str = "n") -> Field:
     """A column of how many requests, spans or calls the estimate ``key`` rests on."""
     return Field(
-        column=Column(label=label, numeric=True),
+        column=Column(label=label, numeric=True, without=COUNTED, sample=True),
         write=lambda record: formatting.count(number(record.get(key)).n or None),
     )
 

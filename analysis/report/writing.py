@@ -16,12 +16,18 @@ from analysis.report.document import Document
 from analysis.report.pictures import Pictures, pictures
 
 
-def write(document: Document, findings: Mapping[str, Any], folder: Path) -> Path:
+def write(
+    document: Document,
+    findings: Mapping[str, Any],
+    folder: Path,
+    drawn: Mapping[str, Pictures] | None = None,
+) -> Path:
     """Write the three into ``folder`` and give the page's path.
 
-    A file appears under its name only when it is whole.
+    A file appears under its name only when it is whole. ``drawn`` saves drawing again what is
+    drawn already.
     """
-    drawn = pictures(document)
+    drawn = pictures(document) if drawn is None else drawn
     _write_figures(drawn, folder / "figures")
     _replace(folder / "findings.json", findings_json(findings).encode())
     report = folder / "report.html"

@@ -11,7 +11,14 @@ from analysis.figures import ceiling as ceiling_figure
 from analysis.report.document import Drawing, Section
 from analysis.report.numbers import frame, number_in
 from analysis.report.setting import Setting
-from analysis.report.tabulation import Record, estimates, plain_numbers, tabulate, words
+from analysis.report.tabulation import (
+    Record,
+    estimates,
+    plain_numbers,
+    sample_sizes,
+    tabulate,
+    words,
+)
 
 QUESTION = "What would have been the most that this could give?"
 
@@ -38,7 +45,8 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
         estimates("Faster at most", "speedup_at_most", "ratio"),
         estimates("Saves at most", "saves_at_most_ms", "ms"),
         plain_numbers("Queries a request", "queries_per_request"),
-        estimates("Of all queries", "queries_saved_at_most", "share"),
+        plain_numbers("Of all queries", "queries_saved_at_most", "share"),
+        sample_sizes("share", "Spans"),
     )
     said = "; ".join(
         f"{row['operation']}: {number_in(row, 'share', 'share').text}" for row in shown

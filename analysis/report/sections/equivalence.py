@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from analysis import formatting
 from analysis.figures import equivalence as equivalence_figure
-from analysis.report.document import Column, Drawing, Section
+from analysis.report.document import Drawing, Section
 from analysis.report.numbers import number
 from analysis.report.sections.ceiling import records
 from analysis.report.setting import Setting
-from analysis.report.tabulation import Field, Record, plain_numbers, tabulate, words
+from analysis.report.tabulation import Field, Record, plain_column, plain_numbers, tabulate, words
 
 QUESTION = "Is a whole request the same, within a margin that matters?"
 
@@ -35,7 +35,7 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
         words("Quantity", "what"),
         plain_numbers("Margin", "margin", "share"),
         plain_numbers("Pairs of blocks", "pairs"),
-        Field(column=Column(label="p", numeric=True), write=_p_value),
+        Field(column=plain_column("p", "p_value"), write=_p_value),
         words("Decided", "decided"),
     )
     return Section(

@@ -9,11 +9,20 @@ from matplotlib.figure import Figure
 
 from analysis import formatting
 from analysis.figures import worth_caching as worth_caching_figure
-from analysis.report.document import Column, Drawing, Section, Table
+from analysis.report.document import Drawing, Section, Table
 from analysis.report.numbers import frame, number_in
 from analysis.report.sections.ceiling import records
 from analysis.report.setting import Setting
-from analysis.report.tabulation import Field, Record, estimates, plain_numbers, tabulate, words
+from analysis.report.tabulation import (
+    Field,
+    Record,
+    estimates,
+    plain_column,
+    plain_numbers,
+    sample_sizes,
+    tabulate,
+    words,
+)
 
 QUESTION = "What else is worth caching?"
 
@@ -97,6 +106,7 @@ def _table(rows: list[Record]) -> Table:
         plain_numbers("Lookups", "lookups"),
         *ratios,
         plain_numbers("Saves queries", "saves_queries_per_request"),
+        sample_sizes("saves_at_most_ms", "Spans"),
     )
     return tabulate(
         rows,
@@ -115,4 +125,4 @@ def _hit_ratio_field(ttl: str) -> Field:
         ratio = (record.get("hit_ratios") or {}).get(ttl)
         return formatting.plain(ratio, "share")
 
-    return Field(column=Column(label=f"Hits at {label}", numeric=True), write=write)
+    return Field(column=plain_column(f"Hits at {label}", "hit_ratios"), write=write)

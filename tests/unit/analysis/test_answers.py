@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats import weightstats
 
 from analysis import cache_law, capacity, database_load, equivalence, worth_caching
 from analysis.answers import flat
@@ -234,6 +235,17 @@ def test_equal_arms_are_the_same_within_a_margin(run: Run) -> None:
     )
 
     assert ("same", "not decided") == (wide["decided"], narrow["decided"])
+
+
+@pytest.mark.parametrize("shift", [-0.02, 0.0, 0.004, 0.0099, 0.03])
+def test_two_one_sided_tests_are_those_of_statsmodels(shift: float) -> None:
+    """The p-value is that of statsmodels' ttost_paired, wherever the truth lies."""
+    random = np.random.default_rng(5)
+    first = random.normal(5.0, 0.3, 12)
+    second = first + shift + random.normal(0.0, 0.01, 12)
+    expected = weightstats.ttost_paired(second, first, -0.00995, 0.00995)[0]
+
+    assert equivalence.two_one_sided(second - first, 0.00995) == pytest.approx(expected, rel=1e-9)
 
 
 def test_an_impossible_test_decides_nothing() -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import html.parser
 import io
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 from rich.console import Console
 from typing_extensions import override
 
+from analysis import formatting
+from analysis.findings import findings
 from analysis.report import assembly, markdown, page, terminal, writing
-from analysis.report.document import Document
+from analysis.report.document import Document, Table
 from analysis.report.pictures import Pictures, pictures
+from analysis.report.tabulation import plain_numbers
 from analysis.run import Run, open_run
 from tests.support.report_findings import cache_findings, estimate
 from tests.support.synthetic_run import EMPTY, Truth, write_run
@@ -35,6 +38,19 @@ def _run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(name="document", scope="module")
 def _document(run: Run) -> Document:
     return assembly.assemble(run, cache_findings(), jaeger_url="http://127.0.0.1:16686/")
+
+
+@pytest.fixture(name="real", scope="module")
+def _real(run: Run) -> Document:
+    """With findings as they are made, and claims judged."""
+    found = {**findings(run), "claims": cache_findings()["claims"]}
+    return assembly.assemble(run, {**found, "verdict": {"verdict": "VALID", "reasons": []}})
+
+
+@pytest.fixture(name="real_text", scope="module")
+def _real_text(real: Document) -> str:
+    blank = Pictures(wide="", narrow="", svg="", png=b"")
+    return page.html(real, {drawing.name: blank for drawing in real.drawings()})
 
 
 @pytest.fixture(name="drawn", scope="module")
@@ -166,14 +182,56 @@ def test_what_comes_from_the_run_cannot_break_the_page(
     assert "&lt;img" in text
 
 
-def test_every_estimate_shown_has_interval_and_n(document: Document) -> None:
-    """In every table of a question a number with a bracket has its n in the same row."""
-    for section in document.sections:
-        for table in section.tables:
-            with_interval = [row for row in table.rows if any("[" in cell for cell in row)]
-            labels = " ".join(column.label for column in table.columns)
-            if with_interval and section.key in {"shares", "load", "faster"}:
-                assert re.search(r"\bn\b|Spans|Requests|Queries", labels), table.caption
+def _tables(document: Document) -> list[tuple[str, Table]]:
+    ledger = (document.ledger,) if document.ledger else ()
+    blocks = (*ledger, *document.sections, *document.evidence)
+    return [(block.key, table) for block in blocks for table in block.tables]
+
+
+def test_every_number_shown_has_an_interval_or_a_reason(real: Document) -> None:
+    """Column by column: a number has a bracket or says it has none, or the column says why."""
+    bare = [
+        (key, table.caption, column.label, row[place])
+        for key, table in _tables(real)
+        for place, column in enumerate(table.columns)
+        for row in table.rows
+        if column.numeric and not column.without
+        if row[place] != formatting.MISSING
+        and not ("[" in row[place] or "(no interval)" in row[place])
+    ]
+
+    assert len(_tables(real)) > 10
+    assert bare == []
+
+
+def test_every_estimate_shown_has_its_n(real: Document) -> None:
+    """A table with a bracket in it has a column of how much each row rests on, filled in."""
+    lacking = [
+        (key, table.caption)
+        for key, table in _tables(real)
+        if any("[" in cell or "(no interval)" in cell for row in table.rows for cell in row)
+        and not any(column.sample for column in table.columns)
+    ]
+
+    assert lacking == []
+
+
+def test_a_table_says_why_a_column_has_no_interval(real: Document, real_text: str) -> None:
+    """Page and terminal name the columns without interval and the reason, below the table."""
+    said = {table.without_interval for _, table in _tables(real)} - {""}
+    console = Console(file=io.StringIO(), width=400)
+    terminal.show(real, console)
+    printed = console.file.getvalue()  # type: ignore[attr-defined] # the StringIO given above
+
+    assert any("Offered: set, not measured" in one for one in said)
+    assert [one for one in said if str(escape(one)) not in real_text] == []
+    assert [one for one in said if one not in printed] == []
+
+
+def test_a_number_without_a_known_reason_cannot_be_shown_bare() -> None:
+    """A column of plain numbers that nobody has given a reason for is refused."""
+    with pytest.raises(KeyError):
+        plain_numbers("Mean", "mean_ms", "ms")
 
 
 def test_an_estimate_without_interval_says_so(document: Document) -> None:
@@ -275,11 +333,13 @@ def test_the_closing_lines_are_verdict_and_answer(document: Document) -> None:
     )
 
 
-def test_files_appear_whole_and_replace_older_ones(run: Run, document: Document) -> None:
+def test_files_appear_whole_and_replace_older_ones(
+    run: Run, document: Document, drawn: Mapping[str, Pictures]
+) -> None:
     """Page, findings and figures are written; a second report leaves nothing of the first."""
     (run.path / "figures").mkdir()
     (run.path / "figures" / "old.svg").write_text("old")
-    path = writing.write(document, cache_findings(), run.path)
+    path = writing.write(document, cache_findings(), run.path, drawn)
     figures = {file.name for file in (run.path / "figures").iterdir()}
     names = {drawing.name for drawing in document.drawings()}
 
