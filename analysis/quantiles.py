@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,19 +33,8 @@ def quantile(blocks: Sequence[Floats], q: float, *, unit: str) -> Estimate:
     if not n:
         return nothing(unit, "no values")
     whole = float(np.quantile(np.concatenate(held), q))
-    reason = too_few(len(held)) or _too_few_excursions(held, q)
-    if reason is not None:
-        return Estimate(value=whole, unit=unit, n=n, blocks=len(held), reason=reason)
-    low, high = jackknife_ends(whole, _left_out_quantiles(held, q))
-    return Estimate(
-        value=whole,
-        unit=unit,
-        n=n,
-        blocks=len(held),
-        low=low,
-        high=high,
-        method="pooled quantile, delete-one-block jackknife, t(K-1)",
-    )
+    found = Estimate(value=whole, unit=unit, n=n, blocks=len(held))
+    return _bounded(found, [held], q, "pooled quantile, delete-one-block jackknife, t(K-1)")
 
 
 def quantile_difference(
@@ -66,19 +56,24 @@ def quantile_difference(
     one, two = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     n = sum(len(a) + len(b) for a, b in pairs)
     whole = float(np.quantile(np.concatenate(one), q) - np.quantile(np.concatenate(two), q))
-    reason = too_few(len(pairs)) or _too_few_excursions(one, q) or _too_few_excursions(two, q)
-    if reason is not None:
-        return Estimate(value=whole, unit=unit, n=n, blocks=len(pairs), reason=reason)
-    low, high = jackknife_ends(whole, _left_out_quantiles(one, q) - _left_out_quantiles(two, q))
-    return Estimate(
-        value=whole,
-        unit=unit,
-        n=n,
-        blocks=len(pairs),
-        low=low,
-        high=high,
-        method="pooled quantiles, delete-one-pair jackknife, t(K-1)",
-    )
+    found = Estimate(value=whole, unit=unit, n=n, blocks=len(pairs))
+    return _bounded(found, [one, two], q, "pooled quantiles, delete-one-pair jackknife, t(K-1)")
+
+
+def _bounded(
+    found: Estimate, sides: Sequence[Sequence[Floats]], q: float, method: str
+) -> Estimate:
+    """The estimate with its interval, or with the reason why it has none.
+
+    One side: its quantile. Two: the first's minus the second's, block i of both left out together.
+    """
+    few = (_too_few_excursions(side, q) for side in sides)
+    reason = too_few(found.blocks) or next((said for said in few if said), None)
+    if reason is not None or found.value is None:
+        return replace(found, reason=reason)
+    first, *rest = (_left_out_quantiles(side, q) for side in sides)
+    low, high = jackknife_ends(found.value, first - rest[0] if rest else first)
+    return replace(found, low=low, high=high, method=method)
 
 
 def excursions(blocks: Sequence[Floats], q: float) -> int:
