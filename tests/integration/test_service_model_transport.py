@@ -144,6 +144,23 @@ async def test_a_connection_that_breaks_in_the_body_is_an_error() -> None:
             await _ask(transport, server.url)
 
 
+async def test_a_kept_connection_that_the_server_closed_is_not_used_again() -> None:
+    """Servers end connections that nobody uses; the next caller gets a new one, not an error."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _answering(OK)(reader, writer)
+        writer.close()
+
+    async with _listening(serve) as server:
+        transport = ModelTransport(server.url, max_connections=5)
+        found = []
+        for _ in range(3):
+            found.append(await _ask(transport, server.url))
+            await asyncio.sleep(0.01)
+
+    assert ([b"ok"] * 3, 3) == (found, server.connections)
+
+
 async def test_an_answer_too_many_reaches_nobody() -> None:
     """A server that answers twice has its connection closed; the next caller gets its own."""
     other = OK.replace(b"ok", b"no")
