@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
-from analysis.report import assembly, writing
+from analysis.report import assembly, notebooks, writing
 from analysis.run import open_run
 from tests.support.chromium import chromium
 from tests.support.report_findings import cache_findings
@@ -158,6 +159,25 @@ def test_it_prints_light_with_all_tables_open(browser: Browser, report: Path) ->
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(254, 254, 254)"
     assert page.locator("details:not([open])").count() == 0
     assert len(page.pdf()) > 10_000
+
+
+def test_a_notebooks_page_loads_nothing(browser: Browser, tmp_path: Path) -> None:
+    """As HTML it asks nobody for anything, runs no script, shows its figures, fits a phone.
+
+    One stands for all: they differ by what lies in their cells, of which the browser is told to
+    load nothing.
+    """
+    source = notebooks.sources()[0]
+    book = nbformat.read(source, as_version=4)  # type: ignore[no-untyped-call] # untyped library
+    path = tmp_path / "book.html"
+    path.write_text(notebooks.page(book, source.stem), encoding="utf-8")
+    visit = _Visit(browser, path, viewport={"width": 360, "height": 800})
+    drawn = "[...document.images].map((one) => one.naturalWidth > 0)"
+
+    assert (visit.asked, visit.said) == ([], [])
+    assert visit.page.locator("script").count() == 0
+    assert set(visit.page.evaluate(drawn)) == {True}
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_an_invalid_run_is_said_in_red(browser: Browser, tmp_path: Path) -> None:
