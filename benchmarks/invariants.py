@@ -98,7 +98,7 @@ async def _postgres(running: Servers, times: int) -> bool:
             away, back = faults(running.postgres, frozen=fault == "frozen")
             found = await postgres_outage(client, away, back, AWAY_SECONDS)
             as_told = (
-                (found.cached.keys(), found.ready) == ({200}, 503)
+                (set(found.cached), found.ready) == ({200}, 503)
                 and found.chats.keys() <= {200, 503}
                 and not found.without_retry_after
             )

@@ -153,7 +153,7 @@ def _cpu_share(run: Path, start_ns: int, end_ns: int) -> dict[str, float]:
         elapsed = (samples.t_ns.iloc[-1] - samples.t_ns.iloc[0]) / 1e9
         if elapsed > 0:
             used = samples.value.iloc[-1] - samples.value.iloc[0]
-            shares[_called(source, json.loads(labels))] = float(used / elapsed)
+            shares[_called(str(source), json.loads(str(labels)))] = float(used / elapsed)
     machine = inside[inside.name == "cpu_percent"].value.mean()
     shares["the machine, all of it"] = float(machine) / 100 * (os.cpu_count() or 1)
     return shares

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,9 +53,13 @@ class ChatServers:
         self.redis: Redis
         self.llm: Simulator
 
-    def call(self, work: Coroutine[Any, Any, T], timeout_seconds: float = 60) -> T:
-        """Run a coroutine on the servers' loop and return what it returns."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_seconds)
+    def call(self, work: Awaitable[T], timeout_seconds: float = 60) -> T:
+        """Run something awaitable on the servers' loop and return what it returns."""
+
+        async def awaited() -> T:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result(timeout_seconds)
 
     def open(self) -> None:
         """Start the servers and fill the database."""
