@@ -7,7 +7,9 @@ document. An INVALID or empty run gets its verdict, its reasons and its evidence
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from analysis import (
 from analysis.answers import plain, records
 from analysis.blocks import block_table
 from analysis.forest import Forest, plant
-from analysis.manifest import Manifest
+from analysis.manifest import Manifest, Verdict, Witness
 from analysis.run import Run
 from analysis.stages import by_stage
 from analysis.validity import judge
@@ -39,6 +41,9 @@ from analysis.witnesses import is_database_call, roots
 
 FORMAT_VERSION = 1
 """Of the findings document; history: 1, the first."""
+
+_AT_ONCE = 2
+"""Questions answered at once; one of them is often the trees, which most others do not need."""
 
 _OF_ROOTS = ("parent_span_id", "kind", "arm", "block", "start_ns", "duration_ns")
 """What is asked of the spans that begin a request."""
@@ -56,6 +61,10 @@ class _Measured:
     requests: pd.DataFrame
     roots: pd.DataFrame
     blocks: pd.DataFrame
+    calls: pd.DataFrame
+    """``database_load.calls_of`` the spans."""
+    load: pd.DataFrame
+    """``database_load.by_step`` of the calls."""
 
 
 def findings(run: Run, *, claims_file: Path | None = None) -> dict[str, Any]:
@@ -63,17 +72,22 @@ def findings(run: Run, *, claims_file: Path | None = None) -> dict[str, Any]:
 
     With ``claims_file`` the claims in it are checked too, under ``claims``.
     """
+    run = _judged(run)
     document = _evidence(run)
     if document["verdict"]["verdict"] == "INVALID":
         return document | {"headline": None}
     spans = run.lean_measured_spans
     tops = roots(spans[list(_OF_ROOTS)], ids=spans["span_id"])
+    blocks = block_table(run.manifest, run.measured_requests, tops)
+    calls = database_load.calls_of(run.manifest, spans)
     measured = _Measured(
         manifest=run.manifest,
         spans=spans,
         requests=run.measured_requests,
         roots=tops,
-        blocks=block_table(run.manifest, run.measured_requests, tops),
+        blocks=blocks,
+        calls=calls,
+        load=database_load.by_step(run.manifest, calls, blocks),
     )
     document |= _answers(run, measured)
     document["headline"] = headline.headline(document)
@@ -82,14 +96,26 @@ def findings(run: Run, *, claims_file: Path | None = None) -> dict[str, Any]:
     return document
 
 
+def _judged(run: Run) -> Run:
+    """The run with a verdict: its own, or that of now."""
+    if run.manifest.verdict.verdict != "UNJUDGED":
+        return run
+    judgement = judge(run)
+    fresh = {
+        "verdict": Verdict.model_validate(judgement.verdict_entry()),
+        "witnesses": tuple(Witness.model_validate(row) for row in judgement.witness_entries()),
+        "set_aside": judgement.set_aside,
+    }
+    manifest = run.manifest.model_copy(update=fresh)
+    is_regular = run.written is run.manifest
+    return replace(run, manifest=manifest, written=manifest if is_regular else run.written)
+
+
 def _evidence(run: Run) -> dict[str, Any]:
     """What is said of every run, also of one that nobody may believe."""
     manifest = run.manifest
     verdict = manifest.verdict.model_dump(mode="json")
     witnesses = [witness.model_dump(mode="json") for witness in manifest.witnesses]
-    if verdict["verdict"] == "UNJUDGED":
-        judgement = judge(run)
-        verdict, witnesses = judgement.verdict_entry(), judgement.witness_entries()
     if run.lean_measured_spans.empty and verdict["verdict"] != "INVALID":
         empty = "No span was recorded after the warm-up: nothing was measured."
         verdict = {"verdict": "INVALID", "reasons": [empty, *verdict["reasons"]]}
@@ -116,61 +142,83 @@ def _evidence(run: Run) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trees:
+    """What needs the call trees of all requests: planted once, walked once under either rules."""
+
+    forest: Forest
+    tables: shares_by_arm.Tables
+    shared: pd.DataFrame
+    ceilings: pd.DataFrame
+
+
 def _answers(run: Run, measured: _Measured) -> dict[str, Any]:
-    """Every question, in the order in which a report asks them."""
-    manifest, spans, blocks = measured.manifest, measured.spans, measured.blocks
-    forest = plant(spans)
-    tables = shares_by_arm.tables(manifest, spans, forest)
-    shared = shares_by_arm.shares(manifest, tables)
-    calls = database_load.calls_of(manifest, spans)
-    load = database_load.by_step(manifest, calls, blocks)
-    rates = database_load.hit_rates(manifest, spans, blocks)
-    marks = emulated.marks(spans)
-    about_cache = _about_cache(manifest, spans)
+    """Every question, in the order in which a report asks them.
+
+    Two at once: kernels, Arrow and most of pandas' sums leave Python to others meanwhile.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        trees = threads.submit(_trees, measured)
+        asked = {
+            name: threads.submit(_QUESTIONS[name], run, measured, trees)
+            for name in sorted(_QUESTIONS, key=lambda name: name in _OF_TREES)
+        }
+        return {name: asked[name].result() for name in _QUESTIONS} | {"claims": None}
+
+
+def _trees(measured: _Measured) -> _Trees:
+    forest = plant(measured.spans)
+    tables = shares_by_arm.tables(measured.manifest, measured.spans, forest)
+    shared = shares_by_arm.shares(measured.manifest, tables)
     ceilings = _ceilings(measured, shared, forest)
+    return _Trees(forest=forest, tables=tables, shared=shared, ceilings=ceilings)
+
+
+def _shares(_run: Run, measured: _Measured, trees: Future[_Trees]) -> dict[str, Any]:
+    manifest, tables = measured.manifest, trees.result().tables
     return {
-        "shares": {
-            "rows": records(shared),
-            "stages": records(shares_by_arm.stages(manifest, tables)),
-            "definitions": records(shares_by_arm.definitions(tables)),
-            "requests": records(shares_by_arm.requests(measured.roots, blocks)),
-        },
-        "load": {
-            "by_step": records(load),
-            "reductions": records(database_load.reductions(manifest, calls, blocks)),
-            "hit_rates": records(rates),
-            "predicted": records(database_load.predictions(load, rates, manifest)),
-            "statements": records(database_load.statements(manifest, calls, blocks)),
-            "pool_waits": records(database_load.pool_waits(manifest, calls, blocks)),
-        },
-        "faster": {
-            "operations": records(faster.operations(manifest, spans, blocks)),
-            "end_to_end": records(faster.end_to_end(manifest, measured.requests, blocks)),
-        },
-        "law": {
-            "law": records(cache_law.law(manifest, about_cache, blocks)),
-            "explained": records(cache_law.explained(manifest, about_cache, blocks)),
-            "misses": records(_misses(run, blocks)),
-        },
-        "capacity": _capacity(measured, load, calls),
-        "ceiling": records(ceilings),
-        "equivalence": records(equivalence.equivalence(manifest, measured.requests, blocks)),
-        "detectability": records(detectability.detectability(manifest, measured.requests, blocks)),
-        "worth_caching": records(_worth_caching(run, ceilings)),
-        "failures": records(failures.failures(measured.requests, blocks)),
-        "claims": None,
-        "emulated": {
-            "profile": manifest.profile,
-            "rows": records(emulated.emulated(spans, marks, measured.roots)),
-            "stages": records(emulated.emulated(by_stage(spans, forest), marks, measured.roots)),
-        },
+        "rows": records(trees.result().shared),
+        "stages": records(shares_by_arm.stages(manifest, tables)),
+        "definitions": records(shares_by_arm.definitions(tables)),
+        "requests": records(shares_by_arm.requests(measured.roots, measured.blocks)),
     }
 
 
-def _capacity(measured: _Measured, load: pd.DataFrame, calls: pd.DataFrame) -> dict[str, Any]:
-    manifest = measured.manifest
+def _load(_run: Run, measured: _Measured, _trees: Future[_Trees]) -> dict[str, Any]:
+    manifest, blocks, calls = measured.manifest, measured.blocks, measured.calls
+    rates = database_load.hit_rates(manifest, measured.spans, blocks)
+    return {
+        "by_step": records(measured.load),
+        "reductions": records(database_load.reductions(manifest, calls, blocks)),
+        "hit_rates": records(rates),
+        "predicted": records(database_load.predictions(measured.load, rates, manifest)),
+        "statements": records(database_load.statements(manifest, calls, blocks)),
+        "pool_waits": records(database_load.pool_waits(manifest, calls, blocks)),
+    }
+
+
+def _faster(_run: Run, measured: _Measured, _trees: Future[_Trees]) -> dict[str, Any]:
+    manifest, blocks = measured.manifest, measured.blocks
+    return {
+        "operations": records(faster.operations(manifest, measured.spans, blocks)),
+        "end_to_end": records(faster.end_to_end(manifest, measured.requests, blocks)),
+    }
+
+
+def _law(run: Run, measured: _Measured, _trees: Future[_Trees]) -> dict[str, Any]:
+    manifest, blocks = measured.manifest, measured.blocks
+    about_cache = _about_cache(manifest, measured.spans)
+    return {
+        "law": records(cache_law.law(manifest, about_cache, blocks)),
+        "explained": records(cache_law.explained(manifest, about_cache, blocks)),
+        "misses": records(_misses(run, blocks)),
+    }
+
+
+def _capacity(_run: Run, measured: _Measured, _trees: Future[_Trees]) -> dict[str, Any]:
+    manifest, load = measured.manifest, measured.load
     steps = capacity.steps(manifest, measured.requests, measured.blocks)
-    held = database_load.held_ms(manifest, calls)
+    held = database_load.held_ms(manifest, measured.calls)
     expected = capacity.expectation(load, held, rate_per_s=EXPECTED_RATE_PER_S)
     return {
         "steps": records(steps),
@@ -179,6 +227,43 @@ def _capacity(measured: _Measured, load: pd.DataFrame, calls: pd.DataFrame) -> d
         "expectation": records(expected),
         "extrapolation": records(capacity.extrapolation(load)),
     }
+
+
+def _emulated(_run: Run, measured: _Measured, trees: Future[_Trees]) -> dict[str, Any]:
+    spans, tops = measured.spans, measured.roots
+    marks = emulated.marks(spans)
+    by_operation = emulated.emulated(spans, marks, tops)
+    stages = by_stage(spans, trees.result().forest)
+    return {
+        "profile": measured.manifest.profile,
+        "rows": records(by_operation),
+        "stages": records(emulated.emulated(stages, marks, tops)),
+    }
+
+
+_QUESTIONS: Mapping[str, Callable[[Run, _Measured, Future[_Trees]], Any]] = {
+    "shares": _shares,
+    "load": _load,
+    "faster": _faster,
+    "law": _law,
+    "capacity": _capacity,
+    "ceiling": lambda _run, _measured, trees: records(trees.result().ceilings),
+    "equivalence": lambda _run, m, _trees: records(
+        equivalence.equivalence(m.manifest, m.requests, m.blocks)
+    ),
+    "detectability": lambda _run, m, _trees: records(
+        detectability.detectability(m.manifest, m.requests, m.blocks)
+    ),
+    "worth_caching": lambda run, _measured, trees: records(
+        _worth_caching(run, trees.result().ceilings)
+    ),
+    "failures": lambda _run, m, _trees: records(failures.failures(m.requests, m.blocks)),
+    "emulated": _emulated,
+}
+"""Each part of the document and who answers it."""
+
+_OF_TREES = ("emulated", "shares", "ceiling", "worth_caching")
+"""What the trees are needed for: asked last, so that nobody waits while there is other work."""
 
 
 def _about_cache(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:

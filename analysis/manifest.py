@@ -130,6 +130,8 @@ class Manifest(_Part):
     workers: tuple[Worker, ...] = ()
     witnesses: tuple[Witness, ...] = ()
     verdict: Verdict = Verdict()
+    set_aside: tuple[int, ...] = ()
+    """Steps beyond what the generator could hold, in a run that looked for this limit."""
 
     @property
     def baseline(self) -> str | None:
@@ -145,5 +147,9 @@ class Manifest(_Part):
 
     @property
     def measured_blocks(self) -> tuple[Block, ...]:
-        """The blocks that count: all but warm-up."""
-        return tuple(block for block in self.blocks if not block.warmup)
+        """The blocks that count: all but warm-up and those of steps that were set aside."""
+        return tuple(
+            block
+            for block in self.blocks
+            if not block.warmup and block.step not in self.set_aside
+        )

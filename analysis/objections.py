@@ -60,6 +60,7 @@ SIMULATOR_INVALID_SHARE = 0.10
 class Level(IntEnum):
     """How much a doubt weighs."""
 
+    NOTED = 0
     SUSPECT = 1
     INVALID = 2
 
@@ -70,6 +71,8 @@ class Doubt:
 
     level: Level
     sentence: str
+    step: int | None = None
+    """The step that it is about, if it is about one."""
 
 
 def about_generator(
@@ -78,12 +81,14 @@ def about_generator(
     """Did the generator keep its schedule, and was it short of CPU?"""
     doubts = _about_lag(counted)
     for row in manifest.generator:
-        doubts += _about_step(row)
+        if row.step not in manifest.set_aside:
+            doubts += _about_step(row)
     sent = sum(row.arrivals_sent for row in manifest.generator)
     if 0 < len(requests) < sent:
         sentence = f"{sent} requests were sent and {len(requests)} recorded."
         doubts.append(Doubt(Level.INVALID, sentence))
-    for worker in manifest.workers:
+    # A worker's CPU is known for the whole run alone, steps that were set aside included.
+    for worker in manifest.workers if not manifest.set_aside else ():
         if (worker.cpu_share_max or 0.0) >= WORKER_CPU_SUSPECT:
             sentence = (
                 f"Load worker {worker.worker} used {worker.cpu_share_max:.0%} of its core,"
@@ -114,7 +119,7 @@ def _about_lag(counted: pd.DataFrame) -> list[Doubt]:
             f"Step {step}: arrivals were sent late, lag p99 {p99:.1f} ms, above {valid:.1f} ms:"
             " the generator did not keep its schedule."
         )
-        doubts.append(Doubt(level, sentence))
+        doubts.append(Doubt(level, sentence, step=int(str(step))))
     return doubts
 
 
@@ -130,17 +135,17 @@ def _about_step(row: Generator) -> list[Doubt]:
             f"Step {row.step}: {1 - missing:.1%} of the planned arrivals were sent"
             f" ({row.offered_per_s:g}/s offered)."
         )
-        doubts.append(Doubt(level, sentence))
+        doubts.append(Doubt(level, sentence, row.step))
     if row.dropped:
         many = row.dropped > RATE_VALID_SHARE * max(row.arrivals_planned, 1)
         sentence = f"Step {row.step}: {row.dropped} arrivals were dropped."
-        doubts.append(Doubt(Level.INVALID if many else Level.SUSPECT, sentence))
+        doubts.append(Doubt(Level.INVALID if many else Level.SUSPECT, sentence, row.step))
     if row.in_flight_cap_hits:
         sentence = (
             f"Step {row.step}: the cap on requests in flight was reached"
             f" {row.in_flight_cap_hits} times, so the loop was not open."
         )
-        doubts.append(Doubt(Level.SUSPECT, sentence))
+        doubts.append(Doubt(Level.SUSPECT, sentence, row.step))
     return doubts
 
 

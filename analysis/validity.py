@@ -11,12 +11,19 @@ INVALID: no number may be shown as an answer. The worst doubt decides. The limit
 with their reasons, here and in ``analysis.objections``; a check that has nothing to look at says
 nothing, but a run for which nothing vouches is SUSPECT.
 
-Answer: ``Judgement`` with verdict, reasons, doubts and the witnesses table.
+An experiment that looks for the limit (``load.find_limit``) offers more than the machine can send.
+The steps from the first that the generator did not hold are set aside: the run is judged by those
+below, nothing is computed of the others, and the reasons name them.
+
+Answer: ``Judgement`` with verdict, reasons, doubts, steps set aside and the witnesses table.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -51,6 +58,8 @@ class Judgement:
     """Everything that speaks against the run, worst first."""
     witnesses: pd.DataFrame
     """As ``analysis.witnesses.witnesses``."""
+    set_aside: tuple[int, ...] = ()
+    """Steps of which nothing may be computed though the others stand."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -92,6 +101,61 @@ def judge_tables(
     llm_calls: pd.DataFrame,
 ) -> Judgement:
     """``judge`` without the files: tables as in docs/run-directory.md, warm-up included."""
+    hold = partial(
+        _hold,
+        spans=spans,
+        requests=requests,
+        counters=counters,
+        events=events,
+        llm_calls=llm_calls,
+    )
+    whole = hold(manifest)
+    beyond = _beyond_the_limit(manifest, whole.doubts)
+    if not beyond:
+        return whole
+    rest = hold(manifest.model_copy(update={"set_aside": beyond}))
+    return replace(rest, doubts=(*rest.doubts, *_set_aside(manifest, beyond, whole.doubts)))
+
+
+def _beyond_the_limit(manifest: Manifest, doubts: Iterable[Doubt]) -> tuple[int, ...]:
+    """The steps from the lowest that was not held, if the run looked for the limit.
+
+    None when nothing would be left.
+    """
+    if not manifest.experiment.get("load", {}).get("find_limit"):
+        return ()
+    rates = {step.step: step.rate_per_s for step in manifest.steps}
+    bad = {doubt.step for doubt in doubts if doubt.level is Level.INVALID}
+    least = min((rate for step, rate in rates.items() if step in bad), default=math.inf)
+    beyond = tuple(step for step, rate in rates.items() if rate >= least)
+    return beyond if len(beyond) < len(rates) else ()
+
+
+def _set_aside(
+    manifest: Manifest, beyond: tuple[int, ...], doubts: Iterable[Doubt]
+) -> Iterator[Doubt]:
+    """A note for each step that was set aside, with why."""
+    why = {doubt.step: doubt.sentence for doubt in doubts if doubt.level is Level.INVALID}
+    for step in manifest.steps:
+        if step.step in beyond:
+            reason = why.get(step.step, "It lies beyond one that was not held.")
+            yield Doubt(
+                Level.NOTED,
+                f"{step.rate_per_s:g}/s was more than the machine held and is set aside. {reason}",
+                step.step,
+            )
+
+
+def _hold(
+    manifest: Manifest,
+    *,
+    spans: pd.DataFrame,
+    requests: pd.DataFrame,
+    counters: pd.DataFrame,
+    events: pd.DataFrame,
+    llm_calls: pd.DataFrame,
+) -> Judgement:
+    """Every check, over the steps that the manifest does not set aside."""
     counted = measured(requests, manifest)
     table = witnesses(manifest, spans, requests, counters, llm_calls)
     doubts = [
@@ -107,7 +171,9 @@ def judge_tables(
     doubts.sort(key=lambda doubt: -doubt.level)
     worst = max((doubt.level for doubt in doubts), default=None)
     verdict = "VALID" if worst is None else worst.name
-    return Judgement(verdict=verdict, doubts=tuple(doubts), witnesses=table)
+    return Judgement(
+        verdict=verdict, doubts=tuple(doubts), witnesses=table, set_aside=manifest.set_aside
+    )
 
 
 def _about_substance(

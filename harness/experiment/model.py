@@ -144,6 +144,9 @@ class Load(_Table):
     """The first step's rate if absent."""
     pause_s: float = Field(default=0.0, ge=0, le=600)
     """No arrivals for this long between steps, for a backlog to drain."""
+    find_limit: bool = False
+    """The highest rates may be more than the machine can send: such steps are set aside, and the
+    run is judged by those below."""
     knobs: dict[str, Setting] = {}
     """Knobs of the scenario, such as ``cold_fraction``."""
 

@@ -161,6 +161,7 @@ def judge(directory: RunDirectory, content: dict[str, Any]) -> Verdict:
     judgement = judge_run(open_run(directory.path))
     content["witnesses"] = judgement.witness_entries()
     content["verdict"] = judgement.verdict_entry()
+    content["set_aside"] = list(judgement.set_aside)
     directory.write_json("manifest.json", content)
     return Verdict(verdict=judgement.verdict, reasons=judgement.reasons)
 

@@ -133,6 +133,31 @@ def test_lag_is_held_against_what_is_measured(run: Run) -> None:
     assert "SUSPECT" == judged(run, requests=fast)[0]
 
 
+def test_steps_beyond_the_limit_are_set_aside_when_it_was_looked_for(run: Run) -> None:
+    """A sweep that ends where the generator breaks keeps the steps below; any other is INVALID."""
+    top = max(run.manifest.steps, key=lambda step: step.rate_per_s)
+    late = run.requests.copy()
+    late.loc[late["step"] == top.step, ["sent_ns", "end_ns"]] += 9_000_000_000
+    looking = run.manifest.model_copy(update={"experiment": {"load": {"find_limit": True}}})
+    tables = {
+        "spans": run.spans,
+        "requests": late,
+        "counters": run.counters,
+        "events": run.events,
+        "llm_calls": run.llm_calls,
+    }
+
+    assert "INVALID" == judge_tables(run.manifest, **tables).verdict
+    judgement = judge_tables(looking, **tables)
+    assert ("VALID", (top.step,)) == (judgement.verdict, judgement.set_aside)
+    assert f"{top.rate_per_s:g}/s was more than the machine held" in judgement.reasons[0]
+    kept = looking.model_copy(update={"set_aside": judgement.set_aside}).measured_blocks
+    assert {step.step for step in run.manifest.steps} - {top.step} == {one.step for one in kept}
+
+    late[["sent_ns", "end_ns"]] += 9_000_000_000
+    assert "INVALID" == judge_tables(looking, **tables).verdict, "with nothing left to stand on"
+
+
 def test_no_warm_up_is_a_doubt_unless_it_was_asked_for(run: Run) -> None:
     """A run without warm-up blocks has the cold start in it; an experiment may want just that."""
     blocks = tuple(block for block in run.manifest.blocks if not block.warmup)
