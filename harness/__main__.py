@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -97,6 +98,8 @@ def main(argv: Sequence[str]) -> int:
     argv
         The arguments after the program's name.
     """
+    # Where the home cannot be written it says so in three lines, and works all the same.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         result = worthit.main(args=list(argv), prog_name="worthit", standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - the one place where every error becomes a sentence

@@ -225,10 +225,32 @@ def _never_opened(root: Path) -> list[Path]:
 
 def _temporary_root() -> Path:
     """The temporary folder; as root, one that an unprivileged PostgreSQL can reach."""
-    root = Path(tempfile.gettempdir()).resolve()
+    _check_named(os.environ.get("TMPDIR"))
+    try:
+        root = Path(tempfile.gettempdir()).resolve()
+    except FileNotFoundError as error:
+        raise HarnessError(
+            "No temporary folder can be written to: neither /tmp nor /var/tmp; free some space "
+            "there, or name another folder in TMPDIR."
+        ) from error
     if os.geteuid() != 0 or not root.exists() or _open_to_all(root):
         return root
     return Path("/var/tmp")  # noqa: S108 - mkdtemp makes the folder in it, safely
+
+
+def _check_named(folder: str | None) -> None:
+    """Refuse a TMPDIR that cannot be written; Python would take another folder without a word."""
+    if not folder:
+        return
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x")
+            probe.flush()
+    except OSError as error:
+        raise HarnessError(
+            f"Nothing can be written to the folder that TMPDIR names, {folder}: {error.strerror}; "
+            "free some space there, name another, or unset TMPDIR."
+        ) from error
 
 
 def _open_to_all(folder: Path) -> bool:

@@ -205,6 +205,20 @@ async def test_a_jaeger_on_the_path_is_started(name: str, tmp_path: Path) -> Non
     assert found == str(binary)
 
 
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [("/nonexistent", "No such file or directory"), ("/dev/null", "Not a directory")],
+)
+def test_a_tmpdir_that_cannot_be_written_is_a_sentence(
+    folder: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named with the reason; another folder is not taken without a word."""
+    monkeypatch.setenv("TMPDIR", folder)
+
+    with pytest.raises(HarnessError, match=f"that TMPDIR names, {folder}: {reason}; free some"):
+        Workspace().open()
+
+
 def test_a_temporary_folder_that_is_not_there_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
