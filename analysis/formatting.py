@@ -144,7 +144,7 @@ def point(value: float | None, low: float | None, high: float | None, unit: str)
     width = _half_width(low, high)
     if width is None:
         return plain(value, unit)
-    scale = scale_for(value, unit)
+    scale = scale_for(_magnitude(value, low, high), unit)
     return _with_unit(
         number(float(value or 0.0) * scale.factor, decimals_for(width * scale.factor)), scale.unit
     )
@@ -157,7 +157,7 @@ def brief(value: float | None, low: float | None, high: float | None, unit: str)
     """
     if is_missing(value) or not value:
         return point(value, low, high, unit)
-    scale = scale_for(value, unit)
+    scale = scale_for(_magnitude(value, low, high), unit)
     shown = value * scale.factor
     decimals = 1 - math.floor(math.log10(abs(shown)))
     width = _half_width(low, high)
@@ -172,13 +172,13 @@ def interval(value: float | None, low: float | None, high: float | None, unit: s
     Nothing when there is no interval.
     """
     if low is not None and low == high:
-        scale = scale_for(value, unit)
+        scale = scale_for(_magnitude(value, low, high), unit)
         end = plain(low * scale.factor)
         return f"[{end}, {end}]"
     width = _half_width(low, high)
     if width is None:
         return ""
-    scale = scale_for(value, unit)
+    scale = scale_for(_magnitude(value, low, high), unit)
     decimals = decimals_for(width * scale.factor)
     ends = [number(float(end or 0.0) * scale.factor, decimals) for end in (low, high)]
     return f"[{ends[0]}, {ends[1]}]"
@@ -192,6 +192,11 @@ def count(value: float | None) -> str:
 def is_missing(value: float | None) -> bool:
     """Tell whether there is no number: None or not a number."""
     return value is None or math.isnan(value)
+
+
+def _magnitude(value: float | None, low: float | None, high: float | None) -> float | None:
+    """What the scale is chosen by: a value near 0 is read on the scale of its interval."""
+    return max(abs(value or 0.0), _half_width(low, high) or 0.0) if value is not None else None
 
 
 def _half_width(low: float | None, high: float | None) -> float | None:

@@ -187,8 +187,9 @@ def _reach(panel: Panel) -> tuple[float, float]:
     if panel.log:
         low = min(value for value in values if value > 0)
         return low / 1.5, high * 1.5
+    low = min(low, 0.0) if panel.from_zero else low
     room = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
-    return (-room / 2 if panel.from_zero else low - room), high + room
+    return low - (room / 2 if panel.from_zero else room), high + room
 
 
 def _draw_key(canvas: Figure, key: Sequence[tuple[str, str, str]], *, narrow: bool) -> None:

@@ -17,6 +17,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 INK: Final = "#1f2328"
 MUTED: Final = "#636a72"
@@ -141,11 +142,15 @@ def arm_key(arms: Sequence[str]) -> tuple[tuple[str, str, str], ...]:
     return tuple((arm_label(arm), arm_colour(at), arm_marker(at)) for at, arm in enumerate(arms))
 
 
-def to_png(figure: Figure, *, dpi: int = PNG_DPI) -> bytes:
-    """Draw the figure as PNG on a white ground."""
+def to_png(figure: Figure, *, dpi: int = PNG_DPI, above_in: float = 0.0) -> bytes:
+    """Draw the figure as PNG on a white ground, with ``above_in`` inches above its upper edge."""
     buffer = io.BytesIO()
+    width, height = figure.get_size_inches()
+    whole = Bbox([[0, 0], [width, height + above_in]]) if above_in else None
     with mpl.rc_context(_SETTINGS):
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(
+            buffer, format="png", dpi=dpi, metadata={"Software": None}, bbox_inches=whole
+        )
     return buffer.getvalue()
 
 

@@ -181,7 +181,19 @@ class Document:
 
     def drawings(self) -> tuple[Drawing, ...]:
         """All figures of the report in reading order."""
+        return tuple(drawing for drawing, _ in self.titled_drawings())
+
+    def titled_drawings(self) -> tuple[tuple[Drawing, tuple[str, str]], ...]:
+        """Each figure with what stands over it where it is alone: the question, the answer.
+
+        The headline brings its own words.
+        """
         blocks = (*((self.ledger,) if self.ledger else ()), *self.sections, *self.evidence)
-        inner = tuple(drawing for block in blocks for drawing in block.drawings)
-        first = (self.headline,) if self.headline else ()
-        return (*first, *inner, *(trace.drawing for trace in self.traces))
+        inner = [
+            (drawing, (block.question, block.answer))
+            for block in blocks
+            for drawing in block.drawings
+        ]
+        first = [(self.headline, ("", ""))] if self.headline else []
+        traces = [(trace.drawing, (trace.label, trace.summary)) for trace in self.traces]
+        return (*first, *inner, *traces)

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 
-from analysis.figures import style
+from analysis.figures import style, titles
 from analysis.report.document import Document, Drawing
+
+Titled = tuple[Drawing, tuple[str, str]]
+"""A drawing, and the two sentences over it where it stands alone."""
 
 MOST_PROCESSES = 4
 """Fifteen figures are drawn in under a second by so many; more only cost their start."""
@@ -38,14 +41,14 @@ class Pictures:
 
 def pictures(document: Document, *, processes: int | None = None) -> Mapping[str, Pictures]:
     """Draw everything, by the drawings' names; by default with as many processes as cores."""
-    drawings = document.drawings()
+    drawings = document.titled_drawings()
     wanted = _cores() if processes is None else processes
     others = min(wanted, MOST_PROCESSES, len(drawings)) - 1
     if others < 1 or len(drawings) > MOST_TICKETS or not _may_fork():
-        drawn = [_pictures(drawing) for drawing in drawings]
+        drawn = [_pictures(*titled) for titled in drawings]
     else:
         drawn = _drawn_together(drawings, others)
-    return {drawing.name: one for drawing, one in zip(drawings, drawn, strict=True)}
+    return {drawing.name: one for (drawing, _), one in zip(drawings, drawn, strict=True)}
 
 
 def _cores() -> int:
@@ -63,7 +66,7 @@ def _may_fork() -> bool:
     return sys.platform == "linux"
 
 
-def _drawn_together(drawings: Sequence[Drawing], others: int) -> list[Pictures]:
+def _drawn_together(drawings: Sequence[Titled], others: int) -> list[Pictures]:
     """Draw here and in forked processes, each taking the next figure when it is done with one.
 
     The tickets, a byte a figure, lie in a pipe: the system hands each to exactly one reader, and
@@ -85,12 +88,12 @@ def _drawn_together(drawings: Sequence[Drawing], others: int) -> list[Pictures]:
         gc.unfreeze()
         os.close(tickets)
     return [
-        drawn[place] if place in drawn else _pictures(drawing)
-        for place, drawing in enumerate(drawings)
+        drawn[place] if place in drawn else _pictures(*titled)
+        for place, titled in enumerate(drawings)
     ]
 
 
-def _started(drawings: Sequence[Drawing], tickets: int) -> tuple[ForkProcess, Connection]:
+def _started(drawings: Sequence[Titled], tickets: int) -> tuple[ForkProcess, Connection]:
     """A forked process that draws, and where its drawings will come from."""
     forked = multiprocessing.get_context("fork")
     results, sender = forked.Pipe(duplex=False)
@@ -100,20 +103,20 @@ def _started(drawings: Sequence[Drawing], tickets: int) -> tuple[ForkProcess, Co
     return process, results
 
 
-def _draw_and_send(drawings: Sequence[Drawing], tickets: int, sender: Connection) -> None:
+def _draw_and_send(drawings: Sequence[Titled], tickets: int, sender: Connection) -> None:
     """In a forked process: draw as long as there are tickets, then send all at once."""
     sender.send(_drawn_by_ticket(drawings, tickets))
 
 
-def _drawn_by_ticket(drawings: Sequence[Drawing], tickets: int) -> dict[int, Pictures]:
+def _drawn_by_ticket(drawings: Sequence[Titled], tickets: int) -> dict[int, Pictures]:
     """Draw the next figure until none is left."""
     drawn = {}
     while ticket := os.read(tickets, 1):
-        drawn[ticket[0]] = _pictures(drawings[ticket[0]])
+        drawn[ticket[0]] = _pictures(*drawings[ticket[0]])
     return drawn
 
 
-def _pictures(drawing: Drawing) -> Pictures:
+def _pictures(drawing: Drawing, title: tuple[str, str]) -> Pictures:
     """One drawing: where the page's form may also stand alone, it is drawn once for both."""
     name = drawing.name
     figure = drawing.draw(narrow=False)
@@ -126,6 +129,6 @@ def _pictures(drawing: Drawing) -> Pictures:
     return Pictures(
         wide=wide,
         narrow=style.page_svg(narrow, f"{name}-n"),
-        svg=svg,
-        png=style.to_png(figure),
+        svg=titles.over_svg(svg, *title),
+        png=style.to_png(figure, above_in=titles.over_figure(figure, *title)),
     )

@@ -78,3 +78,8 @@ def test_an_estimate_shows_what_its_interval_supports(
 def test_a_number_moves_to_the_unit_that_fits(value: float, unit: str, text: str) -> None:
     """Durations and sizes are written with one to three digits before the point."""
     assert text == formatting.plain(value, unit)
+
+
+def test_a_value_near_zero_is_read_on_the_scale_of_its_interval() -> None:
+    """No 0 µs [−20 000, 20 000]."""
+    assert formatting.estimate(-0.0004, -20.0, 20.0, "ms") == "0\u202fms [−20, 20]"

@@ -21,7 +21,7 @@ def _document(*drawings: Drawing) -> Document:
 
 
 def _section(drawings: tuple[Drawing, ...]) -> Section:
-    return Section(key="s", question="?", answer="", drawings=drawings)
+    return Section(key="s", question="", answer="", drawings=drawings)
 
 
 def _line(name: str, height: float) -> Drawing:
@@ -79,3 +79,17 @@ def test_a_killed_process_costs_no_figure() -> None:
     document = _document(*(_deadly(f"one-{number}") for number in range(6)))
 
     assert len(pictures(document, processes=2)) == 6
+
+
+def test_a_picture_alone_says_what_it_shows() -> None:
+    """SVG file and PNG carry question and answer above the figure; the page has them as text."""
+    words = {"question": "How <high>?", "answer": "It is " + "very " * 40 + "high."}
+    section = Section(key="s", drawings=(_line("one", 0.5),), **words)
+    bare = pictures(_document(_line("one", 0.5)), processes=1)["one"]
+    whole = Document(run_id="r", question="?", verdict="VALID", reasons=(), sections=(section,))
+    drawn = pictures(whole, processes=1)["one"]
+    tall = [int.from_bytes(one.png[20:24]) for one in (bare, drawn)]  # IHDR's height
+
+    assert "How &lt;high&gt;?" in drawn.svg
+    assert "How" not in drawn.wide + drawn.narrow
+    assert tall[1] > tall[0] + 2 * 0.19 * style.PNG_DPI
