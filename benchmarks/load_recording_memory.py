@@ -48,7 +48,7 @@ def drive(requests: int, folder: Path) -> list[int]:
 
     from loadtests._instrument import Instrument, wrap  # noqa: PLC0415 - as above
     from loadtests._ledger import Clock, Ledger  # noqa: PLC0415 - as above
-    from loadtests._plan import Block  # noqa: PLC0415 - as above
+    from loadtests._plan import unscheduled  # noqa: PLC0415 - as above
 
     class Stranger(FastHttpUser):
         host = "http://127.0.0.1:1"
@@ -60,8 +60,7 @@ def drive(requests: int, folder: Path) -> list[int]:
     instrument = Instrument()
     wrap(instrument, events)
     ledger = Ledger(folder / "requests-0.arrows", Clock())
-    block = Block(block=0, arm="-", step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0, host="")
-    instrument.start(ledger, run="run", block=block, first_draw=1 << 40)
+    instrument.start(ledger, run="run", block=unscheduled(), first_draw=1 << 40)
     memory = []
     for number in range(1, requests + 1):
         user.client.get("/personalities/elara")

@@ -135,6 +135,8 @@ class Conductor:
         """Tell a worker of the run and count it in."""
         member = self._workers.setdefault(name, Member())
         member.new_run(time.monotonic())
+        if isinstance(self._runner, MasterRunner):
+            member.index = self._runner.get_worker_index(name)
         message = {
             "number": run.number,
             "plan": run.plan.as_json(),

@@ -19,7 +19,7 @@ from loadtests import _arguments, _verdict
 from loadtests._conductor import Conductor
 from loadtests._instrument import Instrument, wrap
 from loadtests._open_loop import OpenLoopUser
-from loadtests._plan import Block, Plan, PlanError, UserMistakeError, parse
+from loadtests._plan import Plan, PlanError, UserMistakeError, parse, unscheduled
 from loadtests._worker import Worker
 
 if TYPE_CHECKING:
@@ -122,7 +122,10 @@ def _on_test_start(environment: Environment, **_: object) -> None:
     if _HERE.worker is not None and closed:
         out = Path(options.worthit_out) if options.worthit_out else None
         _HERE.worker.start_recording(
-            out=out, run=options.worthit_run, block=_unscheduled(options), client_spans=True
+            out=out,
+            run=options.worthit_run,
+            block=unscheduled(options.worthit_arm),
+            client_spans=True,
         )
 
 
@@ -188,19 +191,6 @@ def _give_up(environment: Environment, problem: str) -> None:
         gevent.spawn(runner.quit)
     else:
         gevent.spawn(runner.stop)
-
-
-def _unscheduled(options: argparse.Namespace) -> Block:
-    """Return the block of requests that no schedule sends."""
-    return Block(
-        block=0,
-        arm=options.worthit_arm,
-        step=0,
-        rate_per_s=0.0,
-        start_s=0.0,
-        duration_s=0.0,
-        host="",
-    )
 
 
 def _plan(environment: Environment, options: argparse.Namespace) -> Plan:

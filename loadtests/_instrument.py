@@ -18,7 +18,7 @@ from locust.event import Events
 
 from loadtests._arrival import Arrival
 from loadtests._ledger import Clock, Ledger, Mark
-from loadtests._plan import Block
+from loadtests._plan import Block, unscheduled
 from loadtests._trace_context import Identifiers, baggage_before_draw, given_trace_id, traceparent
 
 CONTEXT_KEY = "worthit"
@@ -44,9 +44,7 @@ class Instrument:
     def __init__(self) -> None:
         self.ledger: Ledger | None = None
         self.run = "run"
-        self.block = Block(
-            block=0, arm="-", step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0, host=""
-        )
+        self.block = unscheduled()
         """Stands in for the block of requests that no schedule sent."""
         self.clock = Clock()
         self.spans: SpanSink | None = None

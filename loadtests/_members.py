@@ -40,7 +40,6 @@ class Member:
     def heard(self, now: float, report: dict[str, Any]) -> None:
         """Note that it has reported."""
         self.last_heard = now
-        self.index = report["worker"]
         self.recording = report["recording"]
 
     def silent_s(self, now: float) -> float:

@@ -78,6 +78,11 @@ class Block:
         return self.pair * STEPS_PER_PAIR + self.step
 
 
+def unscheduled(arm: str = "-") -> Block:
+    """Return the block of requests that no schedule sends."""
+    return Block(block=0, arm=arm, step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0, host="")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A whole run's load."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.locust_process import (
@@ -29,10 +26,10 @@ QUIET = ("--headless", "--only-summary")
 
 
 def pairs_of_blocks(host: str) -> list[dict[str, object]]:
-    """Return two arms of one pair, a second each."""
+    """Return two arms of one pair, 0.6 s each."""
     return [
-        block(0, host=host, start_s=0.0, duration_s=1.0, arm="off", rate_per_s=80.0),
-        block(1, host=host, start_s=1.0, duration_s=1.0, arm="on", rate_per_s=80.0),
+        block(0, host=host, start_s=0.0, duration_s=0.6, arm="off", rate_per_s=80.0),
+        block(1, host=host, start_s=0.6, duration_s=0.6, arm="on", rate_per_s=80.0),
     ]
 
 
@@ -69,48 +66,34 @@ def test_one_worker_or_three_follow_one_schedule(tmp_path: Path) -> None:
     assert all(times == 2 for times in Counter(seen["draws"]).values())
 
 
-@contextmanager
-def master_and_workers(
-    plan: Path, out: Path, count: int
-) -> Iterator[tuple[subprocess.Popen[str], list[subprocess.Popen[str]], str]]:
-    """Start a master and its workers as separate processes; end what is left of them."""
-    port = str(free_port())
-    master = start_locust(
-        *QUIET, "--master", "--master-bind-port", port, "--expect-workers", str(count),
-        "--worthit-plan", str(plan), "--worthit-out", str(out),
-    )  # fmt: skip
-    workers = [start_worker(port) for _ in range(count)]
-    try:
-        yield master, workers, port
-    finally:
-        for process in (master, *workers):
-            process.kill()
-            process.communicate()
-
-
-def start_worker(port: str) -> subprocess.Popen[str]:
-    """Start one worker of the master at this port."""
-    return start_locust("--worker", "--master-port", port)
-
-
 def test_workers_may_die_join_and_hang(tmp_path: Path) -> None:
     """One is killed, one joins, one is stopped for a while: every arrival is sent exactly once."""
     out, rate_per_s = tmp_path / "out", 60.0
     with stub_server(latency_ms=150) as stub:
         plan = write_plan(
             tmp_path,
-            [block(0, host=stub.url, start_s=0.0, duration_s=6.5, rate_per_s=rate_per_s)],
+            [block(0, host=stub.url, start_s=0.0, duration_s=5.0, rate_per_s=rate_per_s)],
         )
-        with master_and_workers(plan, out, 2) as (master, workers, port):
+        port = str(free_port())
+        master = start_locust(
+            *QUIET, "--processes", "2", "--master-bind-port", port, "--master-port", port,
+            "--worthit-plan", str(plan), "--worthit-out", str(out),
+        )  # fmt: skip
+        sleep_until(out, -1.0)
+        one, other = psutil.Process(master.pid).children()
+        third = start_locust("--worker", "--master-port", port)
+        try:
             sleep_until(out, 1.0)
-            workers[0].kill()
-            workers.append(start_worker(port))
-            sleep_until(out, 3.5)
-            workers[1].send_signal(signal.SIGSTOP)
-            sleep_until(out, 5.2)
-            workers[1].send_signal(signal.SIGCONT)
+            one.kill()
+            sleep_until(out, 2.7)
+            other.suspend()
+            sleep_until(out, 4.0)
+            other.resume()
             code, output = end_of(master)
-            seen = stub.seen()
+        finally:
+            third.kill()
+            third.communicate()
+        seen = stub.seen()
 
     document = json.loads((out / "generator.json").read_text())
     row, (lost,) = document["generator"][0], document["lost_workers"]

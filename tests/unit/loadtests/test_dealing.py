@@ -6,39 +6,21 @@ import signal
 import subprocess
 import sys
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from loadtests._dealing import WINDOW_NS, Dealing, Share, Single, unpacked
 from loadtests._journal import NOTHING, Address, Begun, Journal, witness
-from loadtests._plan import Block, Plan
+from loadtests._plan import Plan
 from loadtests._schedule import Schedule
+from tests.support.load_plans import a_block, a_plan
 
 
-def a_plan() -> Plan:
+def two_blocks() -> Plan:
     """Return 10 s of 300 arrivals a second in two blocks."""
-    blocks = tuple(
-        Block(
-            block=number,
-            arm=arm,
-            step=0,
-            rate_per_s=300.0,
-            start_s=5.0 * number,
-            duration_s=5.0,
-            host="http://x",
-        )
-        for number, arm in enumerate(("off", "on"))
-    )
-    return Plan(
-        run="r",
-        seed=7,
-        arrivals="poisson",
-        scenario="chat",
-        knobs={},
-        start_at_ns=None,
-        blocks=blocks,
-    )
+    off = a_block(rate_per_s=300.0, duration_s=5.0)
+    return a_plan(off, replace(off, block=1, arm="on", start_s=5.0))
 
 
 @dataclass
@@ -90,7 +72,7 @@ class Played:
 
 def play(seed: int, *, journals: bool) -> tuple[Dealing, dict[str, Played]]:
     """Play a run in which workers join, work, report, fall silent and die at random."""
-    chance, plan = random.Random(seed), a_plan()
+    chance, plan = random.Random(seed), two_blocks()
     dealing = Dealing(plan, Schedule(plan))
     workers = {"w0": Played(Schedule(plan)), "w1": Played(Schedule(plan))}
     now_ns = -WINDOW_NS
@@ -121,7 +103,7 @@ def test_every_arrival_is_sent_once_whoever_dies(seed: int) -> None:
 
     sent = Counter(number for worker in workers.values() for number in worker.sent)
     assert dealing.losses, "nobody died, so nothing was tried"
-    assert sent == Counter(range(sum(Schedule(a_plan()).counts)))
+    assert sent == Counter(range(sum(Schedule(two_blocks()).counts)))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -132,7 +114,7 @@ def test_without_journals_none_is_sent_twice_and_the_unknown_are_named(seed: int
     sent = Counter(number for worker in workers.values() for number in worker.sent)
     unknown = [single.number for loss in dealing.losses.values() for single in loss.unknown]
     assert max(sent.values()) == 1
-    assert set(range(sum(Schedule(a_plan()).counts))) - set(sent) <= set(unknown)
+    assert set(range(sum(Schedule(two_blocks()).counts))) - set(sent) <= set(unknown)
     assert len(unknown) == len(set(unknown))
 
 
@@ -140,7 +122,7 @@ def test_without_journals_none_is_sent_twice_and_the_unknown_are_named(seed: int
 def test_what_a_lost_worker_sent_is_told_one_by_one(seed: int) -> None:
     """The account of a dead worker lists exactly the arrivals it began, with their draws."""
     dealing, workers = play(seed, journals=True)
-    plan = a_plan()
+    plan = two_blocks()
 
     for name in dealing.losses:
         told = list(dealing.begun_by(name, Schedule(dealing._plan)))
@@ -156,7 +138,7 @@ def test_what_a_lost_worker_sent_is_told_one_by_one(seed: int) -> None:
 
 def test_what_is_due_counts_what_the_schedule_wanted() -> None:
     """The offered load follows the schedule, however late it is dealt."""
-    plan = a_plan()
+    plan = two_blocks()
     dealing = Dealing(plan, Schedule(plan))
     dealing.deal(4 * WINDOW_NS, ["w0"])
 

@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 
 from loadtests._arrival import Arrival
-from loadtests._plan import Block
 from loadtests._population import message_number, personality_name, personality_of, user_name
+from tests.support.load_plans import a_block
 
-BLOCK = Block(
-    block=0, arm="off", step=0, rate_per_s=1.0, start_s=0.0, duration_s=1.0, host="http://x"
-)
+BLOCK = a_block()
 KNOBS: dict[str, Any] = {"popular": 50, "zipf_exponent": 1.0, "cold_fraction": 0.05}
 
 

@@ -9,12 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from loadtests._ledger import Clock, Ledger, Mark
-from loadtests._plan import Block
 from loadtests._recording import SCHEMA, Rows, StreamFile, read_stream
+from tests.support.load_plans import a_block
 
-BLOCK = Block(
-    block=3, arm="off", step=1, rate_per_s=1.0, start_s=0.0, duration_s=1.0, host="http://x"
-)
+BLOCK = a_block(block=3, step=1)
 
 
 def add(rows: Rows, number: int, **changes: object) -> None:

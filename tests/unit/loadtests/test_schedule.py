@@ -4,38 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loadtests._plan import Block, Plan
+from loadtests._plan import Plan
 from loadtests._schedule import Schedule, first_ordinals, planned_counts
+from tests.support.load_plans import a_block, a_plan
 
 SECOND_NS = 1_000_000_000
-
-
-def a_block(**changes: object) -> Block:
-    """Return a block of one minute at 200 a second."""
-    values: dict[str, object] = {
-        "block": 0,
-        "arm": "off",
-        "step": 0,
-        "rate_per_s": 200.0,
-        "start_s": 0.0,
-        "duration_s": 60.0,
-        "host": "http://x",
-        **changes,
-    }
-    return Block(**values)  # type: ignore[arg-type] # the fields' own types
-
-
-def a_plan(*blocks: Block, seed: int = 7, arrivals: str = "poisson") -> Plan:
-    """Return a plan of these blocks."""
-    return Plan(
-        run="r",
-        seed=seed,
-        arrivals=arrivals,
-        scenario="chat",
-        knobs={},
-        start_at_ns=None,
-        blocks=blocks or (a_block(),),
-    )
 
 
 def all_offsets(plan: Plan, step_ns: int = 10**15) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -4,27 +4,13 @@ from opentelemetry import baggage, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from loadtests._plan import Block
 from loadtests._trace_context import (
     Identifiers,
     baggage_before_draw,
     given_trace_id,
     traceparent,
 )
-
-
-def a_block(arm: str) -> Block:
-    """Return a block of this arm."""
-    return Block(
-        block=12,
-        pair=3,
-        arm=arm,
-        step=2,
-        rate_per_s=1.0,
-        start_s=0.0,
-        duration_s=1.0,
-        host="http://x",
-    )
+from tests.support.load_plans import a_block
 
 
 def test_opentelemetry_reads_our_traceparent() -> None:
@@ -42,7 +28,10 @@ def test_opentelemetry_reads_our_traceparent() -> None:
 
 def test_opentelemetry_reads_our_baggage() -> None:
     """OpenTelemetry's own propagator finds all six values, escaped where they need it."""
-    header = baggage_before_draw("nightly, 100 %", a_block('on; "new"=ü'), "chat") + "42"
+    header = (
+        baggage_before_draw("nightly, 100 %", a_block(block=12, step=2, arm='on; "new"=ü'), "chat")
+        + "42"
+    )
 
     context = W3CBaggagePropagator().extract({"baggage": header})
 

@@ -10,35 +10,27 @@ from loadtests import _judgement
 from loadtests._judgement import Judgement, judge
 from loadtests._ledger import StepCounts
 from loadtests._live import Live
-from loadtests._plan import Block, Plan, UserMistakeError
+from loadtests._plan import Plan, UserMistakeError
 from loadtests._tally import StepTally, pack, step_rows, unpack_into
 from loadtests._verdict import parse, step_in_words, times_in_words
+from tests.support.load_plans import a_block, a_plan
 
 
-def a_plan() -> Plan:
+def three_blocks() -> Plan:
     """Return two blocks of one step, 10 s each at 100/s, and a warm-up before them."""
-    blocks = tuple(
-        Block(
-            block=number,
-            pair=number,
-            arm="off",
-            step=0,
-            rate_per_s=100.0,
-            start_s=10.0 * number,
-            duration_s=10.0,
-            host="http://x",
-            warmup=number == 0,
-        )
-        for number in range(3)
-    )
-    return Plan(
-        run="r",
-        seed=7,
+    return a_plan(
+        *(
+            a_block(
+                block=number,
+                pair=number,
+                rate_per_s=100.0,
+                start_s=10.0 * number,
+                duration_s=10.0,
+                warmup=number == 0,
+            )
+            for number in range(3)
+        ),
         arrivals="even",
-        scenario="chat",
-        knobs={},
-        start_at_ns=None,
-        blocks=blocks,
     )
 
 
@@ -48,7 +40,7 @@ DUE = {0: 1000, 1: 1000, 2: 1000}
 def a_row(sent: int, *, last_sent_s: float = 30.0) -> dict[str, Any]:
     """Return the generator's row of a run that sent so many."""
     tally = StepTally(sent=sent, in_flight_max={"0": 5, "1": 6})
-    rows = step_rows(a_plan(), DUE, {0: tally}, {2: round(last_sent_s * 1e9)}, 30 * 10**9)
+    rows = step_rows(three_blocks(), DUE, {0: tally}, {2: round(last_sent_s * 1e9)}, 30 * 10**9)
     return rows[0]
 
 
@@ -172,14 +164,14 @@ def test_the_difference_is_explained(service_ms: list[float], lag_ms: float, wor
     """A punctual run, a stalled service and a late generator are told apart in words."""
     tally = StepTally(sent=100)
     unpack_into(tally, pack(counts(service_ms, lag_ms)))
-    row = step_rows(a_plan(), DUE, {0: tally}, {}, 30 * 10**9)[0]
+    row = step_rows(three_blocks(), DUE, {0: tally}, {}, 30 * 10**9)[0]
 
     assert words in times_in_words(row)
 
 
 def test_nothing_measured_is_said_and_not_zero() -> None:
     """A step without any finished request has no times and no lag."""
-    row = step_rows(a_plan(), DUE, {}, {}, 30 * 10**9)[0]
+    row = step_rows(three_blocks(), DUE, {}, {}, 30 * 10**9)[0]
 
     assert times_in_words(row) == "Step 0: no request ended, so there is no response time."
     assert "lag p99 -" in step_in_words(row)
