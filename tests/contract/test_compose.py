@@ -180,6 +180,28 @@ def test_nothing_scalable_has_a_container_name() -> None:
     assert all("scale" not in services()[name] for name in named)
 
 
+def test_the_write_ups_own_commands_find_what_they_name() -> None:
+    """Its containers have their names, Redis keeps KEYS, GET and MONITOR, hits are logged.
+
+    The write-up types ``docker exec -it ai_companion_redis_dev redis-cli -a $REDIS_PASSWORD``,
+    ``docker logs ai_companion_service_dev`` and asks http://localhost:8000/chat.
+    """
+    conf = (ROOT / "deploy/redis/redis.conf").read_text(encoding="utf-8")
+    names = {
+        key: one["container_name"] for key, one in services().items() if "container_name" in one
+    }
+
+    assert names == {
+        "postgres": "ai_companion_postgres_dev",
+        "redis": "ai_companion_redis_dev",
+        "service": "ai_companion_service_dev",
+    }
+    assert re.findall(r"^\s*(rename-command|user |aclfile).*", conf, re.MULTILINE) == []
+    assert example_settings()["LOG_LEVEL"] == "DEBUG"
+    assert services()["service"]["ports"] == ["127.0.0.1:8000:8000"]
+    assert "REDIS_PASSWORD" in example_settings()
+
+
 def test_commands_of_the_service_parse() -> None:
     """Serving, creating the schema and filling it are commands that the service's parser takes."""
     program = importlib.import_module("reference_service.__main__").main
