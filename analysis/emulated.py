@@ -9,7 +9,9 @@ Answer: arm, service, operation (none for whole requests), spans, emulated_ms (m
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.attributes import numbers
 from analysis.witnesses import roots
@@ -38,17 +40,17 @@ def emulated(
     """
     columns = ["arm", "service", "operation", "spans", "emulated_ms", "share"]
     added = marks(spans) if marked_ns is None else marked_ns
-    chosen = spans.index.isin(added.index)
-    marked = spans.loc[chosen, ["arm", "service", "name", "duration_ns"]]
+    keys = ["arm", "service", "name"]
+    marked = spans[[*keys, "duration_ns"]].take(_rows(spans.index, added.index))
     if marked.empty:
         return pd.DataFrame(columns=columns)
     marked = marked.assign(
-        added=added,
+        added=added.to_numpy(),
         took=marked["duration_ns"].astype("float64"),
     )
-    keys = ["arm", "service", "name"]
-    table = marked.groupby(keys, dropna=False)[["added", "took"]].sum()
-    table["spans"] = marked.groupby(keys, dropna=False).size()
+    groups = marked.groupby(keys, dropna=False)
+    table = groups[["added", "took"]].sum()
+    table["spans"] = groups.size()
     table = table.reset_index().rename(columns={"name": "operation"})
     tops = roots(spans) if tops is None else tops
     whole = tops[["arm"]].assign(took=tops["duration_ns"].astype("float64"))
@@ -59,3 +61,10 @@ def emulated(
     both["emulated_ms"] = both["added"] / both["spans"] / 1e6
     both["share"] = (both["added"] / both["took"].where(both["took"] > 0)).clip(upper=1.0)
     return both.reindex(columns=columns)
+
+
+def _rows(index: pd.Index, labels: pd.Index) -> NDArray[np.int64]:
+    """Where in ``index`` the labels are, which are some of its own, in order."""
+    if isinstance(index, pd.RangeIndex):
+        return ((labels.to_numpy() - index.start) // index.step).astype(np.int64)
+    return np.flatnonzero(index.isin(labels))

@@ -26,7 +26,7 @@ from analysis.intervals import (
     ratio_of_means,
 )
 from analysis.manifest import Manifest
-from analysis.quantiles import quantile, quantile_difference
+from analysis.quantiles import pool, quantile, quantile_difference
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 """The percentiles of end-to-end times."""
@@ -151,12 +151,13 @@ def _statistics(
     one = [first.to_numpy(np.float64) for first, _ in kept]
     two = [second.to_numpy(np.float64) for _, second in kept]
     yield ("mean", _mean_of(one), _mean_of(two), paired_difference(kept))
+    before, after = pool(one), pool(two)
     for name, q in QUANTILES.items():
         yield (
             name,
-            quantile(one, q, unit="ms"),
-            quantile(two, q, unit="ms"),
-            quantile_difference(two, one, q, unit="ms"),
+            quantile(before, q, unit="ms"),
+            quantile(after, q, unit="ms"),
+            quantile_difference(after, before, q, unit="ms"),
         )
 
 

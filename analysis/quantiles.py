@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.errors import NotEnoughDataError
 from analysis.intervals import Estimate, Floats, jackknife_ends, nothing, too_few
@@ -22,47 +23,70 @@ truth, 10 runs of 10,000 at utilisation 0.9 give 5 to 22 for p99, where nothing 
 reliably; at 0.8 they give 29 to 58, and the interval covers."""
 
 
-def quantile(blocks: Sequence[Floats], q: float, *, unit: str) -> Estimate:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Blocks of finite values in order of time, sorted together once for many quantiles."""
+
+    blocks: tuple[Floats, ...]
+    ordered: Floats
+    """All values, the least first."""
+    places: tuple[NDArray[np.int64], ...]
+    """Where in ``ordered`` each block's values are, ascending."""
+
+
+def pool(blocks: Sequence[Floats] | Pool) -> Pool:
+    """Sort blocks of values together; what is no finite number is left out."""
+    if isinstance(blocks, Pool):
+        return blocks
+    arrays = [np.asarray(block, dtype=np.float64) for block in blocks]
+    kept = tuple(array[np.isfinite(array)] for array in arrays)
+    whole = np.concatenate([*kept, np.zeros(0)])
+    order = np.argsort(whole, kind="stable")
+    owner = np.repeat(np.arange(len(kept)), [len(block) for block in kept])[order]
+    by_owner = np.argsort(owner, kind="stable")
+    places = np.split(by_owner, np.cumsum([len(block) for block in kept])[:-1]) if kept else []
+    return Pool(blocks=kept, ordered=whole[order], places=tuple(places))
+
+
+def quantile(blocks: Sequence[Floats] | Pool, q: float, *, unit: str) -> Estimate:
     """The pooled q-quantile of blocks of values in order of time; delete-one-block jackknife.
 
     Refused, with the reason, when the values above the quantile came in fewer than
     ``MIN_EXCURSIONS`` separate excursions: then the largest values are one or two busy spells.
     """
-    held = _values(blocks)
-    n = sum(len(block) for block in held)
+    held = pool(blocks)
+    n = len(held.ordered)
     if not n:
         return nothing(unit, "no values")
-    whole = float(np.quantile(np.concatenate(held), q))
-    found = Estimate(value=whole, unit=unit, n=n, blocks=len(held))
+    count = sum(len(block) > 0 for block in held.blocks)
+    found = Estimate(value=_at(held.ordered, q), unit=unit, n=n, blocks=count)
     return _bounded(found, [held], q, "pooled quantile, delete-one-block jackknife, t(K-1)")
 
 
 def quantile_difference(
-    first: Sequence[Floats], second: Sequence[Floats], q: float, *, unit: str
+    first: Sequence[Floats] | Pool, second: Sequence[Floats] | Pool, q: float, *, unit: str
 ) -> Estimate:
     """Quantile of ``first`` minus quantile of ``second``; block i of both is one pair.
 
     Delete-one-pair jackknife, t(K-1), refused as ``quantile`` is.
     """
-    if len(first) != len(second):
+    one, two = pool(first), pool(second)
+    if len(one.blocks) != len(two.blocks):
         raise NotEnoughDataError(
-            f"{len(first)} blocks stand against {len(second)}: pairs of blocks are needed"
+            f"{len(one.blocks)} blocks stand against {len(two.blocks)}: pairs of blocks are needed"
         )
-    pairs = [
-        (a, b) for a, b in zip(_finite(first), _finite(second), strict=True) if len(a) and len(b)
-    ]
+    pairs = [(a, b) for a, b in zip(one.blocks, two.blocks, strict=True) if len(a) and len(b)]
     if not pairs:
         return nothing(unit, "no pair of blocks holds values")
-    one, two = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    n = sum(len(a) + len(b) for a, b in pairs)
-    whole = float(np.quantile(np.concatenate(one), q) - np.quantile(np.concatenate(two), q))
+    if len(pairs) < len(one.blocks):
+        one, two = pool([pair[0] for pair in pairs]), pool([pair[1] for pair in pairs])
+    n = len(one.ordered) + len(two.ordered)
+    whole = _at(one.ordered, q) - _at(two.ordered, q)
     found = Estimate(value=whole, unit=unit, n=n, blocks=len(pairs))
     return _bounded(found, [one, two], q, "pooled quantiles, delete-one-pair jackknife, t(K-1)")
 
 
-def _bounded(
-    found: Estimate, sides: Sequence[Sequence[Floats]], q: float, method: str
-) -> Estimate:
+def _bounded(found: Estimate, sides: Sequence[Pool], q: float, method: str) -> Estimate:
     """The estimate with its interval, or with the reason why it has none.
 
     One side: its quantile. Two: the first's minus the second's, block i of both left out together.
@@ -76,19 +100,19 @@ def _bounded(
     return replace(found, low=low, high=high, method=method)
 
 
-def excursions(blocks: Sequence[Floats], q: float) -> int:
+def excursions(blocks: Sequence[Floats] | Pool, q: float) -> int:
     """How often the values rose above their pooled q-quantile and fell below the median again."""
-    pooled = np.concatenate(list(blocks))
-    top, middle = np.quantile(pooled, [q, 0.5])
+    held = pool(blocks)
+    top, middle = _at(held.ordered, q), _at(held.ordered, 0.5)
     count = 0
-    for block in blocks:
+    for block in held.blocks:
         marks = block[(block > top) | (block < middle)] > top
         count += int(marks[:1].sum()) + int((marks[1:] & ~marks[:-1]).sum())
     return count
 
 
-def _too_few_excursions(blocks: Sequence[Floats], q: float) -> str | None:
-    count = excursions(blocks, q)
+def _too_few_excursions(held: Pool, q: float) -> str | None:
+    count = excursions(held, q)
     if count >= MIN_EXCURSIONS:
         return None
     return (
@@ -97,26 +121,31 @@ def _too_few_excursions(blocks: Sequence[Floats], q: float) -> str | None:
     )
 
 
-def _finite(blocks: Sequence[Floats]) -> list[Floats]:
-    arrays = [np.asarray(block, dtype=np.float64) for block in blocks]
-    return [block[np.isfinite(block)] for block in arrays]
+def _at(ordered: Floats, q: float) -> float:
+    """The q-quantile of sorted values, to the last bit as ``numpy.quantile``."""
+    place = q * (len(ordered) - 1)
+    below = math.floor(place)
+    low, high = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
+    part = place - below
+    half = 0.5
+    return float(low + (high - low) * part if part < half else high - (high - low) * (1 - part))
 
 
-def _values(blocks: Sequence[Floats]) -> list[Floats]:
-    return [block for block in _finite(blocks) if len(block)]
+def _left_out_quantiles(held: Pool, q: float) -> Floats:
+    """The pooled quantile without each block in turn, found in the values sorted once.
 
-
-def _left_out_quantiles(blocks: Sequence[Floats], q: float) -> Floats:
-    """The pooled quantile without each block in turn; sorted once, so that millions stay cheap."""
-    pooled = np.concatenate(list(blocks))
-    owner = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
-    order = np.argsort(pooled, kind="stable")
-    pooled, owner = pooled[order], owner[order]
+    The r-th value of the rest has as many of the block's values before it as have r or fewer of
+    the rest before them.
+    """
     found = []
-    for number in range(len(blocks)):
-        rest = pooled[owner != number]
-        place = q * (len(rest) - 1)
+    for own in held.places:
+        if not own.size:
+            continue
+        left = len(held.ordered) - own.size
+        place = q * (left - 1)
         below = math.floor(place)
-        above = min(below + 1, len(rest) - 1)
-        found.append(rest[below] + (rest[above] - rest[below]) * (place - below))
+        ranks = np.array([below, min(below + 1, left - 1)])
+        inside = np.searchsorted(own - np.arange(own.size), ranks, side="right")
+        low, high = held.ordered[ranks + inside]
+        found.append(low + (high - low) * (place - below))
     return np.asarray(found, dtype=np.float64)

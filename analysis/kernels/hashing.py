@@ -166,10 +166,16 @@ def number_on(
     ``codes`` is written. ``table``, ``held`` (the words of the ids known) and ``count`` are what
     the call before gave; they may be changed.
     """
+    expected = count
     for i in range(codes.size):
         begin, end = i * width, (i + 1) * width
         if i > 0 and same(words, begin, end, words, begin - width, begin):
             codes[i] = codes[i - 1]
+            continue
+        other = expected * width  # rows often go through the traces in the same order again
+        if expected < count and same(words, begin, end, held, other, other + width):
+            codes[i] = expected
+            expected += 1
             continue
         slot = _held_slot(words, begin, width, table, held)
         if table[slot] < 0:
@@ -177,6 +183,7 @@ def number_on(
             held[count * width : (count + 1) * width] = words[begin:end]
             count += 1
         codes[i] = table[slot]
+        expected = codes[i] + 1
         if 2 * count >= table.size:
             table = np.full(4 * table.size, -1, np.int32)
             more = np.empty(4 * held.size, np.uint64)
