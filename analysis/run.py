@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from analysis import lean
 from analysis.errors import ColumnError, InputError
+from analysis.formats.columns import with_numbers
 from analysis.manifest import Manifest
 from analysis.renumbering import follow, is_needed, renumbered
 
@@ -296,8 +297,9 @@ def _check_table(folder: Path, table: str) -> None:
 
 
 def _to_frame(table: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas(types_mapper=_lean_type, ignore_metadata=True)
-    return frame.astype({"start_ns": "int64"})
+    others = table.drop_columns(list(lean.NUMBERS))
+    frame = others.to_pandas(types_mapper=_lean_type, ignore_metadata=True, split_blocks=True)
+    return with_numbers(frame, table)
 
 
 def _lean_type(kind: pa.DataType) -> Any:  # noqa: ANN401 - as _nullable

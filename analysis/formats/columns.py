@@ -186,14 +186,19 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
     """
     texts = [name for name in table.column_names if pa.types.is_large_string(_type(table, name))]
     frame: pd.DataFrame = table.select(texts).to_pandas(split_blocks=True)
+    for name in texts:  # a column of nothing but nulls is no text to pandas
+        if frame[name].dtype != "str":
+            frame[name] = frame[name].astype("str")
+    return with_numbers(frame, table)
+
+
+def with_numbers(others: pd.DataFrame, table: pa.Table) -> pd.DataFrame:
+    """Give all columns of ``table``, of which those that are no numbers were made already."""
     columns = {
-        name: frame[name] if name in texts else _numbers(table.column(name), name)
+        name: others[name] if name in others.columns else _numbers(table.column(name), name)
         for name in table.column_names
     }
-    for name in texts:  # a column of nothing but nulls is no text to pandas
-        if columns[name].dtype != "str":
-            columns[name] = columns[name].astype("str")
-    return pd.DataFrame(columns, index=frame.index, copy=False)
+    return pd.DataFrame(columns, index=others.index, copy=False)
 
 
 def _type(table: pa.Table, name: str) -> pa.DataType:
