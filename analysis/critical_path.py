@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from analysis.errors import AnalysisError
 from analysis.forest import Forest, plant
 from analysis.identity import ids_at
-from analysis.kernels import walks
+from analysis.kernels import hashing, walks
 
 Rules = Literal["jaeger", "crisp"]
 
@@ -46,7 +46,8 @@ def sections(spans: pd.DataFrame, rules: Rules = "jaeger") -> pd.DataFrame:
     """
     forest = plant(spans)
     path = walk(forest, rules)
-    rows = forest.order[path.position]
+    rows = np.empty(path.position.size, np.int32)  # half of what numpy would take
+    hashing.looked_up(path.position, forest.order, rows)
     columns = {
         "trace_id": ids_at(spans["trace_id"], rows),
         "span_id": ids_at(spans["span_id"], rows),

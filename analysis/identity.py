@@ -58,7 +58,7 @@ def trace_codes(column: pd.Series) -> tuple[NDArray[np.int32], int]:
     return codes, count
 
 
-def ids_at(column: pd.Series[str], rows: NDArray[np.int64]) -> pd.Series[str]:
+def ids_at(column: pd.Series[str], rows: NDArray[np.int32]) -> pd.Series[str]:
     """Give the ids of these rows, in their order and of the column's type."""
     chunks = _chunked(column)
     width, held = _equal_words(chunks)

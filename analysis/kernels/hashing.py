@@ -212,7 +212,7 @@ def _held_slot(
 
 @compiled
 def reach(
-    rows: NDArray[np.int64], bounds: NDArray[np.int64]
+    rows: NDArray[np.int32], bounds: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """From where to where in ``rows`` are rows of each chunk; chunk c begins at ``bounds[c]``."""
     first = np.full(bounds.size - 1, rows.size, np.int64)
@@ -228,7 +228,7 @@ def reach(
 
 @compiled
 def taken(
-    words: NDArray[np.uint64], width: int, rows: NDArray[np.int64], begin: int,
+    words: NDArray[np.uint64], width: int, rows: NDArray[np.int32], begin: int,
     found: NDArray[np.uint64],
 ) -> None:  # fmt: skip
     """Write the ids of those rows that lie in this chunk, which begins at row ``begin``."""

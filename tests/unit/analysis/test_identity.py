@@ -69,7 +69,7 @@ def test_ids_in_chunks_are_numbered_and_taken_as_in_one_piece(width: int) -> Non
 
     assert (pd.factorize(np.array(ids))[0].tolist(), len(set(ids))) == (codes.tolist(), count)
     for rows in (np.arange(5000), rng.permutation(5000)[:900], np.zeros(0, np.int64)):
-        taken = identity.ids_at(column, rows.astype(np.int64))
+        taken = identity.ids_at(column, rows.astype(np.int32))
         assert [ids[row] for row in rows] == taken.tolist()
         assert column.dtype == taken.dtype
 
