@@ -65,41 +65,58 @@ def _field(data: NDArray[np.uint8], at: int) -> tuple[int, int, int, int]:
 
 
 @compiled
-def spans_in(
+def parts(
     data: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64]
-) -> tuple[int, int, int, int]:
-    """Count resources, spans, attributes of either and links of whole messages."""
-    resources = spans = attributes = links = 0
+) -> tuple[NDArray[np.int64], int]:
+    """List what whole messages hold of resources and their spans, and count the resources.
+
+    One row a part: its head (a resource, or spans of one scope), resource, begin, end.
+    """
+    found = np.empty((64, 4), np.int64)
+    count = resources = 0
     for message in range(begins.size):
         at = begins[message]
         while at < ends[message]:
             number, begin, length, at = _field(data, at)
             if number != _RESOURCE_SPANS:
                 continue
-            resources += 1
             inner = begin
             while inner < begin + length:
                 part, first, size, inner = _field(data, inner)
-                deeper = first
-                while deeper < first + size and part in (_RESOURCE, _SCOPE_SPANS):
-                    what, low, long, deeper = _field(data, deeper)
-                    if part == _RESOURCE:
-                        attributes += what == _ABOUT
-                    elif what == _SPANS:
-                        spans += 1
-                        inside = low
-                        while inside < low + long:
-                            field, _, _, inside = _field(data, inside)
-                            attributes += field == _ATTRIBUTE
-                            links += field == _LINK
-    return resources, spans, attributes, links
+                if part not in (_RESOURCE, _SCOPE_SPANS):
+                    continue
+                if count == len(found):
+                    found = np.concatenate((found, np.empty_like(found)))
+                found[count] = part, resources, first, first + size
+                count += 1
+            resources += 1
+    return found[:count], resources
+
+
+@compiled
+def spans_in(data: NDArray[np.uint8], parts: NDArray[np.int64]) -> tuple[int, int, int]:
+    """Count spans, attributes of them and of resources, and links."""
+    spans = attributes = links = 0
+    for row in range(len(parts)):
+        part, _, at, end = parts[row]
+        while at < end:
+            what, begin, length, at = _field(data, at)
+            if part == _RESOURCE:
+                attributes += what == _ABOUT
+            elif what == _SPANS:
+                spans += 1
+                inside = begin
+                while inside < begin + length:
+                    field, _, _, inside = _field(data, inside)
+                    attributes += field == _ATTRIBUTE
+                    links += field == _LINK
+    return spans, attributes, links
 
 
 @compiled
 def walk(
     data: NDArray[np.uint8],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    parts: NDArray[np.int64],
     places: NDArray[np.int64],
     numbers: NDArray[np.int64],
     attributes: NDArray[np.int64],
@@ -112,31 +129,21 @@ def walk(
     place is given for an int, and the length is then the key's alone); ``links`` (span, begin,
     length).
     """
-    resource = -1
     span = attribute = link = 0
-    for message in range(begins.size):
-        at = begins[message]
-        while at < ends[message]:
-            number, begin, length, at = _field(data, at)
-            if number != _RESOURCE_SPANS:
-                continue
-            resource += 1
-            inner = begin
-            while inner < begin + length:
-                part, first, size, inner = _field(data, inner)
-                deeper = first
-                while deeper < first + size and part in (_RESOURCE, _SCOPE_SPANS):
-                    what, low, long, deeper = _field(data, deeper)
-                    if part == _RESOURCE and what == _ABOUT:
-                        attributes[attribute] = -1 - resource, low, long, -1
-                        attribute += 1
-                    elif part == _SCOPE_SPANS and what == _SPANS:
-                        numbers[span, RESOURCE] = resource
-                        attribute, link = _span(
-                            data, low, low + long, span, places, numbers, attributes, attribute,
-                            links, link,
-                        )  # fmt: skip
-                        span += 1
+    for row in range(len(parts)):
+        part, resource, at, end = parts[row]
+        while at < end:
+            what, begin, length, at = _field(data, at)
+            if part == _RESOURCE and what == _ABOUT:
+                attributes[attribute] = -1 - resource, begin, length, -1
+                attribute += 1
+            elif part == _SCOPE_SPANS and what == _SPANS:
+                numbers[span, RESOURCE] = resource
+                attribute, link = _span(
+                    data, begin, begin + length, span, places, numbers, attributes, attribute,
+                    links, link,
+                )  # fmt: skip
+                span += 1
 
 
 @compiled
