@@ -101,7 +101,6 @@ def _table(rows: list[Record]) -> Table:
     fields = (
         words("Operation", "operation", code=True),
         estimates("Saves at most", "saves_at_most_ms", "ms"),
-        plain_numbers("Queries a request", "queries_per_request"),
         plain_numbers("Keys", "keys"),
         plain_numbers("Lookups", "lookups"),
         *ratios,
