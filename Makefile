@@ -12,10 +12,16 @@ INSTALL_FAILED = The locked dependencies could not be installed; see above. Is t
 
 setup: $(READY)
 
+ifndef SETTING_UP
+# One set-up at a time: a second make waits for the first, and then finds everything there.
+$(READY): requirements.lock pyproject.toml
+	@set -- $(MAKE) -s SETTING_UP="make $(MAKECMDGOALS)" $(READY); \
+	  if command -v flock >/dev/null; then set -- flock Makefile "$$@"; fi; "$$@"
+else
 # An interrupted or failed set-up leaves no $(READY), and the next call begins anew.
 $(READY): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; Python 3.11 or newer is needed. On Debian and Ubuntu: apt install python3 python3-venv"; exit 2; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version) was found. Name another with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version) was found. Name another with: $(SETTING_UP) PYTHON=python3.12"; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "The virtual environment $(VENV) could not be made; see above."; exit 2; }
 	@echo "Installing the locked dependencies into $(VENV) (once, half a minute to three)..."
@@ -25,6 +31,7 @@ $(READY): requirements.lock pyproject.toml
 	  || { echo "uv could not install them; pip tries."; $(PIP) $(LOCKED) -r requirements.lock; } || { echo "$(INSTALL_FAILED)"; exit 2; }
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $(READY)
+endif
 
 demo: $(READY)
 	@$(BIN)/worthit demo $(ARGS)
