@@ -2,7 +2,8 @@
 
 Prints seconds from opening the run to the written page, with what findings, assembling and
 drawing take of it, and the page's size: for a run of the demo's size, and with ``--spans N`` for
-a larger one.
+a larger one; ``--run RUN`` takes a real one for the first. Then the command as it is typed, with
+Python's start and all imports, and how much drawing gains by several processes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +20,7 @@ from pathlib import Path
 
 from analysis.findings import findings
 from analysis.report import assembly, writing
+from analysis.report.pictures import pictures
 from analysis.run import open_run
 from tests.support.synthetic_run import Truth, write_run
 
@@ -31,11 +35,18 @@ def main(argv: list[str]) -> int:
     """Make reports and print what they took."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks report")
     parser.add_argument("--spans", type=int, help="also for a run of so many spans (10000000)")
+    parser.add_argument("--run", type=Path, help="this run instead of a made-up one")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="worthit-report-") as folder:
-        small = _judged(write_run(Path(folder) / "demo", Truth(pairs=6, block_s=4.0)))
+        small = Path(folder) / "demo"
+        if options.run:
+            shutil.copytree(options.run, small)
+        else:
+            _judged(write_run(small, Truth(pairs=6, block_s=4.0)))
         _report(small)  # compiles and imports what a second report finds ready
         print(_measured("demo", small, LIMIT_S))
+        print(_typed(small))
+        print(_alone(small))
         if options.spans:
             large = _judged(write_run(Path(folder) / "large", _truth(options.spans)))
             print(_measured(f"{options.spans:,} spans", large, LIMIT_LARGE_S))
@@ -85,6 +96,32 @@ def _measured(name: str, run: Path, limit_s: float) -> str:
         f" drawing and writing {drawing:.1f});"
         f" page {size:.2f} MB, {size / LIMIT_MB:.2f} of {LIMIT_MB:g} MB allowed"
     )
+
+
+def _typed(run: Path) -> str:
+    """One line: the command as a person types it, the better of two."""
+    command = [sys.executable, "-m", "harness", "report", str(run)]
+    took = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        took.append(time.perf_counter() - begin)
+    whole = min(took)
+    return (
+        f"{'worthit report':>20}: {whole:5.1f} s, {whole / LIMIT_S:4.2f} of {LIMIT_S:g} s allowed"
+    )
+
+
+def _alone(run: Path) -> str:
+    """One line: drawing by all processes against drawing by one."""
+    opened = open_run(run)
+    document = assembly.assemble(opened, findings(opened))
+    took = []
+    for processes in (None, 1):
+        begin = time.perf_counter()
+        pictures(document, processes=processes)
+        took.append(time.perf_counter() - begin)
+    return f"{'drawing':>20}: {took[0]:5.1f} s, {took[0] / took[1]:4.2f} of what one process takes"
 
 
 if __name__ == "__main__":
