@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from analysis.kernels import texts as texts_kernel
 
 
 def numbers_of(spans: pd.DataFrame, key: str) -> pd.Series:
@@ -43,12 +46,29 @@ def numbers_in(texts: pa.Array, key: str, *, unreadable: float = math.nan) -> pa
 
     ``unreadable`` stands where the key is mentioned and no number is found.
     """
-    value = r'"?(?P<value>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"?'
-    rows, found = _extract(texts, key, value)
     filled = np.full(len(texts), np.nan)
-    read = _doubles(found)
-    filled[rows] = np.where(np.isnan(read), unreadable, read)
+    state = texts_kernel.plain_numbers(
+        *_bytes(texts), np.frombuffer(key.encode(), np.uint8), filled
+    )
+    doubtful = np.flatnonzero(state == texts_kernel.DOUBTFUL)
+    if doubtful.size:
+        value = r'"?(?P<value>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"?'
+        rows, found = _extract(texts.take(pa.array(doubtful)), key, value)
+        read = _doubles(found)
+        filled[doubtful[rows]] = np.where(np.isnan(read), unreadable, read)
     return pa.array(filled, from_pandas=True)
+
+
+def _bytes(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Arrow's bytes of texts and where each begins in them; a missing text has none."""
+    filled = pc.fill_null(texts, "") if texts.null_count else texts
+    _, offsets, data = filled.buffers()
+    if offsets is None or data is None or not len(filled):
+        return np.zeros(0, np.uint8), np.zeros(len(filled) + 1, np.int64)
+    wide = pa.types.is_large_string(filled.type)
+    places = np.frombuffer(offsets, np.int64 if wide else np.int32)
+    kept = slice(filled.offset, filled.offset + len(filled) + 1)
+    return np.frombuffer(data, np.uint8), places[kept]
 
 
 def words_in(texts: pa.Array, key: str) -> pa.Array:

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from analysis import lean
+from analysis import attributes, lean
 from analysis.errors import ColumnError, InputError
 from analysis.run import Run, open_run
 from tests.support.synthetic_run import Truth, write_run
@@ -47,6 +47,31 @@ def test_each_attribute_is_read_as_a_json_parser_reads_it(run: Run) -> None:
         actual = [None if pd.isna(value) else value for value in spans[key]]
 
         assert parsed(run.spans, key) == actual
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", 0.0), ("17", 17.0), ("-5", -5.0), ("123456789012345", 123456789012345.0),
+        ("9007199254740993123", 9007199254740993123.0), ("1.5", 1.5), ("-2E-2", -0.02),
+        ('"12"', 12.0), ('"-7"', -7.0), ("null", None), ("true", None), ('"x"', None),
+        ("[1]", None),
+    ],
+)  # fmt: skip
+def test_a_number_is_read_however_it_is_written(
+    kind: pa.DataType, value: str, expected: float | None
+) -> None:
+    """Plain or not, first or last, with blanks or without; names that resemble the key are not."""
+    texts = [
+        f'{{"a.key":{value}}}', f'{{"b":1,"a.key" : {value} ,"c":2}}',
+        f'{{"b": 1, "a.key": {value}, "c": 2}}', None,
+        f'{{"xa.key":3,"a.keys":4,"t":"a.key","a.key":{value}}}', '{"b":1}',
+    ]  # fmt: skip
+
+    found = attributes.numbers_in(pa.array(texts, kind), "a.key").to_pylist()
+
+    assert [expected, expected, expected, None, expected, None] == found
 
 
 def test_words_are_in_lexical_order(run: Run) -> None:
