@@ -45,6 +45,10 @@ _POOL = next(panel for panel in PANELS if panel.series == ("pool",))
 """What the pool itself says; connections by Little's law are for when it says nothing."""
 
 
+_ROOM = 1.008
+"""The time axis reaches so much beyond the last point."""
+
+
 def figure(
     timeline: pd.DataFrame,
     blocks: pd.DataFrame,
@@ -78,6 +82,7 @@ def figure(
     top, bottom = 1 - (0.42 + further) / height, 0.42 / height
     step = (top - bottom) / max(len(panels), 1)
     end_s = float(max(timeline["t_s"].max(), blocks["end_s"].max() if not blocks.empty else 0.0))
+    end_s *= _ROOM  # the last point is not cut in half
     strip = canvas.add_axes((left, top + 0.06 / height, width, _STRIP_IN / height))
     _draw_blocks(strip, blocks, arms, end_s)
     _name_arms(strip, arms, names)
