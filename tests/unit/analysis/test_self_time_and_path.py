@@ -209,11 +209,11 @@ def _answers(table: pd.DataFrame, rules: critical_path.Rules) -> pd.DataFrame:
     return found.sort_values(["service", "name"], ignore_index=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=_SEEDS, rules=st.sampled_from(["jaeger", "crisp"]))
 def test_sections_of_a_root_add_up_to_its_duration(seed: int, rules: critical_path.Rules) -> None:
     """Whatever is wrong with a trace, its paths are exactly as long as its roots."""
-    table = awkward_traces.draw(np.random.default_rng(seed), 8)
+    table = awkward_traces.draw(np.random.default_rng(seed), 20)
     found = critical_path.sections(table, rules=rules)
 
     sums = shares.sums(table, rules)
@@ -223,11 +223,11 @@ def test_sections_of_a_root_add_up_to_its_duration(seed: int, rules: critical_pa
     assert found.groupby("trace_id")["start_ns"].is_monotonic_increasing.all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=_SEEDS)
 def test_self_time_is_within_the_span(seed: int) -> None:
     """No span works longer than it lasts, nor less than not at all."""
-    table = awkward_traces.draw(np.random.default_rng(seed), 8)
+    table = awkward_traces.draw(np.random.default_rng(seed), 20)
 
     own = self_time.self_time(table)
 
@@ -235,14 +235,14 @@ def test_self_time_is_within_the_span(seed: int) -> None:
     assert (own <= table["duration_ns"].fillna(0)).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=_SEEDS, shift=st.integers(0, 2**60), rules=st.sampled_from(["jaeger", "crisp"]))
 def test_order_moment_and_names_of_ids_change_nothing(
     seed: int, shift: int, rules: critical_path.Rules
 ) -> None:
     """Shuffled rows, another epoch and other ids (of another form) give the same answers."""
     rng = np.random.default_rng(seed)
-    table = awkward_traces.draw(rng, 8)
+    table = awkward_traces.draw(rng, 20)
     other = table.sample(frac=1, random_state=rng.integers(2**31))
     other = other.assign(start_ns=other["start_ns"] + shift)
     for name in ("trace_id", "span_id", "parent_span_id"):
