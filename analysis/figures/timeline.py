@@ -81,8 +81,9 @@ def figure(
     canvas = style.canvas(height, narrow=narrow)
     top, bottom = 1 - (0.42 + further) / height, 0.42 / height
     step = (top - bottom) / max(len(panels), 1)
-    end_s = float(max(timeline["t_s"].max(), blocks["end_s"].max() if not blocks.empty else 0.0))
-    end_s *= _ROOM  # the last point is not cut in half
+    end_s = _ROOM * max(
+        float(times.max()) for times in (timeline["t_s"], blocks["end_s"]) if len(times)
+    )
     strip = canvas.add_axes((left, top + 0.06 / height, width, _STRIP_IN / height))
     _draw_blocks(strip, blocks, arms, end_s)
     _name_arms(strip, arms, names)
@@ -98,9 +99,7 @@ def figure(
             axes.tick_params(labelbottom=False)
         else:
             axes.set_xlabel("seconds from the start")
-    for at, label in zip(events["t_s"], events["label"], strict=True):
-        y = 2.6 + further / _STRIP_IN
-        strip.text(at, y, label, color=style.ALARM, fontsize=style.SMALL_PT - 1, ha="center")
+    _name_events(strip, events, 2.6 + further / _STRIP_IN)
     return canvas
 
 
@@ -113,6 +112,13 @@ def _draw_blocks(axes: Axes, blocks: pd.DataFrame, arms: tuple[str, ...], end_s:
     ):
         colour = style.arm_colour(arms.index(arm)) if arm in arms else style.MUTED
         axes.axvspan(start, end, color=colour, alpha=0.3 if warmup else 1.0, linewidth=0)
+
+
+def _name_events(axes: Axes, events: pd.DataFrame, y: float) -> None:
+    """Each event's name above its line."""
+    size = style.SMALL_PT - 1
+    for at, label in zip(events["t_s"], events["label"], strict=True):
+        axes.text(at, y, label, color=style.ALARM, fontsize=size, ha="center")
 
 
 def _place_names(arms: tuple[str, ...], width_in: float) -> list[tuple[float, int]]:
