@@ -81,9 +81,7 @@ def figure(
     canvas = style.canvas(height, narrow=narrow)
     top, bottom = 1 - (0.42 + further) / height, 0.42 / height
     step = (top - bottom) / max(len(panels), 1)
-    end_s = _ROOM * max(
-        float(times.max()) for times in (timeline["t_s"], blocks["end_s"]) if len(times)
-    )
+    end_s = _end_s(timeline, blocks)
     strip = canvas.add_axes((left, top + 0.06 / height, width, _STRIP_IN / height))
     _draw_blocks(strip, blocks, arms, end_s)
     _name_arms(strip, arms, names)
@@ -112,6 +110,11 @@ def _draw_blocks(axes: Axes, blocks: pd.DataFrame, arms: tuple[str, ...], end_s:
     ):
         colour = style.arm_colour(arms.index(arm)) if arm in arms else style.MUTED
         axes.axvspan(start, end, color=colour, alpha=0.3 if warmup else 1.0, linewidth=0)
+
+
+def _end_s(timeline: pd.DataFrame, blocks: pd.DataFrame) -> float:
+    """Where the time axis ends."""
+    return _ROOM * max(float(one.max()) for one in (timeline["t_s"], blocks["end_s"]) if len(one))
 
 
 def _name_events(axes: Axes, events: pd.DataFrame, y: float) -> None:
