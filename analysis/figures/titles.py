@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 from html import escape
-from typing import Final
+from typing import Any, Final
 
 from matplotlib.figure import Figure
 
@@ -37,19 +37,11 @@ def over_figure(figure: Figure, question: str, answer: str) -> float:
     lines = _lines(answer, width)
     above = _height_in(lines)
     top = 1 + (above - _GAP_IN / 2) / height
-    look = {"x": _LEFT, "va": "top"}
-    figure.text(
-        y=top, s=question, fontsize=style.TITLE_PT, fontweight="bold", color=style.INK, **look
-    )
+    look: dict[str, Any] = {"color": style.INK, "va": "top"}
+    figure.text(_LEFT, top, question, fontsize=style.TITLE_PT, fontweight="bold", **look)
     answered = 1 + (above - _GAP_IN / 2 - 1.35 * _LINE_IN) / height
-    figure.text(
-        y=answered,
-        s="\n".join(lines),
-        fontsize=style.TEXT_PT,
-        color=style.INK,
-        linespacing=1.35,
-        **look,
-    )
+    text = "\n".join(lines)
+    figure.text(_LEFT, answered, text, fontsize=style.TEXT_PT, linespacing=1.35, **look)
     return above
 
 
