@@ -83,8 +83,9 @@ def test_a_killed_process_costs_no_figure() -> None:
 
 def test_a_picture_alone_says_what_it_shows() -> None:
     """SVG file and PNG carry question and answer above the figure; the page has them as text."""
-    words = {"question": "How <high>?", "answer": "It is " + "very " * 40 + "high."}
-    section = Section(key="s", drawings=(_line("one", 0.5),), **words)
+    answer = "It is " + "very " * 40 + "high."
+    line = (_line("one", 0.5),)
+    section = Section(key="s", question="How <high>?", answer=answer, drawings=line)
     bare = pictures(_document(_line("one", 0.5)), processes=1)["one"]
     whole = Document(run_id="r", question="?", verdict="VALID", reasons=(), sections=(section,))
     drawn = pictures(whole, processes=1)["one"]
