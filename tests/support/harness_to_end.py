@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -71,4 +72,6 @@ async def main(mode: str) -> None:
 
 
 if __name__ == "__main__":
+    # A shell starts what it puts in the background, such as all tests, with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.run(main(sys.argv[1]))
