@@ -136,7 +136,7 @@ class Conductor:
         member = self._workers.setdefault(name, Member())
         member.new_run(time.monotonic())
         if isinstance(self._runner, MasterRunner):
-            member.index = self._runner.get_worker_index(name)
+            member.index = self._runner.get_worker_index(name)  # type: ignore[no-untyped-call] # Locust types it not
         message = {
             "number": run.number,
             "plan": run.plan.as_json(),

@@ -15,6 +15,8 @@ _QUIET_REQUESTS = 20
 """So few requests in flight are looked through in no time."""
 _GROWTH_BYTES = 300 * 2**20
 """Memory that may pile up before everything is collected, quiet or not."""
+_IN_FLIGHT_BYTES = 200 * 2**10
+"""What a request in flight holds at most, connection and all: that is no garbage."""
 _CPU_SAMPLE_SECONDS = 1.0
 
 
@@ -55,7 +57,8 @@ class ProcessCheck:
         now = time.monotonic()
         if now - self._last_full < _FULL_EVERY_SECONDS:
             return
-        if in_flight < _QUIET_REQUESTS or _resident_bytes() - self._rss > _GROWTH_BYTES:
+        most = _GROWTH_BYTES + in_flight * _IN_FLIGHT_BYTES
+        if in_flight < _QUIET_REQUESTS or _resident_bytes() - self._rss > most:
             gc.collect()
             self._last_full, self._rss = time.monotonic(), _resident_bytes()
 
