@@ -9,6 +9,7 @@ import click
 
 from harness.commands.options import json_option, out_option, quiet_option
 from harness.errors import UsageError
+from harness.experiment import catalogue
 
 
 @click.command("run")
@@ -57,13 +58,20 @@ def command(
         return 0
     from harness.commands.running import run_and_answer  # noqa: PLC0415 - as above
 
-    beside = file.parent if file is not None else Path()
     return run_and_answer(
         plan,
         out=out,
         quiet=quiet,
         as_json=as_json,
         keep_interrupted=True,
-        claim_files=[beside / name for name in plan.experiment.claims],
+        claim_files=[_claims(name, file) for name in plan.experiment.claims],
         earlier=earlier,
     )
+
+
+def _claims(name: str, experiment: Path | None) -> Path:
+    """A file of claims: beside the experiment's file; of a run resumed here or in the catalogue."""
+    if experiment is not None:
+        return experiment.parent / name
+    here, shipped = Path(name), catalogue.folder() / name
+    return shipped if shipped.is_file() and not here.is_file() else here
