@@ -70,7 +70,7 @@ def command(
 
 
 def _claims(name: str, experiment: Path | None) -> Path:
-    """A file of claims: beside the experiment's file; of a run resumed here or in the catalogue."""
+    """A file of claims: beside its experiment; of a resumed run here or in the catalogue."""
     if experiment is not None:
         return experiment.parent / name
     here, shipped = Path(name), catalogue.folder() / name
