@@ -74,8 +74,8 @@ def batches(
     """Decode a file into tables of some ten thousand spans each.
 
     What cannot be decoded is put into ``lost`` and passed over. The library parses every message,
-    so that a damaged one is known; its spans are then taken from the bytes (``otlp_columns``), five
-    times as fast as by asking the library for every field.
+    so that a damaged one is known; its spans are then taken from the bytes (``otlp_columns``),
+    five times as fast as by asking the library for every field.
     """
     whole: list[bytes] = []
     size = offset = 0
