@@ -1,10 +1,10 @@
-"""Does the open loop keep its times? Lag at 500/s, 3,000 requests in flight, memory a request.
+"""Does the open loop keep its times? Lag at 500/s, and 3,000 requests in flight, on one core.
 
 One worker (a Python process, so one core at most), recording on, against a stub server in a
 process of its own. Limits: lag p99 at most 5 ms at 500 arrivals/s and achieved within 1 % of
-offered; 1000/s against a server that takes 3 s (3,000 in flight) without a missed arrival; at most
-64 bytes of memory a request. On a machine that has other things to do, lag shows those: the load
-average is printed with it.
+offered; 1000/s against a server that takes 3 s (3,000 in flight) without a missed arrival. On a
+machine that has other things to do, lag shows those: the load average is printed with it. What an
+hour of requests does to memory is ``load_recording_memory``'s question.
 """
 
 from __future__ import annotations
@@ -14,40 +14,32 @@ import json
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from tests.support.locust_process import end_of, recorded, start_locust, stub_server
 
 LAG_P99_LIMIT_MS = 5.0
 RATE_TOLERANCE = 0.01
-BYTES_A_REQUEST_LIMIT = 64.0
 
 
 def drive(
     name: str, *, rate: int, seconds: int, latency_ms: float, folder: Path
-) -> tuple[dict[str, Any], int, list[tuple[float, int]]]:
-    """Run one load; return the generator's row, the requests the server saw, and (s, RSS)."""
+) -> tuple[dict[str, Any], int]:
+    """Run one load; return the generator's row and how many requests the server saw."""
     out = folder / name.replace("/", " a ")
     with stub_server(latency_ms=latency_ms) as stub:
         locust = start_locust(
             "personality_lookup", "--headless", "--only-summary", "--host", stub.url,
             "--arrival-rate", str(rate), "--duration", f"{seconds}s", "--worthit-out", str(out),
         )  # fmt: skip
-        process = psutil.Process(locust.pid)
-        began, memory = time.monotonic(), []
-        while locust.poll() is None and time.monotonic() - began < seconds - 1:
-            memory.append((time.monotonic() - began, process.memory_info().rss))
-            time.sleep(0.5)
-        end_of(locust, within_seconds=60)
+        end_of(locust, within_seconds=seconds + 40)
         seen = int(stub.seen()["requests"])
     document = json.loads((out / "generator.json").read_text(encoding="utf-8"))
     row: dict[str, Any] = document["generator"][0]
     rows = len(recorded(out))
     worker = document["workers"][0]
+    judged = ", ".join([document["verdict"], *document["reasons"]])
     print(
         f"{name}: offered {row['offered_per_s']:.1f}/s, achieved {row['achieved_per_s']:.1f}/s, "
         f"lag p50 {row['lag_p50_ms']:.2f} ms, p99 {row['lag_p99_ms']:.2f} ms, "
@@ -55,9 +47,9 @@ def drive(
         f"{row['arrivals_sent']} sent of {row['arrivals_planned']}, {seen} seen, {rows} recorded, "
         f"{1e6 * worker['cpu_seconds'] / row['arrivals_sent']:.0f} us of CPU an arrival, "
         f"longest GC pause {worker['gc_pause_max_ms']:.1f} ms, "
-        f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs"
+        f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs; {judged}"
     )
-    return row, seen, memory
+    return row, seen
 
 
 def all_sent(row: dict[str, Any], seen: int) -> bool:
@@ -66,34 +58,20 @@ def all_sent(row: dict[str, Any], seen: int) -> bool:
     return bool(kept and row["dropped"] == 0 and seen == row["arrivals_planned"])
 
 
-def bytes_a_request(memory: list[tuple[float, int]], rate: int) -> float:
-    """Return how the resident memory grows, from the second half of the run, a request."""
-    half = memory[len(memory) // 2 :]
-    return (half[-1][1] - half[0][1]) / ((half[-1][0] - half[0][0]) * rate)
-
-
 def main(argv: list[str]) -> int:
-    """Measure all three; 0 when each keeps to its limit, 1 otherwise."""
+    """Measure both; 0 when each keeps to its limit, 1 otherwise."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=20)
     seconds = parser.parse_args(argv).seconds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        row, seen, _ = drive("500/s", rate=500, seconds=seconds, latency_ms=5, folder=folder)
+        row, seen = drive("500/s", rate=500, seconds=seconds, latency_ms=5, folder=folder)
         lag_ok = row["lag_p99_ms"] <= LAG_P99_LIMIT_MS and all_sent(row, seen)
         print(f"  lag p99 to its limit of 5 ms: {row['lag_p99_ms'] / LAG_P99_LIMIT_MS:.2f}")
-        row, seen, _ = drive(
-            "in flight", rate=1000, seconds=seconds, latency_ms=3e3, folder=folder
-        )
+        row, seen = drive("in flight", rate=1000, seconds=seconds, latency_ms=3e3, folder=folder)
         flight_ok = all_sent(row, seen)
         print(f"  in flight to 3,000: {row['in_flight_max'] / 3000:.2f}")
-        _, _, memory = drive("memory", rate=500, seconds=3 * seconds, latency_ms=5, folder=folder)
-        growth = bytes_a_request(memory, 500)
-        print(
-            f"  memory: {growth:.1f} bytes a request over the last {1.5 * seconds:.0f} s "
-            f"(limit {BYTES_A_REQUEST_LIMIT:.0f}), {memory[-1][1] / 2**20:.0f} MiB in all"
-        )
-    return 0 if lag_ok and flight_ok and growth <= BYTES_A_REQUEST_LIMIT else 1
+    return 0 if lag_ok and flight_ok else 1
 
 
 if __name__ == "__main__":
