@@ -149,7 +149,5 @@ class Manifest(_Part):
     def measured_blocks(self) -> tuple[Block, ...]:
         """The blocks that count: all but warm-up and those of steps that were set aside."""
         return tuple(
-            block
-            for block in self.blocks
-            if not block.warmup and block.step not in self.set_aside
+            block for block in self.blocks if not block.warmup and block.step not in self.set_aside
         )

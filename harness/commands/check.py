@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.commands.console import table_console
 from harness.commands.options import json_option
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.experiment import catalogue
@@ -142,7 +143,6 @@ def _undecided(row: dict[str, Any]) -> str:
 
 
 def _print(found: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
 
     names = {one["run"]["id"]: one["run"]["name"] for one in found}
@@ -158,7 +158,7 @@ def _print(found: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
         count = "–" if row["n"] is None else f"{row['n']:,}"
         where = f"\n({names[row['run']]})" if len(found) > 1 else ""
         table.add_row(f"{row['id']}\n{row['text']}", row["verdict"], f"{said}{where}", count)
-    Console().print(table)
+    table_console().print(table)
     words = [
         f"{sum(row['verdict'] == verdict for row in rows)} {verdict}"
         for verdict in ("holds", "does not hold", "not decided")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from harness.commands.console import table_console
 from harness.commands.options import json_option
 from harness.errors import ExitCode, UsageError
 
@@ -53,7 +54,6 @@ def _side(text: str) -> Any:  # noqa: ANN401 - its type would import pandas for 
 
 
 def _print(result: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
 
     from analysis.formatting import estimate, plain  # noqa: PLC0415 - as above
@@ -70,7 +70,7 @@ def _print(result: dict[str, Any]) -> None:
         ]
         rate = "all" if row["rate_per_s"] is None else plain(row["rate_per_s"], "per_s")
         table.add_row(rate, row["what"], *cells, row["decided"])
-    Console().print(table)
+    table_console().print(table)
     how = (
         "Paired: both arms ran interleaved with the same draws."
         if result["paired"]

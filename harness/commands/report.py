@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.commands.console import table_console
 from harness.commands.options import json_option
 from harness.errors import ExitCode, UsageError
 
@@ -131,8 +132,6 @@ def _print(document: Document, found: dict[str, Any], *, markdown: bool, as_json
 
         click.echo(as_markdown(document), nl=False)
     else:
-        from rich.console import Console  # noqa: PLC0415 - as above
-
         from analysis.report import terminal  # noqa: PLC0415 - as above
 
-        terminal.show(document, Console())
+        terminal.show(document, table_console())
