@@ -270,7 +270,11 @@ def ratio_of_sums(above: Floats, below: Floats, *, unit: str, n: int) -> Estimat
     reason = too_few(len(below))
     if reason is not None:
         return Estimate(value=whole, unit=unit, n=n, blocks=len(below), reason=reason)
-    left_out = (above.sum() - above) / (below.sum() - below)
+    rest = below.sum() - below
+    if (rest <= 0).any():
+        why = "one block holds all of what is divided by"
+        return Estimate(value=whole, unit=unit, n=n, blocks=len(below), reason=why)
+    left_out = (above.sum() - above) / rest
     low, high = jackknife_ends(whole, left_out)
     if unit == "share":
         low, high = max(low, 0.0), min(high, 1.0)

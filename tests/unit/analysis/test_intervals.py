@@ -226,6 +226,15 @@ def test_an_a_a_comparison_cries_wolf_at_most_one_time_in_twenty() -> None:
     assert sum(word != "not decided" for word in said) / len(said) <= 0.05
 
 
+def test_a_ratio_that_hangs_on_one_block_has_no_interval() -> None:
+    """All misses fell into one block: without it there is nothing to divide by."""
+    above, below = np.array([0.0, 3.0, 0, 0, 0, 0]), np.array([0.0, 4.0, 0, 0, 0, 0])
+    found = intervals.ratio_of_sums(above, below, unit="share", n=4)
+
+    assert (0.75, None, None) == (found.value, found.low, found.high)
+    assert "one block holds all of what is divided by" == found.reason
+
+
 def test_pairing_decides_a_fifth_of_a_percent_with_500_requests() -> None:
     """A planted change of 0.2 % is decided from 500 pairs, and not from the same data unpaired."""
     rng = np.random.default_rng(7)

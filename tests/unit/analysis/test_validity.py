@@ -121,6 +121,21 @@ def test_unpaired_draws_are_a_doubt(run: Run) -> None:
     assert "1 draws were given two different LLM times" in judged(run, llm_calls=calls)[1]
 
 
+@pytest.mark.parametrize(("failed", "verdict"), [(1, "VALID"), (40, "SUSPECT")])
+def test_a_few_failed_cache_calls_are_noted_many_are_a_doubt(
+    run: Run, failed: int, verdict: str
+) -> None:
+    """One call of thousands that timed out moves no answer and is told; many might move one."""
+    spans = run.spans.copy()
+    calls = spans.index[spans["db_system"] == "redis"]
+    assert len(calls) > 1000
+    spans.loc[calls[:failed], "status"] = "ERROR"
+
+    found, reason = judged(run, spans=spans)
+    assert verdict == found
+    assert f"{failed} of {len(calls)} cache calls failed or timed out" in reason
+
+
 def test_lag_is_held_against_what_is_measured(run: Run) -> None:
     """The same lag is harmless beside answers of 3.5 s and spoils answers of 20 ms."""
     late = run.requests.copy()
