@@ -80,12 +80,7 @@ class ModelClient:
         self._chat_timeouts = _timeouts(chat_timeout_seconds)
         self._embedding_timeouts = _timeouts(embedding_timeout_seconds)
         self._chat_deadline_seconds = chat_timeout_seconds
-        self._headers = [
-            (b"Host", self._chat_url.netloc),
-            (b"Content-Type", b"application/json"),
-        ]
-        if api_key:
-            self._headers.append((b"Authorization", f"Bearer {api_key}".encode()))
+        self._headers = _headers(self._chat_url, api_key)
         self._transport = ModelTransport(base_url, max_connections=max_connections)
         parts = urlsplit(base_url)
         address, port = (
@@ -248,6 +243,14 @@ async def _content(response: httpx.Response) -> bytes:
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - the transport's
     return b"".join([piece async for piece in stream])
+
+
+def _headers(url: httpx.URL, api_key: str | None) -> list[tuple[bytes, bytes]]:
+    """What every call of one server carries."""
+    headers = [(b"Host", url.netloc), (b"Content-Type", b"application/json")]
+    if api_key:
+        headers.append((b"Authorization", f"Bearer {api_key}".encode()))
+    return headers
 
 
 def _timeouts(read_seconds: float) -> dict[str, float]:
