@@ -1,8 +1,20 @@
-"""In which order the tests run."""
+"""In which order the tests run, and which signals their processes hear."""
 
 from __future__ import annotations
 
+import signal
+
 import pytest
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C and a closed terminal also under `nohup` or as a background job.
+
+    Both make them ignored, children inherit that, and what a signal does could not be tested.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
