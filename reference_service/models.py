@@ -157,6 +157,12 @@ class ChatReply(BaseModel):
     )
 
 
+TraitText = Annotated[str, StringConstraints(max_length=1_000, pattern=TEXT_PATTERN)]
+TraitNumber = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+"""A degree. Bounded: PostgreSQL's jsonb writes 1e84 as an integer of 85 digits, which no JSON
+library takes for a number again."""
+
+
 class PersonalityConfig(BaseModel):
     """What `PUT /personalities/{name}` sets."""
 
@@ -173,9 +179,13 @@ class PersonalityConfig(BaseModel):
         },
     )
 
-    archetype: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    system_prompt: Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
-    traits: dict[str, float | str | bool] = Field(default_factory=dict, max_length=64)
+    archetype: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TEXT_PATTERN)]
+    system_prompt: Annotated[
+        str, StringConstraints(min_length=1, max_length=4_000, pattern=TEXT_PATTERN)
+    ]
+    traits: dict[TraitText, TraitNumber | TraitText | bool] = Field(
+        default_factory=dict, max_length=64
+    )
 
 
 class PersonalityBody(PersonalityConfig):
