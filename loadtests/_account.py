@@ -1,8 +1,9 @@
 """The account of a run: every arrival of its schedule is in exactly one place.
 
-Sent and recorded by a worker; or sent by one that was lost, so that its answer is unknown; or
-perhaps sent by one of which nobody knows how far it came; or never sent. The second and third kind
-become rows too, in ``requests-lost.arrows``.
+Sent and recorded by a worker; or begun by one that was lost, so that its answer is unknown (and,
+for what it began in its last moment, whether it still went out); or perhaps sent by one of which
+nobody knows how far it came; or never sent. The second and third kind become rows too, in
+``requests-lost.arrows``.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def report(run: Run, schedule_of: Callable[[Plan], Schedule]) -> dict[str, Any]:
             number = _sent_by(member, loss) - member.requests
         else:
             number = len(unanswered)
-            rows += [(single, f"sent by worker {member.index}, which was lost: answer unknown")
+            rows += [(single, f"begun by worker {member.index}, which was lost: answer unknown")
                      for single in unanswered]  # fmt: skip
         rows += [(single, f"perhaps sent by worker {member.index}, which was lost")
                  for single in unknown]  # fmt: skip
@@ -115,7 +116,7 @@ def _sent_by(member: Member, loss: Loss) -> int:
 def _unanswered(
     run: Run, name: str, schedule_of: Callable[[Plan], Schedule]
 ) -> list[Single] | None:
-    """Return what a lost worker sent without leaving a row; None when its rows are not here."""
+    """Return what a lost worker began without leaving a row; None when its rows are not here."""
     if run.out is None:
         return None
     path = run.out / f"requests-{run.members[name].index}.arrows"
