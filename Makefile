@@ -24,11 +24,11 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version) was found. Name another with: $(SETTING_UP) PYTHON=python3.12"; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "The virtual environment $(VENV) could not be made; see above."; exit 2; }
-	@echo "Installing the locked dependencies into $(VENV) (once, half a minute to three)..."
+	@echo "Installing the locked dependencies into $(VENV) (once, half a minute to three)..." >&2
 	@awk '/^[^ ]/ { keep = /^uv==/ } keep' requirements.lock > $(VENV)/installer.lock
 	@$(PIP) $(LOCKED) -r $(VENV)/installer.lock || { echo "$(INSTALL_FAILED)"; exit 2; }
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(LOCKED) -r requirements.lock \
-	  || { echo "uv could not install them; pip tries."; $(PIP) $(LOCKED) -r requirements.lock; } || { echo "$(INSTALL_FAILED)"; exit 2; }
+	  || { echo "uv could not install them; pip tries." >&2; $(PIP) $(LOCKED) -r requirements.lock; } || { echo "$(INSTALL_FAILED)"; exit 2; }
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $(READY)
 endif
@@ -66,4 +66,4 @@ lock:
 	  --constraint requirements.lock deploy/requirements-$$image.in -o deploy/requirements-$$image.lock || exit 1; done
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

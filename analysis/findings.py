@@ -49,7 +49,7 @@ _OF_ROOTS = ("parent_span_id", "kind", "arm", "block", "start_ns", "duration_ns"
 """What is asked of the spans that begin a request."""
 
 EXPECTED_RATE_PER_S = 1000.0
-"""The rate at which the question "what would this be worth" is asked: BACKGROUND's own."""
+"""The rate at which the question "what would this be worth" is asked: the write-up's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
