@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.support.source_tree import ROOT
@@ -19,13 +24,14 @@ def _workflow() -> dict[str, Any]:
 
 
 def test_it_measures_before_it_speaks() -> None:
-    """Steps in order: measure, claims, summary, comment, keep.
+    """Steps in order: set up, measure, claims, summary, comment, keep.
 
     Each either runs or uses something.
     """
     steps = _workflow()["jobs"]["worthit"]["steps"]
 
     assert [step["name"] for step in steps if "name" in step] == [
+        "Set up",
         "Measure",
         "Claims",
         "Summary",
@@ -35,13 +41,41 @@ def test_it_measures_before_it_speaks() -> None:
     assert all(("run" in step) != ("uses" in step) for step in steps)
 
 
-def test_every_exit_code_is_thought_of() -> None:
-    """4 is a warning, everything else but 0 fails the job."""
-    scripts = "\n".join(step.get("run", "") for step in _workflow()["jobs"]["worthit"]["steps"])
+@pytest.mark.parametrize(
+    ("code", "document", "ends", "told"),
+    [
+        (0, '{"run": "runs/R"}', 0, "run=runs/R"),
+        (3, '{"run": "runs/R"}', 3, "run=runs/R"),
+        (4, '{"run": "runs/R"}', 0, "run=runs/R"),
+        (0, '{"run": null}', 1, "run="),
+        (1, "", 1, "run="),
+    ],
+    ids=["good", "claim-fails", "invalid", "no-run", "tool-failed"],
+)
+def test_a_run_decides_how_the_step_ends(
+    code: int, document: str, ends: int, told: str, tmp_path: Path
+) -> None:
+    """The step that measures passes a good run, warns of an INVALID one, and fails on all else."""
+    commands = tmp_path / ".venv/bin"
+    commands.mkdir(parents=True)
+    (commands / "python").symlink_to(sys.executable)
+    (commands / "worthit").write_text(f"#!/bin/sh\necho '{document}'\nexit {code}\n")
+    (commands / "worthit").chmod(0o755)
+    steps = _workflow()["jobs"]["worthit"]["steps"]
+    script = next(step["run"] for step in steps if step.get("name") == "Measure")
 
-    assert '"$code" = 4' in scripts
-    assert 'exit "$code"' in scripts
-    assert "::warning::" in scripts
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "GITHUB_OUTPUT": str(tmp_path / "output")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == ends, done.stderr
+    assert (tmp_path / "output").read_text().splitlines() == [told]
+    assert ("::warning::" in done.stdout) == (code == 4)
 
 
 def test_it_uses_only_commands_and_files_that_there_are() -> None:
@@ -51,6 +85,6 @@ def test_it_uses_only_commands_and_files_that_there_are() -> None:
     scripts = "\n".join(step.get("run", "") for step in _workflow()["jobs"]["worthit"]["steps"])
     verbs = set(re.findall(r"worthit (\w+)", scripts))
 
-    assert verbs == {"check", "report"} <= set(VERBS)
+    assert verbs == {"check", "demo", "report"} <= set(VERBS)
     assert (ROOT / "claims/background.toml").is_file()
-    assert "demo:" in (ROOT / "Makefile").read_text()
+    assert "setup:" in (ROOT / "Makefile").read_text()

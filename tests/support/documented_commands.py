@@ -44,10 +44,12 @@ _CHECK = (
 _REPORT = "tests/unit/analysis/test_report.py::"
 _TYPED = "tests/integration/test_report_command.py::"
 _NOTEBOOK = "tests/notebooks/test_notebooks.py::test_a_notebook_runs_on_a_fresh_run"
+_WORKFLOW = "tests/contract/test_github_actions.py::test_a_run_decides_how_the_step_ends"
 _RECORD = "tests/integration/test_record_as_documented.py::"
 
 RUN_ELSEWHERE: dict[str, str] = {
     "make demo": _DEMO,
+    ".venv/bin/worthit demo --quick --json > outcome.json": _WORKFLOW,
     ".venv/bin/worthit demo": _DEMO,
     "worthit report runs/RUN --jaeger-url http://127.0.0.1:16686": _REPORT
     + "test_single_requests_can_be_copied_and_found_in_jaeger",
@@ -69,7 +71,7 @@ RUN_ELSEWHERE: dict[str, str] = {
     "locust -f loadtests personality_lookup --headless --host http://127.0.0.1:8000"
     " --arrival-rate 100 --duration 20s": "tests/integration/test_load_commands.py"
     "::test_every_scenario_speaks_the_services_language",
-    "python deploy/make_env.py": _MAKE_ENV,
+    "python3 deploy/make_env.py": _MAKE_ENV,
     "python test_redis_cache.py": _SET,
     "locust -f loadtests": _SET,
     "worthit up --port 8000": _UP,
@@ -90,13 +92,13 @@ NOT_RUN: dict[str, str] = {
     ".venv/bin/python -m pip install --no-deps --no-build-isolation -e .": _REGISTRY,
     "docker compose up --detach --build --wait": _ENGINE,
     "docker compose cp recorder:/recorded/traces.otlp .": _ENGINE,
-    "docker compose up --detach --scale service-replica=3": _ENGINE,
-    "docker compose up --detach --scale locust-worker=4": _ENGINE,
+    "docker compose up --detach --scale service-replica=3 --scale locust-worker=4": _ENGINE,
     "docker exec -it ai_companion_redis_dev redis-cli -a $REDIS_PASSWORD": _ENGINE,
     'docker logs ai_companion_service_dev 2>&1 | grep -i "cache\\|redis"': _ENGINE,
     "REDIS_ENABLED=false docker compose up --detach --wait": _ENGINE,
-    "set -a; . ./.env; set +a": "sets the shell's own variables for the line after it",
-    'make demo ARGS="--quick --json" > outcome.json': _RUNNER,
+    "export REDIS_PASSWORD=$(sed -n 's/^REDIS_PASSWORD=//p' .env)": "sets a variable of the shell"
+    " for the line after it",
+    "make setup": _REGISTRY,
     '.venv/bin/worthit check "${{ steps.measure.outputs.run }}" --claims claims/background.toml'
     " --junit claims.xml": _RUNNER,
     '.venv/bin/worthit report "${{ steps.measure.outputs.run }}" --markdown > summary.md'
