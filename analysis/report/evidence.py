@@ -17,6 +17,7 @@ from analysis.report.setting import Setting
 from analysis.report.tabulation import COUNTED, plain_numbers, tabulate
 from analysis.run import Run
 from analysis.timeline import bin_width_ns, timeline
+from analysis.witnesses import agrees
 
 _SHOWN_EVENTS = {
     "fault_start": "fault",
@@ -86,7 +87,8 @@ def witness_section(witnesses: Sequence[Mapping[str, Any]]) -> Section:
     rows, tones = [], []
     for witness in witnesses:
         counted, independent = witness.get("from_spans"), witness.get("independent")
-        verdict, tone = _agreement(counted, independent, exact=bool(witness.get("exact", True)))
+        exact = bool(witness.get("exact", True)) and not agrees(witness)
+        verdict, tone = _agreement(counted, independent, exact=exact)
         rows.append(
             (
                 str(witness.get("what", "")),
