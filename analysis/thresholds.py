@@ -85,8 +85,8 @@ _WHOLE = re.compile(
     rf"(?P<operator><=|>=|===|==|!=|<|>)\s*(?P<limit>{_NUMBER})\s*"
 )
 NOT_DECIDED = "not decided"
-"""Of a threshold of which nothing can be said. A gate that measured nothing does not open: the exit
-code is that of one that does not hold."""
+"""Of a threshold of which nothing can be said. A gate that measured nothing does not open: it ends
+as one that does not hold."""
 
 NOTHING_RECORDED = "Nothing was recorded that it speaks of."
 
