@@ -59,6 +59,7 @@ HARNESS_SETTINGS: Final = frozenset(
 
 FIXED_SETTINGS: Final = frozenset(
     {
+        "CHATS_MAX_IN_FLIGHT",
         "CONVERSATION_TTL_SECONDS",
         "CONVERSATION_TURNS",
         "DB_POOL_MAX_WAITING",
