@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.injected import in_fault
-from analysis.objections import Doubt, Level
+from analysis.objections import UNENDED_INVALID_SHARE, UNENDED_VALID_SHARE, Doubt, Level
 
 ERRORS_VALID_SHARE = 0.01
 """Above 1 % errors (no status, or 5xx, outside of injected faults) the times mix work and
@@ -21,12 +21,6 @@ failure."""
 
 ERRORS_INVALID_SHARE = 0.20
 """Above 20 % errors it is an experiment about failing, whatever it was meant to be."""
-
-UNENDED_VALID_SHARE = 0.001
-"""Requests that never ended, as a share: beyond it the tail is cut off where it matters."""
-
-UNENDED_INVALID_SHARE = 0.05
-"""As above, where p95 itself is unknown."""
 
 SERVER_ERROR = 500
 """HTTP status from which on the fault is the server's; a 4xx is an answer, such as a rate

@@ -43,6 +43,12 @@ RATE_SUSPECT_SHARE = 0.05
 WORKER_CPU_SUSPECT = 0.9
 """A worker at 90 % of its core is about to queue its own arrivals, and then measures itself."""
 
+UNENDED_VALID_SHARE = 0.001
+"""Requests that never ended, as a share: beyond it the tail is cut off where it matters."""
+
+UNENDED_INVALID_SHARE = 0.05
+"""As above, where p95 itself is unknown."""
+
 TRACES_SUSPECT_SHARE = 0.001
 """A share of the spans up to this may be missing and the run is SUSPECT; beyond it INVALID."""
 
