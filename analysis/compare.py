@@ -1,12 +1,12 @@
 """What differs between two runs, or between two arms of one?
 
-Two arms of one run ran interleaved with the same draws: they are compared pair by pair. Two runs
-did not: the machine may have drifted between them, nothing pairs, and they may be compared only
-where machine, latency profile, scenario and versions agree. What speaks against it is said in
-words.
+Two arms of one run are compared pair by pair: a load of ours interleaves them with the same draws,
+and where another did not, that is said. Two runs are not interleaved: the machine may have drifted
+between them, nothing pairs, and they may be compared only where machine, latency profile, scenario
+and versions agree. What speaks against it is said in words.
 
-Answer of ``compare``: paired, objections (sentences), rows with rate_per_s (none for all), what,
-unit, before, after, difference (after - before), relative (share of before), decided.
+Answer of ``compare``: paired, interleaved, objections (sentences), rows with rate_per_s (none for
+all), what, unit, before, after, difference (after - before), relative (share of before), decided.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from analysis.intervals import Estimate, decide, difference, mean
 from analysis.manifest import Manifest
 from analysis.quantiles import quantile
 from analysis.run import Run
+from analysis.turns import said_of
 from analysis.witnesses import roots
 
 MEMORY_TOLERANCE = 0.02
@@ -88,11 +89,13 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
     """Every quantity that both sides have, second against first."""
     same_run = first.run.path.resolve() == second.run.path.resolve()
     rows = _paired(first, second) if same_run else _unpaired(first, second)
+    apart = said_of(first.run.manifest, first.arm or "", second.arm or "") if same_run else ""
     return {
         "first": first.label,
         "second": second.label,
         "paired": same_run,
-        "objections": objections(first, second),
+        "interleaved": same_run and not apart,
+        "objections": [*objections(first, second), *filter(None, [apart])],
         "rows": plain(rows),
     }
 

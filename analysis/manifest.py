@@ -24,6 +24,8 @@ class Arm(_Part):
     redis: bool | None = None
     """Whether the arm has a Redis of its own: the ``arm`` label of the redis counters."""
     instances: int = 1
+    fault: str | None = None
+    """What happened to its Redis in the run, if the experiment wished for it."""
     knobs: dict[str, Any] = {}
 
 
@@ -89,6 +91,8 @@ class Witness(_Part):
     independent: float | None = None
     witness: str = ""
     exact: bool = True
+    tolerance: float = 0.0
+    """By how much the witness may have counted more: it answered, and nobody heard it."""
 
 
 class Verdict(_Part):

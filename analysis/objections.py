@@ -12,7 +12,14 @@ from enum import IntEnum
 import pandas as pd
 
 from analysis.manifest import Generator, Manifest
-from analysis.witnesses import roots
+from analysis.witnesses import (
+    LLM_KINDS,
+    LLM_LOG,
+    calls_of_llm,
+    is_simulated,
+    json_object,
+    roots,
+)
 
 LAG_VALID_MS = 5.0
 """Lag (actual minus intended send) up to this at p99 is the generator's ordinary jitter."""
@@ -43,8 +50,14 @@ UNENDED_INVALID_SHARE = 0.05
 """As above, where p95 itself is unknown."""
 
 TRACES_SUSPECT_SHARE = 0.001
-"""Answered requests without a root span up to this are SUSPECT; beyond it spans were lost:
-INVALID."""
+"""A share of the spans up to this may be missing and the run is SUSPECT; beyond it INVALID."""
+
+REFUSED_SUSPECT_SHARE = 0.01
+"""Batches that the recorder refused, as a share. A batch may hold what no request made, or have
+been sent again, so a few are a doubt; beyond one in a hundred, spans of the run are missing."""
+
+SPANS_METRIC = "chat.spans"
+"""The service's own count of its spans, by what became of them: exported or dropped."""
 
 SIMULATOR_VALID_MS = 5.0
 """The simulator may be this late at p99 (or 1 % of the planned time): a timer's ordinary
@@ -79,14 +92,11 @@ def about_generator(
     manifest: Manifest, requests: pd.DataFrame, counted: pd.DataFrame
 ) -> list[Doubt]:
     """Did the generator keep its schedule, and was it short of CPU?"""
-    doubts = _about_lag(counted)
+    doubts = [*_about_lag(counted), *_about_silence(manifest)]
     for row in manifest.generator:
         if row.step not in manifest.set_aside:
             doubts += _about_step(row)
-    sent = sum(row.arrivals_sent for row in manifest.generator)
-    if 0 < len(requests) < sent:
-        sentence = f"{sent} requests were sent and {len(requests)} recorded."
-        doubts.append(Doubt(Level.INVALID, sentence))
+    doubts += _about_rows(manifest, requests)
     # A worker's CPU is known for the whole run alone, steps that were set aside included.
     for worker in manifest.workers if not manifest.set_aside else ():
         if (worker.cpu_share_max or 0.0) >= WORKER_CPU_SUSPECT:
@@ -95,7 +105,44 @@ def about_generator(
                 f" at or above {WORKER_CPU_SUSPECT:.0%}: add workers."
             )
             doubts.append(Doubt(Level.SUSPECT, sentence))
-    return doubts + _about_unended(counted)
+    return doubts
+
+
+def _about_silence(manifest: Manifest) -> list[Doubt]:
+    """A load of ours says of every step how many arrivals it planned, sent and dropped."""
+    told = {row.step for row in manifest.generator}
+    silent = sorted({block.step for block in manifest.measured_blocks} - told)
+    if not manifest.scenario or not silent:
+        return []
+    steps = ", ".join(map(str, silent))
+    sentence = (
+        f"The load left no account (generator.json) of step {steps}, so nobody knows how many"
+        " arrivals were planned, sent and dropped there."
+    )
+    return [Doubt(Level.SUSPECT, sentence)]
+
+
+def _about_rows(manifest: Manifest, requests: pd.DataFrame) -> list[Doubt]:
+    """Is every request that was sent a row? Those of the warm-up are in no account of the load."""
+    if requests.empty:
+        return []
+    accounted = requests
+    if manifest.scenario and manifest.complete:
+        accounted = requests[requests["block"].isin(_accounted_blocks(manifest))]
+    sent = sum(row.arrivals_sent for row in manifest.generator)
+    if len(accounted) >= sent:
+        return []
+    return [Doubt(Level.INVALID, f"{sent} requests were sent and {len(accounted)} recorded.")]
+
+
+def _accounted_blocks(manifest: Manifest) -> list[int]:
+    """Blocks whose arrivals the load counts: all but the warm-up.
+
+    A block that was begun and run again shares its pair with one that counts; it is marked as
+    warm-up so that no answer counts it.
+    """
+    counted = {block.pair for block in manifest.blocks if not block.warmup}
+    return [block.block for block in manifest.blocks if block.pair in counted]
 
 
 def _about_lag(counted: pd.DataFrame) -> list[Doubt]:
@@ -149,18 +196,8 @@ def _about_step(row: Generator) -> list[Doubt]:
     return doubts
 
 
-def _about_unended(counted: pd.DataFrame) -> list[Doubt]:
-    if counted.empty:
-        return []
-    share = float(counted["end_ns"].isna().mean())
-    if share <= UNENDED_VALID_SHARE:
-        return []
-    level = Level.INVALID if share > UNENDED_INVALID_SHARE else Level.SUSPECT
-    return [Doubt(level, f"{share:.1%} of {len(counted)} requests never ended.")]
-
-
-def about_traces(manifest: Manifest, spans: pd.DataFrame, requests: pd.DataFrame) -> list[Doubt]:
-    """Is each answered request's trace whole, and was anything lost on the way to the recorder?"""
+def about_traces(spans: pd.DataFrame, requests: pd.DataFrame) -> list[Doubt]:
+    """Is each answered request's trace whole?"""
     doubts = []
     fine = requests["status_code"].between(200, 299).fillna(value=False)
     answered = requests.loc[fine, "trace_id"]
@@ -171,15 +208,50 @@ def about_traces(manifest: Manifest, spans: pd.DataFrame, requests: pd.DataFrame
             f"{missing} of {len(answered)} answered requests have no root span: spans were lost."
         )
         doubts.append(Doubt(Level.INVALID if many else Level.SUSPECT, sentence))
-    doubts += _about_orphans(spans)
+    return doubts + _about_orphans(spans)
+
+
+def about_losses(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame) -> list[Doubt]:
+    """Was anything lost on the way to the file, by those who would have lost it?"""
     lost = manifest.recorded
+    doubts = _about_dropped(spans, counters)
     if lost.refused_batches:
-        sentence = f"The recorder refused {lost.refused_batches} batches of spans."
-        doubts.append(Doubt(Level.SUSPECT, sentence))
+        taken = _batches(counters)
+        many = lost.refused_batches > REFUSED_SUSPECT_SHARE * (taken + lost.refused_batches)
+        sentence = f"The recorder refused {lost.refused_batches} batches of spans"
+        sentence += f" and took {taken}." if taken else "."
+        doubts.append(Doubt(Level.INVALID if many and taken else Level.SUSPECT, sentence))
     if lost.undecodable_bytes:
+        many = 0 < TRACES_SUSPECT_SHARE * lost.bytes < lost.undecodable_bytes
         sentence = f"{lost.undecodable_bytes} recorded bytes could not be decoded."
-        doubts.append(Doubt(Level.SUSPECT, sentence))
+        doubts.append(Doubt(Level.INVALID if many else Level.SUSPECT, sentence))
     return doubts
+
+
+def _about_dropped(spans: pd.DataFrame, counters: pd.DataFrame) -> list[Doubt]:
+    """Spans that a service had no room for, or that nobody took: its own count, by arm."""
+    own = counters[(counters["source"] == "service") & (counters["name"] == SPANS_METRIC)]
+    # Every process counts from 0 at its start, so its highest value is what it dropped.
+    dropped: dict[str, int] = {}
+    for text, count in own.groupby("labels")["value"].max().items():
+        labels = json_object(text)
+        if labels.get("outcome") == "dropped" and count > 0:
+            arm = str(labels.get("arm") or "")
+            dropped[arm] = dropped.get(arm, 0) + int(count)
+    doubts = []
+    for arm, count in dropped.items():
+        made = count + int((spans["arm"] == arm).sum() if arm else len(spans))
+        who = f"Arm {arm}: the" if arm else "The"
+        sentence = f"{who} service dropped {count} of {made} spans before they were recorded."
+        many = count > TRACES_SUSPECT_SHARE * made
+        doubts.append(Doubt(Level.INVALID if many else Level.SUSPECT, sentence))
+    return doubts
+
+
+def _batches(counters: pd.DataFrame) -> int:
+    """How many batches of spans the recorder took; 0 where it did not say."""
+    own = counters[(counters["source"] == "recorder") & (counters["name"] == "batches")]
+    return 0 if own.empty else int(own["value"].max())
 
 
 def _about_orphans(spans: pd.DataFrame) -> list[Doubt]:
@@ -198,11 +270,13 @@ def _about_orphans(spans: pd.DataFrame) -> list[Doubt]:
     return doubts
 
 
-def about_simulator(llm_calls: pd.DataFrame) -> list[Doubt]:
+def about_simulator(
+    manifest: Manifest, spans: pd.DataFrame, llm_calls: pd.DataFrame
+) -> list[Doubt]:
     """Did the simulator take the time it had planned, the same for both arms of a pair?"""
     calls = llm_calls.dropna(subset=["planned_ns", "actual_ns"])
     if calls.empty:
-        return []
+        return _about_silent_simulator(manifest, spans)
     doubts = []
     for kind, rows in calls.groupby("kind"):
         late_ms = (rows["actual_ns"] - rows["planned_ns"]).abs().astype("float64") / 1e6
@@ -223,3 +297,14 @@ def about_simulator(llm_calls: pd.DataFrame) -> list[Doubt]:
         sentence = f"{differ} draws were given two different LLM times: the arms are not paired."
         doubts.append(Doubt(Level.SUSPECT, sentence))
     return doubts
+
+
+def _about_silent_simulator(manifest: Manifest, spans: pd.DataFrame) -> list[Doubt]:
+    """A simulator of ours that was called and logged no times kept its promise, or did not."""
+    if not is_simulated(manifest) or not any(calls_of_llm(spans, kind) for kind in LLM_KINDS):
+        return []
+    sentence = (
+        f"The LLM simulator logged no times ({LLM_LOG}), so nobody knows whether it kept those"
+        " that it had planned, the same for both arms."
+    )
+    return [Doubt(Level.SUSPECT, sentence)]

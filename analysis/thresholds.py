@@ -11,7 +11,11 @@ rates and shares are fractions. Metrics, their aggregations and tags:
 
 k6's own ``http_req_failed`` is errors, ``http_reqs`` is requests, and ``http_req_duration`` is
 service_time: that is what k6 measures under this name. A request that never ended is slower than
-every limit. Without any request nothing can be said, and nothing said is not within a limit.
+every limit.
+
+Requests that made no query, or spent no time in an operation, are a zero as long as the run knows
+the query or operation from elsewhere (another arm, the warm-up). Without any request, or of what
+the run never saw, nothing can be said, and nothing said is not within a limit.
 
 Answer of ``evaluate``: threshold, metric, observed, n, within.
 """
@@ -22,7 +26,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,6 +84,12 @@ _WHOLE = re.compile(
     r"(?P<aggregation>[a-z]+)\s*(?:\(\s*(?P<argument>[^)]*?)\s*\))?\s*"
     rf"(?P<operator><=|>=|===|==|!=|<|>)\s*(?P<limit>{_NUMBER})\s*"
 )
+NOT_DECIDED = "not decided"
+"""Of a threshold of which nothing can be said. A gate that measured nothing does not open: it ends
+as one that does not hold."""
+
+NOTHING_RECORDED = "Nothing was recorded that it speaks of."
+
 _NS_PER_MS = 1e6
 _HIGHEST_PERCENT = 100.0
 
@@ -203,24 +213,51 @@ def evaluate(
 def of_run(thresholds: Iterable[Threshold], run: Run) -> pd.DataFrame:
     """Hold each threshold against a recorded run, its warm-up left out; answer as ``evaluate``.
 
-    Without the tag ``arm``, shares and queries are those of all arms together.
+    Without the tag ``arm``, shares and queries are those of all arms together; their ``n`` is the
+    number of requests.
     """
+    answers = [
+        _of_spans(threshold, run)
+        if needs_spans(threshold)
+        else evaluate([threshold], requests=run.measured_requests)
+        for threshold in thresholds
+    ]
+    return pd.concat(answers, ignore_index=True) if answers else evaluate([])
+
+
+def _of_spans(threshold: Threshold, run: Run) -> pd.DataFrame:
+    spans = run.measured_spans
+    if "arm" in threshold.tags:
+        spans = spans[(spans["arm"] == threshold.tags["arm"]).fillna(value=False)]
+    requests = spans["trace_id"].nunique()
+    table = pd.DataFrame(columns=list(_TAGS[threshold.metric].values()))
+    if requests:
+        table = _span_table(threshold, spans)
+    if requests and _tagged(table, threshold).empty:
+        table = _nothing_of_what_is_known(threshold, run)
+    answer = evaluate([threshold], shares=table, queries=table)
+    return answer.assign(n=answer["n"].where(answer["n"] == 0, requests))
+
+
+def _span_table(threshold: Threshold, spans: pd.DataFrame) -> pd.DataFrame:
+    """The analysis' own answer that the threshold is about, each row with its arm."""
     # Locust imports this module too, for requests alone: it must not pay for these
     from analysis.queries import per_request  # noqa: PLC0415 - see above
     from analysis.shares import request_shares  # noqa: PLC0415 - see above
 
-    answers = []
-    for threshold in thresholds:
-        by = "arm" if "arm" in threshold.tags else None
-        shares = queries = None
-        if threshold.metric == "share":
-            shares = request_shares(run.measured_spans, by=by)
-        elif threshold.metric == "queries_per_request":
-            queries = per_request(run.measured_spans, by=by)
-        answers.append(
-            evaluate([threshold], requests=run.measured_requests, shares=shares, queries=queries)
-        )
-    return pd.concat(answers, ignore_index=True) if answers else evaluate([])
+    if threshold.metric == "share":
+        return request_shares(spans, by="arm" if "arm" in threshold.tags else None)
+    table = per_request(spans, by="arm" if "arm" in threshold.tags else None)
+    return table[table["call"] == "query"]
+
+
+def _nothing_of_what_is_known(threshold: Threshold, run: Run) -> pd.DataFrame:
+    """Rows of zero for what is asked about, as the whole run knows it; none if it does not."""
+    anywhere = replace(
+        threshold, tags={tag: value for tag, value in threshold.tags.items() if tag != "arm"}
+    )
+    known = _tagged(_span_table(anywhere, run.spans), anywhere)
+    return known.assign(share=0.0, per_request=0.0, arm=threshold.tags.get("arm"))
 
 
 def claim_rows(answer: pd.DataFrame) -> list[dict[str, Any]]:
@@ -232,15 +269,29 @@ def claim_rows(answer: pd.DataFrame) -> list[dict[str, Any]]:
         {
             "id": f"threshold {text}",
             "text": f"{text} holds.",
-            "verdict": "holds" if within else "does not hold",
-            "sentence": "Nothing was recorded that it speaks of."
-            if math.isnan(observed)
-            else f"{observed:.6g} was measured.",
+            "verdict": _verdict(observed, within=within),
+            "sentence": _in_words(observed, n),
             "n": n,
-            "would_decide": None,
+            "would_decide": "a run in which what it names occurs"
+            if math.isnan(observed)
+            else None,
         }
         for text, observed, n, within in columns
     ]
+
+
+def _verdict(observed: float, *, within: bool) -> str:
+    if math.isnan(observed):
+        return NOT_DECIDED
+    return "holds" if within else "does not hold"
+
+
+def _in_words(observed: float, n: int) -> str:
+    if math.isnan(observed):
+        return "Too little was recorded to say it of." if n else NOTHING_RECORDED
+    if math.isinf(observed):
+        return "A request that it speaks of never ended."
+    return f"{observed:.6g} was measured."
 
 
 def _tagged(table: pd.DataFrame, threshold: Threshold) -> pd.DataFrame:

@@ -8,8 +8,8 @@ written here.
 
 VALID: nothing speaks against the numbers. SUSPECT: believe them with the reasons beside them.
 INVALID: no number may be shown as an answer. The worst doubt decides. The limits are constants
-with their reasons, here and in ``analysis.objections``; a check that has nothing to look at says
-nothing, but a run for which nothing vouches is SUSPECT.
+with their reasons, here, in ``analysis.objections`` and in ``analysis.failing``. A run of somebody
+else's service is checked by what it has; of a run of ours, evidence that is missing is a doubt.
 
 An experiment that looks for the limit (``load.find_limit``) offers more than the machine can send.
 The steps from the first that the generator did not hold are set aside: the run is judged by those
@@ -28,24 +28,24 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.failing import about_errors, about_unended
+from analysis.injected import arms_of_parts, in_fault
 from analysis.manifest import Manifest
-from analysis.objections import Doubt, Level, about_generator, about_simulator, about_traces
+from analysis.objections import (
+    Doubt,
+    Level,
+    about_generator,
+    about_losses,
+    about_simulator,
+    about_traces,
+)
 from analysis.run import Run, measured
-from analysis.witnesses import unanswered, witnesses
+from analysis.turns import about_turns
+from analysis.witnesses import json_object, off_by, unanswered, witnesses
 
 WITNESS_SUSPECT_SHARE = 0.001
 """Two exact counts that differ by at most this are SUSPECT: one call in a thousand moves no answer
 by more than its interval. Beyond it spans or queries were lost in numbers: INVALID."""
-
-ERRORS_VALID_SHARE = 0.01
-"""Above 1 % errors (no status, or 5xx, outside of injected faults) the times mix work and
-failure."""
-
-ERRORS_INVALID_SHARE = 0.20
-"""Above 20 % errors it is an experiment about failing, whatever it was meant to be."""
-
-FAULT_RECOVERY_NS = 10_000_000_000
-"""Errors up to 10 s after an injected fault ended are the fault's, not the run's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,12 +160,15 @@ def _hold(
     table = witnesses(manifest, spans, requests, counters, llm_calls)
     doubts = [
         *_about_substance(manifest, spans, requests, counted),
+        *about_turns(manifest),
         *about_generator(manifest, requests, counted),
-        *about_traces(manifest, spans, requests),
+        *about_traces(spans, requests),
+        *about_losses(manifest, spans, counters),
         *_about_witnesses(table),
         *_about_unanswered_caches(spans, events),
-        *about_simulator(llm_calls),
-        *_about_errors(counted, events),
+        *about_simulator(manifest, spans, llm_calls),
+        *about_errors(counted, events),
+        *about_unended(counted),
         *_about_parts(events),
     ]
     doubts.sort(key=lambda doubt: -doubt.level)
@@ -216,7 +219,7 @@ def _about_empty_blocks(manifest: Manifest, counted: pd.DataFrame) -> list[Doubt
 
 
 def _about_witnesses(table: pd.DataFrame) -> list[Doubt]:
-    """Exact counts that differ: a little is SUSPECT, more is INVALID."""
+    """Exact counts that differ by more than what was never answered: a little is SUSPECT."""
     doubts = []
     for row in table[table["exact"].astype(bool)].to_dict("records"):
         what, said, counted = str(row["what"]), float(row["from_spans"]), row["independent"]
@@ -224,12 +227,18 @@ def _about_witnesses(table: pd.DataFrame) -> list[Doubt]:
         if pd.isna(counted):
             sentence = f"Nobody but the spans counted {what}{where}: {row['witness']} is missing."
             doubts.append(Doubt(Level.SUSPECT, sentence))
-        elif said != counted:
-            small = abs(said - counted) <= WITNESS_SUSPECT_SHARE * max(said, counted)
+            continue
+        apart = off_by(said, counted, row["tolerance"])
+        if apart:
+            small = apart <= WITNESS_SUSPECT_SHARE * max(said, counted)
             sentence = (
                 f"{what[0].upper()}{what[1:]}{where}: {said:.0f} by the spans,"
                 f" {counted:.0f} by {row['witness']}."
             )
+            if row["tolerance"]:
+                sentence += (
+                    f" Calls without an answer explain {row['tolerance']:.0f} more at most."
+                )
             doubts.append(Doubt(Level.SUSPECT if small else Level.INVALID, sentence))
     return doubts
 
@@ -237,56 +246,38 @@ def _about_witnesses(table: pd.DataFrame) -> list[Doubt]:
 def _about_unanswered_caches(spans: pd.DataFrame, events: pd.DataFrame) -> list[Doubt]:
     """Cache calls that failed: nobody on our side knows whether they were hits.
 
-    So few that they could move no answer are a note, as differing counts are told by the same
-    share.
+    By arm, and outside of its faults. So few that they could move no answer are a note, as
+    differing counts are told by the same share.
     """
     calls = spans[spans["db_system"] == "redis"]
     failed = unanswered(calls)
-    failed = failed[~_in_fault(failed["start_ns"], events)]
-    if failed.empty:
-        return []
-    sentence = (
-        f"{len(failed)} of {len(calls)} cache calls failed or timed out, so hits by the"
-        " spans and by Redis INFO may differ by these."
-    )
-    few = len(failed) <= WITNESS_SUSPECT_SHARE * len(calls)
-    return [Doubt(Level.NOTED if few else Level.SUSPECT, sentence)]
-
-
-def _about_errors(counted: pd.DataFrame, events: pd.DataFrame) -> list[Doubt]:
-    """Failed requests outside of injected faults; a 4xx is an answer (a rate limiter's, say)."""
-    usual = counted[~_in_fault(counted["sent_ns"], events)]
-    if usual.empty:
-        return []
-    status = usual["status_code"].astype("float64")
-    failed = status.isna() | (status >= 500)  # noqa: PLR2004 - HTTP's own line
-    share = float(failed.mean())
-    if share <= ERRORS_VALID_SHARE:
-        return []
-    level = Level.INVALID if share > ERRORS_INVALID_SHARE else Level.SUSPECT
-    sentence = (
-        f"{share:.1%} of {len(usual)} requests failed, above {ERRORS_VALID_SHARE:.0%}:"
-        " the times mix work and failure."
-    )
-    return [Doubt(level, sentence)]
-
-
-def _in_fault(times_ns: pd.Series, events: pd.DataFrame) -> pd.Series:
-    """Which of the times lie in an injected fault or its recovery."""
-    inside = pd.Series(data=False, index=times_ns.index)
-    starts = events.loc[events["kind"] == "fault_start", "t_ns"].sort_values()
-    ends = events.loc[events["kind"] == "fault_end", "t_ns"].sort_values()
-    for start in starts:
-        later = ends[ends >= start]
-        end = later.iloc[0] + FAULT_RECOVERY_NS if len(later) else None
-        inside |= (times_ns >= start) & (True if end is None else times_ns <= end)
-    return inside
+    failed = failed[~in_fault(failed["start_ns"], failed["arm"], events)]
+    doubts = []
+    for arm, count in failed["arm"].fillna("").value_counts().items():
+        total = int((calls["arm"].fillna("") == arm).sum())
+        where = "" if arm == "" else f"Arm {arm}: "
+        sentence = (
+            f"{where}{count} of {total} cache calls failed or timed out, so hits by the spans and"
+            " by Redis INFO may differ by these."
+        )
+        few = count <= WITNESS_SUSPECT_SHARE * total
+        doubts.append(Doubt(Level.NOTED if few else Level.SUSPECT, sentence))
+    return doubts
 
 
 def _about_parts(events: pd.DataFrame) -> list[Doubt]:
     """A part that died although nobody killed it."""
     died = events[events["kind"] == "part_died"]
-    died = died[~_in_fault(died["t_ns"], events)]
+    details = [json_object(text) for text in died["detail"]]
+    parts = pd.Series([detail.get("part") for detail in details], index=died.index, dtype="str")
+    ordered = in_fault(died["t_ns"], arms_of_parts(parts), events)
     return [
-        Doubt(Level.INVALID, f"A part died during the run: {text}.") for text in died["detail"]
+        Doubt(Level.INVALID, f"A part died during the run: {_in_words(detail, text)}.")
+        for detail, text, wished in zip(details, died["detail"], ordered, strict=True)
+        if not wished
     ]
+
+
+def _in_words(detail: dict[str, object], text: str) -> str:
+    """Which part, and how it ended."""
+    return f"{detail['part']}, {detail.get('ending')}" if "part" in detail else text

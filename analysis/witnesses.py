@@ -5,19 +5,23 @@ count the same things without knowing of spans. All spans of a run are held agai
 included, because the servers do not know which block they are in.
 
 Answer, one row a witness: what, arm, from_spans, independent (missing when nobody counted),
-witness, exact (whether the two must be equal).
+witness, exact (whether the two must be equal), tolerance (by how much the witness may have counted
+more, because it answered calls whose answer never came back).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
 
 import pandas as pd
 
 from analysis.attributes import numbers
 from analysis.manifest import Manifest
 
-COLUMNS = ["what", "arm", "from_spans", "independent", "witness", "exact"]
+COLUMNS = ["what", "arm", "from_spans", "independent", "witness", "exact", "tolerance"]
 
 CONNECT_OPERATIONS = ("connect", "CONNECT", "BEGIN", "COMMIT", "ROLLBACK", "fetch")
 """Database spans that are no logical query, so that they match no transaction of their own."""
@@ -31,6 +35,28 @@ TRANSACTIONS = "pg_stat_database: transactions"
 SERVED_KINDS = ("SERVER", "CONSUMER")
 """Kinds of span that begin a request in a service even when their parent is somebody else's."""
 
+LLM_LOG = "logs/llm.jsonl"
+"""The witness of all calls of the LLM that is simulated: what the simulator did, line by line."""
+
+LLM_KINDS = ("chat", "embeddings")
+"""Kinds of call to the LLM, as the simulator's log and the spans' names have them."""
+
+EMPTYING_FAULT = "redis-gone"
+"""The injected fault that takes a Redis's counts with it: it is killed and started anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Count:
+    """One count that two parties made; fields in the order of ``COLUMNS``."""
+
+    what: str
+    arm: str | None
+    from_spans: float
+    independent: float | None
+    witness: str
+    exact: bool
+    tolerance: int = 0
+
 
 def witnesses(
     manifest: Manifest,
@@ -41,32 +67,45 @@ def witnesses(
 ) -> pd.DataFrame:
     """Every count that two parties made, side by side; columns as ``COLUMNS``."""
     grown = growth(counters)
-    if manifest.scenario:
-        servers = [*_database(manifest, spans, grown), *_redis(manifest, spans, grown)]
-    else:
-        servers = [*_their_database(spans, grown), *_their_redis(spans, grown)]
-    rows = [
-        *servers,
-        *_llm(spans, llm_calls),
+    counts = [
+        *(_our_servers(manifest, spans, grown) if manifest.scenario else ()),
+        *(() if manifest.scenario else _their_servers(spans, grown)),
+        *_llm(manifest, spans, llm_calls),
         *_requests(spans, requests),
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame([astuple(count) for count in counts], columns=COLUMNS)
+
+
+def off_by(from_spans: float, independent: float, tolerance: float = 0.0) -> float:
+    """How far two counts are apart, beyond what the witness may have counted more; 0: they agree.
+
+    What the witness counted less is never excused: each of these the service says it was answered.
+    """
+    more = independent - from_spans
+    return max(0.0, more - tolerance) if more > 0 else -more
+
+
+def agrees(row: Mapping[str, Any]) -> bool:
+    """Whether the two counts of a row of this table, or of the manifest's, say the same."""
+    said, counted = row["from_spans"], row["independent"]
+    if said is None or counted is None:
+        return False
+    return off_by(said, counted, row.get("tolerance") or 0.0) == 0
 
 
 def growth(counters: pd.DataFrame) -> pd.DataFrame:
     """By how much each counter grew over the run: source, name, labels (dicts), grown.
 
-    Missing for a counter with a single sample or one that fell (its server was restarted).
+    Missing for a counter with a single sample or one that ever fell (its server was restarted).
     """
+    keys = ["source", "name", "labels"]
     ordered = counters.sort_values("t_ns", kind="stable")
-    ends = ordered.groupby(["source", "name", "labels"], sort=False)["value"].agg(
-        ["first", "last", "size"]
-    )
-    grown = (ends["last"] - ends["first"]).where(
-        (ends["size"] > 1) & (ends["last"] >= ends["first"])
-    )
+    values = ordered.groupby(keys, sort=False)["value"]
+    ends = values.agg(["first", "last", "size"])
+    fell = ordered.assign(fell=values.diff() < 0).groupby(keys, sort=False)["fell"].any()
+    grown = (ends["last"] - ends["first"]).where((ends["size"] > 1) & ~fell)
     table = grown.rename("grown").reset_index()
-    labels = pd.Series([_object(text) for text in table["labels"]], dtype="object")
+    labels = pd.Series([json_object(text) for text in table["labels"]], dtype="object")
     return table.assign(labels=labels)
 
 
@@ -90,6 +129,17 @@ def unanswered(cache_calls: pd.DataFrame) -> pd.DataFrame:
     return failed[~failed["attributes"].str.contains("noscript", case=False, na=False)]
 
 
+def calls_of_llm(spans: pd.DataFrame, kind: str) -> int:
+    """How many calls of this kind the spans tell of."""
+    named = spans["name"].str.startswith(f"{kind} ")
+    return int(((spans["kind"] == "CLIENT") & named).sum())
+
+
+def is_simulated(manifest: Manifest) -> bool:
+    """Whether the LLM was the simulator of the run, which logs what it does."""
+    return bool(manifest.parts.get("llm", {}).get("embedded"))
+
+
 def roots(spans: pd.DataFrame, *, ids: pd.Series | None = None) -> pd.DataFrame:
     """Spans that begin a request: without parent, or serving one whose parent nobody recorded.
 
@@ -105,31 +155,60 @@ def roots(spans: pd.DataFrame, *, ids: pd.Series | None = None) -> pd.DataFrame:
     return spans[above.isna() | (served & ~above.isin(found))]
 
 
-def _database(
-    manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame
-) -> list[tuple[object, ...]]:
+def json_object(text: object) -> dict[str, object]:
+    """A JSON object in a text, such as labels and an event's detail; empty where there is none."""
+    try:
+        parsed = json.loads(str(text))
+    except json.JSONDecodeError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _our_servers(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+    """Servers that nobody else used, one database and one Redis an arm."""
+    yield from _database(manifest, spans, grown)
+    yield from _redis(manifest, spans, grown)
+
+
+def _their_servers(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+    """Somebody else's, if they were asked."""
+    yield from _their_database(spans, grown)
+    yield from _their_redis(spans, grown)
+
+
+def _database(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
     calls = database_calls(spans)
     if not (grown["source"] == "postgres").any() and calls.empty:
-        return []
-    rows: list[tuple[object, ...]] = []
+        return
     for arm in manifest.arms:
         own = calls[calls["arm"] == arm.name]
         own = own[~_never_sent(own)]
-        if arm.database is None and len(manifest.arms) > 1:
-            rows.append(("database calls", arm.name, len(own), None, TRANSACTIONS, True))
-            continue
-        total = _transactions(grown, arm.database)
-        rows.append(("database calls", arm.name, len(own), total, TRANSACTIONS, True))
+        apart = arm.database is not None or len(manifest.arms) == 1
+        yield _Count(
+            what="database calls",
+            arm=arm.name,
+            from_spans=len(own),
+            independent=_transactions(grown, arm.database) if apart else None,
+            witness=TRANSACTIONS,
+            exact=True,
+        )
         cached = manifest.cached_collection
-        if cached is not None:
-            of_table = own[(own["db_collection"] == cached) & (own["db_operation"] == "SELECT")]
-            scans = _sum(grown, "postgres", "table_scans", database=arm.database, table=cached)
-            what = f"SELECT {cached}"
-            rows.append((what, arm.name, len(of_table), scans, "pg_stat_user_tables: scans", True))
-    return rows
+        if cached is None or not apart:
+            continue
+        of_table = own[(own["db_collection"] == cached) & (own["db_operation"] == "SELECT")]
+        yield _Count(
+            what=f"SELECT {cached}",
+            arm=arm.name,
+            from_spans=len(of_table),
+            independent=_sum(
+                grown, "postgres", "table_scans", database=arm.database, table=cached
+            ),
+            witness="pg_stat_user_tables: scans",
+            exact=True,
+        )
 
 
-def _their_database(spans: pd.DataFrame, grown: pd.DataFrame) -> list[tuple[object, ...]]:
+def _their_database(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
     """Somebody else's database, one for all arms, if it was asked.
 
     Shown and not judged: a transaction of theirs may hold several statements, and nobody here
@@ -137,29 +216,44 @@ def _their_database(spans: pd.DataFrame, grown: pd.DataFrame) -> list[tuple[obje
     """
     total = _transactions(grown, None)
     if total is None:
-        return []
+        return
     calls = database_calls(spans)
-    sent = calls[~_never_sent(calls)]
-    return [("database calls", None, len(sent), total, TRANSACTIONS, False)]
+    yield _Count(
+        what="database calls",
+        arm=None,
+        from_spans=len(calls[~_never_sent(calls)]),
+        independent=total,
+        witness=TRANSACTIONS,
+        exact=False,
+    )
 
 
-def _their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> list[tuple[object, ...]]:
+def _their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
     """Somebody else's Redis, if it was asked: the commands that the spans name, and its hits."""
     calls = spans[spans["db_system"] == "redis"]
-    rows: list[tuple[object, ...]] = []
     named = calls["db_operation"].fillna(calls["name"].str.split(" ").str[0])  # as OpenTelemetry's
     for operation, seen in named.value_counts().items():
         counted = _sum(grown, "redis", "command_calls", command=str(operation).lower())
         if counted is not None:
-            witness = "Redis INFO: command_calls"
-            rows.append((f"cache calls: {operation}", None, int(seen), counted, witness, False))
+            yield _Count(
+                what=f"cache calls: {operation}",
+                arm=None,
+                from_spans=int(seen),
+                independent=counted,
+                witness="Redis INFO: command_calls",
+                exact=False,
+            )
     told = spans["cache_hit"].dropna()
     hits = _sum(grown, "redis", "keyspace_hits")
     if hits is not None and not told.empty:
-        rows.append(
-            ("cache hits", None, int(told.sum()), hits, "Redis INFO: keyspace_hits", False)
+        yield _Count(
+            what="cache hits",
+            arm=None,
+            from_spans=int(told.sum()),
+            independent=hits,
+            witness="Redis INFO: keyspace_hits",
+            exact=False,
         )
-    return rows
 
 
 def _transactions(grown: pd.DataFrame, database: str | None) -> float | None:
@@ -181,45 +275,75 @@ def _never_sent(calls: pd.DataFrame) -> pd.Series:
     return (calls["status"] == "ERROR") & ~noted & bool(noted.any())
 
 
-def _redis(
-    manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame
-) -> list[tuple[object, ...]]:
+def _redis(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+    """Hits and misses by arm: equal, but for the calls whose answer never came back."""
     calls = spans[spans["db_system"] == "redis"]
-    rows: list[tuple[object, ...]] = []
     for arm in manifest.arms:
-        of_arm = calls[calls["arm"] == arm.name]
-        own = of_arm["attributes"]
-        answered = unanswered(of_arm).empty
+        own = calls[calls["arm"] == arm.name]
+        kept = arm.fault != EMPTYING_FAULT
+        tolerance = _lookups_unanswered(own)
         for what in ("hits", "misses"):
-            seen = numbers(own, f"worthit.redis.{what}").sum()
-            counted = _sum(grown, "redis", f"keyspace_{what}", arm=arm.name)
+            counted = _sum(grown, "redis", f"keyspace_{what}", arm=arm.name) if kept else None
             if counted is None and own.empty:
                 continue
-            witness = f"Redis INFO: keyspace_{what}"
-            rows.append((f"cache {what}", arm.name, float(seen), counted, witness, answered))
-    return rows
+            yield _Count(
+                what=f"cache {what}",
+                arm=arm.name,
+                from_spans=float(numbers(own["attributes"], f"worthit.redis.{what}").sum()),
+                independent=counted,
+                witness=f"Redis INFO: keyspace_{what}",
+                exact=kept,
+                tolerance=tolerance,
+            )
 
 
-def _llm(spans: pd.DataFrame, llm_calls: pd.DataFrame) -> list[tuple[object, ...]]:
-    if llm_calls.empty:
-        return []
-    rows: list[tuple[object, ...]] = []
-    for kind in ("chat", "embeddings"):
-        is_call = (spans["kind"] == "CLIENT") & spans["name"].str.startswith(f"{kind} ")
-        logged = int((llm_calls["kind"] == kind).sum())
-        rows.append(
-            (f"LLM calls: {kind}", None, int(is_call.sum()), logged, "logs/llm.jsonl", True)
+def _lookups_unanswered(calls: pd.DataFrame) -> int:
+    """How many keys Redis may have looked up for calls whose answer never came back.
+
+    One command can ask for several: as many as an answered one of the same kind did at most.
+    """
+    lost = unanswered(calls)
+    if lost.empty:
+        return 0
+    hits, misses = (
+        numbers(calls["attributes"], f"worthit.redis.{what}").fillna(0.0)
+        for what in ("hits", "misses")
+    )
+    most = (hits + misses)[~calls.index.isin(lost.index)].groupby(calls["db_operation"]).max()
+    return int(lost["db_operation"].map(most).fillna(max(1.0, most.max())).sum())
+
+
+def _llm(manifest: Manifest, spans: pd.DataFrame, llm_calls: pd.DataFrame) -> Iterator[_Count]:
+    """Calls by kind; a simulator without a log is a witness that is missing."""
+    if llm_calls.empty and not is_simulated(manifest):
+        return
+    for kind in LLM_KINDS:
+        called = calls_of_llm(spans, kind)
+        if llm_calls.empty and not called:
+            continue
+        yield _Count(
+            what=f"LLM calls: {kind}",
+            arm=None,
+            from_spans=called,
+            independent=None if llm_calls.empty else int((llm_calls["kind"] == kind).sum()),
+            witness=LLM_LOG,
+            exact=True,
         )
-    return rows
 
 
-def _requests(spans: pd.DataFrame, requests: pd.DataFrame) -> list[tuple[object, ...]]:
+def _requests(spans: pd.DataFrame, requests: pd.DataFrame) -> Iterator[_Count]:
     if requests.empty:
-        return []
+        return
     answered = requests.loc[requests["status_code"].notna(), "trace_id"]
     seen = pd.Index(roots(spans)["trace_id"].unique())
-    both = int(answered.isin(seen).sum())
-    return [("requests answered", None, both, len(answered), "the load generator's rows", True)]
+    yield _Count(
+        what="requests answered",
+        arm=None,
+        from_spans=int(answered.isin(seen).sum()),
+        independent=len(answered),
+        witness="the load generator's rows",
+        exact=True,
+    )
 
 
 def _sum(grown: pd.DataFrame, source: str, name: str, **labels: str | None) -> float | None:
@@ -233,11 +357,3 @@ def _sum(grown: pd.DataFrame, source: str, name: str, **labels: str | None) -> f
     if values.empty or values.isna().any():
         return None
     return float(values.sum())
-
-
-def _object(text: object) -> dict[str, object]:
-    try:
-        parsed = json.loads(str(text))
-    except json.JSONDecodeError:
-        return {}
-    return parsed if isinstance(parsed, dict) else {}

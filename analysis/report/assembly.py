@@ -24,6 +24,7 @@ from analysis.report.sections import (
 )
 from analysis.report.setting import Setting, setting_of
 from analysis.run import Run
+from analysis.witnesses import agrees
 
 _SECTIONS: tuple[Callable[[Mapping[str, Any], Setting], Section | None], ...] = (
     shares.section,
@@ -79,14 +80,20 @@ def _meaning(findings: Mapping[str, Any]) -> str:
         return "Do not use any number of this run. It did not prove itself:"
     if verdict != "VALID":
         return "The numbers stand, with the doubts listed here."
-    proofs = (
-        ("the load kept its schedule", findings.get("generator")),
-        ("independent counts agree", findings.get("witnesses")),
-    )
-    known = [words for words, rows in proofs if rows]
-    if len(known) == len(proofs):
-        return f"The run proved itself: nothing was lost, {' and '.join(known)}."
-    seen = f" ({known[0]})" if known else ""
+    counts = findings.get("witnesses") or ()
+    compared = [row for row in counts if row["independent"] is not None]
+    agree = sum(agrees(row) for row in compared)
+    kept = ["the load kept its schedule"] if findings.get("generator") else []
+    if kept and counts and agree == len(counts):
+        proof = f"{kept[0]} and all {agree} independent counts agree"
+        return f"The run proved itself: nothing was lost, {proof}."
+    missing = len(counts) - len(compared)
+    known = [
+        *kept,
+        *([f"{agree} of {len(compared)} independent counts agree"] if compared else []),
+        *([f"{missing} could not be compared"] if missing else []),
+    ]
+    seen = f" ({', '.join(known)})" if known else ""
     return (
         f"Nothing speaks against this run{seen}, but not all of it could be checked: see the "
         "evidence."

@@ -17,6 +17,7 @@ from analysis.report.setting import Setting
 from analysis.report.tabulation import COUNTED, plain_numbers, tabulate
 from analysis.run import Run
 from analysis.timeline import bin_width_ns, timeline
+from analysis.witnesses import agrees
 
 _SHOWN_EVENTS = {
     "fault_start": "fault",
@@ -86,7 +87,7 @@ def witness_section(witnesses: Sequence[Mapping[str, Any]]) -> Section:
     rows, tones = [], []
     for witness in witnesses:
         counted, independent = witness.get("from_spans"), witness.get("independent")
-        verdict, tone = _agreement(counted, independent, exact=bool(witness.get("exact", True)))
+        verdict, tone = _agreement(witness)
         rows.append(
             (
                 str(witness.get("what", "")),
@@ -169,17 +170,17 @@ def generator_section(generator: Sequence[Mapping[str, Any]]) -> Section:
     )
 
 
-def _agreement(
-    counted: float | None, independent: float | None, *, exact: bool
-) -> tuple[str, Tone]:
+def _agreement(witness: Mapping[str, Any]) -> tuple[str, Tone]:
     """Yes, or by how much not; a missing count is no agreement."""
+    counted, independent = witness.get("from_spans"), witness.get("independent")
     if formatting.is_missing(counted) or formatting.is_missing(independent):
         return "not counted", Tone.DOUBT
     difference = float(counted or 0.0) - float(independent or 0.0)
     if difference == 0:
         return "exactly", Tone.GOOD
     text = f"{'+' if difference > 0 else ''}{formatting.plain(difference)}"
-    return (f"off by {text}", Tone.BAD) if exact else (f"within {text}", Tone.PLAIN)
+    excused = agrees(witness) or not witness.get("exact", True)
+    return (f"within {text}", Tone.PLAIN) if excused else (f"off by {text}", Tone.BAD)
 
 
 def _span_of_time(run: Run) -> tuple[int, int]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.commands import ledger
 from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from analysis.run import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +24,14 @@ class Answers:
     claims: tuple[dict[str, Any], ...]
     """Each claim with its verdict, one table a claim."""
     thresholds: tuple[dict[str, Any], ...]
-    """Each threshold with what was observed and whether it is kept."""
+    """Each threshold with what was observed, whether it is kept, and both in words."""
 
     @property
     def broken(self) -> list[str]:
-        """The claims that do not hold and the thresholds that are not kept, as sentences."""
+        """The claims that do not hold and the thresholds that are not kept, as sentences.
+
+        A threshold of which nothing can be said is not kept.
+        """
         from analysis.claims import DOES_NOT_HOLD  # noqa: PLC0415 - pandas, which --help never needs
 
         found = [
@@ -34,7 +40,7 @@ class Answers:
             if claim["verdict"] == DOES_NOT_HOLD
         ]
         return found + [
-            f"Threshold not kept: {row['threshold']}; observed {row['observed']:g}"
+            f"Threshold {row['threshold']} {row['verdict']}: {row['sentence']}"
             for row in self.thresholds
             if not row["within"]
         ]
@@ -45,12 +51,9 @@ def answer(
 ) -> Answers:
     """Write the report of `run`, and hold its claims and thresholds against it."""
     from analysis import claims  # noqa: PLC0415 - pandas and matplotlib, which --help never needs
-    from analysis import thresholds as limits  # noqa: PLC0415 - as above
     from analysis.findings import findings  # noqa: PLC0415 - as above
-    from analysis.queries import per_request  # noqa: PLC0415 - as above
     from analysis.report import assembly, writing  # noqa: PLC0415 - as above
     from analysis.run import open_run  # noqa: PLC0415 - as above
-    from analysis.shares import request_shares  # noqa: PLC0415 - as above
 
     opened = open_run(run)
     found = findings(opened)
@@ -63,22 +66,26 @@ def answer(
         for row in claims.check(claims.read(file), found)["claims"]
         if trusted
     ]
-    kept: list[dict[str, Any]] = []
-    if thresholds and trusted:
-        table = limits.evaluate(
-            [limits.parse(text) for text in thresholds],
-            requests=opened.measured_requests,
-            shares=request_shares(opened.measured_spans),
-            queries=per_request(opened.measured_spans),
-        )
-        kept = [{str(key): cell for key, cell in row.items()} for row in table.to_dict("records")]
     headline = found["headline"]
     return Answers(
         report=report,
         sentences=tuple(headline["sentences"]) if headline else (),
         claims=tuple(rows),
-        thresholds=tuple(kept),
+        thresholds=tuple(_held(thresholds, opened)) if trusted else (),
     )
+
+
+def _held(thresholds: Sequence[str], run: Run) -> list[dict[str, Any]]:
+    """Each threshold with what was observed of it; null where that is no number."""
+    from analysis import thresholds as limits  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis.answers import records  # noqa: PLC0415 - as above
+
+    table = limits.of_run([limits.parse(text) for text in thresholds], run)
+    said = limits.claim_rows(table)
+    return [
+        {**row, "verdict": told["verdict"], "sentence": told["sentence"]}
+        for row, told in zip(records(table), said, strict=True)
+    ]
 
 
 def check_before_running(claim_files: Sequence[Path], thresholds: Sequence[str]) -> None:

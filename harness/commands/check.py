@@ -58,7 +58,8 @@ def command(
     Of several runs, such as a catalogue of experiments, each claim is held against the one of its
     own experiment, or else the first that measures it.
 
-    Ends with 3 when one does not hold, with 4 when a run is INVALID.
+    Ends with 3 when one does not hold or nothing was recorded that a threshold speaks of, with 4
+    when a run is INVALID.
     """
     from analysis import claims, thresholds  # noqa: PLC0415 - pandas, which --help never needs
 
@@ -73,8 +74,10 @@ def command(
     else:
         names = _experiment_names(ledgers)
         checked = [claims.check_together(ledger, found, names) for ledger in ledgers]
+    silent = False
     for run, document in opened if wanted else ():
         limited = thresholds.claim_rows(thresholds.of_run(wanted, run))
+        silent |= any(row["verdict"] == thresholds.NOT_DECIDED for row in limited)
         checked.append({"claims": [{**row, "run": document["run"]["id"]} for row in limited]})
     rows = [row for ledger in checked for row in ledger["claims"]]
     if junit is not None:
@@ -86,7 +89,7 @@ def command(
     else:
         _print(found, rows)
     fails = any(row["verdict"] == claims.DOES_NOT_HOLD for row in rows)
-    return int(ExitCode.CLAIM_DOES_NOT_HOLD if fails else ExitCode.DONE)
+    return int(ExitCode.CLAIM_DOES_NOT_HOLD if fails or silent else ExitCode.DONE)
 
 
 def _trusted(path: Path) -> tuple[Run, dict[str, Any]]:

@@ -72,7 +72,9 @@ def _print(result: dict[str, Any]) -> None:
         table.add_row(rate, row["what"], *cells, row["decided"])
     table_console().print(table)
     how = (
-        "Paired: both arms ran interleaved with the same draws."
+        "Paired: both arms ran interleaved."
+        if result["interleaved"]
+        else "Paired block by block, although the arms did not take turns."
         if result["paired"]
         else "Not paired: whatever the machine did between the two runs is in the difference."
     )

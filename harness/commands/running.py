@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import click
 from harness.__main__ import INTERRUPTED_EXIT_CODE
 from harness.commands.answering import Answers, answer, check_before_running
 from harness.errors import ExitCode
-from harness.experiment.model import HARNESS_SETTINGS, SERVICE_SETTINGS
+from harness.experiment.model import FIXED_SETTINGS, HARNESS_SETTINGS, SERVICE_SETTINGS
 from harness.experiment.plan import Plan
 from harness.progress import Progress, Silence, progress_on
 from harness.run.orchestrator import Outcome, run_plan
@@ -71,9 +71,7 @@ def _run(
     earlier: Unfinished | None,
 ) -> Outcome:
     environ = dict(os.environ)
-    # A setting left in the shell would reach every arm and make the experiment another one.
-    for name in (SERVICE_SETTINGS | HARNESS_SETTINGS) - OWN_SERVERS:
-        os.environ.pop(name, None)
+    _forget_settings(os.environ)
     return asyncio.run(
         run_plan(
             plan,
@@ -84,6 +82,17 @@ def _run(
             earlier=earlier,
         )
     )
+
+
+def _forget_settings(environ: MutableMapping[str, str]) -> None:
+    """Take out what the service would heed, in whatever case: it reads its settings in any.
+
+    A setting left in the shell would reach every arm and make the experiment another one.
+    """
+    settings = SERVICE_SETTINGS | HARNESS_SETTINGS | FIXED_SETTINGS
+    for name in [name for name in environ if name.upper() in settings]:
+        if name not in OWN_SERVERS:
+            del environ[name]
 
 
 def outcome_document(outcome: Outcome, answers: Answers | None) -> dict[str, Any]:

@@ -57,6 +57,41 @@ HARNESS_SETTINGS: Final = frozenset(
 )
 """Settings that the harness itself gives to every arm."""
 
+FIXED_SETTINGS: Final = frozenset(
+    {
+        "CHATS_MAX_IN_FLIGHT",
+        "CONVERSATION_TTL_SECONDS",
+        "CONVERSATION_TURNS",
+        "DB_POOL_MAX_WAITING",
+        "DB_POOL_TIMEOUT_SECONDS",
+        "DB_STATEMENT_TIMEOUT_MS",
+        "EMBEDDING_DIMENSIONS",
+        "EMBEDDING_TIMEOUT_SECONDS",
+        "FALLBACK_MAX_CONCURRENCY",
+        "FALLBACK_MAX_WAITING",
+        "FALLBACK_WAIT_SECONDS",
+        "LATENCY_SEED",
+        "LLM_MAX_CONNECTIONS",
+        "LLM_PROVIDER",
+        "LLM_RETRIES",
+        "LLM_TIMEOUT_SECONDS",
+        "LOG_CONTENT",
+        "LOG_LEVEL",
+        "MAX_BODY_BYTES",
+        "MEMORIES_PER_REPLY",
+        "MEMORY_TTL_SECONDS",
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        "PERSONALITY_NEGATIVE_TTL_SECONDS",
+        "PREFERENCES_TTL_SECONDS",
+        "REDIS_MAX_CONNECTIONS",
+        "REDIS_TIMEOUT_MS",
+        "SHUTDOWN_SECONDS",
+    }
+)
+"""The service's other settings: in every arm of every run they have the service's own defaults.
+
+With the two sets above these are all that the service knows; a test holds this."""
+
 REDIS_SETTINGS: Final = (
     "REDIS_ENABLED",
     "PREFERENCES_CACHE_ENABLED",

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from analysis.errors import InputError
-from analysis.thresholds import evaluate, parse
+from analysis.run import Run, open_run
+from analysis.thresholds import claim_rows, evaluate, of_run, parse
+from tests.support.synthetic_run import Truth, write_run
 
 ZERO_NS = 1_795_000_000_000_000_000
 RNG = np.random.default_rng(7)
@@ -166,6 +168,73 @@ def test_shares_and_queries_are_held_against_their_tables() -> None:
     assert observed(
         "queries_per_request{collection:personalities}: value<1", queries=queries
     ) == pytest.approx(0.05)
+
+
+@pytest.fixture(name="perfect", scope="module")
+def _perfect(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run whose cache always hits: the arm on asks the database for no personality."""
+    truth = Truth(rates_per_s=(20.0,), pairs=2, block_s=2.0, hit_rate=1.0)
+    return open_run(write_run(tmp_path_factory.mktemp("perfect") / "run", truth))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "queries_per_request{arm:on,collection:personalities}: value<0.01",
+        "share{arm:on,operation:SELECT personalities}: value<0.001",
+    ],
+)
+def test_a_perfect_cache_makes_no_query_and_that_is_0(perfect: Run, text: str) -> None:
+    """80 requests without one of what the other arm does: a zero, and within its limit."""
+    answer = of_run([parse(text)], perfect)
+
+    assert [(0.0, 80, True)] == list(
+        zip(answer["observed"], answer["n"], answer["within"], strict=True)
+    )
+    assert ["holds"] == [row["verdict"] for row in claim_rows(answer)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "queries_per_request{collection:personalites}: value<0.01",
+        "queries_per_request{arm:third}: value<100",
+        "queries_per_request{arm:third,collection:personalities}: value<100",
+        "share{arm:third,operation:SELECT personalities}: value<1",
+        "share{operation:personality.lookups}: value<1",
+        "errors{arm:third}: rate<0.01",
+    ],
+)
+def test_what_the_run_never_saw_is_not_decided(perfect: Run, text: str) -> None:
+    """A name that is misspelt, an arm that is not there: no zero, and no word of holding."""
+    answer = of_run([parse(text)], perfect)
+    (row,) = claim_rows(answer)
+
+    assert [False] == answer["within"].tolist()
+    assert ("not decided", 0) == (row["verdict"], row["n"])
+    assert "Nothing was recorded that it speaks of." == row["sentence"]
+    assert row["would_decide"]
+
+
+def test_without_any_query_in_the_run_nobody_knows_of_queries(perfect: Run) -> None:
+    """A service whose database calls are not traced makes none by its spans: no zero either."""
+    spans = perfect.spans[perfect.spans["db_system"] != "postgresql"]
+    untraced = Run(path=perfect.path, manifest=perfect.manifest, written=perfect.written)
+    untraced.__dict__.update(spans=spans)
+
+    answer = of_run([parse("queries_per_request{arm:on}: value<1")], untraced)
+
+    assert ["not decided"] == [row["verdict"] for row in claim_rows(answer)]
+
+
+def test_a_request_that_never_ended_is_said_in_words() -> None:
+    """Infinity is no figure to print."""
+    (row,) = claim_rows(evaluate([parse("response_time: max<5")], requests=requests([1.0, None])))
+
+    assert ("does not hold", "A request that it speaks of never ended.") == (
+        row["verdict"],
+        row["sentence"],
+    )
 
 
 def test_a_missing_table_is_an_error_and_not_a_pass() -> None:

@@ -1,7 +1,8 @@
-"""The exit code of `worthit run`: interrupted, INVALID, a claim that does not hold, done."""
+"""The exit code of `worthit run`: interrupted, INVALID, a claim or threshold, done."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from analysis import claims
 from analysis.findings import findings
 from analysis.run import open_run
-from harness.commands.answering import Answers
+from harness.commands.answering import Answers, answer
 from harness.commands.running import exit_code, outcome_document
 from harness.run.finishing import Verdict
 from harness.run.orchestrator import Outcome
@@ -80,3 +81,28 @@ def test_what_does_not_hold_is_said_in_words_and_in_json(checked: dict[str, Answ
     assert "95" in sentence or "94" in sentence or "96" in sentence
     assert ["does not hold"] == [row["verdict"] for row in document["claims"]]
     assert [] == checked["holds"].broken
+
+
+def test_thresholds_of_an_arm_are_answered_after_the_run(tmp_path: Path) -> None:
+    """Queries and shares by arm, kept, crossed and of nothing; all of it can be said as JSON."""
+    run = write_run(tmp_path / "run", Truth(rates_per_s=(20.0,), pairs=2, block_s=1.0))
+    thresholds = (
+        "queries_per_request{arm:on}: value<5",
+        "queries_per_request{arm:off}: value<5",
+        "share{arm:on,operation:personality.lookup}: value<0.5",
+        "response_time{arm:onn}: p(95)<9000",
+    )
+
+    answers = answer(run, thresholds=thresholds)
+
+    document = json.loads(json.dumps(outcome_document(outcome("VALID"), answers), allow_nan=False))
+    rows = {row["threshold"]: row for row in document["thresholds"]}
+    assert ["holds", "does not hold", "holds", "not decided"] == [
+        rows[text]["verdict"] for text in thresholds
+    ]
+    assert (5.0, False) == (rows[thresholds[1]]["observed"], rows[thresholds[1]]["within"])
+    assert answers.broken == [
+        f"Threshold {thresholds[1]} does not hold: 5 was measured.",
+        f"Threshold {thresholds[3]} not decided: Nothing was recorded that it speaks of.",
+    ]
+    assert 3 == exit_code(outcome("VALID"), answers)
