@@ -264,9 +264,7 @@ class _Builder:
         return stage
 
     def _search(self, store: NearestMemories) -> MemoryStage:
-        stage: MemoryStage = VectorMemories(
-            self._models, store, self._settings.memories_per_reply
-        )
+        stage: MemoryStage = VectorMemories(self._models, store, self._settings.memories_per_reply)
         return stage if self._sampler is None else emulation.EmulatedMemories(stage, self._sampler)
 
     def _emotions(self) -> EmotionDetector:
@@ -294,7 +292,7 @@ class _Builder:
 
 
 def _writer_ttl_seconds(settings: Settings) -> int:
-    """Return a time after which no statement is under way: waits for a connection, runs, retries."""
+    """Return a time after which no statement is under way, with its waits and its retry."""
     waits = 2 * settings.db_pool_timeout_seconds
     statement = settings.db_statement_timeout_ms / 1000
     return max(WRITER_TTL_SECONDS, math.ceil(2 * (waits + statement)))

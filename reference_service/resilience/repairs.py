@@ -60,8 +60,11 @@ class Repairs:
             await self._round()
 
     async def _round(self) -> None:
-        """Try each once: when Redis is away the breaker makes that cheap, and one of them may fail
-        for reasons of its own."""
+        """Try each once.
+
+        One may fail for reasons of its own; when it is for Redis's, the breaker makes it cheap to
+        try the others.
+        """
         for key, part, repair in tuple(self._all()):
             if await repair():
                 self._done(key, part, repair)

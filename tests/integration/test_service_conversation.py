@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
 from contextlib import suppress
 from uuid import UUID, uuid4
 
@@ -14,11 +13,12 @@ from typing_extensions import override
 
 from reference_service.composition import Service as Parts
 from reference_service.errors import ServiceError
-from reference_service.models import ChatRequest, Emotion, Turn
+from reference_service.models import ChatReply, ChatRequest, Emotion, Turn
 from reference_service.services.conversation import RedisConversationBuffer, StoredConversation
 from reference_service.storage.turns import TurnStore
 from reference_service.telemetry.metrics import CacheMetrics
 from tests.support.chat_servers import ChatServers
+from tests.support.server_wire import server_wire
 
 pytestmark = pytest.mark.integration
 
@@ -27,9 +27,9 @@ COUNT = 10
 
 
 @pytest.fixture(name="pair")
-def _pair() -> Iterator[tuple[str, UUID]]:
+def _pair() -> tuple[str, UUID]:
     """Give a user and a personality who never spoke before."""
-    yield f"user-{uuid4().hex[:12]}", uuid4()
+    return f"user-{uuid4().hex[:12]}", uuid4()
 
 
 class HeldRecord(StoredConversation):
@@ -132,29 +132,39 @@ async def test_a_turn_that_is_late_takes_its_place(
     assert turns[-COUNT:] == found
 
 
-async def test_a_turn_of_unknown_outcome_is_forgotten_and_read_anew(
-    servers: ChatServers,
+@pytest.mark.parametrize("cuts", [1, 1000], ids=["repeated", "given-up"])
+async def test_a_turn_whose_insert_lost_its_answer_is_shown(
+    servers: ChatServers, cuts: int
 ) -> None:
-    """PostgreSQL stored it and its answer was lost: the next chat is shown it nevertheless."""
+    """Stored without anybody hearing of it, repeated or given up, it is in the next chat."""
     request = ChatRequest.model_validate({"message": "Hi", "personality_name": "elara"})
     user = f"lost-{uuid4().hex[:8]}"
-    async with servers.parts(conversation_buffer_enabled=True) as (parts, _):
-        await parts.chat.reply(user, request, "first")
-        personality = await parts.personalities.get_personality_id("elara")
+    async with (
+        server_wire(servers.postgres.url()) as wire,
+        servers.parts(
+            conversation_buffer_enabled=True, database_url=wire.url, db_pool_timeout_seconds=0.5
+        ) as (parts, _),
+    ):
         assert parts.buffer is not None
+        await parts.chat.reply(user, request, None)
+        personality = await parts.personalities.get_personality_id("elara")
         await parts.buffer.load(user, personality)
-        append = parts.chat._turns.append  # noqa: SLF001 - where the answer is lost
-
-        async def lost(**turn: object) -> None:
-            await append(**turn)  # type: ignore[arg-type]  # passed on as they come
-            raise ServiceError("no answer")
-
-        parts.chat._turns.append = lost  # type: ignore[method-assign,assignment]  # noqa: SLF001 - as above
-        with pytest.raises(ServiceError):
-            await parts.chat.reply(user, request, "second")
+        servers.call(servers.llm.fault(kind="chat", extra_ms=500))
+        try:
+            chat = asyncio.create_task(parts.chat.reply(user, request, None))
+            await asyncio.sleep(0.3)  # the model is asked, the INSERT comes next
+            wire.cuts = cuts
+            [outcome] = await asyncio.gather(chat, return_exceptions=True)
+        finally:
+            wire.cuts = 0
+            servers.call(servers.llm.fault())
+        await asyncio.sleep(1)  # the pool connects anew
         shown = await parts.buffer.load(user, personality)
 
-    assert 2 == len(shown)
+    assert (cuts == 1) == isinstance(outcome, ChatReply)
+    stored = servers.rows("SELECT id FROM turns WHERE user_id = %s ORDER BY id", user)
+    assert 2 == len(stored)
+    assert [identity for (identity,) in stored] == [turn.id for turn in shown]
 
 
 async def test_a_replayed_turn_is_in_the_buffer(servers: ChatServers) -> None:
@@ -213,7 +223,7 @@ async def test_readers_see_every_acknowledged_turn_once(
                 client.delete(key)
                 await asyncio.sleep(0.003)
 
-        writing = asyncio.ensure_future(asyncio.gather(*(write(one) for _ in range(4)), write(other)))
+        writing = asyncio.gather(*(write(one) for _ in range(4)), write(other))
         await asyncio.gather(writing, expire(), *(read(parts) for parts in (one, other) * 3))
 
     assert 300 == len(acknowledged)
@@ -248,7 +258,7 @@ async def test_nothing_is_doubled_or_missing_after_a_storm(servers: ChatServers)
                 )
                 await asyncio.sleep(0.05)
 
-        talking = asyncio.ensure_future(asyncio.gather(*map(converse, users), *map(converse, users)))
+        talking = asyncio.gather(*map(converse, users), *map(converse, users))
         await asyncio.gather(talking, cut())
         await _settled(one, other)
         personality = await one.personalities.get_personality_id("elara")

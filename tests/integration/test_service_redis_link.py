@@ -13,7 +13,7 @@ import pytest
 from reference_service.resilience.circuit_breaker import FAILURES_TO_OPEN, BreakerState
 from reference_service.storage.redis_link import GET, SET, RedisLink, RedisUnavailableError, script
 from tests.support.chat_servers import ChatServers
-from tests.support.redis_wire import RedisWire, redis_wire
+from tests.support.server_wire import ServerWire, server_wire
 
 pytestmark = pytest.mark.integration
 
@@ -26,9 +26,9 @@ COUNT = script("return {redis.call('INCR', KEYS[1]), 0, 0}")
 @asynccontextmanager
 async def _linked(
     servers: ChatServers, connections: int = 1
-) -> AsyncIterator[tuple[RedisLink, RedisWire]]:
+) -> AsyncIterator[tuple[RedisLink, ServerWire]]:
     servers.redis_client().delete("counted", "read")
-    async with redis_wire(servers.redis.url) as wire:
+    async with server_wire(servers.redis.url) as wire:
         settings = {"redis_timeout_ms": TIMEOUT_SECONDS * 1000}
         async with servers.parts(
             redis_enabled=True, redis_url=wire.url, redis_max_connections=connections, **settings
@@ -85,7 +85,7 @@ async def test_connections_closed_while_idle_fail_no_write(servers: ChatServers)
 
 
 async def test_the_queue_for_a_connection_is_within_the_deadline(servers: ChatServers) -> None:
-    """Behind a slow Redis nobody waits longer than one deadline, and the queue is not its fault."""
+    """Behind a slow Redis nobody waits longer than one deadline, nor takes it for a fault."""
     async with _linked(servers, connections=2) as (redis, wire):
         wire.delay_seconds = 0.75 * TIMEOUT_SECONDS
 
@@ -106,7 +106,7 @@ async def test_the_queue_for_a_connection_is_within_the_deadline(servers: ChatSe
 
 
 async def test_a_redis_too_slow_for_its_queue_opens_the_breaker(servers: ChatServers) -> None:
-    """Who got a place from the queue and then no answer in the rest of the time has met a fault."""
+    """Who got a place from the queue and no answer in the rest of the time has met a fault."""
     async with _linked(servers, connections=8) as (redis, wire):
         wire.delay_seconds = 0.75 * TIMEOUT_SECONDS
 

@@ -27,7 +27,11 @@ async def test_a_write_of_unknown_outcome_keeps_old_rows_out_of_the_cache(
     """PostgreSQL freezes, the client gives up, and the write is carried out afterwards."""
     name = "unknown-outcome"
     async with servers.parts(
-        redis_enabled=True, db_statement_timeout_ms=300, db_pool_timeout_seconds=0.3, db_pool_max=2
+        redis_enabled=True,
+        db_statement_timeout_ms=300,
+        db_pool_timeout_seconds=0.3,
+        db_pool_max=1,
+        db_pool_min=1,
     ) as (parts, _):
         cache = parts.personalities.cache
         assert cache is not None
