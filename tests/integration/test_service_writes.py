@@ -8,6 +8,7 @@ import pytest
 
 from reference_service.errors import ServiceError
 from reference_service.models import PersonalityConfig
+from reference_service.resilience.circuit_breaker import FAILURES_TO_OPEN
 from reference_service.services.personality_cache import PersonalityCache
 from reference_service.services.personality_writes import PersonalityWrites
 from reference_service.telemetry.metrics import CacheMetrics, Registry
@@ -116,16 +117,16 @@ async def test_a_process_keeps_off_the_entry_of_a_write_it_could_not_announce(
 
 
 async def test_a_stopping_process_tells_redis_of_its_last_write(servers: ChatServers) -> None:
-    """Redis came back a moment before the process ends: the old entry goes with it."""
+    """The breaker closes a moment before the process ends: the old entry goes with it."""
     name = "last-write"
-    async with servers.parts(redis_enabled=True, redis_timeout_ms=200) as (parts, _):
+    async with servers.parts(redis_enabled=True) as (parts, _):
+        assert parts.redis is not None
         await parts.personalities.put(name, _config("old"))
         await parts.personalities.get_personality(name)
-        servers.redis.pause()
-        try:
-            await parts.personalities.put(name, _config("new"))
-        finally:
-            servers.redis.resume()
+        for _ in range(FAILURES_TO_OPEN):
+            parts.redis.breaker.failed()
+        await parts.personalities.put(name, _config("new"))
+        parts.redis.breaker.succeeded()
         await parts.personalities.close()
     found = await _lookup(servers, name)
 
