@@ -64,5 +64,7 @@ async def server_wire(url: str) -> AsyncIterator[ServerWire]:
     server = await asyncio.start_server(wire.accept, "127.0.0.1", 0)
     wire.port = server.sockets[0].getsockname()[1]
     async with server:
-        yield wire
-        await wire.close()
+        try:
+            yield wire
+        finally:
+            await wire.close()
