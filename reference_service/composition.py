@@ -6,6 +6,7 @@ one personality cache a process, made only when Redis is enabled.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections.abc import Callable
@@ -20,13 +21,15 @@ from reference_service.services import cached_stages
 from reference_service.services.chat import ChatService
 from reference_service.services.conversation import RedisConversationBuffer, StoredConversation
 from reference_service.services.emotion import EmotionDetector, LexiconEmotionDetector
-from reference_service.services.personality_cache import PersonalityCache
+from reference_service.services.fallback import Fallback, GatedMemories, GatedPreferences
+from reference_service.services.personality_cache import WRITER_TTL_SECONDS, PersonalityCache
 from reference_service.services.personality_service import PersonalityService
 from reference_service.services.rate_limit import RateLimiter
 from reference_service.services.result_cache import ResultCache
 from reference_service.services.stages import (
     ConversationStage,
     MemoryStage,
+    NearestMemories,
     PreferencesStage,
     VectorMemories,
 )
@@ -180,7 +183,7 @@ class _Builder:
         return PersonalityService(
             PersonalityStore(self._database),
             self._personality_cache(metrics),
-            gate=self._gate,
+            fallback=Fallback(self._gate, metrics),
             metrics=metrics,
             tracer=self._tracer,
         )
@@ -194,6 +197,7 @@ class _Builder:
             metrics=metrics,
             ttl_seconds=settings.personality_ttl_seconds,
             negative_ttl_seconds=settings.personality_negative_ttl_seconds,
+            writer_ttl_seconds=_writer_ttl_seconds(settings),
             rng=self._rng,
         )
 
@@ -225,41 +229,43 @@ class _Builder:
         """Emulation goes around the cache: a hit saves the query, not the rest of the stage."""
         stage: PreferencesStage = PreferencesStore(self._database)
         if self._settings.preferences_cache_enabled and self._redis is not None:
+            metrics = CacheMetrics(self._registry, "preferences")
             cache = ResultCache(
                 self._redis,
                 encode=cached_stages.encode_preferences,
                 decode=cached_stages.decode_preferences,
-                gate=self._gate,
-                metrics=CacheMetrics(self._registry, "preferences"),
+                metrics=metrics,
                 ttl_seconds=self._settings.preferences_ttl_seconds,
                 rng=self._rng,
             )
             self._caches.append(cache)
-            stage = cached_stages.CachedPreferences(stage, cache)
+            gated = GatedPreferences(stage, Fallback(self._gate, metrics))
+            stage = cached_stages.CachedPreferences(stage, gated, cache)
         if self._sampler is not None:
             stage = emulation.EmulatedPreferences(stage, self._sampler)
         return stage
 
     def _memories(self) -> MemoryStage:
         """Emulation goes inside the cache: a hit saves the embedding and the search, all of it."""
-        stage: MemoryStage = VectorMemories(
-            self._models, self._memory_store, self._settings.memories_per_reply
-        )
-        if self._sampler is not None:
-            stage = emulation.EmulatedMemories(stage, self._sampler)
+        stage = self._search(self._memory_store)
         if self._settings.memory_cache_enabled and self._redis is not None:
+            metrics = CacheMetrics(self._registry, "memory")
             cache = ResultCache(
                 self._redis,
                 encode=cached_stages.encode_memories,
                 decode=cached_stages.decode_memories,
-                gate=self._gate,
-                metrics=CacheMetrics(self._registry, "memory"),
+                metrics=metrics,
                 ttl_seconds=self._settings.memory_ttl_seconds,
                 rng=self._rng,
             )
             self._caches.append(cache)
-            stage = cached_stages.CachedMemories(stage, cache)
+            gated = GatedMemories(self._memory_store, Fallback(self._gate, metrics))
+            stage = cached_stages.CachedMemories(stage, self._search(gated), cache)
         return stage
+
+    def _search(self, store: NearestMemories) -> MemoryStage:
+        stage: MemoryStage = VectorMemories(self._models, store, self._settings.memories_per_reply)
+        return stage if self._sampler is None else emulation.EmulatedMemories(stage, self._sampler)
 
     def _emotions(self) -> EmotionDetector:
         detector: EmotionDetector = LexiconEmotionDetector()
@@ -278,7 +284,15 @@ class _Builder:
                 metrics=CacheMetrics(self._registry, "conversation"),
                 count=settings.conversation_turns,
                 ttl_seconds=settings.conversation_ttl_seconds,
+                rng=self._rng,
             )
         if self._sampler is not None:
             stage = emulation.EmulatedConversation(stage, self._sampler)
         return stage
+
+
+def _writer_ttl_seconds(settings: Settings) -> int:
+    """Return a time after which no statement is under way, with its waits and its retry."""
+    waits = 2 * settings.db_pool_timeout_seconds
+    statement = settings.db_statement_timeout_ms / 1000
+    return max(WRITER_TTL_SECONDS, math.ceil(2 * (waits + statement)))

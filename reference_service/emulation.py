@@ -185,6 +185,10 @@ class EmulatedConversation:
         await self._inner.remember(user_id, personality_id, turn)
         await self._half(began)
 
+    async def forget(self, user_id: str, personality_id: UUID) -> None:
+        """Pass it on; the write-up knows no such operation."""
+        await self._inner.forget(user_id, personality_id)
+
     async def _half(self, began: float) -> None:
         seconds = self._sampler.seconds(STAGES["other"], "other") / 2
         await _top_up(seconds, began, CURRENT.get())

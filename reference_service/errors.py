@@ -37,6 +37,10 @@ class OverloadedError(ServiceError):
     retry_after_seconds = 1
 
 
+class ShedError(OverloadedError):
+    """There was no place at the database for a lookup while Redis is away."""
+
+
 class PersonalityNotFoundError(ServiceError):
     """No personality has this name."""
 

@@ -49,7 +49,7 @@ class Lifecycle:
         for cache in self._service.caches:
             await cache.close()
         if self._service.buffer is not None:
-            self._service.buffer.close()
+            await self._service.buffer.close()
         await self._service.models.close()
         if self._service.redis is not None:
             await self._service.redis.close()

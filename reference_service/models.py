@@ -65,8 +65,10 @@ class StoredTurn:
     """A turn as PostgreSQL has it."""
 
     id: int
+    personality_id: UUID
     reply: str
-    emotion: str
+    emotion: Emotion
+    memories_used: int
     created: bool
     """Whether this very write made it; if not, an earlier one with the same key did."""
 

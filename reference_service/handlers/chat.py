@@ -42,7 +42,9 @@ async def chat(
     """Answer a message of the user in `X-User-Id`.
 
     A 200 says that the turn is stored. Send the same `Idempotency-Key` again after an unclear end:
-    the turn is then stored and answered once.
+    the turn is stored once, and answered as it was the first time, whatever has changed since.
+    Requests with one key at the same time each call the model; the turn stored first answers
+    all, and of a stream `done` counts.
     """
     if not request.stream:
         reply = await service.reply(x_user_id, request, idempotency_key)

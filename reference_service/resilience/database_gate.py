@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from reference_service.errors import OverloadedError
+from reference_service.errors import ShedError
 
 
 class DatabaseGate:
@@ -25,15 +25,15 @@ class DatabaseGate:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Hold a place; raises OverloadedError when the queue is full or the wait too long."""
+        """Hold a place; raises ShedError when the queue is full or the wait too long."""
         if self._places.locked():
             if self._waiting >= self._max_waiting:
-                raise OverloadedError("the queue for the database is full")
+                raise ShedError("the queue for the database is full")
             self._waiting += 1
             try:
                 await asyncio.wait_for(self._places.acquire(), self._wait_seconds)
             except TimeoutError:
-                raise OverloadedError("no place at the database in time") from None
+                raise ShedError("no place at the database in time") from None
             finally:
                 self._waiting -= 1
         else:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
-from reference_service.errors import ModelError, ServiceError
+from reference_service.errors import ModelError, ServiceError, ShedError
 from reference_service.models import (
     ChatReply,
     ChatRequest,
@@ -70,10 +70,10 @@ class ChatService:
 
         Raises ServiceError.
         """
-        turn = await self._begin(user_id, request)
-        earlier = await self._earlier(turn, key)
+        earlier = await self._earlier(user_id, request, key)
         if earlier is not None:
             return earlier
+        turn = await self._begin(user_id, request)
         await self._prepare(turn)
         completion = await self._models.chat(messages(turn))
         return await self._store(turn, completion.text, key)
@@ -85,12 +85,12 @@ class ChatService:
 
         Raises ServiceError, before the first piece or between two.
         """
-        turn = await self._begin(user_id, request)
-        earlier = await self._earlier(turn, key)
+        earlier = await self._earlier(user_id, request, key)
         if earlier is not None:
             yield earlier.reply
             yield earlier
             return
+        turn = await self._begin(user_id, request)
         await self._prepare(turn)
         async with self._models.stream(messages(turn)) as streamed:
             async for piece in streamed:
@@ -103,12 +103,23 @@ class ChatService:
         personality = await self._personalities.get_personality(request.personality_name)
         return ChatTurn(user_id=user_id, message=request.message, personality=personality)
 
-    async def _earlier(self, turn: ChatTurn, key: str | None) -> ChatReply | None:
-        """Return the reply to an earlier request with this key, if there was one."""
+    async def _earlier(
+        self, user_id: str, request: ChatRequest, key: str | None
+    ) -> ChatReply | None:
+        """Return the reply to an earlier request with this key, if there was one.
+
+        Looked up before all else: a turn that is stored is answered, though by now the user may
+        be at the limit or the personality gone.
+        """
         if key is None:
             return None
-        stored = await self._turns.find(turn.user_id, key, _fingerprint(turn))
-        return None if stored is None else _reply(stored, turn, replayed=True)
+        fingerprint = _fingerprint(request.personality_name, request.message)
+        stored = await self._turns.find(user_id, key, fingerprint)
+        if stored is None:
+            return None
+        with self._tracer.span(names.CONVERSATION_APPEND):
+            await self._remember(user_id, request.message, stored)
+        return _reply(stored)
 
     async def _prepare(self, turn: ChatTurn) -> None:
         """Run the stages that do not need each other, one after the other or at once."""
@@ -135,12 +146,12 @@ class ChatService:
             return await self._preferences.get(turn.user_id)
 
     async def _retrieve_memories(self, turn: ChatTurn) -> list[Memory]:
-        """Return memories; none when they cannot be embedded, for a reply can do without."""
+        """Return memories; none when they cannot be had, for a reply can do without."""
         with self._tracer.span(names.MEMORY_RETRIEVE) as span:
             span.set(names.KEY, hashed_key(turn.user_id, turn.message))
             try:
                 return await self._memories.retrieve(turn.user_id, turn.message)
-            except ModelError as error:
+            except (ModelError, ShedError) as error:
                 _do_without(span, "memories", error)
                 return []
 
@@ -159,30 +170,41 @@ class ChatService:
     async def _store(self, turn: ChatTurn, text: str, key: str | None) -> ChatReply:
         """Store the turn; a concurrent request with the same key may have been first."""
         with self._tracer.span(names.CONVERSATION_APPEND):
-            stored = await self._turns.append(
-                user_id=turn.user_id,
-                personality_id=turn.personality.id,
-                key=key or uuid4().hex,
-                fingerprint=_fingerprint(turn),
-                user_message=turn.message,
-                reply=text,
-                emotion=turn.emotion.label,
-            )
+            stored = await self._append(turn, text, key or uuid4().hex)
             if self._log_content:  # asked for by LOG_CONTENT, never otherwise
                 _LOG.info(
                     "Turn %d", stored.id, extra={"said": turn.message, "reply": stored.reply}
                 )
-            if stored.created:
-                said = Turn(id=stored.id, user_message=turn.message, reply=text)
-                await self._conversation.remember(turn.user_id, turn.personality.id, said)
-        return _reply(stored, turn, replayed=not stored.created)
+            await self._remember(turn.user_id, turn.message, stored)
+        return _reply(stored)
+
+    async def _append(self, turn: ChatTurn, text: str, key: str) -> StoredTurn:
+        try:
+            return await self._turns.append(
+                user_id=turn.user_id,
+                personality_id=turn.personality.id,
+                key=key,
+                fingerprint=_fingerprint(turn.personality.name, turn.message),
+                user_message=turn.message,
+                reply=text,
+                emotion=turn.emotion,
+                memories_used=len(turn.memories),
+            )
+        except BaseException:  # it may be stored nevertheless: the answer alone may be lost
+            await asyncio.shield(self._conversation.forget(turn.user_id, turn.personality.id))
+            raise
+
+    async def _remember(self, user_id: str, message: str, stored: StoredTurn) -> None:
+        """Take note of a turn, also of one stored before: who stored it may not have come to."""
+        said = Turn(id=stored.id, user_message=message, reply=stored.reply)
+        await self._conversation.remember(user_id, stored.personality_id, said)
 
 
-def _fingerprint(turn: ChatTurn) -> bytes:
-    return hashlib.sha256(f"{turn.personality.name}\n{turn.message}".encode()).digest()
+def _fingerprint(personality_name: str, message: str) -> bytes:
+    return hashlib.sha256(f"{personality_name}\n{message}".encode()).digest()
 
 
-def _do_without(span: Span, what: str, error: ModelError) -> None:
+def _do_without(span: Span, what: str, error: ServiceError) -> None:
     span.fail(error)
     _LOG.warning("Replying without %s: %s", what, error)
 
@@ -196,12 +218,13 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return found
 
 
-def _reply(stored: StoredTurn, turn: ChatTurn, *, replayed: bool) -> ChatReply:
+def _reply(stored: StoredTurn) -> ChatReply:
+    """Return the answer: all of it as stored, so that every answer to a key is the same."""
     return ChatReply(
         turn_id=stored.id,
         reply=stored.reply,
-        personality_id=turn.personality.id,
-        emotion=EmotionBody(label=stored.emotion, score=turn.emotion.score),
-        memories_used=len(turn.memories),
-        replayed=replayed,
+        personality_id=stored.personality_id,
+        emotion=EmotionBody(label=stored.emotion.label, score=stored.emotion.score),
+        memories_used=stored.memories_used,
+        replayed=not stored.created,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Final
 from uuid import UUID
 
@@ -9,9 +10,11 @@ import orjson
 
 from reference_service.models import Turn
 from reference_service.resilience.repairs import Repairs
+from reference_service.services.envelope import CorruptEntryError
 from reference_service.storage.redis_link import (
     DEL,
-    LRANGE,
+    SET,
+    ZRANGE,
     RedisLink,
     RedisUnavailableError,
     Script,
@@ -20,24 +23,27 @@ from reference_service.storage.redis_link import (
 from reference_service.storage.turns import TurnStore
 from reference_service.telemetry.metrics import CacheMetrics
 
-_FENCE_SECONDS: Final = 60
-"""How long the latest turn's id is remembered; no copying takes that long."""
+_SCHEMA: Final = 1
+"""Raise it when an entry changes its form: older ones then count as missing."""
+_LEASE_SECONDS: Final = 60
+"""How long a reader may take from finding nothing to its copy; a slower copy is refused."""
 
-# KEYS: the list, the fence. A turn is added only where there is a list to add to.
+# KEYS: the turns, the lease. The turns are a sorted set by their ids: adding one again changes
+# nothing, and one that is late takes its place. It is added only where there is a set to add to;
+# whoever is copying one may have read before it was stored, and loses the lease.
 _APPEND: Final[Script] = script("""
-redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
-if redis.call('RPUSHX', KEYS[1], ARGV[5]) == 0 then return {0, 0, 0} end
-redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)
-redis.call('EXPIRE', KEYS[1], ARGV[4])
+redis.call('DEL', KEYS[2])
+if redis.call('EXPIRE', KEYS[1], ARGV[1]) == 0 then return {0, 0, 0} end
+redis.call('ZADD', KEYS[1], ARGV[3], ARGV[4])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[2]) - 1)
 return {1, 0, 0}
 """)
-# A copy of what PostgreSQL had is refused when a turn has been stored since.
 _COPY: Final[Script] = script("""
-local fence = redis.call('GET', KEYS[2])
-local hit = fence and 1 or 0
-if fence and tonumber(fence) > tonumber(ARGV[1]) then return {0, hit, 1 - hit} end
-redis.call('DEL', KEYS[1])
-for i = 3, #ARGV do redis.call('RPUSH', KEYS[1], ARGV[i]) end
+local lease = redis.call('GET', KEYS[2])
+local hit = lease and 1 or 0
+if lease ~= ARGV[1] then return {0, hit, 1 - hit} end
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('ZADD', KEYS[1], unpack(ARGV, 3))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return {1, hit, 1 - hit}
 """)
@@ -59,12 +65,17 @@ class StoredConversation:
     async def remember(self, user_id: str, personality_id: UUID, turn: Turn) -> None:
         """Nothing to do: PostgreSQL has it."""
 
+    async def forget(self, user_id: str, personality_id: UUID) -> None:
+        """Nothing to do: PostgreSQL knows."""
+
 
 class RedisConversationBuffer:
-    """Keeps the latest turns in a Redis list: shared by all instances, alive across restarts.
+    """Keeps the latest turns in Redis: shared by all instances, alive across restarts.
 
-    A list begins as a copy of what PostgreSQL has and grows with each stored turn. When a turn
-    could not be added, the list is deleted as soon as Redis is back, and not read until then.
+    A buffer begins as a copy of what PostgreSQL has and grows with each stored turn. A copy needs
+    a lease, taken before PostgreSQL is asked and lost to the next turn stored, so that none is
+    missing from it. When a turn could not be added, or nobody knows whether it was stored, the
+    buffer is deleted, as soon as Redis is back, and this process does not read it until then.
     """
 
     def __init__(
@@ -75,19 +86,29 @@ class RedisConversationBuffer:
         metrics: CacheMetrics,
         count: int,
         ttl_seconds: int,
+        rng: random.Random,
     ) -> None:
         self._redis = redis
         self._record = record
         self._metrics = metrics
         self._count = count
         self._ttl_seconds = ttl_seconds
+        self._rng = rng
         self._repairs = Repairs()
+
+    @property
+    def deletions_pending(self) -> int:
+        """Return how many buffers wait for Redis to delete them."""
+        return len(self._repairs)
 
     async def load(self, user_id: str, personality_id: UUID) -> list[Turn]:
         """Return the latest turns: from the buffer, else from PostgreSQL into the buffer."""
         key = _key(user_id, personality_id)
+        lease = self._rng.getrandbits(62)
         try:
             turns = await self._read(key)
+            if not turns:
+                await self._redis.run(SET, _lease(key), lease, "EX", _LEASE_SECONDS)
         except RedisUnavailableError as error:
             self._metrics.count("bypass" if error.skipped else "error")
             return await self._record.load(user_id, personality_id)
@@ -97,71 +118,89 @@ class RedisConversationBuffer:
         self._metrics.count("miss")
         turns = await self._record.load(user_id, personality_id)
         if turns:
-            await self._copy(key, turns)
+            await self._copy(key, lease, turns)
         return turns
 
     async def remember(self, user_id: str, personality_id: UUID, turn: Turn) -> None:
-        """Add a turn that PostgreSQL has stored."""
+        """Add a turn that PostgreSQL has stored, however often and late."""
         key = _key(user_id, personality_id)
         if self._repairs.pending(key):
-            return  # the list lacks a turn already and will be deleted
+            self._delete_later(key)  # also after this turn: a copy may have been made without it
+            return
         try:
             await self._redis.run_script(
                 _APPEND,
-                (key, _fence(key)),
-                *(turn.id, _FENCE_SECONDS, self._count, self._ttl_seconds, _entry(turn)),
+                (key, _lease(key)),
+                *(self._ttl_seconds, self._count, turn.id, _entry(key, turn)),
             )
             self._metrics.count("fill")
         except RedisUnavailableError:
             self._metrics.count("fill_failed")
-            self._repairs.add(key, lambda: self._deleted(key))
+            self._delete_later(key)
 
-    def close(self) -> None:
-        """Stop what runs in the background."""
-        self._repairs.close()
+    async def forget(self, user_id: str, personality_id: UUID) -> None:
+        """Delete the buffer, for it may lack a turn."""
+        key = _key(user_id, personality_id)
+        if self._repairs.pending(key) or not await self._deleted(key):
+            self._delete_later(key)
+
+    async def close(self) -> None:
+        """Delete once more what is to be deleted."""
+        await self._repairs.close()
 
     async def _read(self, key: str) -> list[Turn]:
-        """Return what is buffered; nothing when it is unreadable, which is then deleted."""
         if self._repairs.pending(key):
             raise RedisUnavailableError("repair_pending")
-        entries = await self._redis.run(LRANGE, key, -self._count, -1)
+        entries = await self._redis.run(ZRANGE, key, -self._count, -1)
         try:
-            return [_turn(entry) for entry in entries]
-        except (ValueError, TypeError):
+            return [_turn(key, entry) for entry in entries]
+        except CorruptEntryError:
             self._metrics.count("corrupt")
             await self._redis.run(DEL, key)
             return []
 
-    async def _copy(self, key: str, turns: list[Turn]) -> None:
-        entries = [_entry(turn) for turn in turns]
+    async def _copy(self, key: str, lease: int, turns: list[Turn]) -> None:
+        scored = [part for turn in turns for part in (turn.id, _entry(key, turn))]
         try:
             stored, _, _ = await self._redis.run_script(
-                _COPY, (key, _fence(key)), turns[-1].id, self._ttl_seconds, *entries
+                _COPY, (key, _lease(key)), lease, self._ttl_seconds, *scored
             )
             self._metrics.count("fill" if stored else "fill_refused")
         except RedisUnavailableError:
             self._metrics.count("fill_failed")
 
+    def _delete_later(self, key: str) -> None:
+        self._repairs.add(key, lambda: self._deleted(key))
+
     async def _deleted(self, key: str) -> bool:
         try:
-            await self._redis.run(DEL, key)
+            await self._redis.run(DEL, key, _lease(key))
         except RedisUnavailableError:
             return False
         return True
 
 
 def _key(user_id: str, personality_id: UUID) -> str:
-    return f"conversation:{user_id}:{personality_id}"
+    return f"conversation:{user_id}:{personality_id}:turns"
 
 
-def _fence(key: str) -> str:
-    return f"{key}:fence"
+def _lease(key: str) -> str:
+    return f"{key}:lease"
 
 
-def _entry(turn: Turn) -> bytes:
-    return orjson.dumps([turn.id, turn.user_message, turn.reply])
+def _entry(key: str, turn: Turn) -> bytes:
+    """Return a turn as JSON; it carries its key, so that it can be told from another's."""
+    return orjson.dumps([_SCHEMA, key, turn.id, turn.user_message, turn.reply])
 
 
-def _turn(entry: bytes) -> Turn:
-    identity, message, reply = orjson.loads(entry)
+def _turn(key: str, entry: bytes) -> Turn:
+    """Return the turn in an entry; raises CorruptEntryError when it holds none of this key."""
+    try:
+        schema, owner, identity, message, reply = orjson.loads(entry)
+    except (ValueError, TypeError) as error:
+        raise CorruptEntryError("an entry holds no turn") from error
+    if schema != _SCHEMA or owner != key:
+        raise CorruptEntryError("an entry is of another schema or belongs to another key")
+    if type(identity) is not int or not type(message) is type(reply) is str:
+        raise CorruptEntryError("an entry holds a turn of other types")
     return Turn(id=identity, user_message=message, reply=reply)

@@ -44,7 +44,7 @@ def open_envelope(key: str, entry: bytes) -> Envelope:
         row_version, value = found["row_version"], found["value"]
     except (ValueError, TypeError, KeyError) as error:
         raise CorruptEntryError(f"an entry of {len(entry)} bytes is not an envelope") from error
-    if schema != SCHEMA or not isinstance(row_version, int):
+    if schema != SCHEMA or type(row_version) is not int:
         raise CorruptEntryError(f"an entry has schema {schema!r}, expected {SCHEMA}")
     if owner != key:
         raise CorruptEntryError("an entry belongs to another key")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from reference_service.models import Personality
 from reference_service.services.envelope import CorruptEntryError, open_envelope, seal
@@ -17,7 +17,8 @@ _LOG = logging.getLogger(__name__)
 TTL_JITTER: Final = 0.10
 """Entries written together must not expire together."""
 WRITER_TTL_SECONDS: Final = 10
-"""How long an announced write keeps caches from being filled; above the longest statement."""
+"""How long an announced write keeps caches from being filled, at least; above the longest
+statement, so that one whose end nobody heard of has ended."""
 FENCE_TTL_SECONDS: Final = 120
 """How long the version of a write is remembered; no fill takes that long."""
 
@@ -76,12 +77,14 @@ class PersonalityCache:
         metrics: CacheMetrics,
         ttl_seconds: int,
         negative_ttl_seconds: int,
+        writer_ttl_seconds: int,
         rng: random.Random,
     ) -> None:
         self._redis = redis
         self._metrics = metrics
         self._ttl_seconds = ttl_seconds
         self._negative_ttl_seconds = negative_ttl_seconds
+        self._writer_ttl_seconds = writer_ttl_seconds
         self._rng = rng
 
     async def get(self, name: str) -> Personality | Absent | None:
@@ -115,15 +118,20 @@ class PersonalityCache:
             _LOG.info("💾 Cached personality '%s' -> %s", name, personality.id)
         return bool(stored)
 
-    async def begin_write(self, name: str) -> str:
-        """Announce a write: what is cached goes, and nothing is cached until `end_write`."""
-        token = uuid4().hex
-        await self._redis.run_script(_BEGIN_WRITE, keys(name), token, WRITER_TTL_SECONDS)
-        return token
+    async def begin_write(self, name: str, token: str) -> None:
+        """Announce a write: what is cached goes, and nothing is cached until `end_write`.
+
+        Without that, until no statement can be under way any more.
+        """
+        await self._redis.run_script(
+            _BEGIN_WRITE, keys(name), token, self._writer_ttl_seconds, insist=True
+        )
 
     async def end_write(self, name: str, token: str, row_version: int) -> None:
         """After the commit: delete what is cached, and refuse fills of older rows from now on."""
-        await self._redis.run_script(_END_WRITE, keys(name), token, row_version, FENCE_TTL_SECONDS)
+        await self._redis.run_script(
+            _END_WRITE, keys(name), token, row_version, FENCE_TTL_SECONDS, insist=True
+        )
 
     def _jittered(self, seconds: int) -> int:
         return max(1, round(seconds * self._rng.uniform(1 - TTL_JITTER, 1 + TTL_JITTER)))
@@ -148,10 +156,13 @@ def _decode(name: str, id_entry: bytes, config_entry: bytes | None) -> Personali
     if config.row_version != identity.row_version:
         return None
     try:
-        return Personality(
-            id=UUID(identity.value), name=name, archetype=config.value["archetype"],
-            system_prompt=config.value["system_prompt"], traits=config.value["traits"],
-            row_version=identity.row_version,
-        )  # fmt: skip
+        identifier, fields = UUID(identity.value), config.value
+        archetype, prompt, traits = fields["archetype"], fields["system_prompt"], fields["traits"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CorruptEntryError("an entry holds no personality") from error
+    if not type(archetype) is type(prompt) is str or type(traits) is not dict:
+        raise CorruptEntryError("an entry holds a personality of other types")
+    return Personality(
+        id=identifier, name=name, archetype=archetype, system_prompt=prompt, traits=traits,
+        row_version=identity.row_version,
+    )  # fmt: skip

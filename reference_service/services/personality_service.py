@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Final
 from uuid import UUID
 
-from reference_service.errors import OverloadedError, PersonalityNotFoundError
+from reference_service.errors import PersonalityNotFoundError
 from reference_service.models import Personality, PersonalityConfig
-from reference_service.resilience.database_gate import DatabaseGate
-from reference_service.resilience.repairs import Repairs
 from reference_service.resilience.single_flight import SingleFlight
+from reference_service.services.fallback import Fallback
 from reference_service.services.personality_cache import Absent, PersonalityCache
+from reference_service.services.personality_writes import PersonalityWrites, Write
 from reference_service.storage.personalities import PersonalityStore
 from reference_service.storage.redis_link import RedisUnavailableError
 from reference_service.telemetry import names
@@ -55,18 +55,18 @@ class PersonalityService:
         store: PersonalityStore,
         cache: PersonalityCache | None,
         *,
-        gate: DatabaseGate,
+        fallback: Fallback,
         metrics: CacheMetrics,
         tracer: Tracer,
     ) -> None:
         self._store = store
         self._cache = cache
-        self._gate = gate
+        self._fallback_gate = fallback
         self._metrics = metrics
         self._tracer = tracer
         self._flights: SingleFlight[str, _Load] = SingleFlight()
         self._hits_told = OnceInAWhile(_HIT_LOG_SECONDS, monotonic)
-        self._repairs = Repairs()
+        self._writes = None if cache is None else PersonalityWrites(cache, metrics)
 
     @property
     def cache(self) -> PersonalityCache | None:
@@ -76,7 +76,7 @@ class PersonalityService:
     @property
     def invalidations_pending(self) -> int:
         """Return how many invalidations wait for Redis to come back."""
-        return len(self._repairs)
+        return 0 if self._writes is None else len(self._writes)
 
     async def get_personality_id(self, name: str) -> UUID:
         """Return the id; raises PersonalityNotFoundError."""
@@ -93,23 +93,16 @@ class PersonalityService:
 
     async def put(self, name: str, config: PersonalityConfig) -> Personality:
         """Create or replace a personality; no read that begins after the commit sees the old."""
-        token = await self._begin_write(name)
-        try:
+        async with self._writing(name) as write:
             personality = await self._store.put(name, config)
-        except BaseException:
-            await asyncio.shield(self._end_write(name, token, 0))
-            raise
-        await asyncio.shield(self._end_write(name, token, personality.row_version))
+            write.row_version = personality.row_version
         return personality
 
     async def delete(self, name: str) -> None:
         """Delete a personality; raises PersonalityNotFoundError when there is none."""
-        token = await self._begin_write(name)
-        version: int | None = 0
-        try:
+        async with self._writing(name) as write:
             version = await self._store.delete(name)
-        finally:
-            await asyncio.shield(self._end_write(name, token, version or 0))
+            write.row_version = version or 0
         if version is None:
             raise PersonalityNotFoundError
 
@@ -126,9 +119,10 @@ class PersonalityService:
         return taken
 
     async def close(self) -> None:
-        """Let running loads end; stop repairing."""
+        """Let running loads end; tell Redis of the last writes."""
         await self._flights.wait()
-        self._repairs.close()
+        if self._writes is not None:
+            await self._writes.close()
 
     async def _lookup(self, name: str, span: Span) -> Personality | None:
         if self._cache is None:
@@ -153,7 +147,7 @@ class PersonalityService:
         return cached
 
     async def _cached(self, name: str, cache: PersonalityCache) -> Personality | Absent | None:
-        if self._repairs.pending(name):
+        if self._writes is not None and self._writes.untold(name):
             raise RedisUnavailableError("repair_pending")
         return await cache.get(name)
 
@@ -174,7 +168,7 @@ class PersonalityService:
             # may be older than what was committed before we came. The cache knows, or the next
             # load.
             try:
-                cached = await cache.get(name)
+                cached = await self._cached(name, cache)
             except RedisUnavailableError:
                 return await self._fallback(name)
             if cached is not None:
@@ -210,38 +204,15 @@ class PersonalityService:
                 return load.personality
 
     async def _gated(self, name: str) -> _Load:
-        try:
-            async with self._gate.place():
-                asked = perf_counter()
-                row = await self._store.get(name)
-                return _Load(row, asked, asked, stored=False, redis_failed=True)
-        except OverloadedError:
-            self._metrics.count("shed")
-            raise
+        async def query() -> _Load:
+            asked = perf_counter()
+            row = await self._store.get(name)
+            return _Load(row, asked, asked, stored=False, redis_failed=True)
 
-    async def _begin_write(self, name: str) -> str:
-        if self._cache is None:
-            return ""
-        try:
-            return await self._cache.begin_write(name)
-        except RedisUnavailableError:
-            return ""
+        return await self._fallback_gate.run(query)
 
-    async def _end_write(self, name: str, token: str, row_version: int) -> None:
-        cache = self._cache
-        if cache is None:
-            return
-
-        async def end() -> bool:
-            try:
-                await cache.end_write(name, token, row_version)
-            except RedisUnavailableError:
-                return False
-            return True
-
-        if not await end():
-            self._metrics.count("invalidation_failed")
-            self._repairs.add(name, end)
+    def _writing(self, name: str) -> AbstractAsyncContextManager[Write]:
+        return nullcontext(Write()) if self._writes is None else self._writes.announced(name)
 
 
 def _note(span: Span, *, hit: bool, source: str) -> None:

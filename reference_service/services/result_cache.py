@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Generic, TypeVar
 
-from reference_service.errors import OverloadedError
-from reference_service.resilience.database_gate import DatabaseGate
 from reference_service.resilience.single_flight import SingleFlight
 from reference_service.services.envelope import CorruptEntryError, JsonValue, open_envelope, seal
 from reference_service.services.personality_cache import TTL_JITTER
@@ -29,7 +27,6 @@ class ResultCache(Generic[V]):
         *,
         encode: Callable[[V], JsonValue],
         decode: Callable[[JsonValue], V],
-        gate: DatabaseGate,
         metrics: CacheMetrics,
         ttl_seconds: int,
         rng: random.Random,
@@ -37,23 +34,24 @@ class ResultCache(Generic[V]):
         self._redis = redis
         self._encode = encode
         self._decode = decode
-        self._gate = gate
         self._metrics = metrics
         self._ttl_seconds = ttl_seconds
         self._rng = rng
         self._flights: SingleFlight[str, V] = SingleFlight()
 
-    async def get(self, key: str, load: Callable[[], Awaitable[V]]) -> V:
+    async def get(
+        self, key: str, load: Callable[[], Awaitable[V]], fallback: Callable[[], Awaitable[V]]
+    ) -> V:
         """Return the value of a key, from `load` when Redis does not know it.
 
-        Raises what `load` raises, and OverloadedError when Redis is away and too many load.
+        While Redis is away it comes from `fallback`. Raises what these two raise.
         """
         try:
             found = await self._read(key)
         except RedisUnavailableError as error:
             self._metrics.count("bypass" if error.skipped else "error")
             _note(hit=False, source="fallback")
-            return (await self._flights.run(key, lambda: self._gated(load))).value
+            return (await self._flights.run(key, fallback)).value
         if found is not None:
             self._metrics.count("hit")
             _note(hit=True, source="redis")
@@ -75,7 +73,7 @@ class ResultCache(Generic[V]):
             return None
         try:
             return (self._decode(open_envelope(key, entry).value),)
-        except (CorruptEntryError, ValueError, TypeError, KeyError):
+        except CorruptEntryError:
             self._metrics.count("corrupt")
             await self._redis.run(DEL, key)
             return None
@@ -92,14 +90,6 @@ class ResultCache(Generic[V]):
             self._metrics.count("fill_failed")
         self._metrics.filled(perf_counter() - began)
         return value
-
-    async def _gated(self, load: Callable[[], Awaitable[V]]) -> V:
-        try:
-            async with self._gate.place():
-                return await load()
-        except OverloadedError:
-            self._metrics.count("shed")
-            raise
 
 
 def _note(*, hit: bool, source: str) -> None:

@@ -6,8 +6,8 @@ from typing import Protocol
 from uuid import UUID
 
 from reference_service.models import Memory, Preferences, Turn
-from reference_service.storage.memories import MemoryStore
 from reference_service.storage.model_client import ModelClient
+from reference_service.storage.vectors import FloatArray
 
 
 class PreferencesStage(Protocol):
@@ -31,13 +31,23 @@ class ConversationStage(Protocol):
         """Return the latest turns, the oldest of them first."""
 
     async def remember(self, user_id: str, personality_id: UUID, turn: Turn) -> None:
-        """Take note of a turn that PostgreSQL has stored; never fails."""
+        """Take note of a turn that PostgreSQL has stored, now or before; never fails."""
+
+    async def forget(self, user_id: str, personality_id: UUID) -> None:
+        """Take note that a turn may have been stored, nobody knows; never fails."""
+
+
+class NearestMemories(Protocol):
+    """Anything that finds a user's memories near an embedding."""
+
+    async def nearest(self, user_id: str, embedding: FloatArray, count: int) -> list[Memory]:
+        """Return the user's nearest memories, the nearest first."""
 
 
 class VectorMemories:
     """Embeds the message and searches pgvector."""
 
-    def __init__(self, models: ModelClient, store: MemoryStore, count: int) -> None:
+    def __init__(self, models: ModelClient, store: NearestMemories, count: int) -> None:
         self._models = models
         self._store = store
         self._count = count

@@ -1,4 +1,4 @@
-"""Redis behind one door: one deadline, no retries, a breaker, and one span a command.
+"""Redis behind one door: one deadline, a breaker, one span a command; only reads are sent again.
 
 redis-py brings the connections and the protocol. Its pool and its `execute_command` are left out:
 they retry, they cannot tell a wait for the pool from a wait for Redis, and they cost as much again
@@ -53,7 +53,7 @@ cancelled caller."""
 PROBE_SECONDS: Final = 1.0
 """Between two probes of a Redis that is away."""
 
-_SKIPPED: Final = frozenset({"breaker_open", "failing", "failed_before", "repair_pending"})
+_SKIPPED: Final = frozenset({"breaker_open", "busy", "failing", "failed_before", "repair_pending"})
 
 
 class RedisUnavailableError(Exception):
@@ -75,6 +75,8 @@ class Command:
 
     name: str
     found: Found | None = None
+    repeatable: bool = False
+    """Whether it may be sent again when its connection broke: it may have been carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +108,18 @@ def _found_by_script(reply: Sequence[Any]) -> tuple[int, int]:
 
 _NO_SUCH_KEY: Final = -2
 """What PTTL says of a key that is not there."""
-GET: Final = Command("GET", lambda reply: (0, 1) if reply is None else (1, 0))
-MGET: Final = Command("MGET", _found_each)
-LRANGE: Final = Command("LRANGE", _found_one)
-PTTL: Final = Command("PTTL", lambda reply: (0, 1) if reply == _NO_SUCH_KEY else (1, 0))
-PING: Final = Command("PING")
+GET: Final = Command("GET", lambda reply: (0, 1) if reply is None else (1, 0), repeatable=True)
+MGET: Final = Command("MGET", _found_each, repeatable=True)
+ZRANGE: Final = Command("ZRANGE", _found_one, repeatable=True)
+PTTL: Final = Command(
+    "PTTL", lambda reply: (0, 1) if reply == _NO_SUCH_KEY else (1, 0), repeatable=True
+)
+PING: Final = Command("PING", repeatable=True)
 SET: Final = Command("SET")
 DEL: Final = Command("DEL")
 EVALSHA: Final = Command("EVALSHA", _found_by_script)
 EVAL: Final = Command("EVAL", _found_by_script)
-_COMMANDS: Final = (GET, MGET, LRANGE, PTTL, PING, SET, DEL, EVALSHA, EVAL)
+_COMMANDS: Final = (GET, MGET, ZRANGE, PTTL, PING, SET, DEL, EVALSHA, EVAL)
 
 
 class RedisLink:
@@ -145,6 +149,7 @@ class RedisLink:
         )
         self._make: Callable[[], AbstractConnection] = self._connections.make_connection
         self._idle: list[AbstractConnection] = []
+        self._asked: set[AbstractConnection] = set()
         self._max_connections = max_connections
         self._places = asyncio.Semaphore(max_connections)
         self._probe: asyncio.Task[None] | None = None
@@ -165,39 +170,67 @@ class RedisLink:
             "chat.redis.breaker", "1", "1 for the breaker's present state.", self._breaker_state
         )
 
-    async def run(self, command: Command, *arguments: Argument) -> Reply:
+    async def run(self, command: Command, *arguments: Argument, insist: bool = False) -> Reply:
         """Return Redis's reply as bytes, int, list or None.
 
-        Raises RedisUnavailableError when Redis is not to be asked, does not answer in time or
-        refuses the command.
+        With `insist` it is asked although it failed this request before. Raises
+        RedisUnavailableError when Redis is not to be asked, is too busy, does not answer in time
+        or refuses the command.
         """
         request = REQUEST.get()
-        if request is not None and request.redis_failed:
+        if request is not None and request.redis_failed and not insist:
             raise RedisUnavailableError("failed_before")
-        queued = self._places.locked()
-        async with self._places:
-            if not self.breaker.allow():
-                raise RedisUnavailableError("breaker_open")
-            # Who queued behind a Redis that fails has waited a deadline: that is enough.
-            if queued and self.breaker.failing:
-                raise RedisUnavailableError("failing")
+        if not self.breaker.allow():
+            raise RedisUnavailableError("breaker_open")
+        seconds = await self._place(request)
+        try:
             with self._tracer.span(self._shapes[command.name]) as span:
-                reply = await self._timed(command.name, arguments, request)
+                reply = await self._timed(command, arguments, request, seconds)
                 if command.found is not None and not isinstance(reply, NoScriptError):
                     hits, misses = command.found(reply)
                     span.set(names.REDIS_HITS, hits)
                     span.set(names.REDIS_MISSES, misses)
+        finally:
+            self._places.release()
         if isinstance(reply, NoScriptError):  # an answer, and no failure of the span's operation
             raise reply
         return reply
 
+    async def _place(self, request: RequestContext | None) -> float:
+        """Take a connection's place; return the seconds that are left for the exchange.
+
+        Queue and exchange share one timeout, and the queue's part is the smaller one: who got a
+        place too late for an answer would only break a connection. A busy queue says nothing
+        about Redis to the breaker; but it ends this request's dealings with it.
+        """
+        if not self._places.locked():
+            await self._places.acquire()
+            return self._timeout_seconds
+        share = self._timeout_seconds / 2
+        try:
+            async with Deadline(max(0.0, share - GRACE_SECONDS), self._replies_are_here):
+                await self._places.acquire()
+        except TimeoutError:
+            if request is not None:
+                request.redis_failed = True
+            raise RedisUnavailableError("busy") from None
+        # Who queued behind a Redis that fails has waited for it: that is enough.
+        if self.breaker.failing or not self.breaker.allow():
+            self._places.release()
+            raise RedisUnavailableError("failing")
+        return share
+
     async def _timed(
-        self, name: str, arguments: tuple[Argument, ...], request: RequestContext | None
+        self,
+        command: Command,
+        arguments: tuple[Argument, ...],
+        request: RequestContext | None,
+        seconds: float,
     ) -> Reply:
         """Return the reply, and tell breaker and metrics how it went."""
         began = perf_counter()
         try:
-            reply = await self._exchange(name, arguments)
+            reply = await self._exchange(command, arguments, seconds)
         except _FAILURES as error:
             self._failed()
             if request is not None:
@@ -209,23 +242,26 @@ class RedisLink:
             self.breaker.succeeded()
             raise RedisUnavailableError(type(error).__name__) from error
         finally:
-            self._durations[name].record(perf_counter() - began)
+            self._durations[command.name].record(perf_counter() - began)
         self.breaker.succeeded()
         return reply
 
-    async def run_script(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Reply:
+    async def run_script(
+        self, script: Script, keys: Sequence[str], *arguments: Argument, insist: bool = False
+    ) -> Reply:
         """Return the script's reply; sends its text when this Redis has not seen it yet."""
+        given = (len(keys), *keys, *arguments)
         try:
-            return await self.run(EVALSHA, script.sha1, len(keys), *keys, *arguments)
+            return await self.run(EVALSHA, script.sha1, *given, insist=insist)
         except NoScriptError:
-            return await self.run(EVAL, script.text, len(keys), *keys, *arguments)
+            return await self.run(EVAL, script.text, *given, insist=insist)
 
     async def open(self) -> None:
         """Open all connections: a burst would do it in the busiest moment.
 
         Raises RedisUnavailableError.
         """
-        pings = (self._timed(PING.name, (), None) for _ in range(self._max_connections))
+        pings = (self._ping() for _ in range(self._max_connections))
         answers = await asyncio.gather(*pings, return_exceptions=True)
         for error in answers:
             if isinstance(error, BaseException):
@@ -241,6 +277,9 @@ class RedisLink:
         while self._idle:
             await self._idle.pop().disconnect(nowait=True)
 
+    async def _ping(self) -> None:
+        await self._timed(PING, (), None, self._timeout_seconds)
+
     def _failed(self) -> None:
         """Tell the breaker; when that opens it, begin to probe."""
         self.breaker.failed()
@@ -254,28 +293,37 @@ class RedisLink:
             await asyncio.sleep(PROBE_SECONDS)
             self.breaker.probing()
             with suppress(RedisUnavailableError):
-                await self._timed(PING.name, (), None)
+                await self._ping()
 
     def _breaker_state(self) -> Iterator[tuple[Labels, float]]:
         for state in BreakerState:
             yield (("state", state.value),), float(state is self.breaker.state)
 
-    async def _exchange(self, name: str, arguments: tuple[Argument, ...]) -> Reply:
+    async def _exchange(
+        self, command: Command, arguments: tuple[Argument, ...], seconds: float
+    ) -> Reply:
         """Send one command and read its reply; an exchange that fails ends its connection.
 
         That is what keeps one caller's reply from reaching another: a connection is used again
         only after its reply has been read to the end.
         """
-        while self._idle:
-            connection = self._idle.pop()
-            try:
-                async with Deadline(self._timeout_seconds, partial(_reply_is_here, connection)):
-                    return await self._ask(connection, name, arguments)
-            except RedisConnectionError:  # closed while it was idle, as all are by a restart
-                await self._hang_up()
-        connection = self._make()
-        async with Deadline(self._timeout_seconds, partial(_reply_is_here, connection)):
-            return await self._ask(connection, name, arguments)
+        connection = self._idle.pop() if self._idle else self._make()
+        self._asked.add(connection)
+        try:
+            async with Deadline(seconds, partial(_reply_is_here, connection)):
+                if _was_closed(connection):  # while it was idle, as all are by a restart
+                    await connection.disconnect(nowait=True)
+                again = connection.is_connected and command.repeatable
+                try:
+                    reply = await self._ask(connection, command.name, arguments)
+                except RedisConnectionError:
+                    await self._hang_up()  # the others have likely fared no better
+                    if not again:
+                        raise
+                    reply = await self._ask(connection, command.name, arguments)
+        finally:
+            self._asked.discard(connection)
+        return reply
 
     async def _ask(
         self, connection: AbstractConnection, name: str, arguments: tuple[Argument, ...]
@@ -293,6 +341,16 @@ class RedisLink:
             raise
         self._idle.append(connection)
         return reply
+
+    def _replies_are_here(self) -> bool:
+        """Whether Redis has answered somebody who has not read it: then the queue is our own."""
+        return any(map(_reply_is_here, self._asked))
+
+
+def _was_closed(connection: AbstractConnection) -> bool:
+    """Whether Redis has closed the connection, as far as the event loop has heard."""
+    reader = connection._reader  # noqa: SLF001 - redis-py only tells by reading
+    return reader is not None and (reader.at_eof() or reader.exception() is not None)
 
 
 def _reply_is_here(connection: AbstractConnection) -> bool:

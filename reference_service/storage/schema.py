@@ -56,9 +56,14 @@ CREATE TABLE IF NOT EXISTS turns (
     user_message text NOT NULL,
     reply text NOT NULL,
     emotion text NOT NULL,
+    emotion_score double precision NOT NULL DEFAULT 0,
+    memories_used integer NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (user_id, idempotency_key)
 );
+-- Tables made before these columns get them; turns stored until then keep the defaults.
+ALTER TABLE turns ADD COLUMN IF NOT EXISTS emotion_score double precision NOT NULL DEFAULT 0;
+ALTER TABLE turns ADD COLUMN IF NOT EXISTS memories_used integer NOT NULL DEFAULT 0;
 CREATE INDEX IF NOT EXISTS turns_recent ON turns (user_id, personality_id, id DESC);
 """
 _LOCK: Final = 7_201_955_311

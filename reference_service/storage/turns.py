@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from reference_service.errors import IdempotencyConflictError
-from reference_service.models import StoredTurn, Turn
+from reference_service.models import Emotion, StoredTurn, Turn
 from reference_service.storage.database import Database, Row
 
 
@@ -23,8 +23,8 @@ class TurnStore:
         self._by_key = database.statement(
             "SELECT",
             "turns",
-            """SELECT id, reply, emotion, fingerprint, false FROM turns
-            WHERE user_id = %s AND idempotency_key = %s""",
+            """SELECT id, personality_id, reply, emotion, emotion_score, memories_used,
+            fingerprint, false FROM turns WHERE user_id = %s AND idempotency_key = %s""",
         )
         # DO UPDATE of nothing, because DO NOTHING returns no row, and a second look in the same
         # statement would not see a row that another transaction has just committed.
@@ -33,10 +33,12 @@ class TurnStore:
             "INSERT",
             "turns",
             """INSERT INTO turns AS t
-            (user_id, personality_id, idempotency_key, fingerprint, user_message, reply, emotion)
-            VALUES (%s, %s, %s, %s, %s, %s, %s)
+            (user_id, personality_id, idempotency_key, fingerprint, user_message, reply, emotion,
+            emotion_score, memories_used)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (user_id, idempotency_key) DO UPDATE SET idempotency_key =
-            t.idempotency_key RETURNING id, reply, emotion, fingerprint, xmax = 0""",
+            t.idempotency_key RETURNING id, personality_id, reply, emotion, emotion_score,
+            memories_used, fingerprint, xmax = 0""",
         )
 
     async def recent(self, user_id: str, personality_id: UUID, count: int) -> list[Turn]:
@@ -61,7 +63,8 @@ class TurnStore:
         fingerprint: bytes,
         user_message: str,
         reply: str,
-        emotion: str,
+        emotion: Emotion,
+        memories_used: int,
     ) -> StoredTurn:
         """Store a turn and return it as stored: the earlier one when the key is known already.
 
@@ -69,13 +72,23 @@ class TurnStore:
         """
         rows = await self._database.fetch(
             self._append,
-            (user_id, personality_id, key, fingerprint, user_message, reply, emotion),
+            (
+                *(user_id, personality_id, key, fingerprint, user_message, reply),
+                *(emotion.label, emotion.score, memories_used),
+            ),
         )
         return _stored(rows[0], fingerprint)
 
 
 def _stored(row: Row, fingerprint: bytes) -> StoredTurn:
-    identity, reply, emotion, stored_fingerprint, created = row
+    identity, personality_id, reply, label, score, memories_used, stored_fingerprint, created = row
     if stored_fingerprint != fingerprint:
         raise IdempotencyConflictError
-    return StoredTurn(id=identity, reply=reply, emotion=emotion, created=created)
+    return StoredTurn(
+        id=identity,
+        personality_id=personality_id,
+        reply=reply,
+        emotion=Emotion(label=label, score=score),
+        memories_used=memories_used,
+        created=created,
+    )

@@ -1,4 +1,7 @@
-"""What an answer depends on, as a hash: equal keys can be told, keys cannot be read."""
+"""What an answer depends on, as a hash: equal keys can be told, values are hidden from the eye.
+
+Not from one who can guess them: the hash has no secret, so a list of users can be tried.
+"""
 
 from __future__ import annotations
 

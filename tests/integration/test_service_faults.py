@@ -206,9 +206,8 @@ async def test_the_conversation_buffer_never_lacks_a_turn(
         await _chat(client, user)
         await _chat(client, user)
 
-    keys = servers.redis_client().keys(f"conversation:{user}:*")
-    [key] = [key for key in keys if not key.endswith(b":fence")]
-    buffered = [json.loads(entry)[0] for entry in servers.redis_client().lrange(key, 0, -1)]
+    [key] = servers.redis_client().keys(f"conversation:{user}:*:turns")
+    buffered = [json.loads(entry)[2] for entry in servers.redis_client().zrange(key, 0, -1)]
     stored = servers.rows("SELECT id FROM turns WHERE user_id = %s ORDER BY id", user)
     assert 6 == len(stored)
     assert [identity for (identity,) in stored] == buffered

@@ -94,11 +94,11 @@ class ChatServers:
             **settings,
         }
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the service's own commands to its end."""
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the service's own commands to its end, with these settings besides."""
         return subprocess.run(
             [sys.executable, "-m", "reference_service", *arguments],
-            env={**os.environ, **self.environment()},
+            env={**os.environ, **self.environment(**settings)},
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -146,6 +146,8 @@ class ChatServers:
             yield parts, sink
         finally:
             await parts.personalities.close()
+            if parts.buffer is not None:
+                await parts.buffer.close()
             await parts.models.close()
             if parts.redis is not None:
                 await parts.redis.close()
