@@ -61,6 +61,8 @@ CREATE TABLE IF NOT EXISTS turns (
 );
 CREATE INDEX IF NOT EXISTS turns_recent ON turns (user_id, personality_id, id DESC);
 """
+TABLES: Final = ("personalities", "preferences", "memories", "turns")
+"""What the service cannot do without."""
 _LOCK: Final = 7_201_955_311
 """Any number: two services that start at once must not both create the tables."""
 
