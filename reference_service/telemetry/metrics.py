@@ -20,7 +20,10 @@ BUCKETS: Final = {
     "gen_ai.client.operation.duration": (
         0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
     ),
-    "gen_ai.client.token.usage": tuple(4.0**power for power in range(14)),
+    "gen_ai.client.token.usage": (
+        1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0,
+        4194304.0, 16777216.0, 67108864.0,
+    ),
 }  # fmt: skip
 """The conventions' advice by metric: upper bounds, each of which belongs to its bucket."""
 _OTHER_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)

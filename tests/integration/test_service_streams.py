@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 BODY = {"message": "Hi", "personality_name": "elara"}
 PIECE = b'{"model":"m","choices":[{"delta":{"content":"Hel"},"finish_reason":null}]}'
-BROKEN = events(PIECE, b'{"error":{"message":"out of memory"}}', b"[DONE]")
+BROKEN = events(b'{"error":{"message":"out of memory"}}', b"[DONE]")
 
 
 async def test_a_stream_that_breaks_is_no_stored_turn_and_a_failed_request(
@@ -32,7 +32,7 @@ async def test_a_stream_that_breaks_is_no_stored_turn_and_a_failed_request(
 ) -> None:
     """The reader is told by `error`, nothing is stored, and span and metric count a failure."""
     async with (
-        model(whole(b"{}"), pieces(BROKEN)) as server,
+        model(whole(b"{}"), pieces(events(PIECE), BROKEN, pause_seconds=0.05)) as server,
         servers.parts(llm_base_url=server.url) as (parts, sink),
         httpx.AsyncClient(
             transport=httpx.ASGITransport(create_app(parts)), base_url="http://service"
@@ -146,7 +146,10 @@ def _ask(service: Service, user: str, *, stream: bool = False) -> tuple[httpx.Re
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_who_comes_beyond_the_limit_is_told_at_once(servers: ChatServers, stream: bool) -> None:
+def test_who_comes_beyond_the_limit_is_told_at_once(
+    servers: ChatServers,
+    stream: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
     """With two under way the third gets 503 and Retry-After, and neither model nor database."""
     users = [f"door-{number}-{stream}" for number in range(3)]
     inside: list[httpx.Response] = []

@@ -56,12 +56,10 @@ class Model:
 async def model(*answers: Answer) -> AsyncIterator[Model]:
     """Serve on loopback; the last of the answers is given to every further request, too."""
     found = Model("")
-    tasks: set[asyncio.Task[object]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            tasks.add(task)
+        writers.append(writer)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -81,9 +79,8 @@ async def model(*answers: Answer) -> AsyncIterator[Model]:
         yield found
     finally:
         server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.close()
 
 
 def whole(body: bytes, status: int = 200) -> Answer:

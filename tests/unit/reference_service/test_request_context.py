@@ -41,7 +41,7 @@ def test_a_good_traceparent_is_continued(header: str) -> None:
 
 
 def test_baggage_is_typed_and_ours_only() -> None:
-    """Step, block and draw are integers; other people's members are neither recorded nor passed on."""
+    """Step, block and draw are integers; other people's members go nowhere."""
     header = "a=b,worthit.arm=on%20x;p=1, worthit.step=3 ,worthit.draw=12,worthit.block=x"
     context = RequestContext(read_baggage(header.encode()))
 
