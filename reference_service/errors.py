@@ -29,6 +29,13 @@ class DatabaseUnavailableError(ServiceError):
     retry_after_seconds = 1
 
 
+class DatabaseNotPreparedError(DatabaseUnavailableError):
+    """PostgreSQL answers, but the tables are not there, or not for this user."""
+
+    code = "database_not_prepared"
+    message = "The database is not set up for the service yet; try again later."
+
+
 class OverloadedError(ServiceError):
     """A bounded queue is full: waiting longer would help nobody."""
 
@@ -77,6 +84,14 @@ class ModelUnavailableError(ModelError):
     code = "model_unavailable"
     message = "The language model cannot be reached; try again."
     retry_after_seconds = 2
+
+
+class ModelRefusedError(ModelError):
+    """The model server refused what it was asked: the same again would be refused again."""
+
+    status = 502
+    code = "model_refused"
+    message = "The language model refused the request; who runs the service finds why in its log."
 
 
 class ModelOverloadedError(ModelError):

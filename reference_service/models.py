@@ -83,13 +83,13 @@ class Emotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What the language model answered."""
+    """What the language model answered; None where it did not say."""
 
     text: str
-    model: str
-    input_tokens: int
-    output_tokens: int
-    finish_reason: str
+    model: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    finish_reason: str | None
 
 
 @dataclass(slots=True, kw_only=True)

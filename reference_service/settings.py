@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
+from opentelemetry.util.re import parse_env_headers
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -82,6 +83,9 @@ class Settings(DatabaseSettings):
     rate_limit_enabled: bool = False
     rate_limit_per_minute: int = Field(default=60, ge=1)
 
+    chats_max_in_flight: int = Field(default=1000, ge=1)
+    """Chats under way per process; the next one gets 503. At 3 s a reply two processes hold 400 a
+    second with 600 each; the rest is for a burst."""
     pipeline: Pipeline = Pipeline.SEQUENTIAL
     memories_per_reply: int = Field(default=5, ge=1, le=50)
 
@@ -93,6 +97,7 @@ class Settings(DatabaseSettings):
     """gen_ai.provider.name on spans and metrics."""
     llm_api_key: SecretStr | None = None
     llm_timeout_seconds: float = Field(default=30.0, gt=0)
+    """For a reply as a whole, retries included; of a stream, for what the model takes of it."""
     embedding_timeout_seconds: float = Field(default=5.0, gt=0)
     llm_retries: int = Field(default=1, ge=0, le=5)
     llm_max_connections: int = Field(default=4000, ge=1)
@@ -101,6 +106,8 @@ class Settings(DatabaseSettings):
     latency_seed: int = 7
 
     otel_exporter_otlp_endpoint: str | None = None
+    otel_exporter_otlp_headers: SecretStr | None = None
+    """`name=value,...`, percent-encoded, as in OpenTelemetry's own variable: often a token."""
     otel_service_name: str = "chat"
     otel_sdk_disabled: bool = False
     otel_metric_export_interval: int = Field(default=5_000, ge=100)
@@ -127,6 +134,23 @@ class Settings(DatabaseSettings):
                 "lower the first"
             )
         return self
+
+    @model_validator(mode="after")
+    def _sendable(self) -> Self:
+        for name, value in self.otlp_headers.items():
+            if not f"{name}{value}".isascii() or not f"{name}{value}".isprintable():
+                raise ValueError(
+                    f"OTEL_EXPORTER_OTLP_HEADERS: {name!r} holds what no HTTP header can; "
+                    "expected printable ASCII"
+                )
+        return self
+
+    @property
+    def otlp_headers(self) -> dict[str, str]:
+        """Return the headers that the collector is sent besides."""
+        given = self.otel_exporter_otlp_headers
+        text = "" if given is None else given.get_secret_value()
+        return dict(parse_env_headers(text, liberal=True))
 
     @property
     def redis_needed(self) -> bool:

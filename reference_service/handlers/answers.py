@@ -26,8 +26,11 @@ _DESCRIPTIONS: Final = {
         "another message."
     ),
     429: "Too many requests of this user; Retry-After says how long to wait.",
-    502: "The language model cannot be reached.",
-    503: "Overloaded, or the database or the model is away; Retry-After says how long to wait.",
+    502: "The language model cannot be reached, or refused the request.",
+    503: (
+        "Overloaded: too many chats are under way, or too much waits for the database or the "
+        "model; or one of these is away. Retry-After says how long to wait."
+    ),
     504: "The language model took too long.",
 }
 _CODES: Final = {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any, Final, cast
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.responses import Response
 
 from reference_service.handlers.answers import documented
 from reference_service.handlers.body import read_chat_request
-from reference_service.handlers.dependencies import chat_service_dep, verified_key
-from reference_service.handlers.event_stream import EventStream
+from reference_service.handlers.dependencies import chat_service_dep, door_dep, verified_key
+from reference_service.handlers.door import Door
+from reference_service.handlers.event_stream import EventStream, Item
 from reference_service.models import KEY_PATTERN, USER_PATTERN, ChatReply, ChatRequest
 from reference_service.services.chat import ChatService
 
@@ -35,6 +38,7 @@ router = APIRouter(tags=["chat"], dependencies=[Depends(verified_key)])
 )
 async def chat(
     service: Annotated[ChatService, Depends(chat_service_dep)],
+    door: Annotated[Door, Depends(door_dep)],
     request: Annotated[ChatRequest, Depends(read_chat_request)],
     x_user_id: Annotated[str, Header(pattern=USER_PATTERN)],
     idempotency_key: Annotated[str | None, Header(pattern=KEY_PATTERN)] = None,
@@ -44,11 +48,22 @@ async def chat(
     A 200 says that the turn is stored. Send the same `Idempotency-Key` again after an unclear end:
     the turn is stored once, and answered as it was the first time, whatever has changed since.
     Requests with one key at the same time each call the model; the turn stored first answers
-    all, and of a stream `done` counts.
+    all, and of a stream `done` counts. Beyond CHATS_MAX_IN_FLIGHT chats under way in one process
+    the answer is 503 at once, before the model has been asked.
     """
     if not request.stream:
-        reply = await service.reply(x_user_id, request, idempotency_key)
+        with door:
+            reply = await service.reply(x_user_id, request, idempotency_key)
         return Response(reply.model_dump_json().encode(), media_type="application/json")
-    items = service.stream(x_user_id, request, idempotency_key)
-    first = await anext(aiter(items))  # what fails before the first piece has a status of its own
+    items = _inside(door, service.stream(x_user_id, request, idempotency_key))
+    first = await anext(items)  # what fails before the first piece has a status of its own
     return EventStream(first, items)
+
+
+async def _inside(door: Door, items: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
+    """Give the items while holding a place; closing this closes them, and their spans, too."""
+    with door:
+        # An async generator is what a function with `yield` returns, whatever it is declared as.
+        async with aclosing(cast("AsyncGenerator[Item, None]", items)) as opened:
+            async for item in opened:
+                yield item

@@ -9,6 +9,7 @@ from fastapi import Header, Request
 
 from reference_service.composition import Service
 from reference_service.errors import UnauthorizedError
+from reference_service.handlers.door import Door
 from reference_service.lifecycle import Lifecycle
 from reference_service.services.chat import ChatService
 from reference_service.services.personality_service import PersonalityService
@@ -29,6 +30,12 @@ async def lifecycle_dep(request: Request) -> Lifecycle:
 async def chat_service_dep(request: Request) -> ChatService:
     """Return the chat service."""
     return (await service_dep(request)).chat
+
+
+async def door_dep(request: Request) -> Door:
+    """Return what bounds the chats under way."""
+    door: Door = request.app.state.door
+    return door
 
 
 async def personality_service_dep(request: Request) -> PersonalityService:

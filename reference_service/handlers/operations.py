@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse, Response
 from reference_service.composition import Service
 from reference_service.errors import ServiceError
 from reference_service.handlers.dependencies import lifecycle_dep, service_dep
-from reference_service.lifecycle import Lifecycle
+from reference_service.lifecycle import Lifecycle, Startup
 from reference_service.telemetry.prometheus import text
 
 router = APIRouter(tags=["operations"])
@@ -34,11 +34,16 @@ async def healthz() -> dict[str, str]:
 async def readyz(service: Parts, life: Annotated[Lifecycle, Depends(lifecycle_dep)]) -> Response:
     """Answer 200 when start-up is over and PostgreSQL answers.
 
-    Redis is only reported: chats go on without it.
+    Start-up is over when the tables are there and the caches are warm. A PostgreSQL that is only
+    busy answers. Redis is only reported: chats go on without it.
     """
-    database = "ok" if life.started and await _answers(service) else "unavailable"
-    report = {"database": database, "redis": service.redis_state()}
-    status = 200 if database == "ok" else 503
+    answers = life.startup is Startup.DONE and await _answers(service)
+    report = {
+        "database": "ok" if answers else "unavailable",
+        "redis": service.redis_state(),
+        "startup": life.startup.value,
+    }
+    status = 200 if answers else 503
     return Response(orjson.dumps(report), status, media_type="application/json")
 
 

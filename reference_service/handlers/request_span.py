@@ -15,14 +15,43 @@ from reference_service.telemetry.request_context import (
     read_baggage,
     read_traceparent,
 )
-from reference_service.telemetry.spans import RemoteParent, SpanShape, Tracer
+from reference_service.telemetry.spans import RemoteParent, Span, SpanShape, Tracer
 
 _SILENT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths that are asked all the time and are part of no request."""
 _METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"}
 )
+_OTHER_METHOD: Final = "_OTHER"
+"""The conventions' word for a method that is none of HTTP's own."""
 _PATH_MAX_CHARACTERS: Final = 256
+_FIRST_SERVER_ERROR: Final = 500
+Operation = tuple[str, str, str]
+"""Scheme, method and route of a request; the route is empty until it is known, or for none."""
+
+
+class _Outcome:
+    """How a request ended; passes the answer on and notes its status."""
+
+    __slots__ = ("_send", "error", "status")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+        """Of the answer; 0 when none began."""
+        self.error = ""
+        """What made it a failure of the server, in one word; empty when it was none."""
+
+    async def send(self, message: Message) -> None:
+        """Pass a part of the answer on."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+    def end(self, context: RequestContext) -> None:
+        """Settle what went wrong: an exception, else the end of a stream, else the status."""
+        if not self.error and (context.failure or self.status >= _FIRST_SERVER_ERROR):
+            self.error = context.failure or str(self.status)
 
 
 class RequestSpan:
@@ -32,8 +61,8 @@ class RequestSpan:
         self._app = app
         self._tracer = tracer
         self._registry = registry
-        self._shapes: dict[tuple[str, str], SpanShape] = {}
-        self._durations: dict[tuple[str, str, int], Histogram] = {}
+        self._shapes: dict[Operation, SpanShape] = {}
+        self._durations: dict[tuple[Operation, int, str], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -43,73 +72,83 @@ class RequestSpan:
         parent, context = read_caller(scope)
         token = REQUEST.set(context)
         began = perf_counter()
-        status = 0
-
-        async def noting_send(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        method = scope["method"] if scope["method"] in _METHODS else "HTTP"
+        outcome = _Outcome(send)
         try:
-            with self._tracer.root(self._shape(method, ""), parent) as span:
+            with self._tracer.root(self._shape(_operation(scope, "")), parent) as span:
                 try:
-                    await self._app(scope, receive, noting_send)
+                    await self._app(scope, receive, outcome.send)
+                except BaseException as raised:
+                    outcome.error = type(raised).__qualname__
+                    raise
                 finally:
-                    route = _route(scope)
+                    outcome.end(context)
                     if span.is_recording():
-                        span.reshape(self._shape(method, route))
-                        span.set("url.path", scope["path"][:_PATH_MAX_CHARACTERS])
-                        span.set("http.response.status_code", status)
-                        for key, value in context.attributes.items():
-                            span.set(key, value)
-                        if status >= 500:  # noqa: PLR2004 - the first server error
-                            span.fail(str(status))
+                        self._note(span, scope, context, outcome)
         finally:
-            self._duration(method, _route(scope), status).record(perf_counter() - began)
+            operation = _operation(scope, _route(scope))
+            self._duration(operation, outcome).record(perf_counter() - began)
             REQUEST.reset(token)
 
-    def _shape(self, method: str, route: str) -> SpanShape:
+    def _note(self, span: Span, scope: Scope, context: RequestContext, outcome: _Outcome) -> None:
+        """Put on the span what is known only at the end."""
+        operation = _operation(scope, _route(scope))
+        span.reshape(self._shape(operation))
+        span.set("url.path", scope["path"][:_PATH_MAX_CHARACTERS])
+        if operation[1] == _OTHER_METHOD:
+            span.set("http.request.method_original", scope["method"][:_PATH_MAX_CHARACTERS])
+        if outcome.status:
+            span.set("http.response.status_code", outcome.status)
+        for key, value in context.attributes.items():
+            span.set(key, value)
+        if outcome.error:
+            span.fail(outcome.error)
+
+    def _shape(self, operation: Operation) -> SpanShape:
         """Return the span shape of a route; routes are few, so all are kept."""
-        found = self._shapes.get((method, route))
+        found = self._shapes.get(operation)
         if found is None:
-            attributes = {
-                "http.request.method": method if method != "HTTP" else "_OTHER",
-                "url.scheme": "http",
-            }
+            scheme, method, route = operation
+            attributes = {"http.request.method": method, "url.scheme": scheme}
             if route:
                 attributes["http.route"] = route
-            found = SpanShape(f"{method} {route}".strip(), SpanKind.SERVER, attributes)
-            self._shapes[method, route] = found
+            called = "HTTP" if method == _OTHER_METHOD else method
+            found = SpanShape(f"{called} {route}".strip(), SpanKind.SERVER, attributes)
+            self._shapes[operation] = found
         return found
 
-    def _duration(self, method: str, route: str, status: int) -> Histogram:
-        found = self._durations.get((method, route, status))
+    def _duration(self, operation: Operation, outcome: _Outcome) -> Histogram:
+        found = self._durations.get((operation, outcome.status, outcome.error))
         if found is None:
-            labels: Labels = (
-                ("http.request.method", method),
-                ("http.route", route),
-                ("http.response.status_code", status),
-            )
+            scheme, method, route = operation
+            labels: Labels = (("http.request.method", method), ("url.scheme", scheme))
+            if route:
+                labels += (("http.route", route),)
+            if outcome.status:
+                labels += (("http.response.status_code", outcome.status),)
+            if outcome.error:
+                labels += (("error.type", outcome.error),)
             found = self._registry.histogram(
                 "http.server.request.duration", "s", "Duration of HTTP server requests.", labels
             )
-            self._durations[method, route, status] = found
+            self._durations[operation, outcome.status, outcome.error] = found
         return found
 
 
 def read_caller(scope: Scope) -> tuple[RemoteParent | None, RequestContext]:
     """Return the caller's span and what the request brings along, from its headers."""
-    parent, traceparent, baggage = None, "", ""
+    parent, traceparent, baggage = None, "", b""
     for name, value in scope["headers"]:
         if name == b"traceparent":
             parent = read_traceparent(value)
             traceparent = "" if parent is None else value.decode("ascii")
-        elif name == b"baggage":
-            found = read_baggage(value)
-            baggage = f"{baggage},{found}" if baggage and found else baggage or found
-    return parent, RequestContext(baggage, traceparent)
+        elif name == b"baggage":  # several lines are one list
+            baggage = b"%b,%b" % (baggage, value) if baggage else value
+    return parent, RequestContext(read_baggage(baggage), traceparent)
+
+
+def _operation(scope: Scope, route: str) -> Operation:
+    method = scope["method"]
+    return scope["scheme"], method if method in _METHODS else _OTHER_METHOD, route
 
 
 def _route(scope: Scope) -> str:

@@ -8,6 +8,7 @@ equals the count of spans.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -17,13 +18,20 @@ from time import perf_counter
 from typing import Any, Final, Protocol, Self
 
 import psycopg
+from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 from typing_extensions import override
 
-from reference_service.errors import DatabaseUnavailableError, OverloadedError
+from reference_service.errors import (
+    DatabaseNotPreparedError,
+    DatabaseUnavailableError,
+    OverloadedError,
+    ServiceError,
+)
 from reference_service.telemetry import names
-from reference_service.telemetry.metrics import Histogram, Labels, Registry
+from reference_service.telemetry.call_durations import CallDurations
+from reference_service.telemetry.metrics import Labels, Registry
 from reference_service.telemetry.spans import Span, SpanShape, Tracer
 
 Row = tuple[Any, ...]
@@ -54,7 +62,7 @@ class Statement:
     operation: str
     collection: str
     shape: SpanShape
-    duration: Histogram
+    durations: CallDurations
     repeatable: bool
     """Whether running it twice leaves the same rows and gives the same answer."""
 
@@ -88,8 +96,18 @@ class PreparedExecutor:
         return rows
 
 
+_FAILED: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+"""PostgreSQL is away, ends, cannot go on, or is a replica that takes no writes."""
+_NOT_PREPARED: Final = (
+    pg.UndefinedTable,
+    pg.UndefinedColumn,
+    pg.UndefinedObject,
+    pg.InvalidSchemaName,
+    pg.InsufficientPrivilege,
+)
 _CONNECT_TIMEOUT_SECONDS: Final = 2
 """libpq's least."""
+_DEFAULT_PORT: Final = 5432
 _ANSWER_MARGIN_SECONDS: Final = 0.3
 """How much later than PostgreSQL's own limit the client gives a statement up."""
 
@@ -114,7 +132,9 @@ class Database:
         self._executor = executor
         self._registry = registry
         self._answer_seconds = statement_timeout_ms / 1000 + _ANSWER_MARGIN_SECONDS
-        self._namespace = str(conninfo_to_dict(url).get("dbname", ""))
+        self._place = _Place.of(url)
+        self._answered = -math.inf
+        """When PostgreSQL last answered a statement, in seconds of `perf_counter`."""
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             _conninfo(url, statement_timeout_ms),
             connection_class=Connection,
@@ -140,31 +160,27 @@ class Database:
         _observe_pool(registry, self.pool, pool)
 
     def statement(
-        self, operation: str, collection: str, sql: str, *, repeatable: bool = True
+        self, operation: str, collection: str, text: str, *, repeatable: bool = True
     ) -> Statement:
         """Return a statement to be run by `fetch`."""
-        sql = " ".join(sql.split())
-        first, *rest = sql.split("%s")
-        text = first + "".join(f"${number}{part}" for number, part in enumerate(rest, start=1))
+        sent = " ".join(text.split())
+        first, *rest = sent.split("%s")
+        shown = first + "".join(f"${number}{part}" for number, part in enumerate(rest, start=1))
+        place = self._place
         shape = names.postgres_shape(
-            operation=operation, collection=collection, text=text, namespace=self._namespace
-        )
-        duration = self._registry.histogram(
-            "db.client.operation.duration",
-            "s",
-            "Duration of database calls.",
-            (
-                ("db.system.name", "postgresql"),
-                ("db.operation.name", operation),
-                ("db.collection.name", collection),
-            ),
+            operation=operation,
+            collection=collection,
+            text=shown,
+            namespace=place.namespace,
+            address=place.address,
+            port=place.port,
         )
         return Statement(
-            sql=sql,
+            sql=sent,
             operation=operation,
             collection=collection,
             shape=shape,
-            duration=duration,
+            durations=CallDurations(self._registry, shape),
             repeatable=repeatable,
         )
 
@@ -185,9 +201,16 @@ class Database:
         with self._tracer.span(statement.shape) as span:
             began = perf_counter()
             try:
-                return await self._run(statement, parameters, span)
-            finally:
-                statement.duration.record(perf_counter() - began)
+                rows = await self._run(statement, parameters, span)
+            except BaseException as error:
+                kind, code = _failure(error)
+                span.fail(kind)
+                if code:
+                    span.set("db.response.status_code", code)
+                statement.durations.failed(perf_counter() - began, kind, code)
+                raise
+            statement.durations.succeeded(perf_counter() - began)
+            return rows
 
     async def _run(self, statement: Statement, parameters: Sequence[Any], span: Span) -> list[Row]:
         """Run a statement; on another connection when the one it got turns out to be dead.
@@ -202,11 +225,21 @@ class Database:
             got = perf_counter()
             hang_up = loop.call_later(self._answer_seconds, _hang_up, connection.fileno())
             try:
-                return await self._executor.execute(connection, statement, parameters, span)
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                rows = await self._executor.execute(connection, statement, parameters, span)
+            except _NOT_PREPARED as error:
+                raise DatabaseNotPreparedError(
+                    f"{error.diag.message_primary}; was `python -m reference_service init-db` run "
+                    "on this database?"
+                ) from error
+            except _FAILED as error:
+                if not connection.broken:
+                    self._answered = perf_counter()
                 again = connection.broken and statement.repeatable and perf_counter() < deadline
                 if not again:
                     raise DatabaseUnavailableError(type(error).__name__) from error
+            else:
+                self._answered = perf_counter()
+                return rows
             finally:
                 hang_up.cancel()
                 span.set(names.POOL_WAIT_NS, round((got - began) * 1e9))
@@ -216,6 +249,9 @@ class Database:
 
     async def ping(self, timeout_seconds: float) -> None:
         """Ask PostgreSQL for a sign of life; a bare Sync is answered but is no transaction.
+
+        When every connection is busy, their statements are the sign, if one was answered no longer
+        ago than a statement may take: a full pool is no reason to send everybody elsewhere.
 
         Raises DatabaseUnavailableError.
         """
@@ -228,7 +264,10 @@ class Database:
                         await pipeline.sync()
                 finally:
                     hang_up.cancel()
-        except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+        except (PoolTimeout, TooManyRequests) as error:
+            if perf_counter() - self._answered > self._answer_seconds:
+                raise DatabaseUnavailableError(type(error).__name__) from error
+        except psycopg.Error as error:
             raise DatabaseUnavailableError(type(error).__name__) from error
 
     async def _connection(self) -> Connection:
@@ -241,6 +280,31 @@ class Database:
             raise DatabaseUnavailableError("no connection in time") from error
         except TooManyRequests as error:
             raise OverloadedError("too many wait for a connection") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Which database of which server; what a URL leaves open, or names several of, is empty."""
+
+    namespace: str
+    address: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """Read a connection URL."""
+        given = conninfo_to_dict(url)
+        host, port = str(given.get("host") or ""), str(given.get("port") or _DEFAULT_PORT)
+        if not host or host.startswith("/") or "," in host or not port.isdigit():
+            port = "0"
+        return cls(str(given.get("dbname") or ""), "" if "," in host else host, int(port))
+
+
+def _failure(error: BaseException) -> tuple[str, str]:
+    """Return an error's type for telemetry, and its SQLSTATE if PostgreSQL gave one."""
+    cause = error.__cause__ if isinstance(error, ServiceError) else error
+    code = cause.sqlstate if isinstance(cause, psycopg.Error) else None
+    return code or type(cause or error).__qualname__, code or ""
 
 
 def _hang_up(descriptor: int) -> None:
@@ -275,7 +339,7 @@ def _observe_pool(
         ("pending_requests", "{request}", "Requests waiting for a connection.", pending),
         ("max", "{connection}", "Connections at most.", largest),
     ):
-        registry.observe(f"db.client.connection.{name}", unit, meaning, read)
+        registry.observe(f"db.client.connection.{name}", unit, meaning, read, kind="updowncounter")
 
 
 def _conninfo(url: str, statement_timeout_ms: int) -> str:

@@ -12,7 +12,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,7 +23,7 @@ from reference_service.errors import (
     ModelOverloadedError,
     ModelTimeoutError,
     ModelUnavailableError,
-    ServiceError,
+    OverloadedError,
 )
 from reference_service.models import Completion
 from reference_service.resilience.retry_budget import RetryBudget
@@ -32,7 +33,7 @@ from reference_service.storage.vectors import FloatArray
 from reference_service.telemetry import names
 from reference_service.telemetry.model_metrics import ModelMetrics
 from reference_service.telemetry.request_context import REQUEST
-from reference_service.telemetry.spans import Span, Tracer
+from reference_service.telemetry.spans import Span, SpanShape, Tracer
 
 _CONNECT_TIMEOUT_SECONDS: Final = 2.0
 """A server that is there accepts within this; one that is not is reported before the user gives
@@ -44,6 +45,20 @@ _EMULATED_HEADER: Final = b"worthit-emulated-ns"
 _MAX_DIGITS: Final = 19
 """Of a number below 2^63, as span attributes are."""
 Message = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    """One kind of call."""
+
+    url: httpx.URL
+    seconds: float
+    """For a call with all its attempts, from the first byte sent to the last one read. The
+    transport's timeouts begin anew with each byte that comes, and a proxy that only keeps the
+    connection warm sends one every few seconds."""
+    timeouts: Mapping[str, float]
+    """The transport's."""
+    shape: SpanShape
 
 
 class ModelClient:
@@ -75,28 +90,26 @@ class ModelClient:
         self._embedding_model = embedding_model
         self._dimensions = dimensions
         self._retries = retries
-        self._chat_url = httpx.URL(base_url.rstrip("/") + "/chat/completions")
-        self._embeddings_url = httpx.URL(base_url.rstrip("/") + "/embeddings")
-        self._chat_timeouts = _timeouts(chat_timeout_seconds)
-        self._embedding_timeouts = _timeouts(embedding_timeout_seconds)
-        self._chat_deadline_seconds = chat_timeout_seconds
-        self._headers = _headers(self._chat_url, api_key)
         self._transport = ModelTransport(base_url, max_connections=max_connections)
         parts = urlsplit(base_url)
-        address, port = (
-            parts.hostname or "",
-            parts.port or (443 if parts.scheme == "https" else 80),
+        address = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+
+        def endpoint(path: str, operation: str, model: str, seconds: float) -> _Endpoint:
+            return _Endpoint(
+                httpx.URL(base_url.rstrip("/") + path),
+                seconds,
+                _timeouts(seconds),
+                names.model_shape(
+                    operation=operation, model=model, provider=provider, address=address, port=port
+                ),
+            )
+
+        self._chat = endpoint("/chat/completions", "chat", chat_model, chat_timeout_seconds)
+        self._embeddings = endpoint(
+            "/embeddings", "embeddings", embedding_model, embedding_timeout_seconds
         )
-        self._chat_shape = names.model_shape(
-            operation="chat", model=chat_model, provider=provider, address=address, port=port
-        )
-        self._embeddings_shape = names.model_shape(
-            operation="embeddings",
-            model=embedding_model,
-            provider=provider,
-            address=address,
-            port=port,
-        )
+        self._headers = _headers(self._chat.url, api_key)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -105,11 +118,11 @@ class ModelClient:
     async def chat(self, messages: list[Message]) -> Completion:
         """Return the model's reply.
 
-        Raises ModelUnavailableError, ModelOverloadedError or ModelTimeoutError.
+        Raises ModelError, or OverloadedError when this process has too many calls under way.
         """
         body = orjson.dumps({"model": self._chat_model, "messages": messages})
-        with self._tracer.span(self._chat_shape) as span, self._metrics.chat() as measured:
-            content = await self._post(self._chat_url, body, self._chat_timeouts, span)
+        with self._tracer.span(self._chat.shape) as span, self._metrics.chat() as measured:
+            content = await self._post(self._chat, body, span)
             completion = openai_api.completion(content)
             _note_completion(span, completion)
             measured.tokens(completion.input_tokens, completion.output_tokens)
@@ -119,8 +132,8 @@ class ModelClient:
     async def stream(self, messages: list[Message]) -> AsyncIterator[openai_api.Streamed]:
         """Open a streamed reply: iterate over its pieces, then ask it for the whole.
 
-        Raises as `chat`, also while it is iterated over. A broken stream is not retried: the user
-        has read a part of it.
+        Raises as `chat`, also while it is iterated over; what the reader does between two pieces
+        counts for no deadline. A broken stream is not retried: the user has read a part of it.
         """
         body = orjson.dumps(
             {
@@ -130,15 +143,13 @@ class ModelClient:
                 "stream_options": {"include_usage": True},
             }
         )
-        with self._tracer.span(self._chat_shape) as span, self._metrics.chat() as measured:
-            response = await self._open(self._chat_url, body, self._chat_timeouts, span)
+        with self._tracer.span(self._chat.shape) as span, self._metrics.chat() as measured:
+            clock = asyncio.get_running_loop().time
+            end = clock() + self._chat.seconds
+            response = await self._opened(self._chat, body, span)
             try:
-                async with asyncio.timeout(self._chat_deadline_seconds):
-                    with _transport_errors():
-                        streamed = openai_api.Streamed(response.aiter_bytes())
-                        yield streamed
-            except TimeoutError as error:
-                raise ModelTimeoutError("the stream did not end in time") from error
+                streamed = openai_api.Streamed(_Paced(_chunks(response), end - clock()))
+                yield streamed
             finally:
                 await response.aclose()
             completion = streamed.completion()
@@ -155,32 +166,41 @@ class ModelClient:
                 "dimensions": self._dimensions,
             }
         )
-        with self._tracer.span(self._embeddings_shape) as span, self._metrics.embeddings() as one:
-            content = await self._post(self._embeddings_url, body, self._embedding_timeouts, span)
+        with self._tracer.span(self._embeddings.shape) as span, self._metrics.embeddings() as one:
+            content = await self._post(self._embeddings, body, span)
             embedding = openai_api.embedding(content, self._dimensions)
-            span.set("gen_ai.response.model", embedding.model)
-            span.set("gen_ai.usage.input_tokens", embedding.input_tokens)
+            _note(span, "gen_ai.response.model", embedding.model)
+            _note(span, "gen_ai.usage.input_tokens", embedding.input_tokens)
             one.tokens(embedding.input_tokens)
             return FloatArray(embedding.packed)
 
-    async def _post(
-        self, url: httpx.URL, body: bytes, timeouts: Mapping[str, float], span: Span
-    ) -> bytes:
-        response = await self._open(url, body, timeouts, span)
+    async def _post(self, endpoint: _Endpoint, body: bytes, span: Span) -> bytes:
+        """Return the whole body of an answer with status 200."""
         try:
-            with _transport_errors():
-                return await _content(response)
-        finally:
-            await response.aclose()
+            async with asyncio.timeout(endpoint.seconds):
+                response = await self._open(endpoint, body, span)
+                try:
+                    with _transport_errors():
+                        return await _content(response)
+                finally:
+                    await response.aclose()
+        except TimeoutError as error:
+            raise ModelTimeoutError("the answer was not whole in time") from error
 
-    async def _open(
-        self, url: httpx.URL, body: bytes, timeouts: Mapping[str, float], span: Span
-    ) -> httpx.Response:
+    async def _opened(self, endpoint: _Endpoint, body: bytes, span: Span) -> httpx.Response:
+        """Return what `_open` does, in time."""
+        try:
+            async with asyncio.timeout(endpoint.seconds):
+                return await self._open(endpoint, body, span)
+        except TimeoutError as error:
+            raise ModelTimeoutError("the answer did not begin in time") from error
+
+    async def _open(self, endpoint: _Endpoint, body: bytes, span: Span) -> httpx.Response:
         """Return a response with status 200, its body unread, after some attempts."""
         self._budget.request()
         for attempt in range(self._retries + 1):
             try:
-                return await self._open_once(url, body, timeouts, span)
+                return await self._open_once(endpoint, body, span)
             except (ModelUnavailableError, ModelOverloadedError):
                 if attempt == self._retries or not self._budget.may_retry():
                     raise
@@ -188,28 +208,29 @@ class ModelClient:
                 await asyncio.sleep(_BACKOFF_SECONDS * 2**attempt * self._rng.uniform(0.5, 1.5))
         raise AssertionError("the loop above returns or raises")
 
-    async def _open_once(
-        self, url: httpx.URL, body: bytes, timeouts: Mapping[str, float], span: Span
-    ) -> httpx.Response:
+    async def _open_once(self, endpoint: _Endpoint, body: bytes, span: Span) -> httpx.Response:
         request = httpx.Request(
             "POST",
-            url,
+            endpoint.url,
             headers=self._headers_of(span, body),
             stream=httpx.ByteStream(body),
-            extensions={"timeout": timeouts},
+            extensions={"timeout": endpoint.timeouts},
         )
         with _transport_errors():
             response = await self._transport.handle_async_request(request)
         if response.status_code != httpx.codes.OK:
             await response.aclose()
-            raise _refusal(response.status_code)
+            raise openai_api.refusal(response.status_code)
         for name, value in response.headers.raw:
             if name.lower() == _EMULATED_HEADER and value.isdigit() and len(value) < _MAX_DIGITS:
                 span.add_emulated(int(value))
         return response
 
     def _headers_of(self, span: Span, body: bytes) -> list[tuple[bytes, bytes]]:
-        """Return the headers of a call: this span's context, or else the caller's as it came."""
+        """Return the headers of a call: this span's context, or else the caller's as it came.
+
+        Of the baggage only the load's own members (`RequestContext`): the rest is between others.
+        """
         headers = [*self._headers, (b"Content-Length", b"%d" % len(body))]
         request = REQUEST.get()
         if span.is_recording():
@@ -228,7 +249,9 @@ class _transport_errors:  # noqa: N801 - used as a verb, with `with`
         return
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+        if isinstance(error, httpx.PoolTimeout):  # the queue is here: the server was not asked
+            raise OverloadedError("no free connection to the model server in time") from error
+        if isinstance(error, httpx.ConnectTimeout):
             raise ModelUnavailableError(type(error).__name__) from error
         if isinstance(error, httpx.TimeoutException):
             raise ModelTimeoutError(type(error).__name__) from error
@@ -236,13 +259,44 @@ class _transport_errors:  # noqa: N801 - used as a verb, with `with`
             raise ModelUnavailableError(type(error).__name__) from error
 
 
-async def _content(response: httpx.Response) -> bytes:
-    """Return the body; httpx's own reading costs 40 us more, to decode what nobody encoded."""
+class _Paced:
+    """A stream's chunks, in time; the clock stands still while nobody waits for one.
+
+    Nor is anybody cancelled then: a timeout around the whole stream would strike whatever its
+    reader is waiting for.
+    """
+
+    def __init__(self, chunks: AsyncIterator[bytes], seconds: float) -> None:
+        self._chunks = chunks
+        self._left = seconds
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            async with asyncio.timeout(self._left):
+                with _transport_errors():
+                    return await anext(self._chunks)
+        except TimeoutError as error:
+            raise ModelTimeoutError("the stream did not end in time") from error
+        finally:
+            self._left -= clock() - began
+
+
+def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Give the body; httpx's own reading costs 40 us more, to decode what nobody encoded."""
     if "content-encoding" in response.headers:
-        return await response.aread()
+        return response.aiter_bytes()
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - the transport's
-    return b"".join([piece async for piece in stream])
+    return aiter(stream)
+
+
+async def _content(response: httpx.Response) -> bytes:
+    return b"".join([piece async for piece in _chunks(response)])
 
 
 def _headers(url: httpx.URL, api_key: str | None) -> list[tuple[bytes, bytes]]:
@@ -262,16 +316,15 @@ def _timeouts(read_seconds: float) -> dict[str, float]:
     }
 
 
-def _refusal(status: int) -> ServiceError:
-    if status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
-        return ModelOverloadedError(f"the model server answered {status}")
-    if status == httpx.codes.GATEWAY_TIMEOUT:
-        return ModelTimeoutError(f"the model server answered {status}")
-    return ModelUnavailableError(f"the model server answered {status}")
-
-
 def _note_completion(span: Span, completion: Completion) -> None:
-    span.set("gen_ai.response.model", completion.model)
-    span.set("gen_ai.usage.input_tokens", completion.input_tokens)
-    span.set("gen_ai.usage.output_tokens", completion.output_tokens)
-    span.set("gen_ai.response.finish_reasons", (completion.finish_reason,))
+    _note(span, "gen_ai.response.model", completion.model)
+    _note(span, "gen_ai.usage.input_tokens", completion.input_tokens)
+    _note(span, "gen_ai.usage.output_tokens", completion.output_tokens)
+    if completion.finish_reason is not None:
+        span.set("gen_ai.response.finish_reasons", (completion.finish_reason,))
+
+
+def _note(span: Span, key: str, value: str | int | None) -> None:
+    """Set what the server said, and nothing for what it did not say."""
+    if value is not None:
+        span.set(key, value)

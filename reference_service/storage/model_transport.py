@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httptools
 import httpx
@@ -118,12 +117,15 @@ class _Body(httpx.AsyncByteStream):
         self._connection: _Connection | None = connection
 
     @override
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while self._connection is not None:
-            piece = await self._connection.piece()
-            if not piece:
-                return
-            yield piece
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next piece; an iterator that is left half-way leaves no generator behind."""
+        piece = b"" if self._connection is None else await self._connection.piece()
+        if not piece:
+            raise StopAsyncIteration
+        return piece
 
     @override
     async def aclose(self) -> None:

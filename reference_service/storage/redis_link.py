@@ -30,7 +30,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from reference_service.resilience.circuit_breaker import BreakerState, CircuitBreaker
 from reference_service.resilience.deadline import GRACE_SECONDS, Deadline
 from reference_service.telemetry import names
-from reference_service.telemetry.metrics import Histogram, Labels, Registry
+from reference_service.telemetry.call_durations import CallDurations
+from reference_service.telemetry.metrics import Labels, Registry
 from reference_service.telemetry.request_context import REQUEST, RequestContext
 from reference_service.telemetry.spans import SpanShape, Tracer
 
@@ -49,6 +50,8 @@ _FAILURES: Final = (
 """What the breaker counts: Redis refused, hung, hung up, or is still loading. Not: a full pool, a
 cancelled caller."""
 
+
+_DEFAULT_PORT: Final = 6379
 
 PROBE_SECONDS: Final = 1.0
 """Between two probes of a Redis that is away."""
@@ -122,6 +125,17 @@ EVAL: Final = Command("EVAL", _found_by_script)
 _COMMANDS: Final = (GET, MGET, ZRANGE, PTTL, PING, SET, DEL, EVALSHA, EVAL)
 
 
+def _shapes(url: str) -> dict[str, SpanShape]:
+    """Return the shape of each command's span at this Redis."""
+    parts = urlsplit(url)
+    namespace = parts.path.strip("/") or "0"
+    address, port = parts.hostname or "localhost", parts.port or _DEFAULT_PORT
+    return {
+        command.name: names.redis_shape(command.name, namespace, address, port)
+        for command in _COMMANDS
+    }
+
+
 class RedisLink:
     """A bounded set of connections to one Redis, asked under a deadline."""
 
@@ -153,18 +167,9 @@ class RedisLink:
         self._max_connections = max_connections
         self._places = asyncio.Semaphore(max_connections)
         self._probe: asyncio.Task[None] | None = None
-        namespace = urlsplit(url).path.strip("/") or "0"
-        self._shapes: dict[str, SpanShape] = {
-            command.name: names.redis_shape(command.name, namespace) for command in _COMMANDS
-        }
-        self._durations: dict[str, Histogram] = {
-            command.name: registry.histogram(
-                "db.client.operation.duration",
-                "s",
-                "Duration of database calls.",
-                (("db.system.name", "redis"), ("db.operation.name", command.name)),
-            )
-            for command in _COMMANDS
+        self._shapes = _shapes(url)
+        self._durations = {
+            name: CallDurations(registry, shape) for name, shape in self._shapes.items()
         }
         registry.observe(
             "chat.redis.breaker", "1", "1 for the breaker's present state.", self._breaker_state
@@ -228,23 +233,29 @@ class RedisLink:
         seconds: float,
     ) -> Reply:
         """Return the reply, and tell breaker and metrics how it went."""
-        began = perf_counter()
+        began, durations = perf_counter(), self._durations[command.name]
         try:
             reply = await self._exchange(command, arguments, seconds)
-        except _FAILURES as error:
-            self._failed()
-            if request is not None:
-                request.redis_failed = True
-            raise RedisUnavailableError(type(error).__name__) from error
         except NoScriptError as error:
             reply = error
-        except RedisError as error:  # Redis answered, only not what was hoped for
-            self.breaker.succeeded()
-            raise RedisUnavailableError(type(error).__name__) from error
-        finally:
-            self._durations[command.name].record(perf_counter() - began)
+        except BaseException as error:
+            durations.failed(perf_counter() - began, type(error).__qualname__)
+            if isinstance(error, (*_FAILURES, RedisError)):
+                self._tell_of(error, request)
+                raise RedisUnavailableError(type(error).__name__) from error
+            raise
+        durations.succeeded(perf_counter() - began)
         self.breaker.succeeded()
         return reply
+
+    def _tell_of(self, error: Exception, request: RequestContext | None) -> None:
+        """Tell breaker and request of a call that failed."""
+        if not isinstance(error, _FAILURES):  # Redis answered, only not what was hoped for
+            self.breaker.succeeded()
+            return
+        self._failed()
+        if request is not None:
+            request.redis_failed = True
 
     async def run_script(
         self, script: Script, keys: Sequence[str], *arguments: Argument, insist: bool = False

@@ -66,6 +66,8 @@ ALTER TABLE turns ADD COLUMN IF NOT EXISTS emotion_score double precision NOT NU
 ALTER TABLE turns ADD COLUMN IF NOT EXISTS memories_used integer NOT NULL DEFAULT 0;
 CREATE INDEX IF NOT EXISTS turns_recent ON turns (user_id, personality_id, id DESC);
 """
+TABLES: Final = ("personalities", "preferences", "memories", "turns")
+"""What the service cannot do without."""
 _LOCK: Final = 7_201_955_311
 """Any number: two services that start at once must not both create the tables."""
 

@@ -11,8 +11,11 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,6 +32,17 @@ _RETRYABLE: Final = frozenset({0, 429, 502, 503, 504})
 _BACKOFF_MAX_SECONDS: Final = 5.0
 
 
+class Answer(NamedTuple):
+    """What a collector answered."""
+
+    status: int
+    """0 when nobody answered."""
+    body: bytes
+
+
+_NOBODY: Final = Answer(0, b"")
+
+
 class OtlpPoster:
     """Posts protobuf bodies to one OTLP/HTTP path, on one connection kept open."""
 
@@ -43,20 +57,19 @@ class OtlpPoster:
         self._headers = {"Content-Type": "application/x-protobuf", **(headers or {})}
         self._connection: http.client.HTTPConnection | None = None
 
-    def post(self, body: bytes) -> int:
-        """Send one body; return the status, 0 when nobody answered."""
+    def post(self, body: bytes) -> Answer:
+        """Send one body and return the answer."""
         for fresh in (False, True):  # a kept connection may have been closed by the other side
             if self._connection is None or fresh:
                 self._connection = self._class(self._host, self._port, timeout=_TIMEOUT_SECONDS)
             try:
                 self._connection.request("POST", self._path, body, self._headers)
                 with self._connection.getresponse() as response:
-                    response.read()
-                    return response.status
+                    return Answer(response.status, response.read())
             except (OSError, http.client.HTTPException):
                 self._connection.close()
         self._connection = None
-        return 0
+        return _NOBODY
 
     def close(self) -> None:
         """Close the connection."""
@@ -76,9 +89,17 @@ class SpanExporter:
         self._thread = threading.Thread(target=self._run, name="span-exporter", daemon=True)
         self.sent = 0
         """Spans the collector accepted."""
-        self.dropped = 0
-        """Spans lost: the buffer was full, or the collector refused them."""
+        self._overflowed = 0
+        """Counted by the requests, the next by the exporter's thread."""
+        self._refused = 0
+        self._in_flight = 0
+        self._left_over = 0
         self._down = False
+
+    @property
+    def dropped(self) -> int:
+        """Return how many spans are lost: no room, refused, or unsent when the process ended."""
+        return self._overflowed + self._refused + self._left_over
 
     def start(self) -> None:
         """Start the thread."""
@@ -87,14 +108,17 @@ class SpanExporter:
     def add(self, span: bytes) -> None:
         """Take one encoded span; never waits."""
         if len(self._buffer) >= BUFFER_SPANS:
-            self.dropped += 1
+            self._overflowed += 1
         else:
             self._buffer.append(span)
 
     def stop(self, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
-        """Send what is left, then end the thread."""
+        """Send what is left, then end the thread; what could not be sent by then is lost."""
         self._stop.set()
         self._thread.join(timeout_seconds)
+        self._left_over = len(self._buffer) + self._in_flight
+        if self._left_over:
+            _LOG.warning("Span exporter: %d spans could not be sent", self._left_over)
         self._poster.close()
 
     def _run(self) -> None:
@@ -109,16 +133,18 @@ class SpanExporter:
     def _drain(self) -> bool:
         buffer = self._buffer
         while buffer:
-            batch = [buffer.popleft() for _ in range(min(BATCH_SPANS, len(buffer)))]
-            status = self._poster.post(self._frame(batch))
-            if status in _RETRYABLE:
+            self._in_flight = min(BATCH_SPANS, len(buffer))
+            batch = [buffer.popleft() for _ in range(self._in_flight)]
+            answer = self._poster.post(self._frame(batch))
+            if answer.status in _RETRYABLE:
                 buffer.extendleft(reversed(batch))
+                self._in_flight = 0
                 self._note(down=True)
                 return False
-            if status // 100 == _SUCCESS:
-                self.sent += len(batch)
-            else:
-                self.dropped += len(batch)
+            refused = min(_refused(answer), len(batch))
+            self.sent += len(batch) - refused
+            self._refused += refused
+            self._in_flight = 0
             self._note(down=False)
         return True
 
@@ -128,3 +154,14 @@ class SpanExporter:
             _LOG.warning(
                 "Span exporter: the collector %s", "does not answer" if down else "answers again"
             )
+
+
+def _refused(answer: Answer) -> int:
+    """Return how many spans a collector did not take; with a success it may say so, too."""
+    if answer.status // 100 != _SUCCESS:
+        return BATCH_SPANS
+    try:
+        told = ExportTraceServiceResponse.FromString(answer.body)
+    except DecodeError:  # not OTLP's answer: who says nothing has taken all
+        return 0
+    return int(told.partial_success.rejected_spans)

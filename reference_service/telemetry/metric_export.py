@@ -89,7 +89,7 @@ def _metric(instrument: Instrument, start_ns: int, now_ns: int) -> pb.Metric:
         metric.gauge.data_points.extend(points)
     elif points:
         metric.sum.aggregation_temporality = _CUMULATIVE
-        metric.sum.is_monotonic = True
+        metric.sum.is_monotonic = instrument.kind == "counter"
         metric.sum.data_points.extend(points)
     return metric
 

@@ -13,10 +13,22 @@ from typing import Final
 
 Labels = tuple[tuple[str, str | int], ...]
 
-SECONDS_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""The conventions' advice for db.client.*, plus 2.5 s for the model."""
-TOKEN_BUCKETS: Final = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0)
-"""The conventions' advice for gen_ai.client.token.usage."""
+BUCKETS: Final = {
+    "http.server.request.duration": (
+        0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+    ),
+    "gen_ai.client.operation.duration": (
+        0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+    ),
+    "gen_ai.client.token.usage": (
+        1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0,
+        4194304.0, 16777216.0, 67108864.0,
+    ),
+}  # fmt: skip
+"""The conventions' advice by metric: upper bounds, each of which belongs to its bucket."""
+_OTHER_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+"""Their advice for db.client.operation.duration, and for what else takes that long: waiting for a
+connection, holding it, filling a cache."""
 
 
 @dataclass(slots=True)
@@ -55,11 +67,11 @@ class Instrument:
     unit: str
     description: str
     kind: str
-    """counter, gauge or histogram."""
+    """counter, updowncounter, gauge or histogram."""
     bounds: tuple[float, ...] = ()
     series: dict[Labels, Counter | Histogram] = field(default_factory=dict)
     read: Callable[[], Iterator[tuple[Labels, float]]] | None = None
-    """For a gauge or counter that is read when asked for."""
+    """For one of the first three that is read when asked for."""
 
 
 class Registry:
@@ -76,15 +88,9 @@ class Registry:
             raise TypeError(f"{name} is a histogram; a counter was asked for")
         return made
 
-    def histogram(
-        self,
-        name: str,
-        unit: str,
-        description: str,
-        labels: Labels = (),
-        bounds: tuple[float, ...] = SECONDS_BUCKETS,
-    ) -> Histogram:
+    def histogram(self, name: str, unit: str, description: str, labels: Labels = ()) -> Histogram:
         """Return the histogram of this name and these labels, made at the first call."""
+        bounds = BUCKETS.get(name, _OTHER_BUCKETS)
         instrument = self._instrument(name, unit, description, "histogram", bounds)
         made = instrument.series.get(labels)
         if made is None:

@@ -5,13 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Final, Self
 
-from reference_service.telemetry.metrics import (
-    SECONDS_BUCKETS,
-    TOKEN_BUCKETS,
-    Histogram,
-    Labels,
-    Registry,
-)
+from reference_service.telemetry.metrics import Histogram, Labels, Registry
 
 NAMES: Final = {
     "duration": ("gen_ai.client.operation.duration", "s", "Duration of model calls."),
@@ -29,10 +23,10 @@ class Measured:
         self._metrics = metrics
         self._operation = operation
         self._began = 0.0
-        self._tokens: tuple[int, ...] = ()
+        self._tokens: tuple[int | None, ...] = ()
 
-    def tokens(self, *counts: int) -> None:
-        """Note how many tokens went in and, for a chat, came out."""
+    def tokens(self, *counts: int | None) -> None:
+        """Note how many tokens went in and, for a chat, came out; None where nobody said."""
         self._tokens = counts
 
     def __enter__(self) -> Self:
@@ -67,22 +61,19 @@ class ModelMetrics:
         """Time an embedding."""
         return Measured(self, "embeddings")
 
-    def record(self, operation: str, seconds: float, error: str, tokens: tuple[int, ...]) -> None:
+    def record(
+        self, operation: str, seconds: float, error: str, tokens: tuple[int | None, ...]
+    ) -> None:
         """Record a call that ended; `error` is empty for one that succeeded."""
-        self._histogram("duration", operation, "error.type", error, SECONDS_BUCKETS).record(
-            seconds
-        )
+        self._histogram("duration", operation, "error.type", error).record(seconds)
         for kind, count in zip(("input", "output"), tokens, strict=False):
-            self._histogram("tokens", operation, "gen_ai.token.type", kind, TOKEN_BUCKETS).record(
-                count
-            )
+            if count is not None:
+                self._histogram("tokens", operation, "gen_ai.token.type", kind).record(count)
 
-    def _histogram(
-        self, what: str, operation: str, label: str, value: str, bounds: tuple[float, ...]
-    ) -> Histogram:
+    def _histogram(self, what: str, operation: str, label: str, value: str) -> Histogram:
         found = self._series.get((what, operation, value))
         if found is None:
             labels = self._labels[operation] + (((label, value),) if value else ())
-            found = self._registry.histogram(*NAMES[what], labels, bounds)
+            found = self._registry.histogram(*NAMES[what], labels)
             self._series[what, operation, value] = found
         return found

@@ -23,7 +23,9 @@ CONVERSATION_LOAD: Final = SpanShape("conversation.load")
 CONVERSATION_APPEND: Final = SpanShape("conversation.append")
 
 
-def postgres_shape(*, operation: str, collection: str, text: str, namespace: str) -> SpanShape:
+def postgres_shape(
+    *, operation: str, collection: str, text: str, namespace: str, address: str = "", port: int = 0
+) -> SpanShape:
     """Return the shape of a statement's span; `text` holds placeholders, never values."""
     summary = f"{operation} {collection}".strip()
     return SpanShape(
@@ -31,22 +33,32 @@ def postgres_shape(*, operation: str, collection: str, text: str, namespace: str
         SpanKind.CLIENT,
         {
             "db.system.name": "postgresql",
-            "db.namespace": namespace,
             "db.operation.name": operation,
-            "db.collection.name": collection,
             "db.query.summary": summary,
             "db.query.text": text,
+            **_known({"db.namespace": namespace, "db.collection.name": collection}),
+            **_server(address, port),
         },
     )
 
 
-def redis_shape(command: str, namespace: str) -> SpanShape:
+def redis_shape(command: str, namespace: str, address: str = "", port: int = 0) -> SpanShape:
     """Return the shape of a command's span; `namespace` is the database's number."""
     return SpanShape(
         command,
         SpanKind.CLIENT,
-        {"db.system.name": "redis", "db.namespace": namespace, "db.operation.name": command},
+        {
+            "db.system.name": "redis",
+            "db.namespace": namespace,
+            "db.operation.name": command,
+            **_server(address, port),
+        },
     )
+
+
+def _server(address: str, port: int) -> dict[str, str | int]:
+    """Return where a client's calls go, as far as it is known."""
+    return _known({"server.address": address, "server.port": port})
 
 
 def model_shape(
@@ -60,7 +72,11 @@ def model_shape(
             "gen_ai.operation.name": operation,
             "gen_ai.provider.name": provider,
             "gen_ai.request.model": model,
-            "server.address": address,
-            "server.port": port,
+            **_server(address, port),
         },
     )
+
+
+def _known(attributes: dict[str, str | int]) -> dict[str, str | int]:
+    """Leave out what is not known: an attribute that is not there says so, an empty one lies."""
+    return {key: value for key, value in attributes.items() if value}

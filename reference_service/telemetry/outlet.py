@@ -59,11 +59,12 @@ class Outlet:
             }
         ).attributes
         resource = {key: str(value) for key, value in found.items()}
-        spans = SpanExporter(OtlpPoster(endpoint, "/v1/traces"), _framing(resource))
+        headers = settings.otlp_headers
+        spans = SpanExporter(OtlpPoster(endpoint, "/v1/traces", headers), _framing(resource))
         self._spans = spans
         start_ns = time_ns()
         self._metrics = metric_export.MetricExporter(
-            OtlpPoster(endpoint, "/v1/metrics"),
+            OtlpPoster(endpoint, "/v1/metrics", headers),
             lambda now_ns: metric_export.encode(
                 self._registry, resource, _SCOPE, start_ns, now_ns
             ),

@@ -34,6 +34,7 @@ _STATUS_ERROR: Final = b"\x7a\x02\x18\x02"
 """Span.status (field 15) with code ERROR."""
 _STATUS_OK: Final = b"\x7a\x02\x18\x01"
 _EMULATED_NS: Final = "worthit.emulated_ns"
+_ERROR_TYPE: Final = "error.type"
 
 
 class SpanShape:
@@ -105,7 +106,8 @@ class Span(api.Span):
             CURRENT.reset(self._token)
             self._token = None
         if error is not None:
-            self.fail(error)
+            said = (self._attributes or {}).get(_ERROR_TYPE)
+            self.fail(said if isinstance(said, str) else error)  # who knew more has said it
         self.end()
 
     def set(self, key: str, value: wire.AttributeValue) -> None:
@@ -120,9 +122,12 @@ class Span(api.Span):
         self._shape = shape
 
     def fail(self, error: BaseException | str) -> None:
-        """Mark the span failed, by the error's class: its text may hold a user's words."""
+        """Mark the span failed, by the error's class: its text may hold a user's words.
+
+        What is said here stands when an exception ends the span, too.
+        """
         self._error = _STATUS_ERROR
-        self.set("error.type", error if isinstance(error, str) else type(error).__qualname__)
+        self.set(_ERROR_TYPE, error if isinstance(error, str) else type(error).__qualname__)
 
     def add_emulated(self, nanoseconds: int) -> None:
         """Add to what is marked as emulated on this span."""

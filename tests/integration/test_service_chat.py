@@ -146,7 +146,7 @@ def test_a_streamed_reply_ends_stored(servers: ChatServers, client: httpx.Client
     ("fault", "status", "code"),
     [
         ({"status": 500, "rate": 1.0}, 502, "model_unavailable"),
-        ({"status": 400, "rate": 1.0}, 502, "model_unavailable"),
+        ({"status": 400, "rate": 1.0}, 502, "model_refused"),
         ({"status": 429, "rate": 1.0}, 503, "model_overloaded"),
         ({"status": 503, "rate": 1.0}, 503, "model_overloaded"),
         ({"extra_ms": 9000}, 504, "model_timeout"),

@@ -82,7 +82,7 @@ def test_metrics_are_prometheus_text(servers: ChatServers) -> None:
     assert [] == [line for line in lines if not sample.match(line)]
     expected = (
         'http_server_request_duration_seconds_count{http_request_method="POST",'
-        'http_route="/chat",http_response_status_code="200"} 3'
+        'url_scheme="http",http_route="/chat",http_response_status_code="200"} 3'
     )
     assert expected in lines
 

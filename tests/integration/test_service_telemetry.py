@@ -196,6 +196,7 @@ def test_spans_have_the_attributes_of_the_conventions(recorded: Recorded) -> Non
     select = trace["SELECT preferences"]
     wait = select.pop("worthit.pool_wait_ns")
     assert 0 <= wait < 1_000_000_000
+    assert select.pop("server.port") > 0
     assert {
         "db.system.name": "postgresql",
         "db.namespace": "telemetry",
@@ -203,6 +204,7 @@ def test_spans_have_the_attributes_of_the_conventions(recorded: Recorded) -> Non
         "db.collection.name": "preferences",
         "db.query.summary": "SELECT preferences",
         "db.query.text": "SELECT language, tone, reply_length FROM preferences WHERE user_id = $1",
+        "server.address": "127.0.0.1",
     } == select
     assert {
         "db.system.name": "redis",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reference_service.handlers.request_span import read_caller
 from reference_service.telemetry.request_context import (
     RequestContext,
     read_baggage,
@@ -40,13 +41,33 @@ def test_a_good_traceparent_is_continued(header: str) -> None:
 
 
 def test_baggage_is_typed_and_ours_only() -> None:
-    """Step, block and draw are integers; other people's members are passed on and not recorded."""
+    """Step, block and draw are integers; other people's members go nowhere."""
     header = "a=b,worthit.arm=on%20x;p=1, worthit.step=3 ,worthit.draw=12,worthit.block=x"
     context = RequestContext(read_baggage(header.encode()))
 
     expected = {"worthit.arm": "on x", "worthit.step": 3, "worthit.draw": 12}
     assert expected == context.attributes
-    assert (12, header) == (context.draw, context.baggage)
+    assert 12 == context.draw
+    assert "worthit.arm=on%20x,worthit.step=3,worthit.draw=12" == context.baggage
+
+
+def test_no_caller_says_what_this_service_measures() -> None:
+    """What the service itself writes on spans under the same prefix cannot come from outside."""
+    header = "worthit.emulated_ns=9,worthit.key=x,worthit.pool_wait_ns=1,worthit.run=r"
+    context = RequestContext(header)
+
+    assert {"worthit.run": "r"} == context.attributes
+    assert "worthit.run=r" == context.baggage
+
+
+@pytest.mark.parametrize(("lines", "kept"), [(2, 2), (3, 0)])
+def test_the_limit_of_baggage_is_for_all_its_lines(lines: int, kept: int) -> None:
+    """Lines of 3 KB each are one list: two are within the 8 KB of W3C Baggage, three are not."""
+    line = b"worthit.run=x," + b"a=" + b"y" * 3000
+    headers = [(b"baggage", line.replace(b"run", name)) for name in (b"run", b"arm", b"scenario")]
+    _, context = read_caller({"headers": headers[:lines]})
+
+    assert kept == len(context.attributes)
 
 
 @pytest.mark.parametrize(

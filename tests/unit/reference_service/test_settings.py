@@ -26,8 +26,12 @@ GOOD = {"DATABASE_URL": "postgresql://x/y", "LLM_BASE_URL": "http://x/v1"}
             ["PIPELINE: Input should be 'sequential'"],
         ),
         ({**GOOD, "RATE_LIMIT_PER_MINUTE": "0"}, ["RATE_LIMIT_PER_MINUTE: "]),
+        (
+            {**GOOD, "OTEL_EXPORTER_OTLP_HEADERS": "authorization=a%0Ab"},
+            ["OTEL_EXPORTER_OTLP_HEADERS: 'authorization' holds what no HTTP header can"],
+        ),
     ],
-    ids=["missing", "redis", "pool", "pipeline", "limit"],
+    ids=["missing", "redis", "pool", "pipeline", "limit", "headers"],
 )
 def test_a_wrong_setting_is_a_sentence(
     tmp_path: Path, settings: dict[str, str], said: list[str]
