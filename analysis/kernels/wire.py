@@ -15,7 +15,8 @@ TRACE, SPAN, PARENT, NAME, KEPT_PLACES = range(5)
 """Columns of places: where a span's ids and name begin, and how long they are."""
 KIND, START, END, STATUS, RESOURCE, KEPT_NUMBERS = range(6)
 """Columns of numbers."""
-_FIXED_64, _BYTES, _FIXED_32 = 1, 2, 5
+_FIXED_64, _BYTES, _GROUP, _GROUP_END, _FIXED_32 = range(1, 6)
+"""Wire types; what is left, 0, is a varint."""
 _RESOURCE_SPANS, _RESOURCE, _SCOPE_SPANS, _SPANS = 0x0A, 0x0A, 0x12, 0x12
 _ABOUT, _KEY, _VALUE, _INT, _CODE = 0x0A, 0x0A, 0x12, 0x18, 0x18
 _ATTRIBUTE, _LINK = 0x4A, 0x6A
@@ -40,12 +41,11 @@ def varint(data: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
 
 @compiled
 def _field(data: NDArray[np.uint8], at: int) -> tuple[int, int, int, int]:
-    """Read a field's head.
-
-    What it is, where its content begins, its length, where the next begins.
+    """Read a field's head: what it is, its content's place and length, where the next begins.
 
     What it is holds number and wire type, as written: a known number of another type is another
-    field, which is what protobuf says of it. A varint's content is its own bytes.
+    field, which is what protobuf says of it. A varint's content is its own bytes, that of a group
+    all fields up to its end.
     """
     unsigned, begin = varint(data, at)
     head = int(np.int64(unsigned))  # an unsigned one would turn sums to floats
@@ -57,11 +57,39 @@ def _field(data: NDArray[np.uint8], at: int) -> tuple[int, int, int, int]:
         length = 8
     elif kind == _FIXED_32:
         length = 4
+    elif kind == _GROUP:
+        length = _group_end(data, begin) - begin
     else:
         _, after = varint(data, begin)
         length = after - begin
     length = max(0, min(length, data.size - begin))
     return head, begin, length, begin + length
+
+
+@compiled
+def _group_end(data: NDArray[np.uint8], at: int) -> int:
+    """Give the place after the end of the group whose first field is at ``at``.
+
+    Groups are how early protobuf nested messages: OTLP has none, an unknown field may be one.
+    """
+    depth = 1
+    while depth > 0 and at < data.size:
+        head, at = varint(data, at)
+        kind = int(np.int64(head)) & 7
+        if kind == _GROUP:
+            depth += 1
+        elif kind == _GROUP_END:
+            depth -= 1
+        elif kind == _FIXED_64:
+            at += 8
+        elif kind == _FIXED_32:
+            at += 4
+        elif kind == _BYTES:
+            size, at = varint(data, at)
+            at += min(max(0, int(np.int64(size))), data.size)
+        else:
+            _, at = varint(data, at)
+    return at
 
 
 @compiled
@@ -185,10 +213,7 @@ def _span(
 def _key_value(
     data: NDArray[np.uint8], owner: int, begin: int, length: int
 ) -> tuple[int, int, int, int]:
-    """Describe an attribute: where it is.
-
-    Of an int behind its key, the key and the int's place.
-    """
+    """Say where an attribute is; of one whose int lies behind its key, the key and the int."""
     at, key_end, value = begin, -1, -1
     while at < begin + length:
         what, first, size, at = _field(data, at)
@@ -280,12 +305,12 @@ def objects(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:  # fmt: skip
     """Write each span's JSON object from the fragments of its attributes, which lie in order.
 
-    An int's fragment ends before the value, which is written out here. A span that keeps no
-    attribute has no text.
+    ``kept`` says of each attribute whether it belongs there. An int's fragment ends before the
+    value, which is written out here. A span that keeps no attribute has no text.
     """
     room = 2 * spans
     for a in range(owner.size):
-        if owner[a] >= 0 and kept[code[a]]:
+        if owner[a] >= 0 and kept[a]:
             room += offsets[code[a] + 1] - offsets[code[a]] + 1 + (20 if is_int[code[a]] else 0)
     text = np.empty(room, np.uint8)
     ends = np.zeros(spans + 1, np.int64)
@@ -293,7 +318,7 @@ def objects(
     for span in range(spans):
         begun = filled
         while a < owner.size and owner[a] <= span:
-            if owner[a] == span and kept[code[a]]:
+            if owner[a] == span and kept[a]:
                 text[filled] = 123 if filled == begun else 44
                 filled += 1
                 for k in range(offsets[code[a]], offsets[code[a] + 1]):
