@@ -48,16 +48,7 @@ def resolve(
         while size < 2 * (high - low):
             size *= 2
         table[:size] = -1
-        shared = False
-        for p in range(low, high):
-            key = span_key[order[p]]
-            slot = _slot(table, keys, size, key)
-            if table[slot] < 0:
-                table[slot] = p
-                keys[slot] = key
-            else:
-                first[p] = table[slot]
-                shared = True
+        shared = _note_ids(low, high, order, span_key, table, keys, size, first)
         for p in range(low, high):
             row = order[p]
             if has_parent[row]:
@@ -70,6 +61,25 @@ def resolve(
                 span_key, parent_key, has_parent,
             )  # fmt: skip
     return parent, (first >= 0) & (parent != REPEAT)
+
+
+@compiled
+def _note_ids(
+    low: int, high: int, order: NDArray[np.int64], span_key: NDArray[np.uint64],
+    table: NDArray[np.int32], keys: NDArray[np.uint64], size: int, first: NDArray[np.int32],
+) -> bool:  # fmt: skip
+    """Put each id's earliest span into the trace's table; give whether some spans share an id."""
+    shared = False
+    for p in range(low, high):
+        key = span_key[order[p]]
+        slot = _slot(table, keys, size, key)
+        if table[slot] < 0:
+            table[slot] = p
+            keys[slot] = key
+        else:
+            first[p] = table[slot]
+            shared = True
+    return shared
 
 
 @compiled
