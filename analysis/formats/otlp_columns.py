@@ -161,15 +161,18 @@ def _place(
     """
     rows = np.flatnonzero((attributes.code == code) & (attributes.owner >= 0))
     rows = rows[place[attributes.owner[rows]] < 0]
-    numbers: list[Any]
-    if attributes.is_int[code]:
-        different, which = np.unique(attributes.number[rows], return_inverse=True)
-        numbers = different.tolist()
-    else:
-        numbers, which = [attributes.values[code]], np.zeros(rows.size, np.int64)
-    read_values = [read(number) for number in numbers]
+    owners = attributes.owner[rows]
+    if not attributes.is_int[code]:
+        value = read(attributes.values[code])
+        if value is None:
+            return rows[:0]
+        place[owners] = len(values)
+        values.append(value)
+        return rows
+    different, which = np.unique(attributes.number[rows], return_inverse=True)
+    read_values = [read(int(number)) for number in different]
     known = np.array([value is not None for value in read_values], np.bool_)[which]
-    place[attributes.owner[rows[known]]] = len(values) + which[known]
+    place[owners[known]] = len(values) + which[known]
     values.extend(read_values)
     return rows[known]
 

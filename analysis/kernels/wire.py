@@ -15,8 +15,7 @@ TRACE, SPAN, PARENT, NAME, KEPT_PLACES = range(5)
 """Columns of places: where a span's ids and name begin, and how long they are."""
 KIND, START, END, STATUS, RESOURCE, KEPT_NUMBERS = range(6)
 """Columns of numbers."""
-_FIXED_64, _BYTES, _GROUP, _GROUP_END, _FIXED_32 = range(1, 6)
-"""Wire types; what is left, 0, is a varint."""
+_FIXED_64, _BYTES, _FIXED_32 = 1, 2, 5
 _RESOURCE_SPANS, _RESOURCE, _SCOPE_SPANS, _SPANS = 0x0A, 0x0A, 0x12, 0x12
 _ABOUT, _KEY, _VALUE, _INT, _CODE = 0x0A, 0x0A, 0x12, 0x18, 0x18
 _ATTRIBUTE, _LINK = 0x4A, 0x6A
@@ -44,8 +43,8 @@ def _field(data: NDArray[np.uint8], at: int) -> tuple[int, int, int, int]:
     """Read a field's head: what it is, its content's place and length, where the next begins.
 
     What it is holds number and wire type, as written: a known number of another type is another
-    field, which is what protobuf says of it. A varint's content is its own bytes, that of a group
-    all fields up to its end.
+    field, which is what protobuf says of it. A varint's content is its own bytes. Groups,
+    which proto3 has none of, are not known here.
     """
     unsigned, begin = varint(data, at)
     head = int(np.int64(unsigned))  # an unsigned one would turn sums to floats
@@ -57,39 +56,11 @@ def _field(data: NDArray[np.uint8], at: int) -> tuple[int, int, int, int]:
         length = 8
     elif kind == _FIXED_32:
         length = 4
-    elif kind == _GROUP:
-        length = _group_end(data, begin) - begin
     else:
         _, after = varint(data, begin)
         length = after - begin
     length = max(0, min(length, data.size - begin))
     return head, begin, length, begin + length
-
-
-@compiled
-def _group_end(data: NDArray[np.uint8], at: int) -> int:
-    """Give the place after the end of the group whose first field is at ``at``.
-
-    Groups are how early protobuf nested messages: OTLP has none, an unknown field may be one.
-    """
-    depth = 1
-    while depth > 0 and at < data.size:
-        head, at = varint(data, at)
-        kind = int(np.int64(head)) & 7
-        if kind == _GROUP:
-            depth += 1
-        elif kind == _GROUP_END:
-            depth -= 1
-        elif kind == _FIXED_64:
-            at += 8
-        elif kind == _FIXED_32:
-            at += 4
-        elif kind == _BYTES:
-            size, at = varint(data, at)
-            at += min(max(0, int(np.int64(size))), data.size)
-        else:
-            _, at = varint(data, at)
-    return at
 
 
 @compiled

@@ -150,21 +150,3 @@ def test_bytes_that_are_no_recording_are_said(tmp_path: Path, content: bytes) ->
 
     with pytest.raises(AnalysisError, match="holds no traces in a known format"):
         traces.read(tmp_path / "x")
-
-
-def test_an_unknown_group_is_passed_over(tmp_path: Path) -> None:
-    """A group, protobuf's oldest kind of field, is none of ours, whatever lies in it."""
-    span = Span(trace_id=b"\1" * 16, span_id=b"\2" * 8, name="right")
-    numbers = bytes([0xC0, 0x3E, 0x2A]) + bytes([0x08, 0x01]) * 5  # 0x2A would begin a name
-    others = bytes([0x39]) + bytes(8) + bytes([0x3D]) + bytes(4) + bytes([0x12, 0x01, 0xFF])
-    inner = bytes([0xA3, 0x06]) + others + bytes([0xA4, 0x06])
-    group = bytes([0xA3, 0x06]) + numbers + inner + numbers + bytes([0xA4, 0x06])
-    message = request()
-    message.resource_spans[0].scope_spans[0].spans.add().ParseFromString(
-        group + span.SerializeToString()
-    )
-    (tmp_path / "recorded").write_bytes(delimited(message))
-
-    row = traces.read(tmp_path / "recorded").iloc[2]
-
-    assert ("right", "02" * 8, "UNSPECIFIED") == (row["name"], row["span_id"], row["kind"])
