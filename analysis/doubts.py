@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.forest import CONSUMER, CUT, MISSING, REPEAT, SERVER, Forest, plant
+from analysis.forest import Forest, plant
+from analysis.kernels.codes import CONSUMER, CUT, MISSING, REPEAT, SERVER
 
 TREATMENT = {
     "caller not recorded": "The only root names a parent outside the trace, as when the "
@@ -24,9 +25,9 @@ TREATMENT = {
     "repeated span": "Delivered twice with the same content: counted once.",
     "shared span id": "The earliest has the children; of a call's two sides, the server's.",
     "cycle": "Cut at its earliest span, which becomes a root.",
-    "unfinished span": "No duration: counted, its time unknown and taken as 0; what it called "
-    "keeps its self time and is on no path.",
-    "no times": "Neither start nor duration: counted, without time.",
+    "unfinished span": "No duration, or none that can be: counted, its time unknown and taken as "
+    "0; what it called keeps its self time and is on no path.",
+    "no times": "Neither start nor duration, or an end alone: counted, without time.",
     "outside its parent": "Clipped to the parent; wholly outside, it is not on the critical path.",
     "zero duration": "Counted, without time.",
 }

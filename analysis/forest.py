@@ -1,10 +1,10 @@
 """Which span called which: the call trees of all traces at once, as whole columns of integers.
 
 Spans are laid out trace by trace and, within a trace, by start, then longest first, then
-operation, so that nothing depends on the order of rows. A place in that layout is a *position*;
-``order`` leads from positions back to rows. ``queue`` lists the positions of each trace parents
-first, the children of one parent side by side. All of it is built without recursion, in time
-linear in the number of spans but for sorting within a trace.
+operation, id, kind and parent, so that nothing depends on the order of rows. A place in that
+layout is a *position*; ``order`` leads from positions back to rows. ``queue`` lists the positions
+of each trace parents first, the children of one parent side by side. All of it is built without
+recursion, in time linear in the number of spans but for sorting within a trace.
 """
 
 from __future__ import annotations
@@ -21,23 +21,15 @@ from numpy.typing import NDArray
 from analysis.errors import ColumnError
 from analysis.identity import span_keys, trace_codes
 from analysis.kernels import hashing, ordering, parents
+from analysis.kernels.codes import CLIENT, CONSUMER, OTHER, PRODUCER, REPEAT, SERVER
 from analysis.remembered import Remembered
 
-ROOT = -1
-"""The parent of a span that names none."""
-MISSING = -2
-"""The parent of a span whose parent is not in the trace: a root of what is left, and reported."""
-CUT = -3
-"""The parent of a span that was its own ancestor: cut at its earliest span, and reported."""
-REPEAT = -4
-"""A span delivered twice with the same content: counted once, and reported."""
-
-OTHER, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
-"""Span kinds, as far as the shape of a trace depends on them."""
 _KINDS = {"SERVER": SERVER, "CLIENT": CLIENT, "PRODUCER": PRODUCER, "CONSUMER": CONSUMER}
 
 _MANY_PAIRS = 1 << 24
 """Services times names: up to here a table of all pairs is cheaper than sorting the rows."""
+_LAST_NS = (1 << 63) - 1
+"""The last moment that int64 holds, in the year 2262."""
 _NEEDED = ("trace_id", "span_id", "parent_span_id", "start_ns", "duration_ns")
 _ASKED = (*_NEEDED, "service", "name", "kind", "follows_from")
 """All columns that the trees depend on."""
@@ -54,16 +46,16 @@ class Forest:
     start: NDArray[np.int64]
     """Start, ns."""
     end: NDArray[np.int64]
-    """End, ns; the start where the duration is missing or negative."""
+    """End, ns; the start where ``unfinished``."""
     unfinished: NDArray[np.bool_]
-    """The duration is missing or negative."""
+    """The duration is missing, negative, or ends beyond what int64 holds."""
     kind: NDArray[np.int8]
     operation: NDArray[np.int32]
     """Code of (service, name), row of ``operations``."""
     follows: NDArray[np.bool_]
     """The reference to the parent is FOLLOWS_FROM."""
     parent: NDArray[np.int32]
-    """Position of the parent, or ROOT, MISSING, CUT, REPEAT."""
+    """Position of the parent, or ROOT, MISSING, CUT, REPEAT of ``analysis.kernels.codes``."""
     queue: NDArray[np.int32]
     """Positions, parents first, siblings together in order of start; repeats are left out."""
     queue_begins: NDArray[np.int64]
@@ -111,7 +103,9 @@ def _planted(spans: pd.DataFrame) -> Forest:
     kind, follows = _kinds(spans), _flags(spans, "follows_from")
     begins, order = ordering.by_trace(codes, count)
     del codes
-    ordering.sort_traces(order, begins, start, duration, operation, key)
+    ordering.sort_traces(
+        order, begins, start, duration, operation, key, kind, parent_key, has_parent
+    )
     end = start + duration
     if not ordering.is_plain(order):
         start, end, unfinished = start[order], end[order], unfinished[order]
@@ -150,13 +144,20 @@ def _times(spans: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64], N
     start = _integers(spans["start_ns"])
     duration = _integers(spans["duration_ns"], missing=-1)
     unfinished = duration < 0
+    if start.size and int(duration.max()) > _LAST_NS - max(int(start.max()), 0):
+        unfinished |= duration > _LAST_NS - np.maximum(start, 0)
+    if spans["start_ns"].hasnans:
+        unfinished |= spans["start_ns"].isna().to_numpy()
     if unfinished.any():
         duration = np.where(unfinished, 0, duration)
     return start, duration, unfinished
 
 
 def _integers(column: pd.Series[int], missing: int = 0) -> NDArray[np.int64]:
-    """Read a column of nanoseconds exactly, whichever integer or float type it has."""
+    """Read a column of nanoseconds exactly, whichever integer or float type it has.
+
+    Raises ``ColumnError`` for numbers that int64 does not hold.
+    """
     array = pa.array(column, from_pandas=True)
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
@@ -166,8 +167,17 @@ def _integers(column: pd.Series[int], missing: int = 0) -> NDArray[np.int64]:
         raise ColumnError(
             f"The column {column.name} holds {array.type}; whole nanoseconds (int64) are expected."
         )
-    filled = pc.fill_null(array, missing) if array.null_count else array
-    return np.ascontiguousarray(filled.to_numpy(zero_copy_only=False)).astype(np.int64, copy=False)
+    if pa.types.is_floating(array.type):
+        array = pc.trunc(array)
+    try:
+        whole = array.cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise ColumnError(
+            f"The column {column.name} holds {array.type} beyond what int64 holds ({error}); "
+            "nanoseconds since 1970 are expected."
+        ) from error
+    filled = pc.fill_null(whole, missing) if whole.null_count else whole
+    return np.ascontiguousarray(filled.to_numpy(zero_copy_only=False))
 
 
 def operation_codes(spans: pd.DataFrame) -> tuple[NDArray[np.int32], pd.DataFrame]:

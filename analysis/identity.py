@@ -28,11 +28,12 @@ def span_keys(
     """Give each span id and each parent id as a number, and whether there is a parent id.
 
     Numbers are equal exactly where ids are. Ids of 16 hex digits, OpenTelemetry's, are the numbers
-    that they spell; others are hashed, or numbered should two hashes be equal.
+    that they spell; others are hashed, or numbered should two hashes be equal. A missing span id
+    is like no id that is given, also not like sixteen zeros.
     """
-    own, _ = _hex_keys(span)
+    own, named = _hex_keys(span)
     above, given = _hex_keys(parent)
-    if own is not None and above is not None:
+    if own is not None and above is not None and named.all():
         return own, above, given
     words, places = _words(pa.chunked_array([*_chunked(span).chunks, *_chunked(parent).chunks]))
     codes, count = hashing.numbered(words, places)

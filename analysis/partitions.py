@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyarrow import feather
 
 from analysis.errors import AnalysisError
-from analysis.formats.columns import to_pandas
+from analysis.formats.columns import SCHEMA, to_pandas
 from analysis.identity import trace_hashes
 
 _TOP_BITS = np.uint64(40)
@@ -66,31 +66,43 @@ class Partitions:
     def fill(self, batches: Iterator[pa.Table]) -> None:
         """Deal batches of rows out to the parts; call it once."""
         writers: dict[int, pa.RecordBatchFileWriter] = {}
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        schema = SCHEMA
         try:
             for batch in batches:
+                schema = batch.schema
                 for part, rows in enumerate(_dealt(batch, len(self.files))):
                     if rows.num_rows == 0:
                         continue
                     if part not in writers:
-                        writers[part] = pa.ipc.new_file(
-                            self.files[part], batch.schema, options=options
-                        )
+                        writers[part] = self._writer(part, schema)
                     writers[part].write_table(rows)
+            for part in set(range(len(self.files))) - writers.keys():
+                writers[part] = self._writer(part, schema)  # no trace, and a file that says so
         finally:
             for writer in writers.values():
                 writer.close()
 
+    def _writer(self, part: int, schema: pa.Schema) -> pa.RecordBatchFileWriter:
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        return pa.ipc.new_file(self.files[part], schema, options=options)
+
 
 def load(file: Path) -> pd.DataFrame:
-    """Read one part: a spans table with whole traces. A part that got no trace has no rows."""
+    """Read one part: a spans table with whole traces. A part that got no trace has no rows.
+
+    Raises ``AnalysisError`` where the part's file is not there: it would be taken for no traces.
+    """
     from analysis.traces import spread  # noqa: PLC0415 - traces deals out through this module
 
-    if not file.exists():
-        from analysis.formats.columns import empty  # noqa: PLC0415 - as above
-
-        return to_pandas(empty())
-    return spread(to_pandas(feather.read_table(file, memory_map=True)))
+    try:
+        table = feather.read_table(file, memory_map=True)
+    except FileNotFoundError as error:
+        raise AnalysisError(
+            f"The part {file} is not there: its partitions were closed, or this machine does not "
+            "see their folder. Ask before the with block ends, and give read() a folder that "
+            "every worker sees."
+        ) from error
+    return spread(to_pandas(table))
 
 
 def _dealt(batch: pa.Table, count: int) -> list[pa.Table]:

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.errors import ColumnError
-from analysis.forest import REPEAT, plant, to_rows
-from analysis.identity import trace_codes
+from analysis.forest import Forest, plant, to_rows
+from analysis.groups import of_requests
+from analysis.kernels.codes import CLIENT, CONSUMER, PRODUCER, REPEAT, SERVER
 from analysis.traces import attribute
 
 CACHES = ("redis", "memcached", "valkey", "keydb", "dragonfly", "hazelcast", "ehcache")
@@ -25,6 +25,8 @@ CACHES = ("redis", "memcached", "valkey", "keydb", "dragonfly", "hazelcast", "eh
 _CONNECT = "connect|begin|commit|rollback|reset|ping|discard|hello|auth|client setinfo|select db"
 """Operations of a connection or transaction: no question is put to the data."""
 _FETCH = "fetch(?:one|all|many|row|val)?|cursor|close cursor"
+_DATA = "select|insert|update|delete|merge|replace|upsert|with|call|copy|table|values"
+"""Words that a name begins with when the rest of it names the data, not what is done."""
 _TEXTS = ("db.query.text", "db.statement", "db.query.summary")
 """Attributes that hold the statement, the fullest and newest first."""
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
@@ -34,6 +36,7 @@ numbers.
 _LIST = re.compile(r"\(\s*(?:\?|%s|\$\?)(?:\s*,\s*(?:\?|%s|\$\?))+\s*\)")
 """A list of placeholders, as in IN (?, ?, ?): its length makes no other statement of it."""
 _KEYS = ["call", "service", "name", "db_system", "db_collection", "statement"]
+_COUNTS = ["calls", "requests", "per_request"]
 
 
 def per_request(spans: pd.DataFrame, *, by: str | None = None) -> pd.DataFrame:
@@ -41,45 +44,58 @@ def per_request(spans: pd.DataFrame, *, by: str | None = None) -> pd.DataFrame:
 
     A request is a trace; ``requests`` is the number of all requests, also those without a call, so
     that ``per_request`` of several rows adds up. ``by="arm"`` counts each arm's calls over that
-    arm's requests, with the arm as first column. Raises ``ColumnError`` for a table that is not
-    spans.
+    arm's requests, with the arm as first column; a request is of its earliest span's arm, whoever
+    makes the call. Raises ``ColumnError`` for a table that is not spans, and for a ``by`` that it
+    lacks or that the answer holds already.
     """
-    if by is not None and by not in spans.columns:
-        raise ColumnError(
-            f"The spans table has no column {by}; split calls by a column it has, such as arm."
-        )
+    forest = plant(spans)
     found, rows = calls(spans)
-    if by:
-        found.insert(0, by, spans[by].iloc[rows].array)
-    keys = [by, *_KEYS] if by else _KEYS
-    table = found.groupby(keys, dropna=False, as_index=False, observed=True).size()
-    table = table.rename(columns={"size": "calls"})
-    if by:
-        table["requests"] = table[by].map(_requests_by(spans, by)).astype("int64")
-    else:
-        table["requests"] = trace_codes(spans["trace_id"])[1]
+    count = forest.begins.size - 1
+    found["requests"] = count
+    if by is not None:
+        group = of_requests(spans, forest, by, (*_KEYS, *_COUNTS))
+        trace = np.empty(len(spans), np.int64)
+        trace[forest.order] = np.repeat(np.arange(count), np.diff(forest.begins))
+        which, _ = pd.factorize(group, use_na_sentinel=False)
+        found.insert(0, by, group.iloc[trace[rows]].array)
+        found["requests"] = np.bincount(which, minlength=1)[which[trace[rows]]]
+    keys = [*([by] if by else []), *_KEYS]
+    sizes = found.groupby([*keys, "requests"], dropna=False, as_index=False, observed=True).size()
+    table = sizes.rename(columns={"size": "calls"})
     table["per_request"] = table["calls"] / table["requests"]
     order = [*([by] if by else []), "calls", *_KEYS]
     ascending = [name != "calls" for name in order]
-    return table.sort_values(order, ascending=ascending, ignore_index=True)
+    table = table.sort_values(order, ascending=ascending, ignore_index=True)
+    return table[[*keys, *_COUNTS]]
 
 
 def calls(spans: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     """Give each database or cache call's kind, operation and statement, and its row in ``spans``.
 
-    A call is a CLIENT span (or one of a kind not given) that names a database system; a span
-    delivered twice is one call.
+    A call is a CLIENT span that names a database system. So is an INTERNAL one, or one of a kind
+    not given, unless a span directly below it names the same system: then it wraps the call, as
+    an ORM does, and the one below is counted. A span delivered twice is one call.
     """
     forest = plant(spans)
-    chosen = to_rows(forest.parent, forest) != REPEAT
-    chosen &= _text(spans, "db_system").notna().to_numpy()
-    chosen &= ~_text(spans, "kind").isin(["SERVER", "CONSUMER", "PRODUCER"]).to_numpy()
-    rows = np.flatnonzero(chosen)
+    rows = np.flatnonzero(to_rows(_is_call(spans, forest), forest))
     those = spans.iloc[rows].reset_index(drop=True)
     table = pd.DataFrame({name: _text(those, name) for name in _KEYS[1:-1]})
     table.insert(0, "call", _kinds(those))
     table["statement"] = statements(those)
     return table, rows
+
+
+def _is_call(spans: pd.DataFrame, forest: Forest) -> NDArray[np.bool_]:
+    """By position of the forest, whether a span is a call to a database or cache."""
+    system, _ = pd.factorize(_text(spans, "db_system"))
+    system = system[forest.order]
+    chosen: NDArray[np.bool_] = (system >= 0) & (forest.parent != REPEAT)
+    chosen &= ~np.isin(forest.kind, (SERVER, CONSUMER, PRODUCER))
+    inner = np.flatnonzero(chosen & (forest.parent >= 0))
+    above = forest.parent[inner]
+    wrappers = above[system[above] == system[inner]]
+    chosen[wrappers[forest.kind[wrappers] != CLIENT]] = False
+    return chosen
 
 
 def statements(spans: pd.DataFrame) -> pd.Series:
@@ -103,13 +119,21 @@ def without_values(statement: str) -> str:
 
 
 def _kinds(spans: pd.DataFrame) -> pd.Series:
-    """Tell each call's kind: cache by its system, connect and fetch by operation or name."""
+    """Tell each call's kind: cache by its system, connect and fetch by what is done.
+
+    What is done is the operation; where none is given, the name, or how it ends: ``pool.connect``,
+    ``db reset``, but not ``SELECT auth``, where it ends with what is read.
+    """
     name = _text(spans, "name").fillna("").str.strip().str.lower()
-    word = _text(spans, "db_operation").str.strip().str.lower().fillna(name)
+    word = _text(spans, "db_operation").str.strip().str.lower()
+    of_data = name.str.contains(rf"^(?:{_DATA})\b", regex=True)
     kind = pd.Series("query", index=spans.index, dtype="str")
     for found, pattern in (("connect", _CONNECT), ("fetch", _FETCH)):
-        ends = name.str.contains(rf"(?:^|[.: ])(?:{pattern})$", regex=True)
-        kind = kind.mask(word.str.fullmatch(pattern) | ends, found)
+        whole, end = rf"^(?:{pattern})$", rf"[.: ](?:{pattern})$"
+        named = name.str.contains(whole, regex=True)
+        named |= name.str.contains(end, regex=True) & ~of_data
+        done = word.str.contains(whole, regex=True).where(word.notna(), named)
+        kind = kind.mask(done, found)
     return kind.mask(_text(spans, "db_system").str.lower().isin(CACHES), "cache")
 
 
@@ -118,11 +142,3 @@ def _text(spans: pd.DataFrame, name: str) -> pd.Series:
     if name in spans.columns:
         return spans[name].astype("str")
     return pd.Series(pd.NA, index=spans.index, dtype="str")
-
-
-def _requests_by(spans: pd.DataFrame, by: str) -> pd.Series:
-    """Count the traces of each group; a trace belongs to its first row's group."""
-    codes, count = trace_codes(spans["trace_id"])
-    first = np.full(count, -1, np.int64)
-    first[codes[::-1]] = np.arange(codes.size)[::-1]
-    return spans[by].iloc[first].value_counts(dropna=False)

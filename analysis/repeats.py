@@ -35,12 +35,14 @@ def repeats(spans: pd.DataFrame, *, at_least: int = AT_LEAST) -> pd.DataFrame:
     calls["caller"] = _callers(spans, codes, those, codes[rows])
     calls["start"] = those["start_ns"].to_numpy()
     calls["took"] = those["duration_ns"].fillna(0).to_numpy(dtype=np.int64).clip(min=0)
+    calls["end"] = calls["start"] + calls["took"]
     calls["trace_id"] = those["trace_id"]
     calls = calls[calls["call"].isin(["query", "cache"])]
     calls = calls.sort_values(["trace", "start"], kind="stable")
     groups = calls.groupby(["trace", *_KEYS], dropna=False, observed=True)
-    before = groups["took"].shift() + groups["start"].shift()
-    calls["follows"] = (calls["start"] >= before).where(before.notna()).astype("float64")
+    before = groups["end"].shift(fill_value=0)  # whole numbers: doubles lose ns since 1970
+    follows = (calls["start"] >= before).where(groups.cumcount() > 0)
+    calls["follows"] = follows.astype("float64")
     per_trace = calls.groupby(["trace", *_KEYS], dropna=False, observed=True).agg(
         calls=("start", "size"),
         took=("took", "sum"),

@@ -15,8 +15,8 @@ from scipy.special import stdtrit
 
 from analysis import self_time
 from analysis.critical_path import Rules, critical_times
-from analysis.errors import ColumnError
 from analysis.forest import Forest, plant
+from analysis.groups import of_requests
 from analysis.kernels import sums as sums_kernel
 
 MIN_BLOCKS = 6
@@ -24,6 +24,12 @@ MIN_BLOCKS = 6
 CONFIDENCE = 0.95
 """Of every interval in this table."""
 _NS_PER_MS = 1e6
+_ANSWER = (
+    "service", "name", "spans", "per_request", "self_ms", "critical_ms",
+    "share", "share_low", "share_high",
+)  # fmt: skip
+_SUMMED = ("block", "requests", "root_ns", "self_ns", "critical_ns")
+"""Columns of ``Sums`` beside the answer's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,20 +52,14 @@ def request_shares(
     ``self_ms`` and ``critical_ms`` are means per request, ``per_request`` is spans per request; a
     request is a trace. The interval takes blocks as the unit (``MIN_BLOCKS`` or more, else NaN);
     ``attrs["interval"]`` says why there is none. ``by="arm"`` gives one such table an arm, with
-    the arm as first column. Raises ``ColumnError`` for a table that is not spans.
+    the arm as first column. Raises ``ColumnError`` for a table that is not spans, and for a ``by``
+    that it lacks or that the answer holds already.
     """
     return from_sums([sums(spans, rules, by=by)])
 
 
 def sums(spans: pd.DataFrame, rules: Rules = "jaeger", *, by: str | None = None) -> Sums:
-    """Add up spans, self time and critical time by operation.
-
-    Block and (optionally) the column ``by``.
-    """
-    if by is not None and by not in spans.columns:
-        raise ColumnError(
-            f"The spans table has no column {by}; split shares by a column it has, such as arm."
-        )
+    """Add up spans, self and critical time by operation, block and, where given, column ``by``."""
     forest = plant(spans)
     return sums_of(forest, critical_times(forest, rules), spans, by=by)
 
@@ -122,7 +122,7 @@ def _groups(
         block = pd.array([pd.NA] * rows.size, dtype="Int32")
     table = pd.DataFrame({"block": block})
     if by:
-        table.insert(0, by, spans[by].iloc[rows].array)
+        table.insert(0, by, of_requests(spans, forest, by, (*_ANSWER, *_SUMMED)).array)
     grouped = table.groupby(list(table.columns), dropna=False, sort=True)
     keys = grouped.size().reset_index().drop(columns=0)
     return grouped.ngroup().to_numpy().astype(np.int64), keys
@@ -148,18 +148,8 @@ def _shares(operations: pd.DataFrame, requests: pd.DataFrame) -> tuple[pd.DataFr
         ).reindex(index=blocks.index, columns=pd.MultiIndex.from_frame(table[keys]), fill_value=0)
         low, high = _interval(critical.to_numpy(np.float64), blocks.to_numpy(np.float64))
         table["share_low"], table["share_high"] = low, high
-    columns = [
-        *keys,
-        "spans",
-        "per_request",
-        "self_ms",
-        "critical_ms",
-        "share",
-        "share_low",
-        "share_high",
-    ]
     table = table.sort_values(["share", *keys], ascending=[False, True, True], ignore_index=True)
-    return table[columns], _reason(len(blocks))
+    return table[list(_ANSWER)], _reason(len(blocks))
 
 
 def _interval(

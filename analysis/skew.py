@@ -14,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.forest import CLIENT, SERVER, Forest, plant, to_rows
+from analysis.forest import Forest, plant, to_rows
+from analysis.kernels.codes import CLIENT, SERVER
 
 _NS_PER_MS = 1e6
 

@@ -15,7 +15,8 @@ import pandas as pd
 
 from analysis.critical_path import Rules, critical_times
 from analysis.errors import AnalysisError, NotEnoughDataError
-from analysis.forest import REPEAT, plant
+from analysis.forest import plant
+from analysis.kernels.codes import REPEAT
 
 MIN_SLOW = 5
 """Fewer slow requests than this are single cases: look at their waterfalls instead."""

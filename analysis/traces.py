@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 from pandas.api.extensions import ExtensionArray
 
 from analysis.doubts import doubts
-from analysis.errors import InputError
-from analysis.formats import found, parquet
+from analysis.errors import AnalysisError, InputError
+from analysis.formats import found
 from analysis.formats.columns import REQUIRED, SCHEMA, empty, to_pandas
 from analysis.identity import trace_codes
 from analysis.partitions import Partitions
@@ -30,6 +30,8 @@ from analysis.recorded import Converted, convert
 
 __all__ = ["Converted", "Partitions", "attribute", "convert", "doubts", "read"]
 
+_SPANS, _MANIFEST = "spans.parquet", "manifest.json"
+"""What a run directory is known by."""
 _RUN_COLUMNS = ("arm", "step", "block")
 _TYPES: dict[str, set[type]] = {
     "Int64": {int},
@@ -72,12 +74,13 @@ def read(
     Formats: Parquet, OTLP JSON and protobuf, Jaeger JSON, Zipkin v2 JSON, each also gzipped; found
     by content. The result is one spans table with the columns of docs/run-directory.md (with
     ``columns``, only those named and what every question needs). With ``skip_damaged`` what can be
-    read is, and ``attrs["damaged"]`` lists the rest; without, the first damage raises
-    ``InputError`` naming file and place.
+    read is, and ``attrs["damaged"]`` lists the rest; without, the first damage raises an
+    ``AnalysisError`` naming file and place.
 
     With ``partitions`` the traces are dealt out by trace id to so many parts on disk (in
     ``folder``, else a temporary place) and a ``Partitions`` is given, to be iterated: memory then
-    holds one part, whatever the size of the run. What was left out is in its ``damaged``.
+    holds one part, whatever the size of the run, and while dealing a batch of Parquet or of a
+    recorder's file, but the whole of any other file. What was left out is in its ``damaged``.
     """
     if not paths:
         raise InputError("Name the traces: a run directory, files, folders or a Jaeger address.")
@@ -109,63 +112,82 @@ def _tables(
     *,
     in_batches: bool = False,
 ) -> Iterator[pa.Table]:
-    """Give the sources' rows a file at a time, or Parquet's a batch at a time."""
+    """Give the sources' rows a file at a time, or what can be read so a batch at a time."""
     for path in paths:
-        if _is_address(path):
+        if is_address(path):
             from analysis.formats import jaeger_api  # noqa: PLC0415 - the HTTP client, when needed
 
             yield _only(jaeger_api.table(str(path)), columns)
             continue
-        place = Path(path)
-        for file in files(place):
+        for file in files(path):
             try:
-                if in_batches and parquet.is_parquet(file):
-                    yield from parquet.batches(file, columns)
-                else:
-                    yield _only(found.table(file, columns, damage), columns)
-            except InputError as error:
-                if damage is None or not place.is_dir():
+                for rows in _rows_of(file, columns, damage, in_batches=in_batches):
+                    yield _only(rows, columns)
+            except AnalysisError as error:
+                if damage is None:
                     raise
                 damage.append(str(error))
-            except OSError as error:
-                raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def _rows_of(
+    file: Path, columns: Sequence[str] | None, damage: list[str] | None, *, in_batches: bool
+) -> Iterator[pa.Table]:
+    try:
+        if in_batches:
+            yield from found.batches(file, columns, damage)
+        else:
+            yield found.table(file, columns, damage)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
 
 
 def _only(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
     return table if columns is None else table.select([n for n in SCHEMA.names if n in columns])
 
 
-def _is_address(path: str | PathLike[str]) -> bool:
+def is_address(path: str | PathLike[str]) -> bool:
+    """Whether a path is a Jaeger's address."""
     return isinstance(path, str) and path.startswith(("http://", "https://"))
 
 
-def files(place: Path) -> list[Path]:
+def files(path: str | PathLike[str]) -> list[Path]:
     """Give the trace files of a path.
 
-    Itself, a run directory's spans, or every file of a folder, in order of name.
+    Itself, a run directory's spans, or every file of a folder, in order of name; a run directory
+    in the folder stands for its spans. Hidden files and folders are passed over.
     """
+    place = Path(path)
     if not place.exists():
         raise InputError(
             f"{place} does not exist; name a run directory, a file or a folder of traces."
         )
     if place.is_file():
         return [place]
-    if (place / "spans.parquet").exists():
-        return [place / "spans.parquet"]
-    if (place / "manifest.json").exists():
+    if (place / _SPANS).exists():
+        return [place / _SPANS]
+    if (place / _MANIFEST).exists():
         raise InputError(
             f"The run directory {place} has no spans.parquet: it did not finish. Run it again."
         )
-    inside = sorted(
-        file
-        for file in place.rglob("*")
-        if file.is_file() and not file.name.startswith((".", "_"))
-    )
-    if not inside:
+    inside = [file for file in sorted(place.rglob("*")) if _is_shown(file, place)]
+    runs = {file.parent for file in inside if file.name == _MANIFEST}
+    kept = [file for file in inside if runs.isdisjoint(file.parents)]
+    if not kept and not runs:
         raise InputError(
             f"The folder {place} is empty; a run directory or trace files are expected in it."
         )
-    return inside
+    return sorted([*kept, *(run / _SPANS for run in runs)])
+
+
+def _is_shown(file: Path, place: Path) -> bool:
+    hidden = any(part.startswith((".", "_")) for part in file.relative_to(place).parts)
+    return not hidden and file.is_file()
+
+
+def run_of(file: Path) -> Path | None:
+    """Give the run directory that a file is the spans of."""
+    is_run = file.name == _SPANS and (file.parent / _MANIFEST).is_file()
+    return file.parent if is_run else None
 
 
 @contextmanager
@@ -184,10 +206,7 @@ def _collector_paused() -> Iterator[None]:
 
 
 def spread(spans: pd.DataFrame) -> pd.DataFrame:
-    """Give every span the arm.
-
-    Step and block that the earliest span of its trace to name one names.
-    """
+    """Give every span its trace's arm, step and block: what the earliest to name one says."""
     partly = [
         name for name in _RUN_COLUMNS
         if name in spans.columns and spans[name].isna().any() and spans[name].notna().any()
@@ -207,12 +226,11 @@ def spread(spans: pd.DataFrame) -> pd.DataFrame:
 
 
 def attribute(spans: pd.DataFrame, key: str) -> pd.Series:
-    """Take one attribute out of the ``attributes`` column.
+    """Take one attribute out of the ``attributes`` column, missing where a span lacks it.
 
-    A Series with the index of ``spans``, missing where a span lacks it.
-
-    Whole numbers come as Int64, numbers as Float64, truths as boolean, texts as str; anything
-    mixed as objects. Only rows whose JSON mentions the key are parsed.
+    The Series has the index of ``spans``. Whole numbers come as Int64, numbers as Float64, truths
+    as boolean, texts as str; anything mixed as objects. Only rows whose JSON mentions the key are
+    parsed.
     """
     texts = pa.array(spans["attributes"], pa.large_string(), from_pandas=True)
     mentioned = pc.match_substring(texts, orjson.dumps(key).decode() + ":")

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.forest import CLIENT, CONSUMER, PRODUCER, REPEAT, SERVER, Forest, plant
+from analysis.forest import Forest, plant
+from analysis.kernels.codes import CLIENT, CONSUMER, PRODUCER, REPEAT, SERVER
 from analysis.traces import attribute
 
 POOL_ATTRIBUTES = {
@@ -112,8 +113,9 @@ def _before_roots(spans: pd.DataFrame, forest: Forest, requests: pd.DataFrame) -
     """The time from sending a request to the start of its first root."""
     first = forest.queue[forest.queue_begins[:-1]]
     trace = spans["trace_id"].iloc[forest.order[first]]
-    sent = requests.drop_duplicates("trace_id").set_index("trace_id")["sent_ns"].reindex(trace)
-    waited = forest.start[first] - sent.to_numpy(dtype=np.float64, na_value=np.nan)
+    sent = requests.drop_duplicates("trace_id").set_index("trace_id")["sent_ns"].astype("Int64")
+    start = pd.Series(forest.start[first], index=trace, dtype="Int64")  # doubles lose ns
+    waited = (start - sent.reindex(trace)).to_numpy(dtype=np.float64, na_value=np.nan)
     known = np.isfinite(waited) & (waited >= 0)
     return "queue", first[known].astype(np.int64), waited[known]
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from analysis import self_time
 from analysis.critical_path import Rules, critical_times
 from analysis.errors import InputError
-from analysis.forest import CUT, MISSING, REPEAT, Forest, plant
+from analysis.forest import Forest, plant
 from analysis.kernels import distances, trees
+from analysis.kernels.codes import CUT, MISSING, REPEAT
 
 Which = Literal["typical", "slowest"]
 
@@ -56,14 +57,15 @@ def waterfall(spans: pd.DataFrame, trace_id: str, rules: Rules = "jaeger") -> pd
 def one_trace(spans: pd.DataFrame, trace_id: str) -> str:
     """Give the one trace id that begins with what was asked for."""
     wanted = trace_id.lower()
-    known = spans["trace_id"].astype("str")
-    exact = known == wanted
-    found = known[exact if exact.any() else known.str.startswith(wanted)].unique()
+    known = pd.Series(spans["trace_id"].dropna().unique(), dtype="str")
+    lowered = known.str.lower()
+    exact = lowered == wanted
+    found = known[exact if exact.any() else lowered.str.startswith(wanted)].tolist()
     if len(found) == 1:
         return str(found[0])
     if len(found) == 0:
         raise InputError(
-            f"No trace begins with {trace_id}; there are {known.nunique()}, "
+            f"No trace begins with {trace_id}; there are {len(known)}, "
             f"such as {known.iloc[0] if len(known) else 'none'}."
         )
     raise InputError(

@@ -82,18 +82,22 @@ class Batch:
     def promote(self, attributes: dict[str, Any]) -> None:
         """Append one span's attributes; those that have a column of their own go there.
 
-        What belongs to database and cache leaves the JSON, what names the run stays in it.
+        What a database's or cache's column takes leaves the JSON; what it cannot read, or takes
+        from a newer name, stays in it. So does what names the run.
         """
         found = _PROMOTED.intersection(attributes)
         if found:
-            row, sparse = len(self.columns["attributes"]), self.sparse
-            for source in found:
-                name, read, newest, stays = _SOURCES[source]
-                value = attributes[source] if stays else attributes.pop(source)
+            row = len(self.columns["attributes"])
+            for source in sorted(found, key=_RANKS.__getitem__):
+                name, read, stays = _SOURCES[source]
+                value, taken = attributes[source], self.sparse[name]
                 if read is not _text or type(value) is not str or not value:
                     value = read(value)  # else it reads as itself, the usual case
-                if value is not None and (newest or row not in sparse[name]):
-                    sparse[name][row] = value
+                if value is None or row in taken:
+                    continue
+                taken[row] = value
+                if not stays:
+                    del attributes[source]
         self.columns["attributes"].append(dumps(attributes, default=str) if attributes else None)
 
     def table(self, *, ns_per_unit: int = 1) -> pa.Table:
@@ -166,16 +170,21 @@ COLUMN_SOURCES: Mapping[str, tuple[tuple[str, ...], Callable[[object], object], 
     "cache_hit": (("cache.hit",), _truth, False),
 }
 """Column: the attributes it is taken from, today's name first, then superseded ones of the
-semantic conventions; how the value is read; and whether the attribute stays among the others.
+semantic conventions; how the value is read; and whether the attribute stays among the others when
+the column took it.
 """
 _SOURCES = {
-    source: (name, read, source == sources[0], stays)
+    source: (name, read, stays)
     for name, (sources, read, stays) in COLUMN_SOURCES.items()
     for source in sources
 }
-"""The same by attribute: its column, how it is read, whether it is today's name, whether it
-stays.
-"""
+"""The same by attribute: its column, how it is read, whether it stays."""
+_RANKS = {
+    source: place
+    for sources, _, _ in COLUMN_SOURCES.values()
+    for place, source in enumerate(sources)
+}
+"""The order in which attributes are read: of one column's the first that can be read holds."""
 _PROMOTED = frozenset(_SOURCES)
 
 

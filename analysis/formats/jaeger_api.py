@@ -27,7 +27,13 @@ def table(address: str) -> pa.Table:
 
     Raises ``InputError`` where it is not Jaeger or has no traces.
     """
-    url = httpx.URL(address)
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL as error:
+        raise InputError(
+            f"{address} is no address ({error}); "
+            "a running Jaeger's is expected, such as http://127.0.0.1:16686."
+        ) from error
     with httpx.Client(timeout=TIMEOUT_S) as client:
         if url.path.rstrip("/").endswith(("/traces",)) or "/traces/" in url.path:
             return _traces(_get(client, url), address)
@@ -74,7 +80,10 @@ def _get(client: httpx.Client, url: httpx.URL) -> dict[str, Any]:
 
 def _traces(document: dict[str, Any], address: str) -> pa.Table:
     if jaeger_json.matches(document):
-        return jaeger_json.table(document)
+        try:
+            return jaeger_json.table(document)
+        except InputError as error:
+            raise InputError(f"{address}: {error}") from error
     if otlp_json.matches(document):
         return otlp_json.table(document)
     raise InputError(f"{address} answers JSON without traces (found {sorted(document)[:6]}).")

@@ -92,8 +92,17 @@ def _traces(document: Any) -> list[dict[str, Any]]:
     if isinstance(document, list):
         return [trace for part in document for trace in _traces(part)]
     if "data" in document:
+        if document.get("errors") and not document["data"]:
+            raise InputError(f"Jaeger answered no traces but errors: {_told(document['errors'])}")
         return list(document["data"] or [])
     return [document]
+
+
+def _told(errors: object) -> str:
+    """Say in one line what Jaeger's answer says went wrong."""
+    first = errors[0] if isinstance(errors, list) else errors
+    message = first.get("msg") if isinstance(first, dict) else None
+    return " ".join(str(message or first).split())
 
 
 def _add(batch: Batch, trace: dict[str, Any]) -> None:
@@ -155,11 +164,10 @@ def _micros(value: object) -> int | None:
 def _settle(
     batch: Batch, references: list[dict[str, Any]], own: tuple[str | None, ...]
 ) -> str | None:
-    """Give the parent; ``own`` is what a reference's trace id may be for it to stay in the trace.
+    """Give the parent: the trace's first CHILD_OF, else its first FOLLOWS_FROM (as Jaeger UI).
 
-    The first CHILD_OF of this trace, else its first FOLLOWS_FROM (as Jaeger UI).
-
-    What is left of the references are links.
+    ``own`` is what a reference's trace id may be for it to stay in the trace. What is left of the
+    references are links.
     """
     here = [ref for ref in references if ref.get("traceID") in own]
     parent = next((ref for ref in here if ref.get("refType") == "CHILD_OF"), None) or (

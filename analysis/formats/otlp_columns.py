@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from analysis.formats.columns import COLUMN_SOURCES, SCHEMA
-from analysis.formats.otlp_json import KINDS, STATUSES
+from analysis.formats.otlp_json import KINDS, LONGEST_NS, STATUSES
 from analysis.kernels import wire
 
 
@@ -57,12 +58,9 @@ def table(messages: Sequence[bytes]) -> pa.Table:
     services, arms = _resources(attributes, resources)
     columns = _from_attributes(attributes, spans)
     of = numbers[:, wire.RESOURCE]
-    columns["arm"] = pa.array(
-        [arm or arms[r] for arm, r in zip(columns["arm"].to_pylist(), of, strict=True)]
-        if any(arms)
-        else columns["arm"],
-        pa.large_string(),
-    )
+    if any(arms):
+        of_resource = pa.array(arms, pa.large_string()).take(pa.array(of))
+        columns["arm"] = pc.coalesce(columns["arm"], of_resource)
     for name, place in (("trace_id", wire.TRACE), ("span_id", wire.SPAN)):
         columns[name] = _hex(data, places[:, place])
     columns["parent_span_id"] = _hex(data, places[:, wire.PARENT], empty_is_missing=True)
@@ -70,12 +68,17 @@ def table(messages: Sequence[bytes]) -> pa.Table:
     columns["name"] = _names(data, places[:, wire.NAME])
     columns["kind"] = _words(KINDS, numbers[:, wire.KIND])
     columns["status"] = _words(STATUSES, numbers[:, wire.STATUS])
-    start, end = numbers[:, wire.START], numbers[:, wire.END]
-    columns["start_ns"] = pa.array(np.ascontiguousarray(start))
-    columns["duration_ns"] = pa.array(end - start, mask=end == 0)
+    columns["start_ns"], columns["duration_ns"] = _times(numbers)
     columns["follows_from"] = pa.repeat(pa.scalar(value=False), spans)
     columns["links"] = _links(data, links, spans)
     return pa.Table.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _times(numbers: NDArray[np.int64]) -> tuple[pa.Array, pa.Array]:
+    """Give starts and durations as ``otlp_json.times`` does; beyond int64 they are negative."""
+    start, end = (np.maximum(numbers[:, place], 0) for place in (wire.START, wire.END))
+    known = (end > 0) & ((start > 0) | (end < LONGEST_NS))
+    return pa.array(start), pa.array(end - start, mask=~known)
 
 
 def _attributes(data: NDArray[np.uint8], where: NDArray[np.int64]) -> Attributes:
@@ -121,22 +124,22 @@ def _resources(
     }
     for a in np.flatnonzero(attributes.owner < 0):
         key, value = (part[attributes.code[a]] for part in (attributes.keys, attributes.values))
-        if key in found and isinstance(value, str):
+        if key in found and isinstance(value, str) and value:
             found[key][-1 - attributes.owner[a]] = value
     return found["service.name"], found["worthit.arm"]
 
 
 def _from_attributes(attributes: Attributes, spans: int) -> dict[str, pa.Array]:
     """Make the columns that attributes have of their own, and the JSON of the rest."""
-    kept = np.ones(len(attributes.keys), np.bool_)
+    kept = np.ones(attributes.owner.size, np.bool_)
     columns = {}
     for name, (sources, read, stays) in COLUMN_SOURCES.items():
         place = np.full(spans, -1, np.int64)
         values: list[Any] = []
-        for source in reversed(sources):  # today's name is written last
+        for source in sources:  # today's name first
             for code in (c for c, key in enumerate(attributes.keys) if key == source):
-                kept[code] &= stays
-                _place(attributes, code, read, place, values)
+                taken = _place(attributes, code, read, place, values)
+                kept[taken] = stays
         array = pa.array(values, SCHEMA.field(name).type)
         columns[name] = array.take(pa.array(place, mask=place < 0))
     fragments = [_fragment(attributes, code) for code in range(len(attributes.keys))]
@@ -151,21 +154,27 @@ def _from_attributes(attributes: Attributes, spans: int) -> dict[str, pa.Array]:
 
 def _place(
     attributes: Attributes, code: int, read: Any, place: NDArray[np.int64], values: list[Any]
-) -> None:
-    """Put one code's value, as the column reads it, into its spans' places."""
+) -> NDArray[np.int64]:
+    """Put one code's value, as the column reads it, into those of its spans' places that are free.
+
+    Gives the attributes that were taken.
+    """
     rows = np.flatnonzero((attributes.code == code) & (attributes.owner >= 0))
+    rows = rows[place[attributes.owner[rows]] < 0]
     owners = attributes.owner[rows]
     if not attributes.is_int[code]:
         value = read(attributes.values[code])
-        if value is not None:
-            place[owners] = len(values)
-            values.append(value)
-        return
+        if value is None:
+            return rows[:0]
+        place[owners] = len(values)
+        values.append(value)
+        return rows
     different, which = np.unique(attributes.number[rows], return_inverse=True)
     read_values = [read(int(number)) for number in different]
     known = np.array([value is not None for value in read_values], np.bool_)[which]
     place[owners[known]] = len(values) + which[known]
     values.extend(read_values)
+    return rows[known]
 
 
 def _fragment(attributes: Attributes, code: int) -> bytes:

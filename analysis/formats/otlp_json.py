@@ -1,7 +1,4 @@
-"""OTLP JSON: one TracesData document, one a line, or wrapped in ``{"result".
-
-...}`` as Jaeger's v3 API answers.
-"""
+"""OTLP JSON: a TracesData document, one a line, or Jaeger v3's ``{"result": ...}`` of one."""
 
 from __future__ import annotations
 
@@ -29,6 +26,11 @@ _SCOPES = (
 """Today's names, protobuf's own names, then those of OTLP before 0.19 and of Tempo's API."""
 _HEX_LENGTHS = (16, 32)
 
+LAST_NS = (1 << 63) - 1
+"""The last moment that int64 holds, in the year 2262; OTLP's times have a bit more."""
+LONGEST_NS = 10 * 365 * 86_400 * 10**9
+"""No span takes ten years; one from 0 to a date of today would."""
+
 NAME = "OTLP JSON"
 """As messages call this format."""
 
@@ -53,10 +55,10 @@ def table(document: Any) -> pa.Table:
     for part in document if isinstance(document, list) else [document]:
         for resource in _get(part.get("result", part), _SPANS):
             about = _attributes((resource.get("resource") or {}).get("attributes"))
-            service = about.get("service.name")
+            service, arm = (_word(about, key) for key in ("service.name", "worthit.arm"))
             for scope in _get(resource, _SCOPES):
                 for span in scope.get("spans") or ():
-                    _add(batch, span, service)
+                    _add(batch, span, service, arm)
     return batch.table()
 
 
@@ -64,7 +66,13 @@ def _get(part: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
     return next((part[name] or [] for name in names if name in part), [])
 
 
-def _add(batch: Batch, span: dict[str, Any], service: object) -> None:
+def _word(about: dict[str, Any], key: str) -> str | None:
+    """Give a resource's attribute that is a text."""
+    value = about.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _add(batch: Batch, span: dict[str, Any], service: str | None, arm: str | None) -> None:
     def either(camel: str, snake: str) -> Any:
         return span.get(camel, span.get(snake))
 
@@ -80,10 +88,12 @@ def _add(batch: Batch, span: dict[str, Any], service: object) -> None:
     columns["service"].append(service)
     columns["name"].append(span.get("name"))
     columns["kind"].append(_enum(span.get("kind"), KINDS, "SPAN_KIND_"))
-    start = int(either("startTimeUnixNano", "start_time_unix_nano") or 0)
-    end = int(either("endTimeUnixNano", "end_time_unix_nano") or 0)
+    start, duration = times(
+        int(either("startTimeUnixNano", "start_time_unix_nano") or 0),
+        int(either("endTimeUnixNano", "end_time_unix_nano") or 0),
+    )
     columns["start_ns"].append(start)
-    columns["duration_ns"].append(end - start if end else None)
+    columns["duration_ns"].append(duration)
     code = (span.get("status") or {}).get("code")
     columns["status"].append(_enum(code, STATUSES, "STATUS_CODE_"))
     if span.get("links"):
@@ -97,6 +107,19 @@ def _add(batch: Batch, span: dict[str, Any], service: object) -> None:
             ]
         ).decode()
     batch.promote(_attributes(span.get("attributes")))
+    if arm and len(batch) - 1 not in batch.sparse["arm"]:
+        batch.sparse["arm"][len(batch) - 1] = arm  # outside of any request the service's own holds
+
+
+def times(start: int, end: int) -> tuple[int, int | None]:
+    """Give a span's start and duration in ns; no duration where either end is not known.
+
+    0 is how OTLP says that a time is not given, and a start of 0 as well: who began then and ended
+    decades later did not say when it began. What int64 does not hold is no time at all.
+    """
+    start, end = (time if 0 <= time <= LAST_NS else 0 for time in (start, end))
+    known = end > 0 and (start > 0 or end < LONGEST_NS)
+    return start, end - start if known else None
 
 
 def _attributes(pairs: list[dict[str, Any]] | None) -> dict[str, Any]:

@@ -33,8 +33,8 @@ class Undecodable:
     length: int
 
 
-def messages(file: BinaryIO, lost: list[Undecodable]) -> Iterator[bytes]:
-    """Give each message's bytes.
+def messages(file: BinaryIO, lost: list[Undecodable]) -> Iterator[tuple[int, bytes]]:
+    """Give each message's bytes, and where in the file they begin.
 
     A tail cut off in the middle of a message is put into ``lost``.
     """
@@ -50,7 +50,7 @@ def messages(file: BinaryIO, lost: list[Undecodable]) -> Iterator[bytes]:
         if len(message) < length:
             lost.append(Undecodable(offset=offset, length=used + len(message)))
             return
-        yield message
+        yield offset + used, message
         offset += used + length
 
 
@@ -77,17 +77,16 @@ def batches(
     so that a damaged one is known; its spans are then taken from the bytes (``otlp_columns``),
     five times as fast as by asking the library for every field.
     """
-    whole: list[bytes] = []
-    size = offset = 0
-    for message in messages(file, lost):
+    whole: list[tuple[int, bytes]] = []
+    size = 0
+    for offset, message in messages(file, lost):
         try:
             ExportTraceServiceRequest.FromString(message)
         except DecodeError:
             lost.append(Undecodable(offset=offset, length=len(message)))
         else:
-            whole.append(message)
+            whole.append((offset, message))
             size += len(message)
-        offset += len(message) + _varint_bytes(len(message))
         if size >= batch_bytes:
             yield from _tables(whole, lost)
             whole, size = [], 0
@@ -95,17 +94,41 @@ def batches(
         yield from _tables(whole, lost)
 
 
-def _tables(whole: list[bytes], lost: list[Undecodable]) -> Iterator[pa.Table]:
+def _tables(whole: list[tuple[int, bytes]], lost: list[Undecodable]) -> Iterator[pa.Table]:
     """Give one table; where damage hides inside a message that parses, one for each good one."""
     try:
-        yield wired.table(whole)
+        yield wired.table([message for _, message in whole])
     except (DecodeError, UnicodeDecodeError):
         if len(whole) == 1:
-            lost.append(Undecodable(offset=0, length=len(whole[0])))
+            offset, message = whole[0]
+            lost.append(Undecodable(offset=offset, length=len(message)))
             return
-        for message in whole:
-            yield from _tables([message], lost)
+        for one in whole:
+            yield from _tables([one], lost)
 
 
-def _varint_bytes(value: int) -> int:
-    return max(1, -(-value.bit_length() // 7))
+def begins_with_spans(file: BinaryIO) -> bool:
+    """Whether a file begins as a recording does: its length, then a message that holds spans."""
+    length, used = _varint(file)
+    if not used or not 0 < length <= _MAX_MESSAGE_BYTES:
+        return False
+    message = file.read(length)
+    return len(message) == length and _spans_in(message) > 0
+
+
+def one_message(content: bytes, lost: list[Undecodable]) -> list[pa.Table]:
+    """Decode one message, without a length before it."""
+    return list(_tables([(0, content)], lost))
+
+
+def is_message(content: bytes) -> bool:
+    """Whether all of it is one message that holds spans, as an exporter posts it."""
+    return _spans_in(content) > 0
+
+
+def _spans_in(message: bytes) -> int:
+    try:
+        request = ExportTraceServiceRequest.FromString(message)
+    except DecodeError:
+        return 0
+    return sum(len(scope.spans) for part in request.resource_spans for scope in part.scope_spans)

@@ -5,8 +5,9 @@ What a run directory holds, read whole, by column, or a batch of rows at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -19,18 +20,15 @@ from analysis.formats.columns import REQUIRED, SCHEMA
 MAGIC = b"PAR1"
 
 
-def is_parquet(path: Path) -> bool:
-    """Whether a file begins as Parquet does."""
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
-
-
-def table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def table(
+    path: Path, columns: Sequence[str] | None = None, content: bytes | None = None
+) -> pa.Table:
     """Read a file's spans columns, all or only those named.
 
-    Raises ``InputError`` or ``ColumnError``.
+    ``content`` is what the file holds where it was unzipped. Raises ``InputError`` or
+    ``ColumnError``.
     """
-    with _opened(path) as file:
+    with _opened(path, content) as file:
         names = _present(file.schema_arrow, path, columns)
         try:
             found = file.read(columns=names)
@@ -52,8 +50,10 @@ def batches(
             raise InputError(f"{path} is damaged: {error}. Copy or record it again.") from error
 
 
-def _opened(path: Path) -> pq.ParquetFile:
+def _opened(path: Path, content: bytes | None = None) -> pq.ParquetFile:
     try:
+        if content is not None:
+            return pq.ParquetFile(pa.BufferReader(content))
         return pq.ParquetFile(path, memory_map=True)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
@@ -83,22 +83,37 @@ def conform(found: pa.Table, path: Path, columns: Sequence[str] | None = None) -
         else:
             arrays.append(_cast(found.column(field.name), field, path))
         fields.append(field)
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+    return _without_start(table) if table.column("start_ns").null_count else table
+
+
+def _without_start(found: pa.Table) -> pa.Table:
+    """Give a span without a start no duration either, and 0 for the start: it has no times."""
+    missing = pc.is_null(found.column("start_ns"))
+    for name, instead in (("start_ns", 0), ("duration_ns", None)):
+        place = found.schema.get_field_index(name)
+        value = pa.scalar(instead, pa.int64())
+        column = pc.if_else(missing, value, found.column(name))
+        found = found.set_column(place, SCHEMA.field(name), column)
+    return found
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, path: Path) -> pa.ChunkedArray:
     if column.type == field.type:
         return column
-    if pa.types.is_map(column.type) or pa.types.is_struct(column.type):
-        texts = [orjson.dumps(dict(row)).decode() if row else None for row in column.to_pylist()]
-        return pa.chunked_array([pa.array(texts, field.type)])
+    nested = pa.types.is_map(column.type) or pa.types.is_struct(column.type)
     try:
+        if nested and pa.types.is_large_string(field.type):
+            texts = [_object(dict(row)) if row else None for row in column.to_pylist()]
+            return pa.chunked_array([pa.array(texts, field.type)])
         if pa.types.is_timestamp(column.type):
-            return column.cast(pa.timestamp("ns")).cast(field.type)
+            return column.cast(pa.timestamp("ns", column.type.tz)).cast(field.type)
+        if pa.types.is_duration(column.type):
+            return column.cast(pa.duration("ns")).cast(field.type)
         if pa.types.is_floating(column.type) and pa.types.is_integer(field.type):
             return pc.cast(column, field.type, safe=True)
         return column.cast(field.type)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, TypeError) as error:
         raise ColumnError(
             f"{path}: the column {field.name} holds {column.type} that cannot be read as "
             f"{field.type} ({error}); docs/run-directory.md says what it should hold."
@@ -108,3 +123,15 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, path: Path) -> pa.ChunkedArr
             f"{path}: the column {field.name} holds {column.type}; {field.type} is expected, "
             "see docs/run-directory.md."
         ) from error
+
+
+def _object(row: Mapping[Any, Any]) -> str:
+    """Write a map of attributes as JSON; bytes as hex, as OTLP's are."""
+    named = {_plain(key): value for key, value in row.items()}
+    return orjson.dumps(named, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)

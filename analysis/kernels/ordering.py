@@ -1,6 +1,8 @@
 """How the rows of many traces are put in one canonical order.
 
-By trace, then by start, longest first, operation, id.
+By trace, then by start, longest first, operation, id, kind, parent. Whatever two spans differ in
+decides which is first, so that the order of rows changes nothing, and spans of equal content lie
+side by side.
 """
 
 from __future__ import annotations
@@ -44,21 +46,34 @@ def largest_trace(begins: NDArray[np.int64]) -> int:
 
 @compiled
 def _before(
-    a: int,
-    b: int,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    third: NDArray[np.int32],
-    fourth: NDArray[np.uint64],
-) -> bool:
-    """Whether a comes before b: least first, then greatest second, least third, least fourth."""
-    if first[a] != first[b]:
-        return bool(first[a] < first[b])
-    if second[a] != second[b]:
-        return bool(second[a] > second[b])
-    if third[a] != third[b]:
-        return bool(third[a] < third[b])
-    return bool(fourth[a] < fourth[b])
+    a: int, b: int,
+    start: NDArray[np.int64], duration: NDArray[np.int64], operation: NDArray[np.int32],
+    key: NDArray[np.uint64], kind: NDArray[np.int8],
+    parent_key: NDArray[np.uint64], has_parent: NDArray[np.bool_],
+) -> bool:  # fmt: skip
+    """Whether row a comes before row b in the canonical order."""
+    if start[a] != start[b]:
+        return bool(start[a] < start[b])
+    if duration[a] != duration[b]:
+        return bool(duration[a] > duration[b])
+    if operation[a] != operation[b]:
+        return bool(operation[a] < operation[b])
+    if key[a] != key[b]:
+        return bool(key[a] < key[b])
+    return _before_of_one_id(a, b, kind, parent_key, has_parent)
+
+
+@compiled
+def _before_of_one_id(
+    a: int, b: int, kind: NDArray[np.int8],
+    parent_key: NDArray[np.uint64], has_parent: NDArray[np.bool_],
+) -> bool:  # fmt: skip
+    """Whether a comes before b where all is equal up to the id: of a call, the client's side."""
+    if kind[a] != kind[b]:
+        return bool(kind[a] > kind[b])
+    if has_parent[a] != has_parent[b]:
+        return bool(has_parent[b])
+    return bool(parent_key[a] < parent_key[b])
 
 
 @compiled
@@ -68,32 +83,36 @@ def sort_traces(
     start: NDArray[np.int64],
     duration: NDArray[np.int64],
     operation: NDArray[np.int32],
-    hashes: NDArray[np.uint64],
+    key: NDArray[np.uint64],
+    kind: NDArray[np.int8],
+    parent_key: NDArray[np.uint64],
+    has_parent: NDArray[np.bool_],
 ) -> None:
-    """Sort ``order`` within each trace, in place and stably; times and codes are by row."""
+    """Sort ``order`` within each trace, in place and stably; all else is by row."""
     spare = np.empty(largest_trace(begins), np.int64)
     for trace in range(begins.size - 1):
         low, high = begins[trace], begins[trace + 1]
-        _sort(order, spare, low, high, start, duration, operation, hashes)
+        _sort(
+            order, spare, low, high,
+            start, duration, operation, key, kind, parent_key, has_parent,
+        )  # fmt: skip
 
 
 @compiled
 def _sort(
-    order: NDArray[np.int64],
-    spare: NDArray[np.int64],
-    low: int,
-    high: int,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    third: NDArray[np.int32],
-    fourth: NDArray[np.uint64],
-) -> None:
+    order: NDArray[np.int64], spare: NDArray[np.int64], low: int, high: int,
+    start: NDArray[np.int64], duration: NDArray[np.int64], operation: NDArray[np.int32],
+    key: NDArray[np.uint64], kind: NDArray[np.int8],
+    parent_key: NDArray[np.uint64], has_parent: NDArray[np.bool_],
+) -> None:  # fmt: skip
     """Merge sort from short sorted runs upwards: n log n whatever the order, no recursion."""
     for begin in range(low, high, _RUN):
         for i in range(begin + 1, min(begin + _RUN, high)):
             row = order[i]
             j = i - 1
-            while j >= begin and _before(row, order[j], first, second, third, fourth):
+            while j >= begin and _before(
+                row, order[j], start, duration, operation, key, kind, parent_key, has_parent
+            ):
                 order[j + 1] = order[j]
                 j -= 1
             order[j + 1] = row
@@ -104,7 +123,10 @@ def _sort(
             spare[: middle - begin] = order[begin:middle]
             i, j, k = 0, middle, begin
             while i < middle - begin:
-                if j < end and _before(order[j], spare[i], first, second, third, fourth):
+                if j < end and _before(
+                    order[j], spare[i],
+                    start, duration, operation, key, kind, parent_key, has_parent,
+                ):  # fmt: skip
                     order[k] = order[j]
                     j += 1
                 else:

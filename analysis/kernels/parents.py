@@ -8,18 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.kernels.codes import CLIENT, CUT, MISSING, REPEAT, ROOT, SERVER
 from analysis.kernels.compiled import compiled
 from analysis.kernels.ordering import largest_trace
 
-_ROOT, _MISSING, _CUT, _REPEAT = -1, -2, -3, -4
-_SERVER, _CLIENT = 1, 2
-"""As in ``analysis.forest``; kernels take plain numbers."""
 _SPREAD, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 """Multiplicative hashing: 2^64 over the golden ratio (Knuth, TAOCP 3, 6.4)."""
-_LOOK_BACK = 64
-"""Spans of one id, time and operation that differ in kind or parent beyond this many are
-nobody's repeats.
-"""
 
 
 @compiled
@@ -38,8 +32,9 @@ def resolve(
 
     Where spans share an id: a repeat of another is the same span delivered twice (as Jaeger has
     it); a SERVER span with a CLIENT span's id is its other side and has the children (Zipkin).
+    The second value says which spans share an id with an earlier one that they do not repeat.
     """
-    parent = np.full(order.size, _ROOT, np.int32)
+    parent = np.full(order.size, ROOT, np.int32)
     largest = largest_trace(begins)
     size = 4
     while size < 2 * largest:
@@ -53,24 +48,38 @@ def resolve(
         while size < 2 * (high - low):
             size *= 2
         table[:size] = -1
-        shared = False
-        for p in range(low, high):
-            key = span_key[order[p]]
-            slot = _slot(table, keys, size, key)
-            if table[slot] < 0:
-                table[slot] = p
-                keys[slot] = key
-            else:
-                first[p] = table[slot]
-                shared = True
+        shared = _note_ids(low, high, order, span_key, table, keys, size, first)
         for p in range(low, high):
             row = order[p]
             if has_parent[row]:
                 holder = table[_slot(table, keys, size, parent_key[row])]
-                parent[p] = holder if holder >= 0 else _MISSING
+                parent[p] = holder if holder >= 0 else MISSING
         if shared:
-            _settle(low, high, parent, first, start, end, operation, kind)
-    return parent, first >= 0
+            _settle(low, high, parent, first, kind)
+            _mark_repeats(
+                low, high, parent, order, start, end, operation, kind,
+                span_key, parent_key, has_parent,
+            )  # fmt: skip
+    return parent, (first >= 0) & (parent != REPEAT)
+
+
+@compiled
+def _note_ids(
+    low: int, high: int, order: NDArray[np.int64], span_key: NDArray[np.uint64],
+    table: NDArray[np.int32], keys: NDArray[np.uint64], size: int, first: NDArray[np.int32],
+) -> bool:  # fmt: skip
+    """Put each id's earliest span into the trace's table; give whether some spans share an id."""
+    shared = False
+    for p in range(low, high):
+        key = span_key[order[p]]
+        slot = _slot(table, keys, size, key)
+        if table[slot] < 0:
+            table[slot] = p
+            keys[slot] = key
+        else:
+            first[p] = table[slot]
+            shared = True
+    return shared
 
 
 @compiled
@@ -91,59 +100,49 @@ def _settle(
     high: int,
     parent: NDArray[np.int32],
     first: NDArray[np.int32],
-    start: NDArray[np.int64],
-    end: NDArray[np.int64],
-    operation: NDArray[np.int32],
     kind: NDArray[np.int8],
 ) -> None:
-    """Settle spans that share an id.
+    """Settle whose children are whose where spans share an id.
 
-    ``first[p]`` is the earliest span with p's id, -1 where p is that one.
+    ``first[p]`` is the earliest span with p's id, -1 where p is that one. Parents are earliest
+    spans, of their id or of its servers, and so never repeats.
     """
     client = np.full(high - low, -1, np.int32)
     server = np.full(high - low, -1, np.int32)
     for p in range(low, high):
         group = p if first[p] < 0 else first[p]
-        if kind[p] == _CLIENT and client[group - low] < 0:
+        if kind[p] == CLIENT and client[group - low] < 0:
             client[group - low] = p
-        if kind[p] == _SERVER and server[group - low] < 0:
+        if kind[p] == SERVER and server[group - low] < 0:
             server[group - low] = p
     for p in range(low, high):
-        if first[p] >= 0 and _repeats(p, low, parent, first, start, end, operation, kind):
-            first[p] = _REPEAT
-    for p in range(low, high):
-        if first[p] == _REPEAT:
-            parent[p] = _REPEAT
-            continue
         group = p if first[p] < 0 else first[p]
-        if kind[p] == _SERVER and client[group - low] >= 0:
+        if kind[p] == SERVER and client[group - low] >= 0:
             parent[p] = client[group - low]
         elif parent[p] >= 0 and client[parent[p] - low] >= 0 and server[parent[p] - low] >= 0:
             parent[p] = server[parent[p] - low]
 
 
 @compiled
-def _repeats(
-    p: int,
-    low: int,
-    parent: NDArray[np.int32],
-    first: NDArray[np.int32],
-    start: NDArray[np.int64],
-    end: NDArray[np.int64],
-    operation: NDArray[np.int32],
-    kind: NDArray[np.int8],
-) -> bool:
-    """Whether an earlier span of this id has the same content.
-
-    The canonical order puts such spans side by side.
-    """
-    for q in range(p - 1, max(low - 1, p - 1 - _LOOK_BACK), -1):
-        if start[q] != start[p] or end[q] != end[p] or operation[q] != operation[p]:
-            return False
-        same_id = q == first[p] or first[q] == first[p] or first[q] == _REPEAT
-        if same_id and kind[q] == kind[p] and parent[q] == parent[p]:
-            return True
-    return False
+def _mark_repeats(
+    low: int, high: int, parent: NDArray[np.int32],
+    order: NDArray[np.int64], start: NDArray[np.int64], end: NDArray[np.int64],
+    operation: NDArray[np.int32], kind: NDArray[np.int8],
+    span_key: NDArray[np.uint64], parent_key: NDArray[np.uint64], has_parent: NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Mark spans with the content of an earlier one: the canonical order puts it right before."""
+    for p in range(low + 1, high):
+        row, before = order[p], order[p - 1]
+        if (
+            span_key[row] == span_key[before]
+            and parent_key[row] == parent_key[before]
+            and has_parent[row] == has_parent[before]
+            and start[p] == start[p - 1]
+            and end[p] == end[p - 1]
+            and operation[p] == operation[p - 1]
+            and kind[p] == kind[p - 1]
+        ):
+            parent[p] = REPEAT
 
 
 @compiled
@@ -174,11 +173,11 @@ def lay_out(
                 older[p] = newest[parent[p]]
                 newest[parent[p]] = p
                 child_count[parent[p]] += 1
-            elif parent[p] == _REPEAT:
+            elif parent[p] == REPEAT:
                 wanted -= 1
         head = filled
         for p in range(low, high):
-            if parent[p] < 0 and parent[p] != _REPEAT:
+            if parent[p] < 0 and parent[p] != REPEAT:
                 queue[filled] = p
                 filled += 1
         filled = _spread(queue, head, filled, newest, older, child_begin)
@@ -235,13 +234,13 @@ def _cut(
     for k in range(begun, filled):
         reached[queue[k] - low] = True
     for p in range(low, high):
-        if reached[p - low] or parent[p] == _REPEAT or mark[p - low] >= 0:
+        if reached[p - low] or parent[p] == REPEAT or mark[p - low] >= 0:
             continue
         walker = p
-        while not reached[walker - low] and mark[walker - low] < 0:
+        while walker >= 0 and not reached[walker - low] and mark[walker - low] < 0:
             mark[walker - low] = p
             walker = parent[walker]
-        if reached[walker - low] or mark[walker - low] != p:
+        if walker < 0 or reached[walker - low] or mark[walker - low] != p:
             continue  # led to a tree, or to a cycle that was cut already
         earliest = walker
         member = parent[walker]
@@ -276,4 +275,4 @@ def _disown(
         older[walker] = older[child]
     older[child] = -1
     child_count[above] -= 1
-    parent[child] = _CUT
+    parent[child] = CUT

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.kernels.codes import REPEAT
 from analysis.kernels.compiled import compiled
-
-_REPEAT = -4
-"""As in ``analysis.forest``; kernels take plain numbers."""
 
 
 @compiled
@@ -33,8 +31,8 @@ def self_times(
                 covered += finish - begin
                 covered_to = finish
         found[p] = end[p] - start[p] - covered
-    for p in range(1, start.size):  # a repeat follows the span that it repeats
-        if parent[p] == _REPEAT:
+    for p in range(1, start.size):  # a repeat lies behind what it repeats
+        if parent[p] == REPEAT:
             found[p] = found[p - 1]
     return found
 
@@ -63,7 +61,7 @@ def added(
         g = group[trace]
         requests[g] += 1
         for p in range(begins[trace], begins[trace + 1]):
-            if parent[p] == _REPEAT:  # a repeat is no second span
+            if parent[p] == REPEAT:  # a repeat is no second span
                 continue
             counts[g, operation[p], 0] += 1
             counts[g, operation[p], 1] += own[p]

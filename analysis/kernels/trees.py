@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.kernels.codes import REPEAT
 from analysis.kernels.compiled import compiled
-
-_REPEAT = -4
-"""As in ``analysis.forest``; kernels take plain numbers."""
 
 
 @compiled
@@ -39,7 +37,7 @@ def preorder(
             stack[height] = queue[k]
             height += 1
     for p in range(parent.size):
-        if parent[p] == _REPEAT:
+        if parent[p] == REPEAT:
             order[filled] = p
             filled += 1
     return order, depth

@@ -8,12 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.kernels.codes import CONSUMER, PRODUCER
 from analysis.kernels.compiled import compiled
 from analysis.kernels.ordering import largest_trace
 
-_PRODUCER, _CONSUMER = 3, 4
-"""As in ``analysis.forest``; kernels take plain numbers."""
-_REPEAT = -4
 _OVERLAP_SHARE = 0.01
 """CRISP takes siblings that overlap by less than this share of the parent for one after the
 other: clock skew.
@@ -54,7 +52,7 @@ def clip(
         if crisp:
             if follows[p] or (start[p] < start[above] and end[p] > end[above]):
                 continue
-        elif kind[p] == _CONSUMER and kind[above] == _PRODUCER:
+        elif kind[p] == CONSUMER and kind[above] == PRODUCER:
             continue
         alive[p] = True
         start[p] = max(start[p], start[above])
@@ -83,9 +81,9 @@ def order_children(
     child_count: NDArray[np.int32],
     crisp: bool,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """List each span's living children from the last end back, and by start.
+    """List each span's living children from the last end back, by start, and how many they are.
 
-    And how many they are. Both begin at ``child_begin``.
+    Both lists begin at ``child_begin``.
     """
     by_end = np.empty(queue.size, np.int32)
     by_start = np.empty(queue.size if crisp else 0, np.int32)
@@ -106,9 +104,7 @@ def order_children(
                 by_end[begin + count] = queue[k]
                 count += 1
         living[p] = count
-        for k in range(
-            count // 2
-        ):  # one after the other, the usual case, is then in order already
+        for k in range(count // 2):  # one after the other, the usual case, is in order then
             by_end[begin + k], by_end[begin + count - 1 - k] = (
                 by_end[begin + count - 1 - k],
                 by_end[begin + k],

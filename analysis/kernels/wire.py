@@ -40,12 +40,11 @@ def varint(data: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
 
 @compiled
 def _field(data: NDArray[np.uint8], at: int) -> tuple[int, int, int, int]:
-    """Read a field's head.
-
-    What it is, where its content begins, its length, where the next begins.
+    """Read a field's head: what it is, its content's place and length, where the next begins.
 
     What it is holds number and wire type, as written: a known number of another type is another
-    field, which is what protobuf says of it. A varint's content is its own bytes.
+    field, which is what protobuf says of it. A varint's content is its own bytes. Groups,
+    which proto3 has none of, are not known here.
     """
     unsigned, begin = varint(data, at)
     head = int(np.int64(unsigned))  # an unsigned one would turn sums to floats
@@ -185,10 +184,7 @@ def _span(
 def _key_value(
     data: NDArray[np.uint8], owner: int, begin: int, length: int
 ) -> tuple[int, int, int, int]:
-    """Describe an attribute: where it is.
-
-    Of an int behind its key, the key and the int's place.
-    """
+    """Say where an attribute is; of one whose int lies behind its key, the key and the int."""
     at, key_end, value = begin, -1, -1
     while at < begin + length:
         what, first, size, at = _field(data, at)
@@ -280,12 +276,12 @@ def objects(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:  # fmt: skip
     """Write each span's JSON object from the fragments of its attributes, which lie in order.
 
-    An int's fragment ends before the value, which is written out here. A span that keeps no
-    attribute has no text.
+    ``kept`` says of each attribute whether it belongs there. An int's fragment ends before the
+    value, which is written out here. A span that keeps no attribute has no text.
     """
     room = 2 * spans
     for a in range(owner.size):
-        if owner[a] >= 0 and kept[code[a]]:
+        if owner[a] >= 0 and kept[a]:
             room += offsets[code[a] + 1] - offsets[code[a]] + 1 + (20 if is_int[code[a]] else 0)
     text = np.empty(room, np.uint8)
     ends = np.zeros(spans + 1, np.int64)
@@ -293,7 +289,7 @@ def objects(
     for span in range(spans):
         begun = filled
         while a < owner.size and owner[a] <= span:
-            if owner[a] == span and kept[code[a]]:
+            if owner[a] == span and kept[a]:
                 text[filled] = 123 if filled == begun else 44
                 filled += 1
                 for k in range(offsets[code[a]], offsets[code[a] + 1]):

@@ -19,6 +19,8 @@ SCHEMA_VERSION = 1
 
 _BAR = 40
 """Characters of the time axis."""
+_DEEPEST = 20
+"""Levels that are shown by indentation; below, the level is a number, and lines stay readable."""
 
 
 @click.command("trace")
@@ -83,7 +85,7 @@ def _text(table: pd.DataFrame, chosen: bool, which: str) -> list[str]:  # noqa: 
         took = row["duration_ms"]
         rows.append(
             [
-                "  " * row["depth"] + str(row["name"]),
+                _indent(row["depth"]) + str(row["name"]),
                 str(row["service"]),
                 *(
                     formatting.plain(row[name], "ms")
@@ -98,6 +100,10 @@ def _text(table: pd.DataFrame, chosen: bool, which: str) -> list[str]:  # noqa: 
         "",
         tracefiles.text_table(rows, left=2),
     ]
+
+
+def _indent(depth: int) -> str:
+    return "  " * depth if depth <= _DEEPEST else f"{'  ' * _DEEPEST}({depth}) "
 
 
 def _axis(begin: float, end: float) -> str:

@@ -53,3 +53,35 @@ def _parent(rng: np.random.Generator, ids: list[str], i: int) -> str | None:
     if what < 0.14:
         return ids[int(rng.integers(0, len(ids)))]
     return ids[int(rng.integers(0, i))]
+
+
+def draw_crowded(rng: np.random.Generator, traces: int, *, most_spans: int = 10) -> pd.DataFrame:
+    """Draw traces whose spans are alike: few times, names and ids, many delivered again.
+
+    All that tells two spans apart may be the id, the kind or the parent.
+    """
+    rows: list[dict[str, object]] = []
+    for trace in range(traces):
+        own: list[dict[str, object]] = []
+        for _ in range(int(rng.integers(1, most_spans + 1))):
+            if own and rng.random() < 0.25:
+                own.append(dict(own[int(rng.integers(0, len(own)))]))
+                continue
+            above = int(rng.integers(-1, 5))
+            own.append(
+                {
+                    "trace_id": f"{trace:032x}",
+                    "span_id": f"{int(rng.integers(0, 4)):016x}",
+                    "parent_span_id": None if above < 0 else f"{above:016x}",
+                    "service": "s",
+                    "name": f"op{int(rng.integers(0, 2))}",
+                    "kind": KINDS[int(rng.integers(0, len(KINDS)))],
+                    "start_ns": 10 * int(rng.integers(0, 3)),
+                    "duration_ns": (None, 0, 10, 20, 30)[int(rng.integers(0, 5))],
+                    "follows_from": False,
+                }
+            )
+        rows += own
+    table = pd.DataFrame(rows)
+    table["duration_ns"] = table["duration_ns"].astype("Int64")
+    return table.astype({"parent_span_id": "str"})

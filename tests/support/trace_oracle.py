@@ -49,8 +49,11 @@ def tree(nodes: list[Node]) -> list[Node]:
     return [node for node in kept if node.parent is None]
 
 
-def _canonical(node: Node) -> tuple[int, int, str, str]:
-    return (node.start, node.start - node.end, node.service, node.name)
+def _canonical(node: Node) -> tuple[object, ...]:
+    rank = ("CONSUMER", "PRODUCER", "CLIENT", "SERVER", node.kind).index(node.kind)
+    above = (node.parent_id is not None, node.parent_id or "")
+    time = (node.start, node.start - node.end)
+    return (*time, node.service, node.name, node.span_id, rank, *above)
 
 
 def _content(node: Node) -> tuple[object, ...]:

@@ -37,6 +37,15 @@ def test_ids_that_are_no_hex_are_still_told_apart(odd: str) -> None:
     assert [True, False, True] == given.tolist()
 
 
+def test_a_missing_span_id_is_no_other() -> None:
+    """Sixteen zeros are an id like any other; a span without one has no children of theirs."""
+    own, above, given = identity.span_keys(_column("0" * 16, None), _column(None, "0" * 16))
+
+    assert own[0] == above[1]
+    assert own[0] != own[1]
+    assert [False, True] == given.tolist()
+
+
 def test_missing_ids_that_hide_bytes_are_missing() -> None:
     """Arrow lets a null hide text; it is no id. Slices and chunks change nothing."""
     hidden = pa.LargeStringArray.from_buffers(

@@ -118,16 +118,18 @@ def test_damaged_bytes_never_crash(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     whole = np.frombuffer(delimited(request(), request()), np.uint8)
     lengths, sentences = [], []
-    for _ in range(400):
+    for number in range(400):
         damaged = whole.copy()
         damaged[rng.integers(0, whole.size, 3)] = rng.integers(0, 256, 3)
         (tmp_path / "recorded").write_bytes(damaged.tobytes())
         try:
-            lengths.append(len(traces.read(tmp_path / "recorded", skip_damaged=True)))
+            lengths.append(len(traces.read(tmp_path / "recorded")))
         except AnalysisError as error:
             sentences.append(str(error))
+        rest = traces.read(tmp_path / "recorded", skip_damaged=True)
+        assert len(lengths) + len(sentences) == number + 1
+        assert bool(rest.attrs) or len(rest) == lengths[-1]
 
-    assert 400 == len(lengths) + len(sentences)
     assert max(lengths) >= 4
     assert sentences
     assert not any("\n" in sentence for sentence in sentences)

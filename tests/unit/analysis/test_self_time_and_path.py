@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,6 +108,46 @@ def test_a_span_delivered_twice_counts_once() -> None:
     assert [6 * MS, 4 * MS] * 2 == self_time.self_time(twice).tolist()
 
 
+def test_a_twin_with_another_id_is_no_repeat() -> None:
+    """A call and one like it, delivered twice, are told apart by their ids and by nothing else."""
+    twin = {"parent": "0a", "start": 10, "takes": 20, "kind": "SERVER", "name": "serve"}
+    table = spans(
+        {"id": "0a", "takes": 100, "kind": "SERVER"},
+        {"id": "02", "parent": "0a", "start": 5, "takes": 50, "kind": "CLIENT", "name": "call"},
+        {"id": "01", **twin}, {"id": "01", **twin}, {"id": "02", **twin},
+        {"id": "03", "parent": "02", "start": 12, "takes": 5, "name": "query"},
+    )  # fmt: skip
+
+    assert [50 * MS, 30 * MS, 20 * MS, 20 * MS, 15 * MS, 5 * MS] == self_time.self_time(
+        table
+    ).tolist()
+    assert {"repeated span": 1, "shared span id": 1} == doubts(table).set_index("doubt")[
+        "spans"
+    ].to_dict()
+
+
+def test_a_repeat_has_the_self_time_of_what_it_repeats() -> None:
+    """A client span delivered again after the server's side of its call is still the client's."""
+    side = {"id": "x", "parent": "r", "start": 10, "takes": 20, "name": "call"}
+    table = spans(
+        {"id": "r", "takes": 100},
+        {**side, "kind": "CLIENT"}, {**side, "kind": "SERVER"}, {**side, "kind": "CLIENT"},
+    )  # fmt: skip
+
+    assert [80 * MS, 0, 20 * MS, 0] == self_time.self_time(table).tolist()
+
+
+def test_a_duration_beyond_what_int64_holds_is_none() -> None:
+    """An end that no clock shows is doubted and has no time, instead of wrapping around."""
+    table = spans({"id": "a", "takes": 10}, {"id": "b", "parent": "a", "start": 2, "takes": 3})
+    table.loc[1, "duration_ns"] = 2**63 - 1
+
+    assert [10 * MS, 0] == self_time.self_time(table).tolist()
+    assert "unfinished span" in set(doubts(table)["doubt"])
+    with pytest.raises(ColumnError, match="start_ns holds uint64 beyond what int64 holds"):
+        self_time.self_time(table.assign(start_ns=np.array([0, 2**63], np.uint64)))
+
+
 def test_both_sides_of_a_call_may_share_an_id() -> None:
     """As Zipkin has it: the SERVER side goes below the CLIENT side and has the children."""
     table = spans(
@@ -201,6 +243,8 @@ def test_what_is_no_spans_table_is_said() -> None:
 
 
 _SEEDS = st.integers(0, 2**32 - 1)
+_Draw = Callable[[np.random.Generator, int], pd.DataFrame]
+_DRAWS = st.sampled_from([awkward_traces.draw, awkward_traces.draw_crowded])
 
 
 def _answers(table: pd.DataFrame, rules: critical_path.Rules) -> pd.DataFrame:
@@ -210,10 +254,12 @@ def _answers(table: pd.DataFrame, rules: critical_path.Rules) -> pd.DataFrame:
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=_SEEDS, rules=st.sampled_from(["jaeger", "crisp"]))
-def test_sections_of_a_root_add_up_to_its_duration(seed: int, rules: critical_path.Rules) -> None:
+@given(seed=_SEEDS, draw=_DRAWS, rules=st.sampled_from(["jaeger", "crisp"]))
+def test_sections_of_a_root_add_up_to_its_duration(
+    seed: int, draw: _Draw, rules: critical_path.Rules
+) -> None:
     """Whatever is wrong with a trace, its paths are exactly as long as its roots."""
-    table = awkward_traces.draw(np.random.default_rng(seed), 20)
+    table = draw(np.random.default_rng(seed), 20)
     found = critical_path.sections(table, rules=rules)
 
     sums = shares.sums(table, rules)
@@ -224,10 +270,10 @@ def test_sections_of_a_root_add_up_to_its_duration(seed: int, rules: critical_pa
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=_SEEDS)
-def test_self_time_is_within_the_span(seed: int) -> None:
+@given(seed=_SEEDS, draw=_DRAWS)
+def test_self_time_is_within_the_span(seed: int, draw: _Draw) -> None:
     """No span works longer than it lasts, nor less than not at all."""
-    table = awkward_traces.draw(np.random.default_rng(seed), 20)
+    table = draw(np.random.default_rng(seed), 20)
 
     own = self_time.self_time(table)
 
@@ -249,3 +295,21 @@ def test_order_moment_and_names_of_ids_change_nothing(
         other[name] = ("id-" + other[name].str[::-1]).astype("str")
 
     pd.testing.assert_frame_equal(_answers(table, rules), _answers(other, rules))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=_SEEDS, rules=st.sampled_from(["jaeger", "crisp"]))
+def test_the_order_of_rows_changes_nothing_also_where_spans_are_alike(
+    seed: int, rules: critical_path.Rules
+) -> None:
+    """Spans that differ in kind or parent alone have one order, whatever order they came in."""
+    rng = np.random.default_rng(seed)
+    table = awkward_traces.draw_crowded(rng, 20)
+    other = table.sample(frac=1, random_state=rng.integers(2**31))
+
+    by_trace = ["trace_id", "start_ns", "end_ns", "span_id"]
+    pd.testing.assert_frame_equal(_answers(table, rules), _answers(other, rules))
+    pd.testing.assert_frame_equal(
+        critical_path.sections(table, rules).sort_values(by_trace, ignore_index=True),
+        critical_path.sections(other, rules).sort_values(by_trace, ignore_index=True),
+    )

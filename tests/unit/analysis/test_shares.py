@@ -105,6 +105,9 @@ def test_shares_can_be_had_by_arm() -> None:
     assert 0.2 == pytest.approx(unnamed[unnamed["arm"].isna()]["share"].min())
     with pytest.raises(ColumnError, match="no column flavour"):
         shares.request_shares(both, by="flavour")
+    for by in ("name", "block"):
+        with pytest.raises(ColumnError, match=f"has a column {by} of its own"):
+            shares.request_shares(both, by=by)
 
 
 def test_requests_without_a_duration_have_no_share() -> None:
@@ -133,6 +136,8 @@ def test_partitions_add_up_to_the_whole(tmp_path_factory: pytest.TempPathFactory
     assert 400 == len(set.union(*seen)) == sum(map(len, seen))
     pd.testing.assert_frame_equal(whole, added)
     assert not folder.exists()
+    with pytest.raises(AnalysisError, match=r"The part .*0000\.arrow is not there"):
+        list(parts)
     with pytest.raises(AnalysisError, match="counted from 1; 0 were asked for"):
         traces.read(file, partitions=0)
 

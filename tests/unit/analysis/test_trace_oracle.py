@@ -11,9 +11,15 @@ from tests.support import awkward_traces, trace_oracle
 TRACES = 3000
 
 
-@pytest.fixture(name="spans", scope="module")
-def _spans() -> pd.DataFrame:
-    table = awkward_traces.draw(np.random.default_rng(20260117), TRACES)
+@pytest.fixture(
+    name="spans",
+    scope="module",
+    params=[awkward_traces.draw, awkward_traces.draw_crowded],
+    ids=["unlike spans", "spans alike"],
+)
+def _spans(request: pytest.FixtureRequest) -> pd.DataFrame:
+    table = request.param(np.random.default_rng(20260117), TRACES)
+    assert isinstance(table, pd.DataFrame)
     return table.sample(frac=1, random_state=3)
 
 

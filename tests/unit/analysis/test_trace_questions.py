@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from analysis import queries, repeats, skew, tail, traces, waits, waterfall, what_if
-from analysis.errors import AnalysisError, InputError, NotEnoughDataError
-from tests.support.span_tables import spans
+from analysis.errors import AnalysisError, ColumnError, InputError, NotEnoughDataError
+from tests.support.span_tables import MS, spans
 
 
 def _call(**given: object) -> dict[str, object]:
@@ -29,6 +29,76 @@ def test_logical_queries_are_told_from_connects_fetches_and_cache_calls() -> Non
         "SELECT personalities": "query", "connect": "connect", "cursor.fetchall": "fetch",
         "GET": "cache", "COMMIT": "connect",
     } == found  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "operation", "expected"),
+    [
+        ("SELECT auth", "SELECT", "query"),
+        ("UPDATE reset", "UPDATE", "query"),
+        ("SELECT auth", None, "query"),
+        ("read.cursor", "SELECT", "query"),
+        ("psycopg.connect", None, "connect"),
+        ("db begin", None, "connect"),
+        ("anything", "auth", "connect"),
+        ("fetchmany", None, "fetch"),
+    ],
+)
+def test_what_is_done_tells_a_query_not_what_it_reads(
+    name: str, operation: str | None, expected: str
+) -> None:
+    """The operation decides; a name does where there is none, unless it ends with a table."""
+    table = spans({"id": "r", "takes": 5}, _call(id="1", name=name, operation=operation))
+
+    assert [expected] == queries.per_request(table)["call"].tolist()
+
+
+def test_a_query_is_counted_once_below_its_wrapper() -> None:
+    """An ORM's INTERNAL span around a driver's is no second query; alone, it is the query."""
+    table = spans(
+        {"id": "r", "takes": 50},
+        _call(id="1", kind="INTERNAL", name="Session.query"),
+        _call(id="2", parent="1", name="SELECT"),
+        _call(id="3", kind="INTERNAL", name="sqlite"),
+        _call(id="4", kind="INTERNAL", name="through", db="redis"),
+        _call(id="5", parent="4", name="SELECT"),
+    )
+
+    found = queries.per_request(table)
+
+    assert {"SELECT": 2, "sqlite": 1, "through": 1} == found.set_index("name")["calls"].to_dict()
+
+
+def test_calls_can_be_split_by_what_their_request_is() -> None:
+    """Any column splits requests, by their first span; one that the answer has is refused."""
+    table = spans(
+        {"id": "r", "takes": 9, "kind": "SERVER"},
+        *(_call(id=f"q{n}", start=1) for n in range(2)),
+        {"id": "r", "trace": "t2", "takes": 9, "kind": "CONSUMER"},
+        _call(id="q", trace="t2", start=1),
+    )
+
+    found = queries.per_request(table, by="kind").groupby("kind")["per_request"].sum()
+
+    assert {"SERVER": 2, "CONSUMER": 1} == found.to_dict()
+    for by in ("name", "statement", "flavour"):
+        with pytest.raises(ColumnError, match=f"has .*column {by}"):
+            queries.per_request(table.assign(statement="x"), by=by)
+
+
+def test_nanoseconds_since_1970_are_exact() -> None:
+    """A call that began 1 ns before the one before it ended did not follow it; waits are exact."""
+    now = 1_764_000_000_123_456_789
+    table = spans(
+        {"id": "r", "takes": 9, "kind": "SERVER"},
+        *(_call(id=f"q{n}", name="SELECT") for n in range(3)),
+    )
+    table["start_ns"] = [now, now + 1, now + MS, now + 2 * MS]
+    requests = pd.DataFrame({"trace_id": ["t1", "other"], "sent_ns": [now - 3, now]})
+
+    assert 0.5 == repeats.repeats(table)["one_after_the_other"].iloc[0]
+    found = waits.waits(table, requests).set_index("name")["total_ms"]
+    assert 3e-6 == pytest.approx(found["r"])
 
 
 def test_calls_are_per_request_also_of_requests_without_any() -> None:
@@ -248,6 +318,8 @@ def test_the_typical_request_is_the_medoid() -> None:
     assert f"t{takes.sum(axis=1).argmax():02}" == waterfall.choose(table, "slowest")
     with pytest.raises(InputError, match="10 traces begin with t0"):
         waterfall.waterfall(table, "t0")
+    upper = table.assign(trace_id=table["trace_id"].str.upper())
+    assert "T07" == waterfall.waterfall(upper, "t07")["trace_id"].iloc[0]
     with pytest.raises(InputError, match="No trace begins with x; there are 60, such as t00"):
         waterfall.waterfall(table, "x")
 

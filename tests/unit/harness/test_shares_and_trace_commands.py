@@ -1,9 +1,12 @@
 import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
@@ -11,8 +14,10 @@ from analysis.errors import InputError
 from harness.commands import shares, trace
 from harness.errors import UsageError
 from tests.support import awkward_traces, trace_files
-from tests.support.synthetic_run import INVALID, write_run
+from tests.support.synthetic_run import INVALID, Truth, write_run
 
+SMALL = Truth(rates_per_s=(10.0,), pairs=2)
+"""Four blocks that count."""
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 
 
@@ -143,3 +148,98 @@ def test_damage_is_left_out_when_asked_and_said(tmp_path: Path) -> None:
     assert ["bad holds no traces"] == [
         sentence[sentence.index("bad") :][:19] for sentence in document["damaged"]
     ]
+
+
+def _shares(*arguments: object) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(_call(shares.command, *arguments, "--json").stdout)
+    return document
+
+
+def _judged(run: Path, verdict: str, *reasons: str) -> Path:
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["verdict"] = {"verdict": verdict, "reasons": list(reasons)}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    return run
+
+
+def _number_anew(run: Path) -> None:
+    """Number the blocks of each arm from 0, as a recording of somebody else's service may."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    count: Counter[str] = Counter()
+    numbers = {}
+    for block in manifest["blocks"]:
+        numbers[block["block"]] = block["block"] = count[block["arm"]]
+        count[block["arm"]] += 1
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    for table in ("spans", "requests"):
+        rows = pd.read_parquet(run / f"{table}.parquet")
+        rows.assign(block=rows["block"].map(numbers)).to_parquet(run / f"{table}.parquet")
+
+
+def test_blocks_that_two_arms_number_alike_are_kept_apart(tmp_path: Path) -> None:
+    """Where each arm has a block 0, shares are those of the run with one number a block."""
+    through, anew = (write_run(tmp_path / name, SMALL) for name in ("through", "anew"))
+    _number_anew(anew)
+
+    expected, actual = _shares(through), _shares(anew)
+
+    assert len(json.loads((through / "manifest.json").read_text())["blocks"]) > 2
+    assert expected == actual == _shares(anew, "--partitions", 2)
+
+
+def test_every_run_that_is_named_is_judged_and_counts_for_itself(tmp_path: Path) -> None:
+    """Two runs, by name, in a folder or by their spans: twice the blocks, the worst verdict."""
+    runs = tmp_path / "runs"
+    first = _judged(write_run(runs / "first", SMALL), "VALID")
+    second = _judged(write_run(runs / "second", SMALL), "INVALID", "The load came late.")
+    one = _shares(first)
+
+    both = _shares(first, second)
+
+    assert 2 * one["requests"] == both["requests"]
+    assert "4 blocks of spans" in one["interval"]
+    assert "over 8 blocks" in both["interval"]
+    assert ("INVALID", ["second: The load came late."]) == (both["verdict"], both["reasons"])
+    assert both == _shares(runs) == _shares(first / "spans.parquet", second / "spans.parquet")
+    assert both == _shares(runs, "--partitions", 3)
+    assert 4 == _call(trace.command, second / "spans.parquet").return_value
+
+
+def test_traces_beside_a_run_are_no_part_of_it(tmp_path: Path) -> None:
+    """Other traces count with a run's, all of them, and the run's warm-up still does not."""
+    run = _judged(write_run(tmp_path / "run", SMALL), "SUSPECT", "Short.")
+    (tmp_path / "other").write_bytes(trace_files.text(trace_files.jaeger()))
+
+    both = _shares(run, tmp_path / "other")
+
+    assert _shares(run)["requests"] + 1 == both["requests"]
+    assert ("SUSPECT", ["Short."]) == (both["verdict"], both["reasons"])
+
+
+def test_a_folder_of_runs_with_a_damaged_one_is_read_when_asked(tmp_path: Path) -> None:
+    """--skip-damaged leaves a broken run out and says so; without, it is an error."""
+    whole, broken = (write_run(tmp_path / name, SMALL) for name in ("whole", "broken"))
+    (broken / "requests.parquet").unlink()
+
+    with pytest.raises(InputError, match=r"requests\.parquet: the table is missing"):
+        _shares(tmp_path)
+    rest = _shares(tmp_path, "--skip-damaged")
+    assert _shares(whole)["shares"] == rest["shares"]
+    assert 1 == len(rest["damaged"])
+    with pytest.raises(InputError, match=r"Nothing is left to be read\. .*table is missing"):
+        _shares(broken, "--skip-damaged")
+
+
+def test_a_deep_trace_is_as_wide_as_a_shallow_one(tmp_path: Path) -> None:
+    """Beyond twenty levels the level is a number: 3,000 of them still make lines of 200."""
+    spans = [
+        {"traceId": "a" * 16, "id": f"{i + 1:016x}", "name": "step", "timestamp": i + 1,
+         "duration": 4000 - i, **({"parentId": f"{i:016x}"} if i else {})}
+        for i in range(3000)
+    ]  # fmt: skip
+    (tmp_path / "deep").write_bytes(trace_files.text(spans))
+
+    lines = _call(trace.command, tmp_path / "deep").stdout.splitlines()
+
+    assert max(map(len, lines)) < 200
+    assert any(line.startswith(" " * 40 + "(2999) step") for line in lines)
