@@ -95,11 +95,13 @@ def _sentence(path: KeyPath, detail: ErrorDetails, context: dict[str, Any]) -> s
         return f"unknown key '{path[-1]}'{_inside(path)}{_suggestion(str(path[-1]), known)}"
     if kind == "missing":
         return f"'{where}' is missing; {_expected(path)}"
-    if kind in {"unknown_setting", "sweep_arm"}:
+    if kind in {"unknown_setting", "sweep_arm", "unknown_scenario", "unknown_knob"}:
         found = str(context.get("key", context.get("name")))
         return f"{detail['msg']}{_suggestion(found, context['known'])}"
     if kind == "reserved_setting":
         return f"{detail['msg']}; take it out."
+    if kind in {"knob_value", "sweep_value"}:
+        return f"{detail['msg']}."
     if kind in {"arm_twice", "baseline_twice", "fault_without_redis"}:
         return f"{detail['msg']}; change one of them."
     given = detail["input"]

@@ -43,7 +43,7 @@ class GrpcFront:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except OSError as error:
             await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                grpc.StatusCode.UNAVAILABLE,  # by OTLP: try again; RESOURCE_EXHAUSTED alone says never
                 f"The recorder could not write: {error.strerror}.",
             )
         return b""

@@ -194,5 +194,4 @@ def generator_report(folder: Path) -> dict[str, Any]:
 
 def _until_ns(material: Material) -> int:
     """Give when the schedule ended: at its end, or when it was stopped."""
-    end_s = material.load.stopped_at_s if material.load.stopped_early else material.plan.load_s
-    return material.load.t0_ns + round(end_s * 1e9)
+    return material.load.t0_ns + round(material.load.begun_until_s * 1e9)
