@@ -18,7 +18,16 @@ SHORTEST_BLOCK_NS = 1
 
 def found_on_spans(spans: Path) -> dict[str, Any]:
     """The manifest's `arms`, `steps` and `blocks`; empty lists where no baggage was sent."""
-    columns = ["span_id", "parent_span_id", "kind", "arm", "step", "block", "start_ns", "duration_ns"]
+    columns = [
+        "span_id",
+        "parent_span_id",
+        "kind",
+        "arm",
+        "step",
+        "block",
+        "start_ns",
+        "duration_ns",
+    ]
     # by the rule of every other answer: a parent that nobody recorded is no part of the request
     roots = begun(pd.read_parquet(spans, columns=columns)).dropna(subset=["arm"])
     blocks = _blocks(roots)

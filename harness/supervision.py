@@ -86,8 +86,8 @@ class Process:
 
         `abandon_signal` is what it gets when the harness dies without stopping it. An `attached`
         one is a command of the person's own: it keeps the harness's input and output (or writes to
-        the descriptor `stdout`), its log stays empty, and all of its session is told to stop, as by
-        a terminal's Ctrl-C: in a script the shell that leads it hears nothing while it waits.
+        the descriptor `stdout`), its log stays empty, and its whole session is told to stop, as by
+        a terminal's Ctrl-C: the shell that leads a script passes nothing on.
         """
         self.name = name
         self.log = log
@@ -240,7 +240,7 @@ class Process:
         """Send the stop signal (to paused ones too) and return who is to be gone in the end.
 
         A part ends its own children. Whether a command does nobody knows, so its whole session is
-        told; those that ignore the signal, as a script's background processes do SIGINT, by SIGTERM.
+        told; who ignores the signal, as a script's background processes do SIGINT, by SIGTERM.
         """
         family = self._family()
         told = self.session() if self._attached else self.tree()[:1]

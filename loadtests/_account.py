@@ -70,6 +70,7 @@ def report(run: Run, schedule_of: Callable[[Plan], Schedule]) -> dict[str, Any]:
         "lost_workers": lost_workers,
         "stopped_early": run.stopped_early,
         "begun_until_ns": _begun_until(run),
+        "rows_lost": sum(member.rows_lost for member in run.members.values()),
     }
 
 
@@ -84,7 +85,7 @@ def _until(run: Run) -> int:
 
 
 def _begun_until(run: Run) -> int:
-    """Return the offset before which every arrival has begun: a block that ends by then is whole."""
+    """Return the offset before which every arrival has begun: blocks until then are whole."""
     until_ns = run.dealing.end_ns if run.until_ns is None else run.until_ns
     return min(until_ns, run.dealing.end_ns, run.dealing.begun_until_ns)
 

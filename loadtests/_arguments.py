@@ -79,7 +79,7 @@ def _add_hidden(group: argparse._ArgumentGroup) -> None:
         default="",
         env_var=OUT_VARIABLE,
         metavar="DIR",
-        help="Record every arrival into this folder; by the environment into a numbered one in it.",
+        help="Record every arrival into this folder; by the variable into a new one in it.",
     )
     group.add_argument(
         "--worthit-first-block",

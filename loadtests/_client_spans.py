@@ -34,7 +34,7 @@ _SERVICE_NAME = "load"
 _CLOSE_SECONDS = 10.0
 """How long the end waits for a batch under way: twice what one answer may take."""
 _OTHER_ERRORS = (OSError, ValueError, RuntimeError)
-"""What the client raises beside a broken connection: a timeout, no such host, a header it refuses."""
+"""What the client raises beside a broken connection: a timeout, no such host, a bad header."""
 _FIRST_ERROR_STATUS = 400
 _ACCEPTED = 200
 _LOGGER = logging.getLogger("worthit.load")

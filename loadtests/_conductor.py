@@ -304,7 +304,7 @@ class Conductor:
                 dead = member.journal is not None and member.is_dead
                 begun = member.journal.begun if dead and member.journal else None
                 run.dealing.lose(name, begun)
-        return {**_account.report(run, schedule_of), "rows_lost": self.rows_lost}
+        return _account.report(run, schedule_of)
 
     def in_words(self) -> dict[str, Any] | None:
         """Return what the live page says of the run, None without one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import logging
 import os
 import tempfile
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from analysis.thresholds import Threshold
 
 BLOCKS_APART = 100_000
-"""Between the numbers of the blocks of two Locusts that record into one folder; none has so many."""
+"""Between the block numbers of two Locusts that record into one folder; none has so many."""
 _LOGGER = logging.getLogger("worthit.load")
 
 
@@ -127,8 +126,8 @@ def _on_test_start(environment: Environment, **_: object) -> None:
         except OSError as error:
             _give_up(
                 environment,
-                f"{error.filename or _HERE.out} cannot be written ({error.strerror}); name another "
-                "folder with --worthit-out.",
+                f"{error.filename or _HERE.out} cannot be written ({error.strerror}); name "
+                "another folder with --worthit-out.",
             )
             return
     closed = [kind for kind in environment.user_classes if not issubclass(kind, OpenLoopUser)]
@@ -177,9 +176,10 @@ def _folder(options: argparse.Namespace) -> Path | None:
         options.worthit_out = _HERE.borrowed.name
     home = _HERE.home or Path(options.worthit_out)
     out = home
+    for_many = home == Path(os.environ.get(_arguments.OUT_VARIABLE) or os.devnull)
     try:
-        if again or str(home) == os.environ.get(_arguments.OUT_VARIABLE):
-            number = _next_number(home)
+        if again or for_many:
+            number = _next_number(home, 1 if for_many else 2)
             out = home / str(number)
             options.worthit_first_block = (number - 1) * BLOCKS_APART
         out.mkdir(parents=True, exist_ok=True)
@@ -196,18 +196,16 @@ def _folder(options: argparse.Namespace) -> Path | None:
     return out
 
 
-def _next_number(home: Path) -> int:
-    """Make the first numbered folder that is not there yet, also beside another Locust."""
+def _next_number(home: Path, number: int) -> int:
+    """Make the first numbered folder, from this number on, that no other Locust has made."""
     home.mkdir(parents=True, exist_ok=True)
-    # the folder itself may hold the first test's rows
-    first = 2 if any(home.glob("requests-*.arrows")) else 1
-    for number in itertools.count(first):
+    while True:
         try:
             (home / str(number)).mkdir()
         except FileExistsError:
-            continue
-        return number
-    raise AssertionError("there is always a next number")
+            number += 1
+        else:
+            return number
 
 
 def _give_up(environment: Environment, problem: str) -> None:

@@ -153,7 +153,6 @@ class Instrument:
         if mark.sent_ns != mark.intended_ns:
             meta["response_time"] += (mark.sent_ns - mark.intended_ns) / 1e6
 
-
     def give_up(self, mark: Mark, error: BaseException) -> None:
         """Record a request that was left by an exception: Locust tells of it to nobody."""
         if self.ledger is not None:

@@ -69,8 +69,8 @@ def about_lost_rows(count: int, found: Judgement) -> None:
     """Say it when the disk did not take all: what is recorded is not what was sent."""
     if count:
         found.invalid.append(
-            f"{count} requests were sent and could not be recorded; free some space for the folder "
-            "of --worthit-out, or name another."
+            f"{count} requests were sent and could not be recorded; free some space for the "
+            "folder of --worthit-out, or name another."
         )
 
 

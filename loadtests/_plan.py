@@ -80,7 +80,9 @@ class Block:
 
 def unscheduled(arm: str = "-", *, block: int = 0) -> Block:
     """Return the block of requests that no schedule sends."""
-    return Block(block=block, arm=arm, step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0, host="")
+    return Block(
+        block=block, arm=arm, step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0, host=""
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

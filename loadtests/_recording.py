@@ -242,8 +242,8 @@ def _hex_column(raw: bytes, count: int) -> pa.Array:
 class StreamFile:
     """An Arrow IPC stream on disk; each batch is handed to the operating system as a whole.
 
-    What a full disk does not take is cut off again, so that what follows, once there is room, stands
-    behind whole batches and can be read.
+    What a full disk does not take is cut off again, so that what follows, once there is room,
+    stands behind whole batches and can be read.
     """
 
     def __init__(self, path: Path) -> None:

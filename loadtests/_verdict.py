@@ -91,8 +91,8 @@ def _judged(report: dict[str, Any], out: Path | None) -> Judgement:
             write_json(out / "generator.json", {**report, **found.as_json()})
         except OSError as error:
             found.invalid.append(
-                f"{out / 'generator.json'} could not be written: {error.strerror}; without it nobody "
-                "else can tell how this run went."
+                f"{out / 'generator.json'} could not be written: {error.strerror}; without it "
+                "nobody else can tell how this run went."
             )
     for row in report["generator"]:
         _LOGGER.info("%s", step_in_words(row))

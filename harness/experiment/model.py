@@ -20,10 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from harness.experiment.scenarios import check_knobs, check_scenario
-
-Setting: TypeAlias = str | int | float | bool
-"""A value of a scenario's knob."""
+from harness.experiment.scenarios import Setting, check_knobs, check_scenario
 
 SERVICE_SETTINGS: Final = frozenset(
     {
@@ -225,7 +222,9 @@ def _sweep_fault(error: ValidationError, index: int) -> PydanticCustomError:
             f"will not do: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
         )
     kind = fault["type"] if context else "sweep_value"
-    return PydanticCustomError(kind, "{what}", {**context, "what": what, "at": ("sweep", index, place)})
+    return PydanticCustomError(
+        kind, "{what}", {**context, "what": what, "at": ("sweep", index, place)}
+    )
 
 
 class Experiment(_Table):

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.experiment.model import MAX_ARMS_AT_ONCE, Experiment, Setting
+from harness.experiment.model import MAX_ARMS_AT_ONCE, Experiment
+from harness.experiment.scenarios import Setting
 
 POPULAR_PERSONALITIES: Final = 50
 """The scenario's own default for the knob ``popular``, as docs/how-the-parts-meet.md says."""

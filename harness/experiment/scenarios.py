@@ -1,7 +1,7 @@
 """Which scenarios are there, and which knobs do they have?
 
-Written again here because the harness never imports Locust: a misspelt knob or one that will not do
-is told before anything is started. A test holds the lists against the scenarios themselves.
+Written again here because the harness never imports Locust: a misspelt knob, or a value that will
+not do, is told before anything is started. A test holds the lists against the scenarios.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from pydantic_core import PydanticCustomError
+
+Setting: TypeAlias = str | int | float | bool
+"""A value of a scenario's knob."""
 
 SCENARIOS: Final = frozenset(
     {
@@ -59,7 +62,7 @@ def check_scenario(name: str) -> str:
     return name
 
 
-def check_knobs(knobs: Mapping[str, str | float | bool]) -> None:
+def check_knobs(knobs: Mapping[str, Setting]) -> None:
     """Refuse a knob that no scenario has, and a value that its scenario would refuse."""
     for name, value in knobs.items():
         if name not in KNOBS:
@@ -76,7 +79,7 @@ def check_knobs(knobs: Mapping[str, str | float | bool]) -> None:
             )
 
 
-def _will_do(wanted: str, value: str | float | bool) -> bool:
+def _will_do(wanted: str, value: Setting) -> bool:
     if wanted not in {COUNT, FRACTION, NUMBER}:
         return str(value) in wanted.split(" or ")
     number = _number(value)
@@ -85,7 +88,7 @@ def _will_do(wanted: str, value: str | float | bool) -> bool:
     return 0.0 <= number <= (1.0 if wanted == FRACTION else sys.float_info.max)
 
 
-def _number(value: str | float | bool) -> float:
+def _number(value: Setting) -> float:
     """Give a number, also one in quotes; nan for all else."""
     try:
         return math.nan if isinstance(value, bool) else float(value)

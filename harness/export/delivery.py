@@ -154,6 +154,7 @@ class Delivery:
         while (wait := moment - self._clock()) > 0:
             await self._sleep(wait)
 
+
 def _telling(group: ExceptionGroup[Exception]) -> Exception:
     """Give the error that says most: a foreseen one, else the first."""
     foreseen = group.subgroup(DeliveryError)
@@ -161,4 +162,3 @@ def _telling(group: ExceptionGroup[Exception]) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
-

@@ -175,9 +175,7 @@ def renamed(counters: pa.Table, names: Mapping[str, str]) -> pa.Table:
             labels["database"] = names[labels["database"]]
         known[text] = json.dumps(labels, sort_keys=True)
     texts = [known[text] for text in counters.column("labels").to_pylist()]
-    return counters.set_column(
-        place, counters.schema.field(place), pa.array(texts, pa.string())
-    )
+    return counters.set_column(place, counters.schema.field(place), pa.array(texts, pa.string()))
 
 
 def _carried_on(first: pa.Table, second: pa.Table) -> pa.Table:

@@ -77,7 +77,7 @@ def block_rows(plan: Plan, t0_ns: int, until_ns: int) -> list[dict[str, Any]]:
 
 
 def current_block(plan: Plan, elapsed_s: float) -> tuple[int, Block] | None:
-    """Give the place and the block that is running; None before the first, after the last, between.
+    """Give the running block and its place; None before the first, between two, after the last.
 
     The place, not the block's number: what is left of an interrupted run keeps its numbers.
     """
