@@ -127,7 +127,10 @@ SWEEP = '[[sweep]]\narm = "on"\nset = "{set}"\nvalues = {values}\n'
     [
         (
             SMALL + SWEEP.format(set="env.REDIS_ENABELD", values="[true]"),
-            "x.toml:19: unknown setting REDIS_ENABELD of the service; did you mean 'REDIS_ENABLED'?",
+            (
+                "x.toml:19: unknown setting REDIS_ENABELD of the service; "
+                "did you mean 'REDIS_ENABLED'?"
+            ),
         ),
         (
             SMALL + SWEEP.format(set="knobs.cold_fracton", values="[0.5]"),
@@ -139,8 +142,10 @@ SWEEP = '[[sweep]]\narm = "on"\nset = "{set}"\nvalues = {values}\n'
         ),
         (
             SMALL + SWEEP.format(set="instances", values="[1, 0]"),
-            "x.toml:20: an arm of the sweep would have the instances 0, which will not do: "
-            "input should be greater than or equal to 1.",
+            (
+                "x.toml:20: an arm of the sweep would have the instances 0, which will not do: "
+                "input should be greater than or equal to 1."
+            ),
         ),
         (
             SMALL + SWEEP.format(set="instances", values="[2, 2]"),
@@ -148,8 +153,10 @@ SWEEP = '[[sweep]]\narm = "on"\nset = "{set}"\nvalues = {values}\n'
         ),
         (
             SMALL + SWEEP.format(set="env.LLM_MODEL", values=f"['{'m' * 40}']"),
-            f"x.toml:20: an arm of the sweep would have the name 'on.llm-model={'m' * 40}', which "
-            "will not do: string should match pattern '^[a-z0-9][a-z0-9._=-]{0,39}$'.",
+            (
+                f"x.toml:20: an arm of the sweep would have the name 'on.llm-model={'m' * 40}', which "
+                "will not do: string should match pattern '^[a-z0-9][a-z0-9._=-]{0,39}$'."
+            ),
         ),
         (
             SMALL.replace("[load]", "[load]\nknobs = { cold_fraction = 'x' }"),

@@ -307,9 +307,17 @@ def test_every_locust_of_a_script_is_read(tmp_path: Path) -> None:
     rows = {name: [None] for name in REQUEST_COLUMNS.names} | {"intended_ns": [1]}
     batch = pa.RecordBatch.from_pydict(rows, schema=REQUEST_COLUMNS)
     step = {
-        **{"step": 0, "offered_per_s": 10.0, "achieved_per_s": 10.0, "arrivals_planned": 10},
-        **{"arrivals_sent": 10, "dropped": 0, "in_flight_cap_hits": 0, "in_flight_max": 3},
-        **{"lag_p50_ms": 1.0, "lag_p99_ms": 2.0, "lag_max_ms": 3.0},
+        "step": 0,
+        "offered_per_s": 10.0,
+        "achieved_per_s": 10.0,
+        "arrivals_planned": 10,
+        "arrivals_sent": 10,
+        "dropped": 0,
+        "in_flight_cap_hits": 0,
+        "in_flight_max": 3,
+        "lag_p50_ms": 1.0,
+        "lag_p99_ms": 2.0,
+        "lag_max_ms": 3.0,
     }
     for number in ("1", "2"):
         folder = tmp_path / number
