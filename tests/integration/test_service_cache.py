@@ -311,7 +311,7 @@ async def test_the_fallback_is_bounded_and_sheds(servers: ChatServers) -> None:
 
 async def test_nobody_waits_for_a_hung_redis_twice(servers: ChatServers) -> None:
     """Of a hundred lookups behind two connections, each falls back after one deadline at most."""
-    deadline_seconds = 0.4
+    deadline_seconds = 1.0  # so that two of them are far from one, on a busy machine too
     async with servers.parts(
         redis_enabled=True,
         redis_timeout_ms=round(deadline_seconds * 1000),
@@ -334,7 +334,7 @@ async def test_nobody_waits_for_a_hung_redis_twice(servers: ChatServers) -> None
             servers.redis.resume()
 
     assert min(seconds) >= deadline_seconds
-    assert max(seconds) < 1.75 * deadline_seconds
+    assert max(seconds) < 2 * deadline_seconds
 
 
 async def test_an_invalidation_that_failed_is_made_up_for(servers: ChatServers) -> None:

@@ -154,8 +154,8 @@ SWEEP = '[[sweep]]\narm = "on"\nset = "{set}"\nvalues = {values}\n'
         (
             SMALL + SWEEP.format(set="env.LLM_MODEL", values=f"['{'m' * 40}']"),
             (
-                f"x.toml:20: an arm of the sweep would have the name 'on.llm-model={'m' * 40}', which "
-                "will not do: string should match pattern '^[a-z0-9][a-z0-9._=-]{0,39}$'."
+                f"x.toml:20: an arm of the sweep would have the name 'on.llm-model={'m' * 40}', "
+                "which will not do: string should match pattern '^[a-z0-9][a-z0-9._=-]{0,39}$'."
             ),
         ),
         (
