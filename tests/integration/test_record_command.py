@@ -205,7 +205,7 @@ class Shop(HttpUser):
         self.client.get("/look")
 """
 LOCUST = (
-    "'{locust}' -f theirs.py,{plugin} --headless --only-summary -u 1 -t 1s --host {host} "
+    "'{locust}' -f theirs.py,{plugin} --headless --only-summary -u 1 -t 5s --host {host} "
     "--worthit-arm {arm} || exit 9\n"
 )
 
