@@ -115,9 +115,13 @@ class Process:
                     f"{name} could not be started: {argv[0]}: {error.strerror}; "
                     "reinstall the project's dependencies and try again."
                 ) from error
-        if stdin is not None and self._popen.stdin is not None:
+        if stdin is not None:
+            self._feed(stdin)
+
+    def _feed(self, data: bytes) -> None:
+        if self._popen.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
-                self._popen.stdin.write(stdin)
+                self._popen.stdin.write(data)
                 self._popen.stdin.close()
 
     @property
