@@ -105,14 +105,18 @@ class Instrument:
             block, draw = self.block, next(self._unscheduled)
             scenario = self._scenarios.get(kind) or self._scenario_of(kind)
         ids = self._ids.both()
-        given = headers.get("traceparent") or theirs.get("traceparent")
+        given = headers.get("traceparent")
+        if not given and "traceparent" in theirs:  # `in` costs a fifth of their `get`
+            given = theirs["traceparent"]
         if not given:
             headers["traceparent"] = traceparent(ids)
         elif trace_id := given_trace_id(given):
             ids = trace_id + ids[16:]
         key = (id(block), scenario)
         ours = f"{self._before_draw.get(key) or self._baggage_of(block, scenario)}{draw}"
-        others = headers.get("baggage") or theirs.get("baggage")
+        others = headers.get("baggage")
+        if not others and "baggage" in theirs:
+            others = theirs["baggage"]
         headers["baggage"] = f"{others},{ours}" if others else ours
         sent_ns = self.clock.now_ns()
         if arrival is None or arrival.used:
