@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import psycopg
+from redis.exceptions import RedisError
 
 from harness.errors import HarnessError, PartError, UsageError
 from harness.parts.postgres import ExternalPostgres
@@ -31,6 +32,12 @@ from harness.sampling import (
 
 LAST_COUNTS_SECONDS = 10.5
 """PostgreSQL's backends hand in what they counted at the latest 10 s after they fell idle."""
+
+PATIENCE_SECONDS = 30.0
+"""How long one server's counts may take: a hung one must not hold the recording."""
+
+NAMES = {"postgres": "PostgreSQL", "redis": "Redis"}
+"""By source of their rows."""
 
 DRIVER = re.compile(r"^(postgres(?:ql)?)\+\w+://")
 """SQLAlchemy's addresses name a driver too: postgresql+psycopg://."""
@@ -55,6 +62,8 @@ class Bystanders:
 
     postgres: str | None = None
     redis: str | None = None
+    silent: dict[str, str] = field(default_factory=dict)
+    """By source, why one of them could not be asked after all."""
 
     @property
     def databases(self) -> Sequence[str]:
@@ -75,35 +84,67 @@ class Bystanders:
         )
 
     async def first_counts(self) -> list[Sample]:
-        """The opening bracket: tables first, since looking at them is a transaction."""
-        rows: list[Sample] = []
-        if self.postgres is not None:
-            rows += await table_counters(self.postgres, self.databases)
-            await settled(self.postgres, self.databases, ours_only=True)
-            rows += await postgres_counters(self.postgres, databases=self.databases)
-        if self.redis is not None:
-            rows += await redis_counters(self.redis)
-        return rows
+        """The opening bracket; what fails here is not asked again."""
+        return [
+            *await self._asked("postgres", self.postgres, self._first_of_postgres),
+            *await self._asked("redis", self.redis, redis_counters),
+        ]
 
     async def last_counts(self, first: Sequence[Sample]) -> list[Sample]:
         """The closing bracket, once everybody has handed in what they counted.
 
         A command that Redis was first sent after `first` was counted from 0 on.
         """
-        rows: list[Sample] = []
-        if self.redis is not None:
-            rows += await redis_counters(self.redis)
-        if self.postgres is not None:
-            if not await settled(self.postgres, self.databases, patience_s=0.5):
-                await asyncio.sleep(LAST_COUNTS_SECONDS)
-            rows += await postgres_counters(self.postgres, databases=self.databases)
-            rows += await table_counters(self.postgres, self.databases)
+        rows = [
+            *await self._asked("redis", self.redis, redis_counters),
+            *await self._asked("postgres", self.postgres, self._last_of_postgres),
+        ]
         known = {(row.name, row.labels) for row in first}
         return rows + [
             replace(row, t_ns=first[0].t_ns, value=0.0)
             for row in rows
             if row.name == "command_calls" and (row.name, row.labels) not in known
         ]
+
+    def kept(self, rows: Sequence[Sample]) -> list[Sample]:
+        """Leave out the rows of a server that fell silent: half a count would pass for a whole."""
+        return [row for row in rows if row.source not in self.silent]
+
+    @property
+    def notes(self) -> list[str]:
+        """Give, as sentences, which servers' counts are missing and why."""
+        return [
+            f"{NAMES[source]} could not be asked for its counts ({why}); they are left out, and "
+            "the spans stand without its witness"
+            for source, why in self.silent.items()
+        ]
+
+    async def _asked(
+        self, source: str, url: str | None, ask: Callable[[str], Awaitable[list[Sample]]]
+    ) -> list[Sample]:
+        """Ask one server; its silence costs its own rows alone."""
+        if url is None or source in self.silent:
+            return []
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await ask(url)
+        except TimeoutError:
+            self.silent[source] = f"no answer within {PATIENCE_SECONDS:g} s"
+        except (psycopg.Error, RedisError, OSError) as error:
+            self.silent[source] = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return []
+
+    async def _first_of_postgres(self, url: str) -> list[Sample]:
+        """Tables first, since looking at them is a transaction."""
+        rows = await table_counters(url, self.databases)
+        await settled(url, self.databases, ours_only=True)
+        return rows + await postgres_counters(url, databases=self.databases)
+
+    async def _last_of_postgres(self, url: str) -> list[Sample]:
+        if not await settled(url, self.databases, patience_s=0.5):
+            await asyncio.sleep(LAST_COUNTS_SECONDS)
+        rows = await postgres_counters(url, databases=self.databases)
+        return rows + await table_counters(url, self.databases)
 
 
 async def find(database: Named | None, cache: Named | None) -> tuple[Bystanders, list[str]]:

@@ -11,11 +11,15 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import ParamSpec, TypeVar
 
 ONE_PRESS_SECONDS = 1.0
 """A closed terminal's kernel and its shell both send SIGHUP, and wrappers such as `uv run` pass a
 Ctrl-C on that the terminal has sent already: what comes within a second is one and the same."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @contextmanager
@@ -61,6 +65,24 @@ def stop_on_signal(
     finally:
         for signum in heeded:
             loop.remove_signal_handler(signum)
+
+
+async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `asyncio.to_thread`, but a cancellation is heeded only when the thread has ended.
+
+    No thread can be ended from outside: it would go on writing into a folder that its caller, told
+    of the cancellation, is removing.
+    """
+    working = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        while not working.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({working})
+        if not working.cancelled():
+            working.exception()  # looked at: it is not told, the cancellation is
+        raise
 
 
 def _go_silent(terminals: list[int]) -> None:

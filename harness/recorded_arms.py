@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.witnesses import roots as begun
+
 BASELINES = ("off", "baseline", "control", "before")
 """Names by which an arm says that the others are held against it; else the first by name is."""
 
@@ -16,9 +18,18 @@ SHORTEST_BLOCK_NS = 1
 
 def found_on_spans(spans: Path) -> dict[str, Any]:
     """The manifest's `arms`, `steps` and `blocks`; empty lists where no baggage was sent."""
-    columns = ["parent_span_id", "arm", "step", "block", "start_ns", "duration_ns"]
-    table = pd.read_parquet(spans, columns=columns)
-    roots = table[table["parent_span_id"].isna() & table["arm"].notna()]
+    columns = [
+        "span_id",
+        "parent_span_id",
+        "kind",
+        "arm",
+        "step",
+        "block",
+        "start_ns",
+        "duration_ns",
+    ]
+    # by the rule of every other answer: a parent that nobody recorded is no part of the request
+    roots = begun(pd.read_parquet(spans, columns=columns)).dropna(subset=["arm"])
     blocks = _blocks(roots)
     return {
         "arms": _arms(roots),

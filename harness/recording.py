@@ -7,6 +7,7 @@ directory. Arms, steps and blocks are those that the requests' baggage put on th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -17,11 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 
 from harness.bystanders import Bystanders, Named, find
 from harness.errors import HarnessError, UsageError
-from harness.interruption import stop_on_signal
+from harness.interruption import in_thread, stop_on_signal
 from harness.parts.recorder import PassedOn, Recorder
 from harness.recorded_metrics import metric_samples
 from harness.run import finishing
@@ -36,10 +38,10 @@ GRACE_SECONDS = 15.0
 """How long the command may take over its end after a Ctrl-C."""
 
 LAST_BATCH_SECONDS = 6.0
-"""How long spans may still come after the command's end: SDKs export every 5 s by default."""
+"""How long spans may still come from what lives on: SDKs export every 5 s by default."""
 
 QUIET_SECONDS = 1.0
-"""When nothing has come for so long after the command's end, nothing will."""
+"""When nothing has come for so long and nobody is left who could send, nothing will."""
 
 SPANS_EXPECTED = 100_000
 """For the question whether the disk has room: nobody knows how many will come."""
@@ -67,6 +69,8 @@ class Wish:
     """The service's PostgreSQL, to be asked for its own counts."""
     cache: Named | None = None
     """Its Redis, likewise."""
+    stdout: int | None = None
+    """A descriptor that the command writes to in place of the harness's own stdout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,8 @@ class Recorded:
     verdict: finishing.Verdict
     command_code: int | None
     """The command's exit code; None without one."""
+    command_stopped: bool
+    """Whether it was told to end, so that its code says nothing of how it fared."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,7 +100,8 @@ class Recording:
     events: Events = field(default_factory=lambda: Events(time.time_ns))
     rows: list[Sample] = field(default_factory=list)
     stats: dict[str, int] = field(default_factory=dict)
-    command_code: int | None = None
+    command: Process | None = None
+    command_stopped: bool = False
     complete: bool = True
     passed_on: PassedOn | None = None
     bystanders: Bystanders = field(default_factory=Bystanders)
@@ -112,6 +119,7 @@ class Recording:
             self.workspace,
             path=self.directory.raw / "traces.otlp",
             forward=self.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+            forward_headers=self.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
             http_port=self.wish.http_port,
             grpc_port=self.wish.grpc_port,
         )
@@ -122,7 +130,7 @@ class Recording:
                 + (f"; all of it is passed on to {recorder.forward}" if recorder.forward else "")
             )
             self.events.add("run_start")
-            first = self.rows = await self.bystanders.first_counts()
+            first = await self.bystanders.first_counts()
             sampler = self.bystanders.sampler()
             sampler.parts = {"recorder": _pids(recorder.process)}
             async with sampler:
@@ -130,9 +138,11 @@ class Recording:
                     await self._command(recorder)
                 else:
                     await self._pass_time(recorder.process)
-            self.rows = [*first, *sampler.rows]
-            await _until_quiet(recorder)
-            self.rows += await self.bystanders.last_counts(first)
+            await self._last_spans(recorder)
+            last = await self.bystanders.last_counts(first)
+            self.rows = self.bystanders.kept([*first, *sampler.rows, *last])
+            for note in self.bystanders.notes:
+                self.say(note)
             self.passed_on = await recorder.passed_on()
             if self.passed_on is not None:
                 self.say(self.passed_on.sentence())
@@ -156,15 +166,33 @@ class Recording:
             env={**_without(self.environ, SIGNAL_SETTINGS), **self._telemetry(recorder)},
             cwd=Path.cwd(),
             attached=True,
+            stdout=self.wish.stdout,
             stop_signal=signal.SIGINT,
         )
+        self.command = process
         while process.alive:
             _still_there(recorder.process)
             if self.stop.is_set() or self._over(process):
+                self.command_stopped = True
                 await process.stop(GRACE_SECONDS)
                 self.complete = process.returncode != -signal.SIGKILL
             await _pause(self.stop)
-        self.command_code = process.returncode
+
+    async def _last_spans(self, recorder: Recorder) -> None:
+        """Wait for the last batches, as long as somebody is there to send them.
+
+        What a command leaves behind ends here: it is told to, and may export once more as it does.
+        """
+        left = [] if self.command is None else self.command.session()
+        sending = self.command is None or bool(left)
+        if sending:
+            self.say(f"waiting {LAST_BATCH_SECONDS:g} s for the last spans")
+        await _until_quiet(recorder, LAST_BATCH_SECONDS if sending else QUIET_SECONDS)
+        if self.command is not None and left:
+            names = ", ".join(sorted({_name(process) for process in left}))
+            self.say(f"ending what the command left running: {names}")
+            await self.command.stop(GRACE_SECONDS)
+            await _until_quiet(recorder, QUIET_SECONDS)
 
     def _over(self, process: Process) -> bool:
         """Whether `--for` ends the command."""
@@ -226,10 +254,16 @@ async def _recorded(recording: Recording, started_ns: int) -> Recorded:
     if recording.stats["spans"]:
         recording.say(f"writing the tables of {recording.stats['spans']} spans")
     finishing.copy_logs(directory, workspace.logs)
-    recorded = await asyncio.to_thread(finish, recording, started_ns)
+    recorded = await in_thread(finish, recording, started_ns)
     path = directory.finish()
     workspace.spare(directory.path)
-    return Recorded(path=path, command_code=recording.command_code, **recorded)
+    command = recording.command
+    return Recorded(
+        path=path,
+        command_code=None if command is None else command.returncode,
+        command_stopped=recording.command_stopped,
+        **recorded,
+    )
 
 
 def finish(recording: Recording, started_ns: int) -> dict[str, Any]:
@@ -294,11 +328,11 @@ def manifest(recording: Recording, started_ns: int, counts: dict[str, int]) -> d
     }
 
 
-async def _until_quiet(recorder: Recorder) -> None:
-    """Wait for the last batches: until none has come for a moment, but not for ever."""
+async def _until_quiet(recorder: Recorder, quiet_seconds: float) -> None:
+    """Wait until no batch has come for so long, but not for ever."""
     deadline = time.monotonic() + LAST_BATCH_SECONDS
     batches, since = -1, time.monotonic()
-    while time.monotonic() < deadline and time.monotonic() - since < QUIET_SECONDS:
+    while time.monotonic() < deadline and time.monotonic() - since < quiet_seconds:
         now = (await recorder.stats())["batches"]
         if now != batches:
             batches, since = now, time.monotonic()
@@ -325,6 +359,12 @@ async def _pause(stop: asyncio.Event, seconds: float = 0.1) -> None:
 
 def _without(environ: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in names}
+
+
+def _name(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return process.name()
+    return f"process {process.pid}"
 
 
 def _pids(process: Process) -> Callable[[], list[int]]:

@@ -23,7 +23,7 @@ import psutil
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
 from redis.exceptions import RedisError
 
@@ -62,6 +62,13 @@ WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) GR
 """
 
 
+UNREADABLE = (
+    errors.ObjectNotInPrerequisiteState,
+    errors.UndefinedTable,
+    errors.InsufficientPrivilege,
+)
+"""pg_stat_statements was created without being preloaded, in another schema, or not for us."""
+
 OUR_NAME = "worthit sampling"
 """By which our connections can be told from others in pg_stat_activity."""
 
@@ -82,8 +89,8 @@ class Sample:
     value: float
 
 
-def sample(t_ns: int, source: str, name: str, value: float, **labels: object) -> Sample:
-    """A row; the labels become a JSON object with sorted keys."""
+def sample(t_ns: int, source: str, name: str, value: float, /, **labels: object) -> Sample:
+    """A row; the labels, which may have any name, become a JSON object with sorted keys."""
     return Sample(t_ns, source, name, json.dumps(labels, sort_keys=True), float(value))
 
 
@@ -117,7 +124,7 @@ async def _database_counters(
 async def table_counters(
     url: str, databases: Sequence[str], *, now_ns: Callable[[], int] = time.time_ns
 ) -> list[Sample]:
-    """`table_scans` and `rows_*` by table, and `statement_calls` where pg_stat_statements exists.
+    """`table_scans` and `rows_*` by table, and `statement_calls` where pg_stat_statements works.
 
     Connects to each database, which adds to its `xact_commit` and `sessions`: use only before the
     first or after the last `postgres_counters` of a run, and see `settled`.
@@ -145,7 +152,10 @@ async def _statement_counters(
     )
     if await installed.fetchone() is None:
         return []
-    rows = await (await connection.execute(STATEMENTS)).fetchall()
+    try:
+        rows = await (await connection.execute(STATEMENTS)).fetchall()
+    except UNREADABLE:
+        return []
     return [
         sample(t_ns, "postgres", "statement_calls", calls, database=database, query=query)
         for query, calls in rows

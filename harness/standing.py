@@ -91,6 +91,7 @@ class Standing(Assembly):
             path=self.wish.traces,
             keep=self.wish.traces is not None,
             forward=self.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+            forward_headers=self.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
             forward_traces=self.jaeger.endpoint if self.jaeger else None,
         )
 

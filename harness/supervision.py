@@ -80,14 +80,18 @@ class Process:
         identity: Identity | None = None,
         stdin: bytes | None = None,
         attached: bool = False,
+        stdout: int | None = None,
     ) -> None:
         """Start it.
 
         `abandon_signal` is what it gets when the harness dies without stopping it. An `attached`
-        one keeps the harness's own input and output; its log stays empty.
+        one is a command of the person's own: it keeps the harness's input and output (or writes to
+        the descriptor `stdout`), its log stays empty, and its whole session is told to stop, as by
+        a terminal's Ctrl-C: the shell that leads a script passes nothing on.
         """
         self.name = name
         self.log = log
+        self._attached = attached
         self._stop_signal = stop_signal
         self._abandon_signal = abandon_signal
         self._started = time.monotonic()
@@ -96,7 +100,7 @@ class Process:
                 self._popen = subprocess.Popen(
                     list(argv),
                     stdin=_stdin(stdin, attached=attached),
-                    stdout=None if attached else out,
+                    stdout=stdout if attached else out,
                     stderr=None if attached else subprocess.STDOUT,
                     env=dict(env),
                     cwd=cwd,
@@ -111,9 +115,13 @@ class Process:
                     f"{name} could not be started: {argv[0]}: {error.strerror}; "
                     "reinstall the project's dependencies and try again."
                 ) from error
-        if stdin is not None and self._popen.stdin is not None:
+        if stdin is not None:
+            self._feed(stdin)
+
+    def _feed(self, data: bytes) -> None:
+        if self._popen.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
-                self._popen.stdin.write(stdin)
+                self._popen.stdin.write(data)
                 self._popen.stdin.close()
 
     @property
@@ -129,12 +137,22 @@ class Process:
     @property
     def alive(self) -> bool:
         """Whether it runs (a paused one does)."""
-        return self._popen.poll() is None
+        return self.returncode is None
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, negative for a signal; None while it runs."""
-        return self._popen.poll()
+        """Its exit code, negative for a signal; None while it runs.
+
+        Looked at, and not reaped before it is stopped: as long as it is a zombie no other process
+        can be given its number, which is its session's too.
+        """
+        if self._popen.returncode is not None or not hasattr(os, "waitid"):
+            return self._popen.poll()
+        looking = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        ended = os.waitid(os.P_PID, self.pid, looking)
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     def tree(self) -> list[psutil.Process]:
         """The child and all its descendants, parents first; empty when it has ended."""
@@ -144,6 +162,36 @@ class Process:
             child = psutil.Process(self.pid)
             return [child, *child.children(recursive=True)]
         return []
+
+    def session(self) -> list[psutil.Process]:
+        """What lives in its session, itself included, also when it has ended and left others.
+
+        Empty once it is reaped: from then on another's session may have the number.
+        """
+        if self._popen.returncode is not None:
+            return []
+        return [process for pid in psutil.pids() if (process := self._member(pid)) is not None]
+
+    def _member(self, pid: int) -> psutil.Process | None:
+        """The process of this number if it lives in this session."""
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(pid) != self.pid:
+                return None
+            process = psutil.Process(pid)
+            # asked again: the number may have gone from one of ours to a stranger in between
+            if os.getsid(pid) == self.pid and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
+
+    def _family(self) -> list[psutil.Process]:
+        """Itself, all below it, and what is left of its session with all below that."""
+        found = self.tree()
+        for member in self.session():
+            if member not in found:
+                found.append(member)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    found += member.children(recursive=True)
+        return found
 
     def pause(self) -> None:
         """SIGSTOP the child and all below it, the parent first, so that it starts no more."""
@@ -156,24 +204,26 @@ class Process:
         _signal(self.tree()[::-1], signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL the child and all below it, and wait until they are gone."""
-        tree = self.tree()
-        _signal(tree, signal.SIGKILL)
+        """SIGKILL the child, all below it and all that it left, and wait until they are gone."""
+        family = self._family()
+        _signal(family, signal.SIGKILL)
         self._popen.wait()
-        psutil.wait_procs(tree[1:], timeout=KILL_SECONDS)
+        _await_end(family, self.pid)
 
     def abandon(self) -> None:
         """Send it what it gets when the harness dies, frozen or not, and do not wait."""
-        tree = self.tree()
+        family = self._family()
         signum = self._abandon_signal
-        _signal(tree if signum == signal.SIGKILL else tree[:1], signum)
-        _signal(tree[::-1], signal.SIGCONT)
+        _signal(family if signum == signal.SIGKILL else self.tree()[:1], signum)
+        _signal(family[::-1], signal.SIGCONT)
 
     async def stop(self, grace_seconds: float = 10.0) -> None:
-        """Ask it to end; kill it and all below it when it has not after the grace."""
-        below = self._ask_to_end()
-        await self.wait(grace_seconds)
-        self._sweep(below)
+        """Ask it to end; kill what has not after the grace, and then whatever it left."""
+        family = self._ask_to_end()
+        deadline = time.monotonic() + grace_seconds
+        while self._still_ending() and time.monotonic() < deadline:  # noqa: ASYNC110 - as in `wait`
+            await asyncio.sleep(POLL_SECONDS)
+        self._sweep(family)
 
     async def wait(self, timeout_seconds: float = math.inf) -> bool:
         """Wait until it has ended; False when it has not after the timeout."""
@@ -184,24 +234,36 @@ class Process:
 
     def stop_now(self, grace_seconds: float = 10.0) -> None:
         """As `stop`, for places without an event loop."""
-        below = self._ask_to_end()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(grace_seconds)
-        self._sweep(below)
+        family = self._ask_to_end()
+        deadline = time.monotonic() + grace_seconds
+        while self._still_ending() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        self._sweep(family)
 
     def _ask_to_end(self) -> list[psutil.Process]:
-        """Send the stop signal (to paused ones too) and return who lives below."""
-        tree = self.tree()
-        _signal(tree[:1], self._stop_signal)
-        _signal(tree[::-1], signal.SIGCONT)
-        return tree[1:]
+        """Send the stop signal (to paused ones too) and return who is to be gone in the end.
 
-    def _sweep(self, below: Sequence[psutil.Process]) -> None:
+        A part ends its own children. Whether a command does nobody knows, so its whole session is
+        told; who ignores the signal, as a script's background processes do SIGINT, by SIGTERM.
+        """
+        family = self._family()
+        told = self.session() if self._attached else self.tree()[:1]
+        for process in told:
+            deaf = self._attached and _ignores(process.pid, self._stop_signal)
+            _signal([process], signal.SIGTERM if deaf else self._stop_signal)
+        _signal(family[::-1], signal.SIGCONT)
+        return family
+
+    def _still_ending(self) -> bool:
+        """Whether the grace is still needed: by a command's session, of a part by itself alone."""
+        return bool(self.session()) if self._attached else self.alive
+
+    def _sweep(self, family: Sequence[psutil.Process]) -> None:
         """Kill what the grace has not ended; at once, so blocking for it is no matter."""
-        if self.alive:
-            self.kill()
-        _signal(below, signal.SIGKILL)
-        psutil.wait_procs(below, timeout=KILL_SECONDS)
+        family = [*family, *(new for new in self._family() if new not in family)]
+        _signal(family, signal.SIGKILL)
+        self._popen.wait()
+        _await_end(family, self.pid)
 
     async def until_ready(self, ready: Ready, timeout_seconds: float) -> None:
         """Wait until `ready` says so; a child that ends or takes too long is a PartError."""
@@ -255,6 +317,20 @@ def _stdin(given: bytes | None, *, attached: bool) -> int | None:
     if given is not None:
         return subprocess.PIPE
     return None if attached else subprocess.DEVNULL
+
+
+def _ignores(pid: int, signum: signal.Signals) -> bool:
+    """Whether a process has set a signal to be ignored; not known without /proc."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+        mask = int(status.partition("SigIgn:")[2].split()[0], 16)
+        return bool(mask >> (signum - 1) & 1)
+    return False
+
+
+def _await_end(family: Sequence[psutil.Process], leader: int) -> None:
+    """Wait until all are gone but the leader, whose end is its parent's to take note of."""
+    psutil.wait_procs([member for member in family if member.pid != leader], timeout=KILL_SECONDS)
 
 
 def _signal(processes: Sequence[psutil.Process], signum: signal.Signals) -> None:

@@ -151,6 +151,7 @@ class Workspace:
         identity: Identity | None = None,
         stdin: bytes | None = None,
         attached: bool = False,
+        stdout: int | None = None,
     ) -> Process:
         """Start a process and await `ready`; `env` is its whole environment, by default ours."""
         process = Process(
@@ -164,6 +165,7 @@ class Workspace:
             identity=identity,
             stdin=stdin,
             attached=attached,
+            stdout=stdout,
         )
         self._processes.append(process)
         self._tell(f"start {process.pid} {int(abandon_signal)}")

@@ -9,6 +9,7 @@ nobody knows how far it came; or never sent. The second and third kind become ro
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from loadtests._recording import Rows, StreamFile, read_stream
 from loadtests._schedule import Schedule
 from loadtests._tally import StepTally, step_rows
 
+_LOGGER = logging.getLogger("worthit.load")
 LOST_FILE = "requests-lost.arrows"
 _NO_TRACE = bytes(16)
 """The trace of a request whose trace nobody knows: W3C's invalid one."""
@@ -56,7 +58,10 @@ def report(run: Run, schedule_of: Callable[[Plan], Schedule]) -> dict[str, Any]:
             }
         )
     if run.out and rows:
-        _write(run.out / LOST_FILE, run, rows)
+        try:
+            _write(run.out / LOST_FILE, run, rows)
+        except OSError as error:
+            _LOGGER.warning("%s cannot be written: %s.", run.out / LOST_FILE, error.strerror)
     return {
         "generator": step_rows(
             run.plan, _due(run, until_ns, schedule_of), run.steps, run.last_sent_ns, until_ns
@@ -64,6 +69,8 @@ def report(run: Run, schedule_of: Callable[[Plan], Schedule]) -> dict[str, Any]:
         "workers": [member.check for member in run.members.values() if member.check],
         "lost_workers": lost_workers,
         "stopped_early": run.stopped_early,
+        "begun_until_ns": _begun_until(run),
+        "rows_lost": sum(member.rows_lost for member in run.members.values()),
     }
 
 
@@ -75,6 +82,12 @@ def _until(run: Run) -> int:
     # what came due while Locust was busy stopping was not missed by the load
     last_ns = max(run.last_sent_ns.values(), default=0) + 1
     return min(run.until_ns, end_ns, last_ns)
+
+
+def _begun_until(run: Run) -> int:
+    """Return the offset before which every arrival has begun: blocks until then are whole."""
+    until_ns = run.dealing.end_ns if run.until_ns is None else run.until_ns
+    return min(until_ns, run.dealing.end_ns, run.dealing.begun_until_ns)
 
 
 def _due(run: Run, until_ns: int, schedule_of: Callable[[Plan], Schedule]) -> dict[int, int]:

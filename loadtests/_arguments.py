@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
 
 
+OUT_VARIABLE = "WORTHIT_OUT"
 DEFAULT_DURATION = "60s"
 _SPLIT_AT = 0.9 * DRAWS_PER_BLOCK
 """Expected arrivals at which a long block made from arguments is cut: its draws must not run into
@@ -76,9 +77,16 @@ def _add_hidden(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--worthit-out",
         default="",
-        env_var="WORTHIT_OUT",
+        env_var=OUT_VARIABLE,
         metavar="DIR",
-        help="Record every arrival into this folder.",
+        help="Record every arrival into this folder; by the variable into a new one in it.",
+    )
+    group.add_argument(
+        "--worthit-first-block",
+        type=int,
+        default=0,
+        metavar="N",
+        help="Added to the numbers of the blocks, to tell one Locust's from another's.",
     )
     group.add_argument("--worthit-run", default="run", help="The run's name in the baggage.")
     group.add_argument("--worthit-arm", default="-", help="The arm's name, without a plan.")

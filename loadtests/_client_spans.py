@@ -17,7 +17,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import gevent
+from gevent.event import Event
 from geventhttpclient import HTTPClient
+from geventhttpclient.response import HTTPParseError
+from geventhttpclient.url import InvalidURL
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
@@ -28,6 +31,10 @@ _MOST_WAITING = 20_000
 """Spans kept while the endpoint does not answer; what comes beyond is counted as lost and said."""
 _BATCH = 512
 _SERVICE_NAME = "load"
+_CLOSE_SECONDS = 10.0
+"""How long the end waits for a batch under way: twice what one answer may take."""
+_OTHER_ERRORS = (OSError, ValueError, RuntimeError)
+"""What the client raises beside a broken connection: a timeout, no such host, a bad header."""
 _FIRST_ERROR_STATUS = 400
 _ACCEPTED = 200
 _LOGGER = logging.getLogger("worthit.load")
@@ -74,6 +81,7 @@ class ClientSpans:
         self.sent = 0
         self.lost = 0
         self._warned = False
+        self._closing = Event()
         self._sender = gevent.spawn(self._send_forever)
 
     def add(self, mark: Mark, meta: dict[str, Any]) -> None:
@@ -94,33 +102,45 @@ class ClientSpans:
         )
 
     def _send_forever(self) -> None:
-        while True:
-            gevent.sleep(EXPORT_SECONDS)
+        while not self._closing.wait(EXPORT_SECONDS):
             self.flush()
 
     def flush(self) -> None:
         """Send what waits; what the endpoint refuses is counted as lost."""
         while self._waiting:
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-            if self._post(batch):
+            problem = self._post(batch)
+            if problem is None:
                 self.sent += len(batch)
-            else:
-                self.lost += len(batch)
-                return
+                continue
+            self.lost += len(batch)
+            if not self._warned:
+                self._warned = True
+                _LOGGER.warning("Client spans are lost: the OTLP endpoint %s.", problem)
+            return
 
-    def _post(self, batch: list[Finished]) -> bool:
+    def _post(self, batch: list[Finished]) -> str | None:
+        """Send a batch; return what was wrong, None when it was taken.
+
+        Sent once more when the connection broke: an endpoint may close one that stood idle in the
+        moment that it is used again. Whatever is wrong with it, the load goes on.
+        """
         body = gzip.compress(self._request(batch).SerializeToString(), compresslevel=1)
-        try:
-            response = self._client.request("POST", self._path, body=body, headers=self._headers)
-            response.read()
-            accepted = response.status_code == _ACCEPTED
-            problem = f"answered {response.status_code}"
-        except (OSError, ValueError) as error:
-            accepted, problem = False, str(error)
-        if not accepted and not self._warned:
-            self._warned = True
-            _LOGGER.warning("Client spans are lost: the OTLP endpoint %s.", problem)
-        return accepted
+        problem = ""
+        for _attempt in range(2):
+            try:
+                response = self._client.request(
+                    "POST", self._path, body=body, headers=self._headers
+                )
+                response.read()
+            except (HTTPParseError, ConnectionError) as error:
+                problem = f"broke the connection ({error})"
+                continue
+            except _OTHER_ERRORS as error:
+                return str(error)
+            status = response.status_code
+            return None if status == _ACCEPTED else f"answered {status}"
+        return problem
 
     def _request(self, batch: list[Finished]) -> ExportTraceServiceRequest:
         request = ExportTraceServiceRequest()
@@ -135,9 +155,13 @@ class ClientSpans:
         return request
 
     def close(self) -> None:
-        """Send what is left and stop."""
+        """Send what is left and stop; what is still there then is lost."""
+        self._closing.set()
+        self._sender.join(_CLOSE_SECONDS)
         self._sender.kill()
         self.flush()
+        self.lost += len(self._waiting)
+        self._waiting = []
         self._client.close()
         if self.lost:
             _LOGGER.warning("%d of %d client spans were lost.", self.lost, self.lost + self.sent)
@@ -202,4 +226,8 @@ def from_environment(run: str) -> ClientSpans | None:
             protocol,
         )
         return None
-    return ClientSpans(url, os.environ, run=run)
+    try:
+        return ClientSpans(url, os.environ, run=run)
+    except (ValueError, InvalidURL) as error:
+        _LOGGER.warning("Client spans are not sent: %s is no address (%s).", url, error)
+        return None

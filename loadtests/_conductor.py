@@ -92,6 +92,13 @@ class Conductor:
         self.run = None
         self.problem = None
         self.live.clear()
+        for member in self._workers.values():
+            member.rows_lost = 0
+
+    @property
+    def rows_lost(self) -> int:
+        """Rows that the workers could not write since the test began."""
+        return sum(member.rows_lost for member in self._workers.values())
 
     def start(
         self,
@@ -108,6 +115,10 @@ class Conductor:
         t0_ns = plan.start_at_ns
         if t0_ns is None:
             t0_ns = time.time_ns() + int(_START_DELAY_SECONDS * _NS)
+        if out:
+            # first, so that a folder that cannot be written stops the run before it began
+            out.mkdir(parents=True, exist_ok=True)
+            write_json(out / "started.json", {"t0_ns": t0_ns, "run": plan.run})
         self.run = run = Run(
             number=self._number,
             plan=plan,
@@ -118,9 +129,6 @@ class Conductor:
             max_in_flight=max_in_flight,
             client_spans=client_spans,
         )
-        if out:
-            out.mkdir(parents=True, exist_ok=True)
-            write_json(out / "started.json", {"t0_ns": t0_ns, "run": plan.run})
         for name in self._names_there():
             self._take_in(run, name)
         self._deal(run)

@@ -178,6 +178,19 @@ class Dealing:
         self._orphans = []
         return given
 
+    @property
+    def begun_until_ns(self) -> int:
+        """The offset before which every arrival has begun, as far as anybody knows."""
+        open_ns = [single.offset_ns for single in self._orphans]
+        for loss in self.losses.values():
+            open_ns += [single.offset_ns for single in loss.unknown]
+        for held in self._held.values():
+            for place, single in self._outstanding(held):
+                told = held.reported.in_turn if place is None else held.reported.late
+                if (single.number if place is None else place) > told:
+                    open_ns.append(single.offset_ns)
+        return min(open_ns, default=self.dealt_ns)
+
     def owes(self, worker: str) -> bool:
         """Say whether a worker has been given anything that it has not reported as begun."""
         held = self._held.get(worker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from analysis.thresholds import Threshold
 
+BLOCKS_APART = 100_000
+"""Between the block numbers of two Locusts that record into one folder; none has so many."""
 _LOGGER = logging.getLogger("worthit.load")
 
 
@@ -43,8 +46,8 @@ class _Installed:
     conductor: Conductor | None = None
     thresholds: list[Threshold] = field(default_factory=list)
     out: Path | None = None
-    first_out: Path = field(default_factory=Path)
-    tests: int = 1
+    home: Path | None = None
+    """The folder that was asked for, where several tests have one each of its numbered ones."""
     borrowed: tempfile.TemporaryDirectory[str] | None = None
     """Where rows go when only thresholds need them."""
     begun: bool = False
@@ -73,9 +76,11 @@ def install() -> None:
         (events.test_start, _on_test_start),
         (events.test_stopping, _on_test_stopping),
         (events.test_stop, _on_test_stop),
-        (events.quitting, _on_quitting),
     ):
         hook.add_listener(listener)  # type: ignore[no-untyped-call] # Locust types it not
+    # Fired in reverse: what stands first is called last, also after listeners that come later, and
+    # has the last word on the exit code.
+    events.quitting._handlers.insert(0, _on_quitting)  # noqa: SLF001 - there is no public way to be first
 
 
 def _on_parser(parser: LocustArgumentParser, **_: object) -> None:
@@ -118,13 +123,20 @@ def _on_test_start(environment: Environment, **_: object) -> None:
         except UserMistakeError as error:
             _give_up(environment, str(error))
             return
+        except OSError as error:
+            _give_up(
+                environment,
+                f"{error.filename or _HERE.out} cannot be written ({error.strerror}); name "
+                "another folder with --worthit-out.",
+            )
+            return
     closed = [kind for kind in environment.user_classes if not issubclass(kind, OpenLoopUser)]
     if _HERE.worker is not None and closed:
         out = Path(options.worthit_out) if options.worthit_out else None
         _HERE.worker.start_recording(
             out=out,
             run=options.worthit_run,
-            block=unscheduled(options.worthit_arm),
+            block=unscheduled(options.worthit_arm, block=options.worthit_first_block),
             client_spans=True,
         )
 
@@ -139,43 +151,61 @@ def _prepare(environment: Environment, options: argparse.Namespace, conductor: C
     plan = _plan(environment, options) if scheduled else None
     classes = _classes_for(environment, plan) if plan is not None else []
     out = _folder(options)
+    if plan is not None:
+        conductor.start(
+            plan.numbered_from(options.worthit_first_block),
+            classes=classes,
+            out=out,
+            max_in_flight=options.max_in_flight,
+            client_spans=not options.worthit_plan,
+        )
     _HERE.begun = True
-    if plan is None:
-        return
-    conductor.start(
-        plan,
-        classes=classes,
-        out=out,
-        max_in_flight=options.max_in_flight,
-        client_spans=not options.worthit_plan,
-    )
 
 
 def _folder(options: argparse.Namespace) -> Path | None:
-    """Return where the rows of this test go, None for nowhere; workers get it by the options."""
-    if not options.worthit_out:
+    """Return where the rows of this test go, None for nowhere; workers get it by the options.
+
+    A folder from the environment is for all Locusts of a script, and the page may start several
+    tests: then each has a numbered folder of its own in it, and blocks of its own numbers.
+    """
+    again = _HERE.home is not None
+    if not options.worthit_out and not again:
         if not _HERE.thresholds:
             return None
         _HERE.borrowed = tempfile.TemporaryDirectory(prefix="worthit-load-")
         options.worthit_out = _HERE.borrowed.name
-    elif _HERE.out is not None:
-        # a second test from the page: the first one's rows stay as they are
-        _HERE.tests += 1
-        options.worthit_out = str(_HERE.first_out / str(_HERE.tests))
-    out = Path(options.worthit_out)
-    if any(out.glob("requests-*.arrows")):
-        raise UserMistakeError(
-            f"{out} already holds recorded requests; name another folder with --worthit-out."
-        )
+    home = _HERE.home or Path(options.worthit_out)
+    out = home
+    for_many = home == Path(os.environ.get(_arguments.OUT_VARIABLE) or os.devnull)
     try:
+        if again or for_many:
+            number = _next_number(home, 1 if for_many else 2)
+            out = home / str(number)
+            options.worthit_first_block = (number - 1) * BLOCKS_APART
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserMistakeError(
             f"The folder {out} cannot be made ({error.strerror}); name another with --worthit-out."
         ) from error
-    _HERE.first_out = _HERE.first_out if _HERE.out is not None else out
-    _HERE.out = out
+    if any(out.glob("requests-*.arrows")):
+        raise UserMistakeError(
+            f"{out} already holds recorded requests; name another folder with --worthit-out."
+        )
+    options.worthit_out = str(out)
+    _HERE.home, _HERE.out = home, out
     return out
+
+
+def _next_number(home: Path, number: int) -> int:
+    """Make the first numbered folder, from this number on, that no other Locust has made."""
+    home.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            (home / str(number)).mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return number
 
 
 def _give_up(environment: Environment, problem: str) -> None:
@@ -251,9 +281,13 @@ def _conclude(conductor: Conductor) -> None:
     if not _HERE.begun:
         return
     _HERE.begun = False
-    if conductor.run is not None or _HERE.thresholds:
+    if conductor.run is not None or _HERE.thresholds or conductor.rows_lost:
         _HERE.exit_code = _verdict.conclude(
-            conductor.report(), run=conductor.run, thresholds=_HERE.thresholds, out=_HERE.out
+            conductor.report(),
+            run=conductor.run,
+            thresholds=_HERE.thresholds,
+            out=_HERE.out,
+            rows_lost=conductor.rows_lost,
         )
 
 
@@ -270,4 +304,5 @@ def _on_quitting(environment: Environment, **_: object) -> None:
     if _HERE.borrowed is not None:
         _HERE.borrowed.cleanup()
     if _HERE.exit_code is not None:
-        environment.process_exit_code = _HERE.exit_code
+        # 0 of ours says that failed requests are data; what somebody else's listener said stays
+        environment.process_exit_code = _HERE.exit_code or environment.process_exit_code or 0

@@ -55,6 +55,7 @@ def judge(report: dict[str, Any]) -> Judgement:
         _about_rate(row, found)
         _about_lag(row, found)
     _about_lost_workers(report, found)
+    about_lost_rows(report["rows_lost"], found)
     for worker in report["workers"]:
         if worker["cpu_share_max"] >= WORKER_CPU_SUSPECT:
             found.suspect.append(
@@ -62,6 +63,15 @@ def judge(report: dict[str, Any]) -> Judgement:
                 f"above {WORKER_CPU_SUSPECT:.0%}: it is about to send late; use more workers."
             )
     return found
+
+
+def about_lost_rows(count: int, found: Judgement) -> None:
+    """Say it when the disk did not take all: what is recorded is not what was sent."""
+    if count:
+        found.invalid.append(
+            f"{count} requests were sent and could not be recorded; free some space for the "
+            "folder of --worthit-out, or name another."
+        )
 
 
 def _about_rate(row: dict[str, Any], found: Judgement) -> None:

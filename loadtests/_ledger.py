@@ -6,16 +6,20 @@ twice a second.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from pyarrow import RecordBatch
 
 from loadtests._histogram import Histogram
 from loadtests._plan import Block
 from loadtests._recording import MISSING, RowArray, Rows, StreamFile
+
+_LOGGER = logging.getLogger("worthit.load")
 
 
 class Clock:
@@ -91,6 +95,9 @@ class Ledger:
         self.last_sent_ns: dict[int, int] = {}
         """When the last request of each block was sent."""
         self.rows_written = 0
+        self.rows_lost = 0
+        """Rows that could not be written, as on a full disk."""
+        self._told = False
         self._lags_ns: list[int] = []
         self._lags_taken = 0
 
@@ -145,11 +152,22 @@ class Ledger:
         if not self._rows.count:
             return
         batch, rows = self._rows.take()
-        if self._file:
-            self._file.write(batch)
-        self.rows_written += len(rows)
+        self._write(batch)
         for block, mask in self._rows.blocks_of(rows):
             self._count(block, rows[mask])
+
+    def _write(self, batch: RecordBatch) -> None:
+        """Write a batch; what the disk does not take is counted, and the load goes on."""
+        if self._file:
+            try:
+                self._file.write(batch)
+            except OSError as error:
+                self.rows_lost += batch.num_rows
+                if not self._told:
+                    self._told = True
+                    _LOGGER.error("Requests cannot be recorded: %s.", error.strerror or error)  # noqa: TRY400 - a sentence for a person, not a traceback
+                return
+        self.rows_written += batch.num_rows
 
     def take_lags(self) -> Histogram:
         """Return the lags of the requests sent since the last call, ended or not."""

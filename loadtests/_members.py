@@ -29,18 +29,21 @@ class Member:
     """Requests it has counted."""
     check: dict[str, Any] = field(default_factory=dict)
     running: int = 0
+    rows_lost: int = 0
+    """Rows that it could not write."""
 
     def new_run(self, now: float) -> None:
         """Forget the last run."""
         self.last_heard = now
         self.driven = {}
         self.check = {}
-        self.requests = self.running = 0
+        self.requests = self.running = self.rows_lost = 0
 
     def heard(self, now: float, report: dict[str, Any]) -> None:
         """Note that it has reported."""
         self.last_heard = now
         self.recording = report["recording"]
+        self.rows_lost = max(self.rows_lost, report["rows_lost"])
 
     def silent_s(self, now: float) -> float:
         """Return for how long it has not been heard."""

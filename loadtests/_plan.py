@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,11 @@ class Block:
         return self.pair * STEPS_PER_PAIR + self.step
 
 
-def unscheduled(arm: str = "-") -> Block:
+def unscheduled(arm: str = "-", *, block: int = 0) -> Block:
     """Return the block of requests that no schedule sends."""
-    return Block(block=0, arm=arm, step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0, host="")
+    return Block(
+        block=block, arm=arm, step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0, host=""
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,11 @@ class Plan:
     def end_s(self) -> float:
         """When the last block ends, in seconds from the schedule's zero."""
         return max((block.end_s for block in self.blocks), default=0.0)
+
+    def numbered_from(self, first: int) -> Plan:
+        """Return the plan with this added to the number of every block."""
+        blocks = tuple(replace(block, block=block.block + first) for block in self.blocks)
+        return replace(self, blocks=blocks)
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as a document that ``parse`` reads back."""

@@ -8,6 +8,8 @@ batch; ``read_stream`` does so.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +33,9 @@ _MOST_TEXTS = 10_000
 """Different names or errors kept apart in one stream; a service that puts a number into each error
 text must not eat the memory."""
 _MANY = "(other)"
+
+_END = pa.py_buffer(b"\xff\xff\xff\xff\0\0\0\0")
+"""What ends an Arrow IPC stream: a message of length 0 (Arrow Columnar Format, IPC Streaming)."""
 
 SCHEMA = pa.schema(
     [
@@ -235,22 +240,48 @@ def _hex_column(raw: bytes, count: int) -> pa.Array:
 
 
 class StreamFile:
-    """An Arrow IPC stream on disk; each batch is handed to the operating system as a whole."""
+    """An Arrow IPC stream on disk; each batch is handed to the operating system as a whole.
+
+    What a full disk does not take is cut off again, so that what follows, once there is room,
+    stands behind whole batches and can be read.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb", buffering=1 << 16)
-        self._writer = pa.ipc.new_stream(self._file, SCHEMA)
-        self._file.flush()
+        self._path = path
+        self._file: io.FileIO | None = None
+        self._whole_bytes = 0
+        with contextlib.suppress(OSError):  # tried again by the first batch, which tells
+            self._begin()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Append a batch and flush it: a killed worker loses only what is in memory."""
-        self._writer.write_batch(batch)
-        self._file.flush()
+        """Append a batch: a killed worker loses only what is in memory. Raises OSError."""
+        self._append(self._begin(), batch.serialize())
 
     def close(self) -> None:
-        """End the stream."""
-        self._writer.close()
-        self._file.close()
+        """End the stream; one without its end is read all the same."""
+        with contextlib.suppress(OSError):
+            self._append(self._begin(), _END)
+        if self._file is not None:
+            self._file.close()
+
+    def _begin(self) -> io.FileIO:
+        if self._file is None:
+            self._file = io.FileIO(self._path, "wb")
+        if not self._whole_bytes:
+            self._append(self._file, SCHEMA.serialize())
+        return self._file
+
+    def _append(self, file: io.FileIO, data: pa.Buffer) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(self._whole_bytes)
+                file.seek(self._whole_bytes)
+            raise
+        self._whole_bytes += len(memoryview(data))
 
 
 def read_stream(path: Path) -> pa.Table:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loadtests._judgement import LAG_VALID_MS, Judgement, in_ms, judge
+from loadtests._judgement import LAG_VALID_MS, Judgement, about_lost_rows, in_ms, judge
 from loadtests._plan import UserMistakeError
 from loadtests._whole_file import write_json
 
@@ -55,14 +55,21 @@ def conclude(
     run: Run | None,
     thresholds: Sequence[Threshold],
     out: Path | None,
+    rows_lost: int = 0,
 ) -> int:
-    """Write generator.json, say how it went, and return the exit code."""
+    """Write generator.json, say how it went, and return the exit code.
+
+    ``rows_lost`` is for a run without a report; a report has them.
+    """
     found = Judgement() if report is None else _judged(report, out)
+    if report is None:
+        about_lost_rows(rows_lost, found)
+    crossed = failed = False
     try:
         crossed = _crossed(thresholds, run, out)
     except UserMistakeError as error:
         _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback
-        return EXIT_TOOL_FAILED
+        failed = True
     for sentence in found.suspect:
         _LOGGER.warning("%s", sentence)
     for sentence in found.invalid:
@@ -71,6 +78,8 @@ def conclude(
         _LOGGER.info("The load's own verdict: %s.", found.verdict)
     if found.invalid:
         return EXIT_INVALID
+    if failed:
+        return EXIT_TOOL_FAILED
     return EXIT_THRESHOLD_CROSSED if crossed else EXIT_DONE
 
 
@@ -78,7 +87,13 @@ def _judged(report: dict[str, Any], out: Path | None) -> Judgement:
     """Write generator.json with the verdict, and say of each step how it went."""
     found = judge(report)
     if out:
-        write_json(out / "generator.json", {**report, **found.as_json()})
+        try:
+            write_json(out / "generator.json", {**report, **found.as_json()})
+        except OSError as error:
+            found.invalid.append(
+                f"{out / 'generator.json'} could not be written: {error.strerror}; without it "
+                "nobody else can tell how this run went."
+            )
     for row in report["generator"]:
         _LOGGER.info("%s", step_in_words(row))
         _LOGGER.info("%s", times_in_words(row))

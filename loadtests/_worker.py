@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -38,6 +39,7 @@ HAND_OVER = "worthit_hand_over"
 """Conductor to worker: arrivals that a lost worker can no longer send."""
 CLOSE = "worthit_close"
 """Conductor to worker: end, and report for the last time."""
+_LOGGER = logging.getLogger("worthit.load")
 _FIRST_UNSCHEDULED_DRAW = 1 << 40
 """Draws of requests that no schedule sent begin here, far from those of any plan, one such range a
 worker."""
@@ -184,6 +186,7 @@ class Worker:
             "check": self._check.as_json(str(self.index)),
             "cpu_share": self._check.cpu_share,
             "in_flight": ledger.open_requests if ledger else 0,
+            "rows_lost": ledger.rows_lost if ledger else 0,
         }
         if ledger is not None:
             lags = ledger.take_lags()
@@ -223,17 +226,21 @@ class Worker:
         ledger = self._instrument.ledger
         if ledger is None:
             return
-        self._instrument.stop(reason="stopped before it ended")
+        spans = self._instrument.stop(reason="stopped before it ended")
         self._check.stop()
         self._active = False
         message = self._progress(ledger)
-        if self._out:
-            write_json(
-                self._out / f"generator-{self.index}.json",
-                _own_report(message, ledger.rows_written),
-            )
         self._runner.send_message(PROGRESS, message)
         self._driver = None
+        if self._out:
+            report = self._out / f"generator-{self.index}.json"
+            try:
+                write_json(report, _own_report(message, ledger.rows_written))
+            except OSError as error:  # the conductor has it all the same
+                _LOGGER.warning("%s cannot be written: %s.", report, error.strerror)
+        if spans is not None:
+            # last: an endpoint that hangs must not hold up the report that the master waits for
+            spans.close()
 
 
 def _user_class(environment: Environment, name: str) -> type[OpenLoopUser]:

@@ -25,6 +25,9 @@ PORT = click.IntRange(0, 65535)
 OTLP_HTTP_PORT, OTLP_GRPC_PORT = 4318, 4317
 """Where every OpenTelemetry SDK sends without being told."""
 
+STDERR = 2
+"""With --json stdout is for one document alone: what the command prints goes here."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """What a run may be called: it becomes a folder's name."""
 
@@ -102,6 +105,7 @@ def command(
         protocol=protocol,
         database=_named(context, "database_url", database_url),
         cache=_named(context, "redis_url", redis_url),
+        stdout=STDERR if as_json else None,
     )
     try:
         recorded = asyncio.run(record(wish, out=out, environ=dict(os.environ), say=_say))
@@ -140,12 +144,13 @@ def _show(recorded: Recorded, *, as_json: bool) -> None:
             "spans": recorded.spans,
             "requests": recorded.requests,
             "command_exit_code": recorded.command_code,
+            "command_stopped": recorded.command_stopped,
             "verdict": verdict.verdict,
             "reasons": list(verdict.reasons),
         }
         click.echo(json.dumps(document, indent=1))
         return
-    if recorded.command_code:
+    if _failed(recorded):
         _say(f"the command ended with exit code {recorded.command_code}")
     click.echo(f"{verdict.verdict}: {recorded.path} ({recorded.spans} spans)")
     for reason in verdict.reasons:
@@ -157,4 +162,9 @@ def _exit_code(recorded: Recorded) -> int:
     """4 for an INVALID run, 1 when the command failed, else 0."""
     if recorded.verdict.verdict == "INVALID":
         return int(ExitCode.RUN_INVALID)
-    return int(ExitCode.TOOL_FAILED if recorded.command_code else ExitCode.DONE)
+    return int(ExitCode.TOOL_FAILED if _failed(recorded) else ExitCode.DONE)
+
+
+def _failed(recorded: Recorded) -> bool:
+    """Whether the command failed by itself: an end that it was told to make is no failure."""
+    return bool(recorded.command_code) and not recorded.command_stopped

@@ -9,17 +9,18 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-Setting: TypeAlias = str | int | float | bool
-"""A value of a scenario's knob."""
+from harness.experiment.scenarios import Setting, check_knobs, check_scenario
 
 SERVICE_SETTINGS: Final = frozenset(
     {
@@ -114,9 +115,15 @@ def _as_text(value: object) -> object:
     return value
 
 
+def _as_knobs(knobs: dict[str, Setting]) -> dict[str, Setting]:
+    check_knobs(knobs)
+    return knobs
+
+
 EnvironmentValue: TypeAlias = Annotated[str, BeforeValidator(_as_text)]
 ArmName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._=-]{0,39}$")]
 RatePerSecond: TypeAlias = Annotated[float, Field(gt=0, le=5000)]
+Knobs: TypeAlias = Annotated[dict[str, Setting], AfterValidator(_as_knobs)]
 
 
 class _Table(BaseModel):
@@ -132,7 +139,7 @@ class Arm(_Table):
     baseline: bool = False
     """What the other arms are compared with; the first arm if no arm says so."""
     env: dict[str, EnvironmentValue] = {}
-    knobs: dict[str, Setting] = {}
+    knobs: Knobs = {}
     """Knobs of the scenario for this arm alone."""
     instances: int | None = Field(default=None, ge=1, le=16)
     """Processes of the service; the experiment's own number if absent."""
@@ -182,7 +189,7 @@ class Load(_Table):
     find_limit: bool = False
     """The highest rates may be more than the machine can send: such steps are set aside, and the
     run is judged by those below."""
-    knobs: dict[str, Setting] = {}
+    knobs: Knobs = {}
     """Knobs of the scenario, such as ``cold_fraction``."""
 
 
@@ -204,6 +211,56 @@ class Sweep(_Table):
     """``env.NAME``, ``knobs.name`` or ``instances``."""
     values: Annotated[tuple[Setting, ...], Field(min_length=1, max_length=30)]
 
+    def arms_of(self, arm: Arm) -> list[Arm]:
+        """Give one arm a value if `arm` is the one to repeat, else the arm itself."""
+        if arm.name != self.arm and not arm.name.startswith(f"{self.arm}."):
+            return [arm]
+        kind, _, key = self.set.partition(".")
+        short = (key or kind).lower().removeprefix("personality_").removesuffix("_seconds")
+        return [
+            Arm.model_validate(
+                {
+                    **arm.model_dump(),
+                    "name": f"{arm.name}.{short.replace('_', '-')}={_spelled(value)}",
+                    "baseline": arm.baseline and index == 0,
+                    **_change(arm, kind, key, value),
+                }
+            )
+            for index, value in enumerate(self.values)
+        ]
+
+
+def _change(arm: Arm, kind: str, key: str, value: Setting) -> dict[str, object]:
+    if kind == "env":
+        return {"env": {**arm.env, key: value}}
+    if kind == "knobs":
+        return {"knobs": {**arm.knobs, key: value}}
+    return {"instances": value}
+
+
+def _spelled(value: Setting) -> str:
+    return str(value).lower().replace("+", "")
+
+
+def _sweep_fault(error: ValidationError, index: int) -> PydanticCustomError:
+    """Say of the sweep what is wrong with an arm that it makes."""
+    fault = error.errors()[0]
+    context = fault.get("ctx", {})
+    if "key" in context:
+        place = "values" if fault["type"] == "knob_value" else "set"
+        context = {"name": context["key"], "known": context.get("known", [])}
+        what = fault["msg"]
+    else:
+        place, context = "values", {}
+        what = (
+            f"an arm of the sweep would have the {fault['loc'][0]} {fault['input']!r}, which "
+            f"will not do: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+        )
+    kind = fault["type"] if context else "sweep_value"
+    return PydanticCustomError(
+        kind, "{what}", {**context, "what": what, "at": ("sweep", index, place)}
+    )
+
 
 class Experiment(_Table):
     """What was changed, how it is loaded, for how long, and what is claimed."""
@@ -212,7 +269,7 @@ class Experiment(_Table):
     question: str = Field(min_length=1, max_length=200)
     note: str = ""
     """What a reader of the report should know about the plan."""
-    scenario: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] = "chat"
+    scenario: Annotated[str, AfterValidator(check_scenario)] = "chat"
     profile: Literal["seed", "native"] = "seed"
     seed: int = Field(default=1, ge=0, lt=2**31)
     instances: int = Field(default=1, ge=1, le=16)
@@ -261,3 +318,28 @@ class Experiment(_Table):
                     {"name": sweep.arm, "at": ("sweep", index, "arm"), "known": names},
                 )
         return self
+
+    @model_validator(mode="after")
+    def _sweeps_make_arms(self) -> Experiment:
+        arms = list(self.arms)
+        for index, sweep in enumerate(self.sweep):
+            try:
+                arms = [variant for arm in arms for variant in sweep.arms_of(arm)]
+            except ValidationError as error:
+                raise _sweep_fault(error, index) from None
+            names = [arm.name for arm in arms]
+            for place, name in enumerate(names):
+                if name in names[:place]:
+                    raise PydanticCustomError(
+                        "arm_twice",
+                        "two arms are named {name}",
+                        {"name": name, "at": ("sweep", index, "values")},
+                    )
+        return self
+
+    def swept_arms(self) -> list[Arm]:
+        """Give the arms with each swept one replaced by one a value."""
+        arms = list(self.arms)
+        for sweep in self.sweep:
+            arms = [variant for arm in arms for variant in sweep.arms_of(arm)]
+        return arms

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.experiment.model import MAX_ARMS_AT_ONCE, Arm, Experiment, Setting, Sweep
+from harness.experiment.model import MAX_ARMS_AT_ONCE, Experiment
+from harness.experiment.scenarios import Setting
 
 POPULAR_PERSONALITIES: Final = 50
 """The scenario's own default for the knob ``popular``, as docs/how-the-parts-meet.md says."""
@@ -131,9 +132,7 @@ def make_plan(experiment: Experiment) -> Plan:
 
 def _planned_arms(experiment: Experiment) -> tuple[PlannedArm, ...]:
     """Replace swept arms by one arm a value; resolve what an arm leaves to the experiment."""
-    arms = list(experiment.arms)
-    for sweep in experiment.sweep:
-        arms = [variant for arm in arms for variant in _swept(arm, sweep)]
+    arms = experiment.swept_arms()
     names_baseline = any(arm.baseline for arm in arms)
     return tuple(
         PlannedArm(
@@ -155,36 +154,6 @@ def _database(arm: str, before: Sequence[str]) -> str:
     spelled = [re.sub(r"[^a-z0-9]", "_", name)[:40] for name in (*before, arm)]
     twin = spelled[-1] in spelled[:-1]
     return f"worthit_{spelled[-1]}_{len(before)}" if twin else f"worthit_{spelled[-1]}"
-
-
-def _swept(arm: Arm, sweep: Sweep) -> list[Arm]:
-    if arm.name != sweep.arm and not arm.name.startswith(f"{sweep.arm}."):
-        return [arm]
-    kind, _, key = sweep.set.partition(".")
-    short = (key or kind).lower().removeprefix("personality_").removesuffix("_seconds")
-    return [
-        Arm.model_validate(
-            {
-                **arm.model_dump(),
-                "name": f"{arm.name}.{short.replace('_', '-')}={_text(value)}",
-                "baseline": arm.baseline and index == 0,
-                **_change(arm, kind, key, value),
-            }
-        )
-        for index, value in enumerate(sweep.values)
-    ]
-
-
-def _change(arm: Arm, kind: str, key: str, value: Setting) -> dict[str, object]:
-    if kind == "env":
-        return {"env": {**arm.env, key: value}}
-    if kind == "knobs":
-        return {"knobs": {**arm.knobs, key: value}}
-    return {"instances": value}
-
-
-def _text(value: Setting) -> str:
-    return str(value).lower().replace("+", "")
 
 
 def _batches(arms: Sequence[PlannedArm]) -> tuple[tuple[str, ...], ...]:

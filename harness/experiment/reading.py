@@ -24,6 +24,16 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
 }
 """Which model the keys of a table belong to; the root's is `Experiment`."""
 
+OUR_REMEDIES: Final = {
+    "reserved_setting": "; take it out.",
+    "knob_value": ".",
+    "sweep_value": ".",
+    "arm_twice": "; change one of them.",
+    "baseline_twice": "; change one of them.",
+    "fault_without_redis": "; change one of them.",
+}
+"""How the sentence about one of our own faults ends."""
+
 LARGEST_FILE_BYTES: Final = 1_000_000
 """An experiment is a page of text; a larger file is something else handed over by mistake."""
 
@@ -95,13 +105,11 @@ def _sentence(path: KeyPath, detail: ErrorDetails, context: dict[str, Any]) -> s
         return f"unknown key '{path[-1]}'{_inside(path)}{_suggestion(str(path[-1]), known)}"
     if kind == "missing":
         return f"'{where}' is missing; {_expected(path)}"
-    if kind in {"unknown_setting", "sweep_arm"}:
+    if kind in {"unknown_setting", "sweep_arm", "unknown_scenario", "unknown_knob"}:
         found = str(context.get("key", context.get("name")))
         return f"{detail['msg']}{_suggestion(found, context['known'])}"
-    if kind == "reserved_setting":
-        return f"{detail['msg']}; take it out."
-    if kind in {"arm_twice", "baseline_twice", "fault_without_redis"}:
-        return f"{detail['msg']}; change one of them."
+    if kind in OUR_REMEDIES:
+        return f"{detail['msg']}{OUR_REMEDIES[kind]}"
     given = detail["input"]
     found = "a table or list" if isinstance(given, dict | list) else repr(given)
     return f"'{where}' is {found}, which will not do: {_lower(detail['msg'])}."

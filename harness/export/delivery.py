@@ -97,8 +97,9 @@ class Delivery:
                     await self._slots.acquire()
                     self._offered += message.spans
                     group.create_task(self._deliver(message))
-        except* DeliveryError as errors:
-            raise errors.exceptions[0] from None
+        except ExceptionGroup as group:
+            # several messages may fail at once, each in its own way: one sentence is enough
+            raise _telling(group) from None
         return Delivered(
             spans=self._spans,
             rejected=self._rejected,
@@ -152,3 +153,12 @@ class Delivery:
     async def _sleep_until(self, moment: float) -> None:
         while (wait := moment - self._clock()) > 0:
             await self._sleep(wait)
+
+
+def _telling(group: ExceptionGroup[Exception]) -> Exception:
+    """Give the error that says most: a foreseen one, else the first."""
+    foreseen = group.subgroup(DeliveryError)
+    error: Exception = foreseen or group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

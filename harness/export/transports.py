@@ -106,17 +106,27 @@ def open_transport(endpoint: str, *, headers: Mapping[str, str], timeout_s: floa
     UsageError
         When the address is of no kind that OTLP has.
     """
-    parts = urlsplit(endpoint)
-    if parts.scheme in {"http", "https"} and parts.hostname:
+    try:
+        parts = urlsplit(endpoint)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:  # half a bracket, a port beyond 65535
+        raise UsageError(_not_an_address(endpoint, f" ({error})")) from None
+    if parts.scheme in {"http", "https"} and host:
         path = parts.path.rstrip("/")
         if not path.endswith(TRACES_PATH):
             path += TRACES_PATH
         return _Http(parts._replace(path=path).geturl(), headers, timeout_s)
-    if parts.scheme in {"grpc", "grpcs"} and parts.hostname:
-        target = f"{parts.hostname}:{parts.port or GRPC_PORT}"
+    if parts.scheme in {"grpc", "grpcs"} and host:
+        # urlsplit takes the brackets off an IPv6 address, gRPC wants them
+        target = f"[{host}]" if ":" in host else host
+        target = f"{target}:{port or GRPC_PORT}"
         return _Grpc(target, headers, timeout_s, secure=parts.scheme == "grpcs")
-    raise UsageError(
-        f"'{endpoint}' was found where an OTLP address was expected;"
+    raise UsageError(_not_an_address(endpoint))
+
+
+def _not_an_address(endpoint: str, why: str = "") -> str:
+    return (
+        f"'{endpoint}' was found where an OTLP address was expected{why};"
         " give http://HOST:4318 for OTLP/HTTP or grpc://HOST:4317 for OTLP/gRPC."
     )
 

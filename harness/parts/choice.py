@@ -44,5 +44,9 @@ def choose_recorder(
     workspace: Workspace, environ: Mapping[str, str], *, path: Path | None = None
 ) -> Recorder:
     """The recorder, passing on to OTEL_EXPORTER_OTLP_ENDPOINT when that is set."""
-    forward = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    return Recorder(workspace, path=path, forward=forward or None)
+    return Recorder(
+        workspace,
+        path=path,
+        forward=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+        forward_headers=environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
+    )

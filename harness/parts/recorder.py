@@ -57,6 +57,7 @@ class Recorder(Server):
         path: Path | None = None,
         keep: bool = True,
         forward: str | None = None,
+        forward_headers: str = "",
         forward_traces: str | None = None,
         http_port: int = 0,
         grpc_port: int = 0,
@@ -64,7 +65,9 @@ class Recorder(Server):
         """`path` is the traces' file, metrics beside it; `keep=False` only counts and passes on.
 
         `forward` is a further OTLP/HTTP endpoint that gets everything, `forward_traces` one that
-        takes traces alone. A port given is the port used, or an error.
+        takes traces alone. `forward_headers` go to the former, as OTEL_EXPORTER_OTLP_HEADERS
+        spells them: by the environment, since an argument list is for all to see. A port given is
+        the port used, or an error.
         """
         super().__init__(workspace, port=http_port)
         self.path = path or workspace.path / "traces.otlp"
@@ -74,6 +77,7 @@ class Recorder(Server):
             *(("--forward", forward) if forward else ()),
             *(("--forward-traces", forward_traces) if forward_traces else ()),
         ]
+        self._headers = {"OTEL_EXPORTER_OTLP_HEADERS": forward_headers}
         self._grpc_port = grpc_port
         self._grpc_fixed = bool(grpc_port)
 
@@ -145,6 +149,6 @@ class Recorder(Server):
                 *(sys.executable, "-m", "harness.recorder", "--http-port", str(port)),
                 *("--grpc-port", str(self._grpc_port), *self._options),
             ],
-            env=child_environment(),
+            env=child_environment(self._headers),
             ready=answers(f"http://127.0.0.1:{port}/healthz"),
         )

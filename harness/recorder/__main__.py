@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -35,13 +36,17 @@ def command(
     forward: tuple[str, ...],
     forward_traces: tuple[str, ...],
 ) -> None:
-    """Append every OTLP batch that comes in to a file."""
+    """Append every OTLP batch that comes in to a file.
+
+    OTEL_EXPORTER_OTLP_HEADERS is sent to the endpoints of --forward, such as an Authorization.
+    """
     settings = Settings(
         host=host,
         http_port=http_port,
         grpc_port=grpc_port,
         out=out,
         forward=forward,
+        forward_headers=os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
         forward_traces=forward_traces,
     )
     sys.exit(run_until_signalled(partial(serve, settings=settings)))

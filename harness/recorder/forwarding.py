@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -20,10 +21,16 @@ TIMEOUT_SECONDS = 5.0
 class Forwarder:
     """A bounded queue and one task that posts from it."""
 
-    def __init__(self, endpoint: str, *, traces_only: bool) -> None:
-        """`endpoint` is an OTLP/HTTP base address, such as http://127.0.0.1:4318."""
+    def __init__(
+        self, endpoint: str, *, traces_only: bool, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """`endpoint` is an OTLP/HTTP base address, such as http://127.0.0.1:4318.
+
+        `headers` go with every batch, such as a hosted backend's key.
+        """
         self._endpoint = endpoint.rstrip("/")
         self._traces_only = traces_only
+        self._headers = {**(headers or {}), "Content-Type": "application/x-protobuf"}
         self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(QUEUE_BATCHES)
         self._task: asyncio.Task[None] | None = None
         self._told = False
@@ -56,8 +63,7 @@ class Forwarder:
 
     async def _post_all(self) -> None:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        headers = {"Content-Type": "application/x-protobuf"}
-        async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+        async with aiohttp.ClientSession(timeout=timeout, headers=self._headers) as session:
             while True:
                 signal, data = await self._queue.get()
                 try:

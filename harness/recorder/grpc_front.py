@@ -43,7 +43,8 @@ class GrpcFront:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except OSError as error:
             await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                # to OTLP's senders: try again; RESOURCE_EXHAUSTED by itself says never
+                grpc.StatusCode.UNAVAILABLE,
                 f"The recorder could not write: {error.strerror}.",
             )
         return b""

@@ -63,16 +63,27 @@ def unpack(body: bytes, encoding: bytes) -> bytes:
         raise RefusedError(
             f"Content-Encoding {shown} is not supported; send gzip, deflate or none.", 415
         )
+    data, rest = _member(body, encoding, MAX_DECODED_BYTES)
+    while encoding == b"gzip" and (rest := rest.lstrip(b"\0")):
+        # one gzip after the other is a gzip too (RFC 1952, section 2.2), zeros may pad it
+        more, rest = _member(rest, encoding, MAX_DECODED_BYTES - len(data))
+        data += more
+    return data
+
+
+def _member(body: bytes, encoding: bytes, most: int) -> tuple[bytes, bytes]:
+    """Unpack the first compressed stream in `body`; also give what stands behind it."""
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
-        data = unpacker.decompress(body, MAX_DECODED_BYTES)
+        # one byte more than allowed: 0 would mean without limit
+        data = unpacker.decompress(body, most + 1)
     except zlib.error as error:
         raise RefusedError(f"The body is not valid {encoding.decode()}: {error}.") from None
-    if unpacker.unconsumed_tail:
+    if len(data) > most:
         raise RefusedError(f"The body unpacks to more than {MAX_DECODED_BYTES} bytes.", 413)
     if not unpacker.eof:
         raise RefusedError(f"The {encoding.decode()} body is cut off.")
-    return data
+    return data, unpacker.unused_data
 
 
 def from_protobuf(signal: Signal, data: bytes) -> Batch:

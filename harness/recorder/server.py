@@ -34,6 +34,8 @@ class Settings:
     out: Path | None
     forward: tuple[str, ...] = ()
     """OTLP/HTTP endpoints that get everything."""
+    forward_headers: str = ""
+    """What is sent to them with each batch, as OTEL_EXPORTER_OTLP_HEADERS spells it."""
     forward_traces: tuple[str, ...] = ()
     """Endpoints that take traces alone, such as Jaeger's."""
 
@@ -42,10 +44,14 @@ def _forwarders(settings: Settings) -> list[Forwarder]:
     """Who else gets what comes in; mostly nobody, and then no client library is loaded."""
     if not settings.forward and not settings.forward_traces:
         return []
+    from opentelemetry.util.re import parse_env_headers  # noqa: PLC0415 - as below
+
     from harness.recorder.forwarding import Forwarder  # noqa: PLC0415 - half of the start's time
 
+    headers = parse_env_headers(settings.forward_headers, liberal=True)
+
     return [
-        *(Forwarder(url, traces_only=False) for url in settings.forward),
+        *(Forwarder(url, traces_only=False, headers=headers) for url in settings.forward),
         *(Forwarder(url, traces_only=True) for url in settings.forward_traces),
     ]
 

@@ -19,6 +19,7 @@ from harness.recorded_metrics import metric_samples
 from harness.run.directory import RunDirectory
 from harness.run.load import LoadResult
 from harness.run.machine import git_commit, machine, versions
+from harness.run.resuming import merge_generator
 from harness.run.timeline import Events, block_rows
 from harness.sampling import Sample, write_counters
 
@@ -93,9 +94,12 @@ def write_tables(directory: RunDirectory, material: Material) -> dict[str, int]:
 
 
 def read_requests(folder: Path) -> pa.Table:
-    """Read what each worker of the load wrote, whole or cut off, in order of intended time."""
+    """Read what each worker of the load wrote, whole or cut off, in order of intended time.
+
+    Each Locust of a recorded script has a folder of its own in `folder`.
+    """
     tables = []
-    for file in sorted(folder.glob("requests-*.arrows")):
+    for file in sorted(folder.rglob("requests-*.arrows")):
         batches = []
         # a stream cut off inside a message: what came before it is sound
         with file.open("rb") as stream, contextlib.suppress(pa.ArrowInvalid, OSError):
@@ -184,15 +188,19 @@ def arm_rows(plan: Plan, databases: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def generator_report(folder: Path) -> dict[str, Any]:
-    """Give the manifest's ``generator`` and ``workers`` as the load wrote them."""
-    try:
-        report = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        report = {}
-    return {"generator": report.get("generator", []), "workers": report.get("workers", [])}
+    """Give the manifest's ``generator`` and ``workers`` as the load, or several, wrote them."""
+    generator: list[dict[str, Any]] = []
+    workers: list[dict[str, Any]] = []
+    for file in sorted(folder.rglob("generator.json")):
+        try:
+            report = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        generator = merge_generator(generator, report.get("generator", []))
+        workers += report.get("workers", [])
+    return {"generator": generator, "workers": workers}
 
 
 def _until_ns(material: Material) -> int:
     """Give when the schedule ended: at its end, or when it was stopped."""
-    end_s = material.load.stopped_at_s if material.load.stopped_early else material.plan.load_s
-    return material.load.t0_ns + round(end_s * 1e9)
+    return material.load.t0_ns + round(material.load.begun_until_s * 1e9)

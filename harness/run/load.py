@@ -43,7 +43,8 @@ class LoadResult:
     """The schedule's zero; a block's planned start counts from here."""
     folder: Path
     stopped_early: bool
-    stopped_at_s: float
+    begun_until_s: float
+    """Every arrival before this was begun; what was planned after it was not, or not all."""
 
 
 def plan_document(plan: Plan, run_id: str, hosts: Mapping[str, str]) -> dict[str, Any]:
@@ -134,7 +135,7 @@ async def await_end(
     stop: asyncio.Event,
     check: Callable[[], None],
 ) -> bool:
-    """Wait for the load to end; True when `stop` ended it early.
+    """Wait for the load to end; True when `stop` ended it before it was through by itself.
 
     Parameters
     ----------
@@ -167,6 +168,19 @@ async def await_end(
     if process.returncode not in {0, RATE_MISSED}:
         raise PartError(f"Locust failed with {process.ending()}; {_reason(process)}")
     return False
+
+
+def begun_until_s(folder: Path) -> float:
+    """Give how far a stopped load had come, by its own word; 0 when it died without one.
+
+    The clock of the harness does not say it: a load that is told to stop sends nothing more and
+    then waits for replies, and blocks that would have ended meanwhile were never sent.
+    """
+    try:
+        report = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
+        return float(report["begun_until_ns"]) / 1e9
+    except (OSError, ValueError, KeyError):
+        return 0.0
 
 
 def _write_plan(document: dict[str, Any], folder: Path) -> Path:

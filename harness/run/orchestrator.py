@@ -12,14 +12,21 @@ from typing import Final
 
 from harness.errors import PartError
 from harness.experiment.plan import SET_UP_S, Plan
-from harness.interruption import stop_on_signal
+from harness.interruption import in_thread, stop_on_signal
 from harness.parts.recorder import PassedOn
 from harness.progress import Progress
 from harness.run import finishing
 from harness.run.crew import Crew
 from harness.run.directory import RunDirectory, check_space
 from harness.run.faults import Faults
-from harness.run.load import LoadResult, await_end, await_zero, plan_document, start_load
+from harness.run.load import (
+    LoadResult,
+    await_end,
+    await_zero,
+    begun_until_s,
+    plan_document,
+    start_load,
+)
 from harness.run.memory import MemoryMeter
 from harness.run.resuming import Unfinished, merge_manifest, merge_tables
 from harness.run.stage import Stage
@@ -37,6 +44,9 @@ from harness.workspace import Workspace
 
 VITAL_PARTS: Final = ("postgres", "recorder", "service")
 """Without one of these a run goes nowhere; a service may survive a dead cache or LLM."""
+
+CLOCK_TICK_S: Final = 1e-6
+"""The load counts in ns and the plan in seconds: what rounding may make of the same end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +166,15 @@ class Conduct:
             stop=self.stop,
             check=lambda: self._check(stage, crew, faults),
         )
-        ended_s = elapsed()
-        self.events.add_schedule(
-            self.plan, t0_ns, t0_ns + round(min(ended_s, self.plan.load_s) * 1e9)
+        until_s = begun_until_s(folder) if stopped else self.plan.load_s
+        self.events.add_schedule(self.plan, t0_ns, t0_ns + round(until_s * 1e9))
+        return LoadResult(
+            t0_ns=t0_ns,
+            folder=folder,
+            # one that was stopped when all had been sent lacks nothing
+            stopped_early=until_s < self.plan.load_s - CLOCK_TICK_S,
+            begun_until_s=until_s,
         )
-        return LoadResult(t0_ns=t0_ns, folder=folder, stopped_early=stopped, stopped_at_s=ended_s)
 
     def blocks_done(self) -> int:
         """Count the blocks that have run to their end by now."""
@@ -250,7 +264,7 @@ async def _conducted(conduct: Conduct, earlier: Unfinished | None) -> Outcome:
     plan, directory, workspace = conduct.plan, conduct.directory, conduct.workspace
     conduct.progress.at(plan.estimated_s - 8, "writing the tables")
     finishing.copy_logs(directory, workspace.logs)
-    verdict = await asyncio.to_thread(_finish, directory, material, earlier)
+    verdict = await in_thread(_finish, directory, material, earlier)
     path = directory.finish()
     workspace.spare(directory.path)
     outcome = _outcome(plan, path, _blocks_done(material), verdict, interrupted=interrupted)
@@ -263,7 +277,7 @@ def _finish(
     recorded = finishing.write_tables(directory, material)
     content = finishing.manifest(directory, material, recorded)
     if earlier is not None:
-        merge_tables(earlier, directory.path)
+        merge_tables(earlier, directory.path, content["arms"])
         content = merge_manifest(earlier, content)
     return finishing.judge(directory, content)
 
@@ -289,7 +303,7 @@ def _blocks_done(material: finishing.Material) -> int:
     """Count the blocks that ran to their end."""
     if not material.load.stopped_early:
         return len(material.plan.blocks)
-    ended = material.load.stopped_at_s
+    ended = material.load.begun_until_s
     return sum(block.start_s + block.duration_s <= ended for block in material.plan.blocks)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from harness.errors import UsageError
 from harness.experiment.model import Experiment
@@ -29,6 +31,9 @@ CUMULATIVE_SOURCES: Final = ("postgres", "redis")
 
 GAUGES: Final = ("connections", "keys", "used_memory_bytes")
 """Their values that are no counts, and must not be carried on."""
+
+CLOCK_TICK_S: Final = 1e-6
+"""Manifests count in ns and plans in seconds: what rounding may make of the same length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +64,27 @@ def unfinished(folder: Path) -> Unfinished:
         raise UsageError(f"{folder} is complete: there is nothing left to run.")
     if not manifest.experiment or not manifest.blocks:
         raise UsageError(f"{folder} holds no experiment's blocks, so nothing can be carried on.")
-    plan = make_plan(Experiment.model_validate(manifest.experiment))
+    plan = make_plan(_experiment(manifest.experiment, folder))
     planned = {block.block: block.duration_s for block in plan.blocks}
     begun = {row.block: (row.end_ns - row.start_ns) / 1e9 for row in manifest.blocks}
-    whole = {number for number, s in begun.items() if s >= planned.get(number, 0.0) - 1e-3}
+    whole = {number for number, s in begun.items() if s >= planned.get(number, 0.0) - CLOCK_TICK_S}
     done = {b.pair for b in plan.blocks} - {b.pair for b in plan.blocks if b.block not in whole}
     left = [block for block in plan.blocks if block.pair not in done and not block.warmup]
     if not left:
         raise UsageError(f"Every block of {folder} was run: there is nothing left to run.")
     again = {block.block for block in left} & set(begun)
     return Unfinished(folder=folder, plan=_plan_of(plan, left), set_aside=frozenset(again))
+
+
+def _experiment(content: dict[str, Any], folder: Path) -> Experiment:
+    """Read the experiment as the manifest has it; `worthit record` writes what it was asked."""
+    try:
+        return Experiment.model_validate(content)
+    except ValidationError:
+        raise UsageError(
+            f"{folder} holds no experiment that could be carried on; runs of 'worthit run' do, of "
+            "this version: run the experiment again."
+        ) from None
 
 
 def _plan_of(plan: Plan, left: list[Block]) -> Plan:
@@ -106,8 +122,12 @@ def _gap_s(plan: Plan, earlier: Block | None, block: Block, *, new_batch: bool) 
     return plan.experiment.load.pause_s
 
 
-def merge_tables(earlier: Unfinished, folder: Path) -> None:
-    """Put the first half's rows before those of the second, which stand in `folder`."""
+def merge_tables(earlier: Unfinished, folder: Path, arms: list[dict[str, Any]]) -> None:
+    """Put the first half's rows before those of the second, which stand in `folder`.
+
+    `arms` are the second half's: on a server of the person's own each half had databases of its
+    own names, and the whole run goes by those of the second.
+    """
     for name in ("spans", "requests"):
         first = pq.read_table(earlier.folder / f"{name}.parquet")
         _write(folder / f"{name}.parquet", _set_aside(first, earlier.set_aside))
@@ -115,6 +135,7 @@ def merge_tables(earlier: Unfinished, folder: Path) -> None:
         first = pq.read_table(earlier.folder / f"{name}.parquet")
         second = pq.read_table(folder / f"{name}.parquet")
         if name == "counters":
+            first = renamed(first, _database_names(earlier, arms))
             second = _carried_on(first, second)
         pq.write_table(pa.concat_tables([first, second]), folder / f"{name}.parquet")
     for log in (earlier.folder / "logs").iterdir():
@@ -134,6 +155,27 @@ def _set_aside(table: pa.Table, blocks: frozenset[int]) -> pa.Table:
     again = pc.is_in(column, value_set=pa.array(sorted(blocks), column.type))
     moved = pc.if_else(again, pc.add(column, pa.scalar(SET_ASIDE, column.type)), column)
     return table.set_column(place, table.schema.field(place), moved.cast(column.type))
+
+
+def _database_names(earlier: Unfinished, arms: list[dict[str, Any]]) -> dict[str, str]:
+    """Give the second half's name of each database of the first."""
+    first = json.loads((earlier.folder / "manifest.json").read_text(encoding="utf-8"))["arms"]
+    second = {arm["name"]: arm["database"] for arm in arms}
+    pairs = ((arm["database"], second.get(arm["name"])) for arm in first)
+    return {old: new for old, new in pairs if old and new}
+
+
+def renamed(counters: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    """Give the counters with each label `database` by its new name."""
+    place = counters.schema.get_field_index("labels")
+    known: dict[str, str] = {}
+    for text in counters.column("labels").unique().to_pylist():
+        labels = json.loads(text)
+        if labels.get("database") in names:
+            labels["database"] = names[labels["database"]]
+        known[text] = json.dumps(labels, sort_keys=True)
+    texts = [known[text] for text in counters.column("labels").to_pylist()]
+    return counters.set_column(place, counters.schema.field(place), pa.array(texts, pa.string()))
 
 
 def _carried_on(first: pa.Table, second: pa.Table) -> pa.Table:

@@ -76,23 +76,27 @@ def block_rows(plan: Plan, t0_ns: int, until_ns: int) -> list[dict[str, Any]]:
     return rows
 
 
-def current_block(plan: Plan, elapsed_s: float) -> Block | None:
-    """Give the block that is running; None before the first, in a pause, and after the last."""
-    for block in plan.blocks:
+def current_block(plan: Plan, elapsed_s: float) -> tuple[int, Block] | None:
+    """Give the running block and its place; None before the first, between two, after the last.
+
+    The place, not the block's number: what is left of an interrupted run keeps its numbers.
+    """
+    for place, block in enumerate(plan.blocks):
         if block.start_s <= elapsed_s < block.start_s + block.duration_s:
-            return block
+            return place, block
     return None
 
 
 def spell_position(plan: Plan, elapsed_s: float) -> str:
     """Say where the schedule stands, for the progress."""
-    block = current_block(plan, elapsed_s)
-    if block is None:
+    current = current_block(plan, elapsed_s)
+    if current is None:
         if elapsed_s < 0:
             return "starting Locust"
         after = elapsed_s >= plan.load_s
         return "waiting for the last replies" if after else "between two steps"
+    number, block = current
     if block.warmup:
         return f"warming up, arm {block.arm}"
-    place = f"block {block.block + 1} of {len(plan.blocks)}"
+    place = f"block {number + 1} of {len(plan.blocks)}"
     return f"load {block.rate_per_s:g}/s, arm {block.arm}, {place}"

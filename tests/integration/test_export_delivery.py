@@ -16,7 +16,7 @@ from analysis.run import Run, open_run
 from harness.__main__ import main
 from harness.export.delivery import Delivered, Delivery, DeliveryError, Pace
 from harness.export.messages import messages
-from harness.export.transports import open_transport
+from harness.export.transports import Answer, Transport, Verdict, open_transport
 from tests.support.otlp_receiver import Receiver, receiver
 from tests.support.synthetic_run import Truth, write_run
 
@@ -113,6 +113,31 @@ async def test_a_refusal_is_final(run: Run) -> None:
             await replay(run, there.url, in_flight=1)
 
     assert len(there.arrived_at_s) == 1
+
+
+async def test_an_error_is_not_hidden_in_a_group(run: Run) -> None:
+    """Several messages fail in one moment, one as foreseen: that one's sentence is told."""
+
+    class Broken(Transport):
+        sent = 0
+
+        async def send(self, payload: bytes) -> Answer:
+            assert payload
+            self.sent += 1
+            first = self.sent == 1
+            await asyncio.sleep(0.05)
+            if first:
+                raise ValueError("no such thing")
+            return Answer(verdict=Verdict.NEVER, reason="not you")
+
+        async def close(self) -> None:
+            """Nothing is open."""
+
+    pace = Pace(spans_per_s=1e9, in_flight=4)
+    delivery = Delivery(Broken(), "http://x", pace, clock=time.monotonic)
+
+    with pytest.raises(DeliveryError, match="refused the spans: not you"):
+        await delivery.run(messages(run, None, spans_each=100))
 
 
 async def test_partial_success_is_counted(run: Run) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 from analysis import traces
 from analysis.run import Run, open_run
 from harness.__main__ import main
+from tests.support.locust_process import free_port
 from tests.support.synthetic_run import Truth, write_run
 
 pytestmark = pytest.mark.integration
@@ -37,14 +37,6 @@ ADDED_BY_EXPORT = {
 def _run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     truth = Truth(rates_per_s=(20.0,), pairs=2, block_s=4.0)
     return open_run(write_run(tmp_path_factory.mktemp("runs") / "small", truth))
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
 
 
 def start_recorder(out: Path, http_port: int, grpc_port: int) -> subprocess.Popen[bytes]:

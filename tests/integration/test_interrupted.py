@@ -1,6 +1,7 @@
 """A run that is stopped half-way is kept as what it is, and carried on to a whole one.
 
-Its two arms are equal, so it is the real A/A run of the tests as well.
+Its two arms are equal, so it is the real A/A run of the tests as well. A chat takes seconds:
+what is waited for after Ctrl-C spans several blocks, none of which was sent.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ import pytest
 
 from analysis.findings import findings
 from analysis.run import open_run
+from harness.experiment.model import Experiment
+from harness.experiment.plan import make_plan
+from harness.run.load import plan_document
+from loadtests._plan import parse
+from loadtests._schedule import Schedule
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +35,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(500)]
 EXPERIMENT = """\
 name = "equal-arms"
 question = "Does the harness see a difference where there is none?"
-profile = "native"
+profile = "seed"
 seed = 3
 cached_operation = "personality.lookup"
 cached_collection = "personalities"
@@ -190,6 +196,28 @@ def test_an_endpoint_that_is_down_costs_the_run_nothing(halves: Halves) -> None:
     assert passed_on["missed"] == passed_on["batches"] > 0
     assert f"batches of telemetry were not passed on to {NOBODY}" in halves.interrupted_said
     assert manifest(halves.whole)["parts"]["recorder"]["passed_on"] == passed_on
+
+
+def planned_draws(document: dict[str, Any]) -> dict[int, list[int]]:
+    """The draws that the schedule has for each block of an experiment."""
+    plan = make_plan(Experiment.model_validate(document))
+    hosts = {arm.name: "http://x" for arm in plan.arms}
+    found: dict[int, list[int]] = {}
+    for window in Schedule(parse(plan_document(plan, "run", hosts))).until(10**18):
+        draws = found.setdefault(window.block.block, [])
+        draws += [window.draw(place) for place in range(len(window.offsets_ns))]
+    return found
+
+
+def test_a_block_that_is_kept_was_sent_whole(halves: Halves) -> None:
+    """Every block that either half kept as run holds exactly its planned draws."""
+    requests = pd.read_parquet(halves.whole / "requests.parquet")
+    sent = {int(block): sorted(rows["draw"]) for block, rows in requests.groupby("block")}
+    planned = planned_draws(manifest(halves.whole)["experiment"])
+
+    assert {n: planned[n] for n in range(2, LAST_BLOCK)} == {
+        n: sent[n] for n in range(2, LAST_BLOCK)
+    }
 
 
 def test_both_halves_drew_the_same_for_both_arms(halves: Halves) -> None:

@@ -177,7 +177,7 @@ def pick_and_watch(browser: Browser, address: str) -> tuple[list[str], list[str]
     tab.get_by_role("button", name="Start").click()
     tab.get_by_role("button", name="Stop").wait_for()
     tab.goto(f"{address}/worthit")
-    tab.get_by_text("People wait up to").wait_for(timeout=8000)
+    tab.get_by_text("People wait up to").wait_for(timeout=30_000)
     for width in (390, 1280):
         tab.set_viewport_size({"width": width, "height": 800})
         complaints += sideways(tab)

@@ -21,6 +21,7 @@ from tests.support.locust_process import (
     sleep_until,
     start_locust,
     stub_server,
+    wait_for,
     write_plan,
 )
 
@@ -72,17 +73,18 @@ def test_one_worker_or_three_follow_one_schedule(tmp_path: Path) -> None:
 
 @contextmanager
 def killed_joined_and_hung(master: Popen[str], port: str, out: Path) -> Iterator[int]:
-    """Kill a worker, have another join, stop a third for 1.3 s; give the time of the kill."""
+    """Have a worker join, kill another, stop a third for 1.3 s; give the time of the kill."""
     sleep_until(out, -1.0)
     one, other = psutil.Process(master.pid).children()
     joined = start_locust("--worker", "--master-port", port)
     try:
-        sleep_until(out, 1.0)
+        wait_for((out / "requests-2.arrows").exists, "the third worker did not join")
+        time.sleep(0.5)
         one.kill()
         killed_ns = time.time_ns()
-        sleep_until(out, 2.7)
+        time.sleep(1.7)
         other.suspend()
-        sleep_until(out, 4.0)
+        time.sleep(1.3)
         other.resume()
         yield killed_ns
     finally:
@@ -96,11 +98,12 @@ def test_workers_may_die_join_and_hang(tmp_path: Path) -> None:
     Only what the killed one had begun and not yet put on the wire never arrives; it is accounted
     for as begun, with an unknown answer.
     """
-    out, rate_per_s = tmp_path / "out", 60.0
+    # long enough for all of it when the third worker takes its time to import Locust
+    out, rate_per_s, duration_s = tmp_path / "out", 60.0, 12.0
     with stub_server(latency_ms=150) as stub:
         plan = write_plan(
             tmp_path,
-            [block(0, host=stub.url, start_s=0.0, duration_s=5.0, rate_per_s=rate_per_s)],
+            [block(0, host=stub.url, start_s=0.0, duration_s=duration_s, rate_per_s=rate_per_s)],
         )
         port = str(free_port())
         master = start_locust(

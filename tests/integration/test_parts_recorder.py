@@ -30,6 +30,7 @@ from harness.parts.reach import answers, child_environment
 from harness.parts.recorder import Recorder
 from harness.workspace import Workspace
 from tests.support.otlp import batch_of_traces, json_of_traces, read_recording, spans_in
+from tests.support.otlp_receiver import receiver
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
@@ -229,7 +230,7 @@ async def test_a_full_disk_refuses_and_keeps_what_is_whole() -> None:
     whole = taken.count(200)
     assert whole == limit // len(body)
     assert taken == [200] * whole + [503] * (5 - whole)
-    assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert raised.value.code() == grpc.StatusCode.UNAVAILABLE  # which exporters try again
     assert small.status_code == 200  # there is still room for a little
     assert stats["unwritten"] == 5 - whole + 1
     assert sum(map(spans_in, found)) == stats["spans"] == whole * 200 + 10
@@ -260,6 +261,25 @@ async def test_it_passes_on_without_waiting() -> None:
 
     assert (stats["forwarded"], stats["forward_dropped"]) == (4, 3)
     assert (copied["spans"], copied["metric_batches"]) == (150, 1)
+
+
+async def test_it_passes_on_with_the_headers_of_the_environment() -> None:
+    """The key of a hosted backend goes to the person's endpoint, and not to another's."""
+    async with receiver() as theirs, receiver() as other, Workspace() as workspace:
+        recorder = Recorder(
+            workspace,
+            forward=theirs.url,
+            forward_headers="authorization=Bearer%20abc",
+            forward_traces=other.url,
+        )
+        async with recorder, httpx.AsyncClient(base_url=recorder.endpoint) as client:
+            await client.post("/v1/traces", content=batch_of_traces([1]), headers=PROTOBUF)
+            passed_on = await recorder.passed_on()
+            while not (theirs.spans and other.spans):  # noqa: ASYNC110 - no event tells of a span
+                await asyncio.sleep(0.02)
+
+    assert passed_on is not None
+    assert (theirs.authorizations, other.authorizations) == ({"Bearer abc"}, {None})
 
 
 async def test_without_a_file_nothing_is_kept() -> None:

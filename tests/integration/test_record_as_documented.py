@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import stat
 import sys
 import threading
@@ -18,6 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from analysis.run import open_run
 from harness.__main__ import main
+from harness.workspace import Workspace
 
 pytestmark = pytest.mark.integration
 
@@ -85,10 +85,8 @@ def test_a_running_service_is_recorded_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """`worthit record --for SECONDS --name checkout` takes what comes and ends by itself."""
-    with socket.socket() as free, socket.socket() as other:
-        free.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        http, grpc = free.getsockname()[1], other.getsockname()[1]
+    with Workspace() as workspace:
+        http, grpc = workspace.free_port(), workspace.free_port()
     sender = threading.Thread(target=lambda: _when_it_answers(f"http://127.0.0.1:{http}"))
     sender.start()
     ports = ["--http-port", str(http), "--grpc-port", str(grpc)]

@@ -10,11 +10,14 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
 from harness.parts.reach import child_environment
 from harness.workspace import Workspace
+from tests.support import locust_process
+from tests.support.locust_process import ROOT, stub_server
 from tests.support.otlp import batch_of_traces
 
 pytestmark = pytest.mark.integration
@@ -133,3 +136,109 @@ def test_nothing_to_record_leaves_nothing(
     assert sentence in stderr
     assert "Traceback" not in stderr
     assert list(tmp_path.iterdir()) == []
+
+
+SERVES = """
+import time
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=DELAY))
+with provider.get_tracer("x").start_as_current_span("GET /x"):
+    pass
+print("served", flush=True)
+time.sleep(600)
+"""
+"""A service that runs until it is ended and exports as late as OpenTelemetry's SDK does."""
+
+
+def test_an_end_that_was_asked_for_is_no_failure(tmp_path: Path) -> None:
+    """--for ends a script's child that the script would not have told; with --json stdout is ours.
+
+    The service dies of our Ctrl-C, and that is not held against it.
+    """
+    service = tmp_path / "service.py"
+    service.write_text(SERVES.replace("DELAY", "200"), encoding="utf-8")
+    script = f"'{sys.executable}' '{service}'; echo not reached"
+
+    process = record(tmp_path / "runs", "--json", "--for", "4", "--", "sh", "-c", script)
+    stdout, stderr = process.communicate(timeout=60)
+
+    said = json.loads(stdout)
+    assert process.returncode == 0, stderr
+    assert (said["spans"], said["command_stopped"]) == (1, True)
+    assert said["command_exit_code"] != 0
+    assert "served" in stderr
+    assert [] == _running(service)
+
+
+def test_what_a_script_leaves_running_may_export_and_is_ended(tmp_path: Path) -> None:
+    """A service in the background exports five seconds after its request: that is waited for."""
+    service = tmp_path / "service.py"
+    service.write_text(SERVES.replace("DELAY", "3000"), encoding="utf-8")
+    script = f"'{sys.executable}' '{service}' & sleep 2"
+
+    process = record(tmp_path / "runs", "--json", "--", "sh", "-c", script)
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 0, stderr
+    assert json.loads(stdout)["spans"] == 1
+    assert "ending what the command left running: python" in stderr
+    assert [] == _running(service)
+
+
+def _running(script: Path) -> list[int]:
+    """Processes that run this script."""
+    commands = ((p.pid, p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"]))
+    return [pid for pid, command in commands if str(script) in command]
+
+
+THEIRS = """
+from locust import HttpUser, constant, task
+
+class Shop(HttpUser):
+    wait_time = constant(0.02)
+
+    @task
+    def look(self):
+        self.client.get("/look")
+"""
+LOCUST = (
+    "'{locust}' -f theirs.py,{plugin} --headless --only-summary -u 1 -t 5s --host {host} "
+    "--worthit-arm {arm} || exit 9\n"
+)
+
+
+def test_two_locusts_of_one_script_are_two_arms(tmp_path: Path) -> None:
+    """`locust --worthit-arm off; locust --worthit-arm on`: all rows, and blocks apart.
+
+    The recorded spans are the load's own: the service of this test exports none.
+    """
+    (tmp_path / "theirs.py").write_text(THEIRS, encoding="utf-8")
+    with stub_server() as stub:
+        script = "".join(
+            LOCUST.format(
+                locust=locust_process.LOCUST,
+                plugin=ROOT / "loadtests" / "_plugin.py",
+                host=stub.url,
+                arm=arm,
+            )
+            for arm in ("off", "on")
+        )
+        (tmp_path / "compare.sh").write_text(f"cd '{tmp_path}'\n{script}", encoding="utf-8")
+        process = record(tmp_path / "runs", "--json", "--", "sh", str(tmp_path / "compare.sh"))
+        stdout, stderr = process.communicate(timeout=100)
+        seen = stub.seen()
+
+    assert process.returncode in {0, 4}, stderr
+    run = Path(json.loads(stdout)["run"])
+    rows = pq.read_table(run / "requests.parquet").to_pandas()
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    assert len(rows) - 2 <= seen["requests"] <= len(rows)
+    assert rows.groupby("arm")["block"].unique().map(list).to_dict() == {
+        "off": [0],
+        "on": [100_000],
+    }
+    assert [(b["block"], b["arm"]) for b in manifest["blocks"]] == [(0, "off"), (100_000, "on")]
+    assert {arm["name"] for arm in manifest["arms"]} == {"off", "on"}

@@ -8,13 +8,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from harness.__main__ import main
-from harness.bystanders import Named, database_of, find
+from harness.bystanders import Bystanders, Named, database_of, find
 from harness.parts.postgres import Postgres
 from harness.parts.reach import child_environment
 from harness.parts.redis import Redis
+from harness.sampling import table_counters
 from harness.workspace import Workspace
 
 pytestmark = pytest.mark.integration
@@ -143,6 +145,55 @@ async def test_a_variable_meant_for_the_service_alone_stops_nothing() -> None:
     assert (bystanders.postgres, bystanders.redis) == (None, None)
     assert ["DATABASE_URL", "REDIS_URL"] == [note.split()[0] for note in notes]
     assert all(note.endswith("; recording without its counts") for note in notes)
+
+
+async def test_a_witness_that_goes_away_costs_its_own_counts_alone() -> None:
+    """Redis is gone at the end: its rows are left out and it is said; PostgreSQL's stay."""
+    async with (
+        Workspace() as workspace,
+        Postgres(workspace) as postgres,
+        Redis(workspace) as redis,
+    ):
+        bystanders = Bystanders(postgres=await postgres.create_database("shop"), redis=redis.url)
+        first = await bystanders.first_counts()
+        await redis.stop()
+        last = await bystanders.last_counts(first)
+
+        kept = bystanders.kept([*first, *last])
+
+    assert {"postgres", "redis"} == {row.source for row in first}
+    assert {"postgres"} == {row.source for row in kept}
+    assert [row for row in last if row.name == "xact_commit"]
+    (note,) = bystanders.notes
+    assert note.startswith("Redis could not be asked for its counts (")
+
+
+NOT_PRELOADED = """
+CREATE TABLE carts AS SELECT 7 AS id;
+SET allow_system_table_mods = on;
+INSERT INTO pg_extension VALUES (99999, 'pg_stat_statements', 10, 2200, false, '1.11', NULL, NULL);
+CREATE FUNCTION calls() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
+    RAISE 'pg_stat_statements must be loaded via "shared_preload_libraries"'
+    USING ERRCODE = 'object_not_in_prerequisite_state';
+END $$;
+CREATE VIEW pg_stat_statements AS
+SELECT oid AS dbid, 'SELECT 1' AS query, calls() AS calls FROM pg_database;
+"""
+"""The embedded server has no pg_stat_statements: what one that was not preloaded answers."""
+
+
+async def test_statements_that_are_not_counted_are_left_out() -> None:
+    """pg_stat_statements was created and never preloaded: the tables' counts come all the same."""
+    async with Workspace() as workspace, Postgres(workspace) as postgres:
+        url = await postgres.create_database("shop")
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            await connection.execute(NOT_PRELOADED)
+
+        rows = await table_counters(url, ["shop"])
+
+    assert {"table_scans", "rows_inserted", "rows_updated", "rows_deleted"} == {
+        row.name for row in rows
+    }
 
 
 @pytest.mark.parametrize(

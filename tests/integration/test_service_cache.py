@@ -346,7 +346,7 @@ async def test_nobody_waits_for_a_hung_redis_twice(servers: ChatServers) -> None
 
     Those who only queue fall back before it is over, for they would get no answer in the rest.
     """
-    deadline_seconds = 0.4
+    deadline_seconds = 1.0  # so that two of them are far from one, on a busy machine too
     async with servers.parts(
         redis_enabled=True,
         redis_timeout_ms=round(deadline_seconds * 1000),
@@ -370,7 +370,7 @@ async def test_nobody_waits_for_a_hung_redis_twice(servers: ChatServers) -> None
 
     assert 2 == sum(one >= deadline_seconds for one in seconds)
     assert min(seconds) >= 0.4 * deadline_seconds
-    assert max(seconds) < 1.75 * deadline_seconds
+    assert max(seconds) < 2 * deadline_seconds
 
 
 async def test_an_invalidation_that_failed_is_made_up_for(servers: ChatServers) -> None:

@@ -34,6 +34,7 @@ _UP = "tests/integration/test_jaeger_part.py::test_up_with_jaeger_sends_traces_t
 _MAKE_ENV = "tests/contract/test_compose.py::test_make_env_fills_each_secret_and_nothing_else"
 
 _DEMO = "tests/endtoend/test_demo.py::test_the_run_is_believed_and_told"
+_TWO = "tests/integration/test_record_command.py::test_two_locusts_of_one_script_are_two_arms"
 _PLUGIN = (
     "tests/integration/test_load_plugin.py"
     "::test_every_request_of_a_strangers_locustfile_is_traced_and_recorded"
@@ -68,6 +69,8 @@ RUN_ELSEWHERE: dict[str, str] = {
     + "test_a_script_and_its_children_are_led_to_the_recorder",
     'locust -f yours.py,"$(python -m loadtests)"': _PLUGIN,
     'locust -f yours.py,"$(python -m loadtests)" --worthit-out out/': _PLUGIN,
+    'locust -f yours.py,"$(python -m loadtests)" --headless -t 60s --worthit-arm off': _TWO,
+    'locust -f yours.py,"$(python -m loadtests)" --headless -t 60s --worthit-arm on': _TWO,
     "locust -f loadtests personality_lookup --headless --host http://127.0.0.1:8000"
     " --arrival-rate 100 --duration 20s": "tests/integration/test_load_commands.py"
     "::test_every_scenario_speaks_the_services_language",

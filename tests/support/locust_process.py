@@ -5,11 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
+import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.workspace import PORTS, is_free
 from loadtests._recording import read_stream
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -103,10 +104,7 @@ def code_but_for_lag(code: int, output: str) -> int:
 
 def sleep_until(out: Path, offset_s: float) -> float:
     """Sleep until so long after the schedule's zero; return that zero, in s since the epoch."""
-    deadline = time.monotonic() + 30
-    while not (out / "started.json").exists():
-        assert time.monotonic() < deadline, "Locust did not start"
-        time.sleep(0.02)
+    wait_for((out / "started.json").exists, "Locust did not start")
     zero_s = float(json.loads((out / "started.json").read_text())["t0_ns"]) / 1e9
     time.sleep(max(zero_s + offset_s - time.time(), 0))
     return zero_s
@@ -147,7 +145,14 @@ def block(
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a port of 127.0.0.1 that nobody listens on, and no outgoing connection takes."""
+    tried = random.SystemRandom().sample(PORTS, 200)
+    return next(port for port in tried if is_free(port))
+
+
+def wait_for(happened: Callable[[], bool], what: str, *, within_seconds: float = 60.0) -> None:
+    """Wait for a sign rather than for a time: on a busy machine Locust may need many seconds."""
+    deadline = time.monotonic() + within_seconds
+    while not happened():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)

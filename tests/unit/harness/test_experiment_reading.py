@@ -119,6 +119,78 @@ def test_every_fault_is_told_at_once() -> None:
     ]
 
 
+SWEEP = '[[sweep]]\narm = "on"\nset = "{set}"\nvalues = {values}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            SMALL + SWEEP.format(set="env.REDIS_ENABELD", values="[true]"),
+            (
+                "x.toml:19: unknown setting REDIS_ENABELD of the service; "
+                "did you mean 'REDIS_ENABLED'?"
+            ),
+        ),
+        (
+            SMALL + SWEEP.format(set="knobs.cold_fracton", values="[0.5]"),
+            "x.toml:19: no scenario has a knob cold_fracton; did you mean 'cold_fraction'?",
+        ),
+        (
+            SMALL + SWEEP.format(set="knobs.cold_fraction", values="[0.5, -1]"),
+            "x.toml:20: the knob cold_fraction is -1; fraction from 0 to 1 was expected.",
+        ),
+        (
+            SMALL + SWEEP.format(set="instances", values="[1, 0]"),
+            (
+                "x.toml:20: an arm of the sweep would have the instances 0, which will not do: "
+                "input should be greater than or equal to 1."
+            ),
+        ),
+        (
+            SMALL + SWEEP.format(set="instances", values="[2, 2]"),
+            "x.toml:20: two arms are named on.instances=2; change one of them.",
+        ),
+        (
+            SMALL + SWEEP.format(set="env.LLM_MODEL", values=f"['{'m' * 40}']"),
+            (
+                f"x.toml:20: an arm of the sweep would have the name 'on.llm-model={'m' * 40}', "
+                "which will not do: string should match pattern '^[a-z0-9][a-z0-9._=-]{0,39}$'."
+            ),
+        ),
+        (
+            SMALL.replace("[load]", "[load]\nknobs = { cold_fraction = 'x' }"),
+            "x.toml:5: the knob cold_fraction is 'x'; fraction from 0 to 1 was expected.",
+        ),
+        (
+            SMALL + "knobs = { popular = 1.5 }",
+            "x.toml:17: the knob popular is 1.5; whole number from 1 was expected.",
+        ),
+        (
+            SMALL.replace("[load]", 'scenario = "chatt"\n[load]'),
+            "x.toml:4: there is no scenario chatt; did you mean 'chat'?",
+        ),
+    ],
+    ids=[
+        "misspelt setting",
+        "misspelt knob",
+        "value of a knob",
+        "no instance",
+        "one value twice",
+        "too long a name",
+        "knob is text",
+        "half a person",
+        "misspelt scenario",
+    ],
+)
+def test_what_would_fail_later_is_told_with_its_line(text: str, said: str) -> None:
+    """Sweeps, knobs and scenarios that cannot be are refused before anything is started."""
+    with pytest.raises(UsageError) as caught:
+        check_text(text, name="x.toml")
+
+    assert said == str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

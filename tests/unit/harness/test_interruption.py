@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from harness import interruption
-from harness.interruption import stop_on_signal
+from harness.interruption import in_thread, stop_on_signal
 
 PRESS_SECONDS = 0.05
 
@@ -96,3 +97,28 @@ async def test_afterwards_signals_mean_what_they_mean_to_python() -> None:
 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+async def test_a_thread_is_not_left_writing() -> None:
+    """Whoever is cancelled hears of it when the thread has ended, however often it is tried."""
+    written: list[str] = []
+
+    def write() -> None:
+        time.sleep(0.2)
+        written.append("done")
+
+    task = asyncio.create_task(in_thread(write))
+    for _ in range(2):
+        await asyncio.sleep(0.02)
+        task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert written == ["done"]
+
+
+async def test_a_threads_answer_and_error_come_through() -> None:
+    """What the thread gives or raises is the caller's."""
+    assert await in_thread(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(divmod, 7, 0)

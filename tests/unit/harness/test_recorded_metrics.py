@@ -54,6 +54,25 @@ def test_metrics_become_rows(tmp_path: Path) -> None:
     }
 
 
+def test_an_attribute_may_have_any_name(tmp_path: Path) -> None:
+    """Attributes called as our own columns are labels like any other."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[reader])
+    labels = {"name": "a", "source": "b", "value": 1, "t_ns": 2}
+    provider.get_meter("test").create_counter("turns").add(3, labels)
+    data = reader.get_metrics_data()
+    provider.shutdown()
+    assert data is not None
+    file = DelimitedFile(tmp_path / "metrics")
+    file.append(encode_metrics(data).SerializeToString())
+    file.close()
+
+    (row,) = metric_samples(tmp_path / "metrics")
+
+    assert (row.name, row.source, row.value) == ("turns", "service", 3.0)
+    assert labels.items() <= json.loads(row.labels).items()
+
+
 def test_a_file_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
     """Two messages, the second cut anywhere: the first's rows, and no error."""
     path = tmp_path / "metrics"

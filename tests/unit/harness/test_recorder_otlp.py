@@ -125,6 +125,18 @@ def test_encodings_are_undone() -> None:
     assert unpack(zlib.compress(data), b" Deflate ") == data
 
 
+def test_a_gzip_of_several_parts_is_one() -> None:
+    """Senders that append one gzip to another, or zeros, lose nothing; the limit is for all."""
+    parts = [b"hello" * 1000, b"", b"you" * 7]
+
+    assert unpack(b"".join(map(gzip.compress, parts)) + b"\0" * 9, b"gzip") == b"".join(parts)
+
+    half = gzip.compress(b"\0" * (MAX_DECODED_BYTES // 2), 1)
+    assert len(unpack(half + half, b"gzip")) == MAX_DECODED_BYTES
+    with pytest.raises(RefusedError, match="more than"):
+        unpack(half + half + gzip.compress(b"x"), b"gzip")
+
+
 @pytest.mark.parametrize(
     ("body", "encoding", "status"),
     [

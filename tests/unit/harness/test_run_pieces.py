@@ -17,8 +17,8 @@ from harness.errors import HarnessError, UsageError
 from harness.experiment.plan import make_plan
 from harness.run import directory, resuming
 from harness.run.directory import RunDirectory, check_space
-from harness.run.finishing import REQUEST_COLUMNS, read_requests
-from harness.run.load import loadtests_folder, plan_document
+from harness.run.finishing import REQUEST_COLUMNS, generator_report, read_requests
+from harness.run.load import begun_until_s, loadtests_folder, plan_document
 from harness.run.timeline import Events, block_rows, spell_position
 from tests.support.experiments import experiment
 
@@ -239,3 +239,96 @@ def test_a_complete_run_is_not_resumed(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="is complete: there is nothing left to run"):
         resuming.unfinished(tmp_path)
+
+
+def test_a_recording_is_not_resumed(tmp_path: Path) -> None:
+    """What `worthit record` was asked is no experiment: a sentence, not a traceback."""
+    for name, columns in TABLE_COLUMNS.items():
+        empty = pa.table({column: pa.array([], pa.string()) for column in columns})
+        pq.write_table(empty, tmp_path / f"{name}.parquet")
+    block = {"block": 0, "pair": 0, "arm": "off", "step": 0, "rate_per_s": 1.0, "warmup": False}
+    content = {
+        "format_version": 1,
+        "run_id": "x",
+        "complete": False,
+        "experiment": {"command": ["locust"], "seconds": None},
+        "blocks": [{**block, "start_ns": 1, "end_ns": 2}],
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+
+    with pytest.raises(UsageError, match="holds no experiment that could be carried on"):
+        resuming.unfinished(tmp_path)
+
+
+def test_progress_counts_the_blocks_of_what_is_left() -> None:
+    """A resumed run's blocks keep their numbers; the progress counts those of this half."""
+    plan = make_plan(experiment())
+    rest = resuming._plan_of(plan, [b for b in plan.blocks if not b.warmup and b.block > 13])
+
+    assert "load 20/s, arm off, block 3 of 6" == spell_position(rest, 6.5)
+
+
+def test_databases_of_one_arm_are_one() -> None:
+    """On a server of the person's own each half names its databases anew; the counts go on."""
+    first = counters((1, "postgres", "xact_commit", 3), (2, "postgres", "xact_commit", 10))
+    second = counters((3, "postgres", "xact_commit", 2), (4, "postgres", "xact_commit", 6))
+    labels = [
+        [json.dumps({"database": name, "table": "t"}, sort_keys=True)] * 2
+        for name in ("w1_off", "w2_off")
+    ]
+    tables = [
+        table.set_column(3, "labels", pa.array(texts))
+        for table, texts in zip((first, second), labels, strict=True)
+    ]
+
+    renamed = resuming.renamed(tables[0], {"w1_off": "w2_off"})
+
+    assert labels[1] == renamed.column("labels").to_pylist()
+    assert [10, 14] == resuming._carried_on(renamed, tables[1]).column("value").to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(None, 0.0), ("{", 0.0), ('{"begun_until_ns": 1500000000}', 1.5)],
+    ids=["never written", "half written", "written"],
+)
+def test_how_far_a_stopped_load_came_is_its_own_word(
+    tmp_path: Path, text: str | None, seconds: float
+) -> None:
+    """Without it nothing is known to be whole."""
+    if text is not None:
+        (tmp_path / "generator.json").write_text(text, encoding="utf-8")
+
+    assert begun_until_s(tmp_path) == seconds
+
+
+def test_every_locust_of_a_script_is_read(tmp_path: Path) -> None:
+    """Each has a folder of its own: rows are put together, steps added up, workers listed."""
+    rows = {name: [None] for name in REQUEST_COLUMNS.names} | {"intended_ns": [1]}
+    batch = pa.RecordBatch.from_pydict(rows, schema=REQUEST_COLUMNS)
+    step = {
+        "step": 0,
+        "offered_per_s": 10.0,
+        "achieved_per_s": 10.0,
+        "arrivals_planned": 10,
+        "arrivals_sent": 10,
+        "dropped": 0,
+        "in_flight_cap_hits": 0,
+        "in_flight_max": 3,
+        "lag_p50_ms": 1.0,
+        "lag_p99_ms": 2.0,
+        "lag_max_ms": 3.0,
+    }
+    for number in ("1", "2"):
+        folder = tmp_path / number
+        folder.mkdir()
+        with pa.ipc.new_stream(folder / "requests-0.arrows", REQUEST_COLUMNS) as writer:
+            writer.write_batch(batch)
+        report = {"generator": [step], "workers": [{"worker": "0"}]}
+        (folder / "generator.json").write_text(json.dumps(report), encoding="utf-8")
+
+    report = generator_report(tmp_path)
+
+    assert 2 == read_requests(tmp_path).num_rows
+    assert [20] == [row["arrivals_sent"] for row in report["generator"]]
+    assert 2 == len(report["workers"])

@@ -209,3 +209,69 @@ def test_no_room_for_a_workspace_is_a_sentence(
 
     with pytest.raises(HarnessError, match="A temporary folder could not be made"):
         Workspace().open()
+
+
+LEFT_BEHIND = "trap '' INT; sleep 600 & echo ready"
+"""A script that ends and leaves a process in its session; as shells do, deaf to Ctrl-C."""
+
+HEARS = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+here = pathlib.Path(sys.argv[1])
+try:
+    (here / "ready").touch()
+    time.sleep(600)
+except KeyboardInterrupt:
+    (here / "told").touch()
+"""
+LEADS = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+subprocess.Popen([sys.executable, "-c", sys.argv[2], sys.argv[1]])
+time.sleep(600)
+"""
+"""A leader that passes nothing on, as a shell that waits does not."""
+
+
+async def test_what_a_child_left_behind_ends_with_it() -> None:
+    """A leader that ended first has left others in its session: a stop sweeps them too."""
+    async with Workspace() as workspace:
+        process = await workspace.start("child", ["sh", "-c", LEFT_BEHIND])
+        assert await process.wait(PATIENCE_SECONDS)
+        left = process.session()
+
+        await process.stop()
+
+        assert [member.name() for member in left if member.is_running()] == []
+        assert len(left) == 1
+        assert process.returncode == 0
+
+
+async def test_a_number_that_was_given_back_is_nobodys() -> None:
+    """Once its leader is reaped a session is not looked for: it might be a stranger's by then."""
+    async with Workspace() as workspace:
+        process = await workspace.start("child", ["sleep", "600"])
+        assert len(process.session()) == 1
+
+        await process.stop()
+
+        assert process.session() == []
+
+
+async def test_a_commands_whole_session_hears_the_stop(tmp_path: Path) -> None:
+    """As by a terminal's Ctrl-C: the child of a leader that passes nothing on ends its own way."""
+    async with Workspace() as workspace:
+        process = await workspace.start(
+            "command",
+            [sys.executable, "-c", LEADS, str(tmp_path), HEARS],
+            attached=True,
+            stop_signal=signal.SIGINT,
+        )
+        wait_for((tmp_path / "ready").exists)
+        child = process.tree()[1]
+
+        await process.stop()
+
+        assert (tmp_path / "told").exists()
+        assert not child.is_running()
+        assert process.returncode == -signal.SIGTERM  # it ignored SIGINT, and was told otherwise

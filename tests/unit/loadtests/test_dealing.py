@@ -192,3 +192,32 @@ def test_somebody_elses_process_is_no_worker() -> None:
 
     assert witness(Address(own.process, own.descriptor, "00" * 16)) is None
     assert witness(Address(1, 3, own.token)) is None
+
+
+def test_what_has_begun_is_known_up_to_the_first_arrival_that_has_not() -> None:
+    """Whatever was dealt, lost and handed over: before that offset all was sent."""
+    for seed in range(20):
+        chance, plan = random.Random(seed), two_blocks()
+        dealing = Dealing(plan, Schedule(plan))
+        workers = {name: Played(Schedule(plan)) for name in ("w0", "w1")}
+        for name, share in dealing.deal(2_000_000_000, list(workers)):
+            workers[name].shares.append(share)
+        for worker in workers.values():
+            worker.work(chance.randrange(300))
+        for name, worker in workers.items():
+            worker.report_to(dealing, name)
+        if seed % 2:
+            dealing.lose("w0", workers["w0"].begun)
+
+        until_ns = dealing.begun_until_ns
+
+        sent = {number for worker in workers.values() for number in worker.sent}
+        due = [
+            (window.first_number + place, int(offset))
+            for window in Schedule(plan).until(2_000_000_000)
+            for place, offset in enumerate(window.offsets_ns)
+        ]
+        first_unsent_ns = min(
+            (offset for number, offset in due if number not in sent), default=dealing.dealt_ns
+        )
+        assert first_unsent_ns == until_ns

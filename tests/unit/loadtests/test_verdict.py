@@ -46,7 +46,7 @@ def a_row(sent: int, *, last_sent_s: float = 30.0) -> dict[str, Any]:
 
 def judged(row: dict[str, Any], **more: object) -> Judgement:
     """Return what is said of a run of one step."""
-    rest = {"workers": [], "lost_workers": [], "stopped_early": False, **more}
+    rest = {"workers": [], "lost_workers": [], "stopped_early": False, "rows_lost": 0, **more}
     return judge({"generator": [row], **rest})
 
 

@@ -28,7 +28,13 @@ def test_retry_after_has_two_forms(header: str | None, seconds: float | None) ->
     assert seconds == retry_after_s(header, now=NOW)
 
 
-@pytest.mark.parametrize("address", ["localhost:4318", "ftp://host", "http://", "jaeger"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("localhost:4318", "ftp://host", "http://", "jaeger"),
+        *("http://[::1", "grpc://h:99999", "http://h:99999", "http://h:x"),
+    ],
+)
 def test_an_address_of_no_known_kind_is_a_sentence(address: str) -> None:
     """The message repeats the address and shows both forms that work."""
     with pytest.raises(UsageError, match=r"http://HOST:4318 .* grpc://HOST:4317"):
