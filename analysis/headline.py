@@ -130,7 +130,7 @@ def _consequence(most: float, relative: Record | None) -> str:
     is_large = most >= NOTICEABLE_SHARE
     if relative is None or relative["low"] is None or relative["high"] is None:
         return ", so users may notice" if is_large else ""
-    if -NOTICEABLE_SHARE < relative["low"] and relative["high"] < NOTICEABLE_SHARE:
+    if relative["low"] > -NOTICEABLE_SHARE and relative["high"] < NOTICEABLE_SHARE:
         return f", {'but' if is_large else 'so'} users will not notice"
     if relative["low"] > NOTICEABLE_SHARE or relative["high"] < -NOTICEABLE_SHARE:
         return f", {'so' if is_large else 'but'} users may notice"

@@ -192,7 +192,7 @@ def test_a_difference_leans_as_its_parts_do() -> None:
 
 
 def test_what_never_came_is_the_slowest_of_all() -> None:
-    """A request without an answer counts above every quantile, and takes it when there are many."""
+    """A request without an answer counts above every quantile; of many there is no value."""
     block = np.concatenate([np.arange(95.0), np.full(5, math.inf)])
 
     p90, p99 = (quantile([block] * 6, q, unit="ms") for q in (0.90, 0.99))
