@@ -78,7 +78,7 @@ def test_where_nothing_is_emulated_a_time_is_measured() -> None:
 
 
 def test_the_report_has_a_column_for_it(found: dict[str, Any]) -> None:
-    """The ledger's table says of every claim what it rests on, and how many rest on the profile."""
+    """The ledger's table says of every claim what it rests on, and how many on the profile."""
     section = claims_section.section({**found, "claims": check(read(BACKGROUND), found)})
     assert section is not None
     place = [column.label for column in section.tables[0].columns].index("Rests on")
