@@ -120,10 +120,12 @@ def hit_rates(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> 
 def predictions(load: pd.DataFrame, rates: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """Queries a second on the cached collection that the hit rate predicts, by arm and step.
 
-    The baseline's queries per request times the arm's own miss rate and achieved rate. Columns
-    arm, step, offered_per_s, collection, per_s.
+    The baseline's queries per request times the arm's own miss rate and achieved rate; nothing
+    where the baseline has the cache too. Columns arm, step, offered_per_s, collection, per_s.
     """
     columns = ["arm", "step", "offered_per_s", "collection", "per_s"]
+    if (rates["arm"] == manifest.baseline).any():
+        return pd.DataFrame(columns=columns)  # the baseline's own misses are no queries "without"
     about = load[load["collection"] == manifest.cached_collection]
     before = about[about["arm"] == manifest.baseline].set_index("step")["per_request"]
     rows = []

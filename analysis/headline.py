@@ -279,11 +279,11 @@ def _of_two_arms(document: Record, arm: str) -> dict[str, Any]:
     factor = _cell(document["load"]["reductions"], "factor", arm=arm, step=None, collection=None)
     sentences = []
     if saved is not None and saved["value"] is not None:
-        sentences.append(f"Against {document['run']['baseline']}, {arm}{_whole_request(saved)}.")
+        whole = f"Against {document['run']['baseline']}, {arm}{_whole_request(saved)}."
+        sentences.append(f"{whole}{_failures(document, arm)}")
     same = _first(document["equivalence"], arm=arm)
     if same is not None:
         sentences.append(same["sentence"])
-    sentences.append(_failures(document, arm).strip())
     if factor is not None:
         sentences.append(_all_queries(factor))
     numbers: dict[str, Any] = {"end_to_end_difference": saved, "reduction_all_queries": factor}

@@ -77,9 +77,9 @@ def lacking(row: Record) -> tuple[str, ...]:
     notes = []
     if left_out:
         notes.append(
-            f"{formatting.count(left_out)} draws are left out of all times, because one of the two"
-            " arms answered them with an error or a refusal: those come fast, and nobody asked for"
-            " them."
+            f"{formatting.count(left_out)} draws are left out where times are compared: one of the"
+            " arms answered them with an error or a refusal. Those come fast, and nobody asked for"
+            " them. Shares of a request's time and queries per request count all requests."
         )
     if never:
         notes.append(
