@@ -113,6 +113,7 @@ def _drawing(
     rows += [_load_row(row, "rate_per_s", "queries_per_s", measured=False) for row in expected]
     columns = ["arm", "rate_per_s", "queries_per_s", "low", "high", "measured"]
     queries = pd.DataFrame(rows, columns=columns).dropna(subset=["queries_per_s"])
+    queries = queries[queries["queries_per_s"] > 0]  # a logarithmic axis has no place for none
     order = {arm: place for place, arm in enumerate(setting.arms)}
     latency, queries = (
         table.assign(place=table["arm"].map(order)).sort_values(

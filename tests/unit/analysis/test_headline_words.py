@@ -9,6 +9,9 @@ import pytest
 
 from analysis import formatting
 from analysis.headline import headline
+from analysis.manifest import Arm, Manifest
+from analysis.report.sections import capacity
+from analysis.report.setting import setting_of
 
 
 def _changed(found: dict[str, Any]) -> dict[str, Any]:
@@ -118,6 +121,25 @@ def test_a_hit_rate_that_the_load_was_told_to_make_is_called_so(found: dict[str,
         said.append("hit rate (set by the load)" in headline(other)["sentences"][1])
 
     assert [True, False] == said
+
+
+def test_an_arm_without_a_query_can_be_drawn(found: dict[str, Any]) -> None:
+    """An arm that makes no query at all has no place on a logarithmic axis, and does no harm."""
+    other = _changed(found)
+    for row in other["load"]["by_step"]:
+        if row["arm"] == "on":
+            _set(row["per_s"], 0.0, 0.0, 0.1)
+    for row in other["capacity"]["expectation"]:
+        if row["arm"] == "on":
+            _set(row["queries_per_s"], 0.0, 0.0, 5.0)
+    arms = (Arm(name="off", baseline=True), Arm(name="on"))
+    about = {"cached_operation": "personality.lookup", "cached_collection": "personalities"}
+    manifest = Manifest(format_version=1, run_id="r", arms=arms, **about)
+
+    made = capacity.section(other, setting_of(manifest, "on"))
+
+    assert made is not None
+    assert 2 == len(made.drawings[0].draw(narrow=False).axes)
 
 
 def test_a_bound_is_written_as_one() -> None:
