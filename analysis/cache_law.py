@@ -239,7 +239,8 @@ def _residual(parts: dict[str, Floats], n: int) -> Estimate:
 def _verdict(residual: Estimate) -> tuple[str, str]:
     """As predicted needs the whole interval near 0: a wide one that holds 0 decides nothing."""
     if residual.value is None or residual.low is None or residual.high is None:
-        return "not decided", residual.reason or "there is no interval"
+        why = residual.reason or "there is no interval"
+        return "not decided", f"{why[0].upper()}{why[1:]}."
     if residual.low >= -AGREES_WITHIN and residual.high <= AGREES_WITHIN:
         return "as predicted", "The measured reduction is the one that the hit rate predicts."
     word = "more" if residual.low > 0 else "less"

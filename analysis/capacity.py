@@ -180,12 +180,13 @@ def expectation(
         for (arm, collection), own in load.groupby(["arm", "collection"], dropna=False, sort=False)
     }
     rows: list[tuple[object, ...]] = []
-    for (arm, key), (measured_to, queries, busy) in expected.items():
+    for (arm, key), (measured_to, queries, held) in expected.items():
+        busy = held
         saved: tuple[Estimate | None, ...] = (None, None)
         base = expected.get((baseline, key))
         if base is not None and baseline is not None and arm != baseline:
-            held = _of_unseen(queries, busy, base)
-            saved = difference(base[1], queries), difference(base[2], held)
+            busy = _of_unseen(queries, held, base)
+            saved = difference(base[1], queries), difference(base[2], busy)
         pool = _pool(queries, busy)
         rows.append((arm, key, rate_per_s, measured_to, queries, busy, *pool, *saved))
     return pd.DataFrame(rows, columns=columns)

@@ -96,7 +96,7 @@ def _of_cache(document: Record, arm: str, law: Record) -> dict[str, Any]:
     the = _which(document, arm)
     hits = _hits(document, arm, numbers["hit_rate"])
     sentences = [f"{user}{_failures(document, arm)}", _database(the, str(collection), law, hits)]
-    if whole is not None and times_less(whole):
+    if whole is not None and times_less(whole) and not whole["low"] == whole["high"] == 1.0:
         sentences[1] += f"; all queries of a request together {times_less(whole)}"
     sentences[1] += "."
     scale, at_scale = _at_scale(document, arm, str(collection))
