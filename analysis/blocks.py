@@ -3,7 +3,9 @@
 A block is one repeat of an arm and step, and the unit of every comparison. Two blocks of one pair
 ran next to each other with the same draws, so that what one request happened to draw cancels out.
 
-Answer of ``block_table``: block, pair, arm, step, rate_per_s, seconds, requests. Of ``pairs``:
+Answer of ``block_table``: block, pair, arm, step, rate_per_s, seconds (for which its work went on:
+the schedule, longer where the answers came later and later), stretch (seconds over the schedule),
+requests. Of ``pairs``:
 pair, step, first, second (block numbers).
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from analysis.backlog import stretch
 from analysis.intervals import Floats
 from analysis.manifest import Manifest
 
@@ -40,6 +43,8 @@ def block_table(manifest: Manifest, requests: pd.DataFrame, roots: pd.DataFrame)
     counted = requests if len(requests) else roots
     sent = counted.groupby("block").size()
     table["requests"] = table["block"].map(sent).fillna(0).astype("int64")
+    table["stretch"] = stretch(table, requests) if len(requests) else 1.0
+    table["seconds"] *= table["stretch"]
     return table[table["requests"] > 0].reset_index(drop=True)
 
 
@@ -57,10 +62,10 @@ def by_block(counts: pd.Series, blocks: pd.Series) -> Floats:
 
 
 def _whole_run(roots: pd.DataFrame) -> pd.DataFrame:
-    columns = ["block", "pair", "arm", "step", "rate_per_s", "seconds", "requests"]
+    columns = ["block", "pair", "arm", "step", "rate_per_s", "seconds", "stretch", "requests"]
     if roots.empty:
         return pd.DataFrame(columns=columns)
     ends = roots["start_ns"].max() - roots["start_ns"].min()
     seconds = max(float(ends) / 1e9, 1e-9)
-    row = (WHOLE_RUN, WHOLE_RUN, None, 0, len(roots) / seconds, seconds, len(roots))
+    row = (WHOLE_RUN, WHOLE_RUN, None, 0, len(roots) / seconds, seconds, 1.0, len(roots))
     return pd.DataFrame([row], columns=columns)

@@ -4,7 +4,7 @@ The law is R = 1/(1 - h): without the cache one query a lookup, with it one a mi
 from it is counted: lookups that made no query although they missed (coalesced or negative),
 queries made although the lookup hit, lookups that went round the cache, queries from elsewhere
 (writes, pre-warming). Misses are told apart by what the keys show: the key's first touch, its
-expiry, a flush, or none of these.
+expiry, a flush, a cache that did not answer, or none of these.
 
 Answer of ``law``: arm, measured, predicted, residual (measured / predicted - 1), decided,
 sentence. Of ``explained``: arm, what, count, per_lookup, moves (the factor by which this alone
@@ -20,8 +20,8 @@ import pandas as pd
 
 from analysis.attributes import words_of
 from analysis.blocks import by_block
-from analysis.database_load import predicted_factor
-from analysis.intervals import Estimate, Floats, nothing, rate, rate_ratio, ratio_of_sums
+from analysis.database_load import predicted_factor, without_cache
+from analysis.intervals import Estimate, Floats, nothing, rate_ratio, ratio_of_sums, share
 from analysis.manifest import Manifest
 from analysis.witnesses import database_calls
 
@@ -31,11 +31,17 @@ DEFAULT_TTL_SECONDS = 86_400.0
 AGREES_WITHIN = 0.05
 """The law is said to hold when the residual's whole interval lies within 5 % of it."""
 
+SOURCE = "cache.source"
+"""The attribute that says who answered a lookup."""
+
+FALLBACK = "fallback"
+"""Its value where the cache was away or not asked: such a lookup says "no hit" as well."""
+
 NEEDED = (
     "trace_id", "span_id", "parent_span_id", "name", "arm", "block", "db_system", "db_operation",
-    "db_collection", "cache_hit",
+    "db_collection", "cache_hit", SOURCE,
 )  # fmt: skip
-"""The columns of spans that ``law`` and ``explained`` ask for."""
+"""The columns of lean spans that ``law`` and ``explained`` ask for."""
 
 TTL_JITTER = 0.1
 """The reference cache spreads its expiry by 10 % to either side."""
@@ -51,7 +57,7 @@ def law(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.Dat
         measured = rate_ratio(
             (parts["before"], parts["requests_before"]), (parts["queries"], parts["requests"]), n=n
         )
-        predicted = predicted_factor(rate(parts["misses"], parts["lookups"], unit="share"))
+        predicted = predicted_factor(share(parts["misses"], parts["lookups"]))
         residual = _residual(parts, n)
         rows.append((arm, measured, predicted, residual, *_verdict(residual)))
     return pd.DataFrame(rows, columns=columns)
@@ -63,19 +69,22 @@ def explained(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> 
     rows = []
     for arm, parts in _arms(manifest, spans, blocks):
         lookups, misses = parts["lookups"].sum(), parts["misses"].sum()
-        bypassed = parts["bypassed"].sum()
+        untold, bypassed = parts["untold"].sum(), parts["bypassed"].sum()
         terms = (
             ("misses that made no query (coalesced or negative)", -parts["quiet_misses"].sum()),
             ("further queries of misses", parts["extra_misses"].sum()),
             ("queries of lookups that hit", parts["hit_queries"].sum()),
-            ("lookups that went round the cache", bypassed),
+            ("lookups that do not say whether they hit", untold),
             ("queries from outside of lookups", parts["outside"].sum()),
         )
         for what, count in terms:
             moves = misses / (misses + count) if misses and misses + count > 0 else np.nan
             rows.append((arm, what, int(abs(count)), abs(count) / max(lookups, 1), moves))
+        moves = (misses - bypassed) / misses if misses else np.nan
+        what = "lookups that the cache did not answer, counted as misses"
+        rows.append((arm, what, int(bypassed), bypassed / max(lookups, 1), moves))
         before = parts["before"].sum() / max(parts["requests_before"].sum(), 1)
-        asked = (lookups + bypassed) / max(parts["requests"].sum(), 1)
+        asked = (lookups + untold) / max(parts["requests"].sum(), 1)
         what = "queries per lookup without the cache"
         rows.append((arm, what, int(parts["before"].sum()), before / asked, before / asked))
     return pd.DataFrame(rows, columns=columns)
@@ -90,23 +99,27 @@ def misses(
     for arm in manifest.treatments if manifest.cached_operation else ():
         own = spans[(spans["name"] == manifest.cached_operation) & (spans["arm"] == arm)]
         own = own[own["cache_hit"].notna()].sort_values("start_ns")
-        if own.empty:
+        if own.empty or without_cache(manifest, arm):
             continue
-        own = own.assign(key=words_of(own, "worthit.key"), hit=own["cache_hit"].astype(bool))
+        own = own.assign(
+            key=words_of(own, "worthit.key"),
+            hit=own["cache_hit"].astype(bool),
+            bypassed=words_of(own, SOURCE) == FALLBACK,
+        )
         causes = _causes(own, _ttl_seconds(manifest, arm), _flushes(events, arm))
         chosen = blocks.loc[blocks["arm"] == arm, "block"]
         for cause in dict.fromkeys(causes.dropna()):
             counts = own[causes == cause].groupby("block").size()
             count = by_block(counts, chosen)
             missed = by_block(own[~own["hit"]].groupby("block").size(), chosen)
-            share = ratio_of_sums(count, missed, unit="share", n=int(missed.sum()))
             if count.sum():
-                rows.append((arm, cause, int(count.sum()), share))
+                part = share(count, missed, n=int(missed.sum()))
+                rows.append((arm, cause, int(count.sum()), part))
     return pd.DataFrame(rows, columns=columns)
 
 
 def _causes(lookups: pd.DataFrame, ttl_s: float, flushes_ns: list[int]) -> pd.Series:
-    """One word for each miss: first touch, expiry, flush, unknown; missing for hits."""
+    """One word for each miss: first touch, expiry, flush, no answer, unknown; none for hits."""
     causes = pd.Series(pd.NA, index=lookups.index, dtype="str")
     missed = ~lookups["hit"]
     keyed = lookups["key"].notna()
@@ -119,6 +132,7 @@ def _causes(lookups: pd.DataFrame, ttl_s: float, flushes_ns: list[int]) -> pd.Se
     for flush in flushes_ns:
         flushed = missed & (before < flush) & (lookups["start_ns"] >= flush)
         causes[flushed] = "flushed"
+    causes[missed & lookups["bypassed"]] = "the cache did not answer"
     return causes
 
 
@@ -149,8 +163,8 @@ def _arms(
         return  # the baseline has the cache too: there is no "without" for a law about with
     for arm in manifest.treatments:
         own = blocks[blocks["arm"] == arm]
-        if any(one.name == arm and one.redis is False for one in manifest.arms):
-            continue  # an arm without a cache says "no hit" of every lookup too
+        if without_cache(manifest, arm):
+            continue
         if own.empty or not lookups.loc[lookups["arm"] == arm, "cache_hit"].notna().any():
             continue
         parts = _counts(lookups[lookups["arm"] == arm], calls[calls["arm"] == arm], own)
@@ -167,6 +181,7 @@ def _counts(lookups: pd.DataFrame, calls: pd.DataFrame, own: pd.DataFrame) -> di
     asked = lookups[[*key, "block"]].assign(
         hit=lookups["cache_hit"].fillna(value=False).astype(bool),
         known=lookups["cache_hit"].notna(),
+        bypassed=words_of(lookups, SOURCE) == FALLBACK,
     )
     parents = calls[["trace_id", "parent_span_id", "block"]].rename(
         columns={"parent_span_id": "span_id"}
@@ -184,7 +199,8 @@ def _counts(lookups: pd.DataFrame, calls: pd.DataFrame, own: pd.DataFrame) -> di
     return {
         "lookups": count(asked["known"].astype("int64")),
         "misses": count(missed.astype("int64")),
-        "bypassed": count((~asked["known"]).astype("int64")),
+        "untold": count((~asked["known"]).astype("int64")),
+        "bypassed": count((missed & asked["bypassed"]).astype("int64")),
         "quiet_misses": count((missed & (asked["queries"] == 0)).astype("int64")),
         "extra_misses": count((asked["queries"] - 1).clip(lower=0).where(missed, 0)),
         "hit_queries": count(asked["queries"].where(asked["known"] & asked["hit"], 0)),
@@ -200,7 +216,9 @@ def _residual(parts: dict[str, Floats], n: int) -> Estimate:
     and not as two separate estimates.
     """
     if not parts["queries"].sum() or not parts["misses"].sum():
-        return nothing("share", "no miss or no query was seen", n=n)
+        seen = [name for name in ("misses", "queries") if parts[name].sum()]
+        why = f"{seen[0]} were seen, but not the other" if seen else "no lookup missed, no query"
+        return nothing("share", f"{why}: there is nothing to divide", n=n)
     before = parts["before"].sum() / parts["requests_before"].sum()
     asked = parts["lookups"].sum() / parts["requests"].sum()
     per_query = ratio_of_sums(parts["misses"], parts["queries"], unit="ratio", n=n)
@@ -221,7 +239,8 @@ def _residual(parts: dict[str, Floats], n: int) -> Estimate:
 def _verdict(residual: Estimate) -> tuple[str, str]:
     """As predicted needs the whole interval near 0: a wide one that holds 0 decides nothing."""
     if residual.value is None or residual.low is None or residual.high is None:
-        return "not decided", residual.reason or "there is no interval"
+        why = residual.reason or "there is no interval"
+        return "not decided", f"{why[0].upper()}{why[1:]}."
     if residual.low >= -AGREES_WITHIN and residual.high <= AGREES_WITHIN:
         return "as predicted", "The measured reduction is the one that the hit rate predicts."
     word = "more" if residual.low > 0 else "less"

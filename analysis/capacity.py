@@ -3,8 +3,8 @@
 The knee by a stated rule first: the first step whose achieved rate falls below 99 % of the offered
 one, or whose p95 exceeds the objective. Kneedle (Satopaa et al. 2011, ``kneed``) is a second
 opinion only: its sensitivity alone moves one curve's knee from 22 to 482. Beyond the last measured
-step everything is an extrapolation, and is first tried by hiding the highest step and predicting
-it.
+step everything is an extrapolation. Of it the queries a second are first tried, by hiding the
+highest step and predicting it; that a query holds its connection as long as there is assumed.
 
 Answer of ``steps``: arm, step, offered_per_s, achieved_per_s, p95_ms, in_flight. Of ``knees``:
 arm, knee_per_s, rule, kneedle_per_s, sentence. Of ``expectation``: arm, collection, rate_per_s,
@@ -21,8 +21,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import NotEnoughDataError
-from analysis.faster import request_ms
-from analysis.intervals import Estimate, Floats, nothing
+from analysis.failures import SERVER_ERROR
+from analysis.faster import answer_ms
+from analysis.intervals import Estimate, Floats, difference
 from analysis.manifest import Manifest
 from analysis.quantiles import quantile
 from analysis.queueing import erlang_c, servers_needed
@@ -48,21 +49,32 @@ KNEEDLE_SENSITIVITY = 1.0
 
 
 def steps(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
-    """What each arm did at each load: achieved rate, p95 of response time, requests in flight."""
+    """What each arm did at each load: achieved rate, p95 of response time, requests in flight.
+
+    Achieved is the rate at which answers came out: the offered rate, less what was not sent, not
+    answered or answered with a server's error, and slower by as much as the answers came later and
+    later (``blocks`` as ``analysis.blocks.block_table``, with its ``stretch``).
+    """
     columns = ["arm", "step", "offered_per_s", "achieved_per_s", "p95_ms", "in_flight"]
     ordered = requests.sort_values("intended_ns")
-    times = request_ms(ordered, "intended_ns").groupby(ordered["block"].to_numpy())
+    times = answer_ms(ordered, "intended_ns").groupby(ordered["block"].to_numpy())
     by_block = {int(str(block)): rows.to_numpy(np.float64) for block, rows in times}
-    kept = {row.step: row.achieved_per_s / row.offered_per_s for row in manifest.generator}
+    sent = {
+        row.step: row.achieved_per_s / row.offered_per_s
+        for row in manifest.generator
+        if row.offered_per_s
+    }
     rows = []
     for (arm, step), own in blocks.groupby(["arm", "step"], sort=True, dropna=False):
         offered = float(own["rate_per_s"].iloc[0])
         chosen = [by_block[block] for block in own["block"] if block in by_block]
         if not chosen:
             continue
-        achieved = offered * _answered(ordered, own) * min(kept.get(int(str(step)), 1.0), 1.0)
-        pooled = np.concatenate(chosen)
-        in_flight = achieved * float(np.nanmean(pooled)) / 1e3 if len(pooled) else math.nan
+        answered = _answered(ordered, own) * min(sent.get(int(str(step)), 1.0), 1.0)
+        achieved = offered * answered / float(own["stretch"].iloc[0])
+        took = np.concatenate(chosen)
+        took = took[np.isfinite(took)]
+        in_flight = achieved * float(took.mean()) / 1e3 if len(took) else math.nan
         p95 = quantile(chosen, 0.95, unit="ms")
         rows.append((arm, step, offered, achieved, p95, in_flight))
     return pd.DataFrame(rows, columns=columns).sort_values(["arm", "offered_per_s"])
@@ -71,7 +83,7 @@ def steps(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> p
 def _answered(requests: pd.DataFrame, own: pd.DataFrame) -> float:
     """Share of these blocks' requests that were answered without a server error."""
     status = requests.loc[requests["block"].isin(own["block"]), "status_code"].astype("float64")
-    return float((status < 500).mean()) if len(status) else math.nan  # noqa: PLR2004 - HTTP's line
+    return float((status < SERVER_ERROR).mean()) if len(status) else math.nan
 
 
 def knees(table: pd.DataFrame, *, p95_objective_ms: float | None = None) -> pd.DataFrame:
@@ -133,47 +145,83 @@ def scalability(table: pd.DataFrame) -> pd.DataFrame:
             rows.append((arm, None, None, None, None, None, METHOD, f"{error}."))
             continue
         peak = found.peak_concurrency
-        sentence = (
-            "No peak: throughput never falls with more in flight, as far as was measured."
-            if peak is None
-            else f"Throughput would peak at {peak:.0f} requests in flight."
-        )
         law = (found.alpha, found.beta, found.gamma, found.r_squared)
+        sentence = _peak_sentence(peak, float(own["in_flight"].max()))
         rows.append((arm, *law, peak, METHOD, sentence))
     return pd.DataFrame(rows, columns=columns)
 
 
-def expectation(load: pd.DataFrame, held: pd.DataFrame, *, rate_per_s: float) -> pd.DataFrame:
-    """What a rate would do to the database, from the queries per request at the highest step.
+def _peak_sentence(peak: float | None, measured_to: float) -> str:
+    """Where the fit has its highest throughput, and whether anybody has been there."""
+    if peak is None:
+        return "No peak: throughput never falls with more in flight, as far as was measured."
+    if peak <= measured_to:
+        return f"Throughput peaks at {peak:.0f} requests in flight."
+    return (
+        f"Throughput would peak at {peak:.0f} requests in flight: carried on from"
+        f" {measured_to:.0f}, the most that was measured."
+    )
 
-    ``load`` as ``analysis.database_load.by_step``, ``held`` as ``held_ms`` beside it.
+
+def expectation(
+    load: pd.DataFrame, *, rate_per_s: float, baseline: str | None = None
+) -> pd.DataFrame:
+    """What a rate would do to the database, in proportion to the highest step.
+
+    ``load`` as ``analysis.database_load.by_step``. Saved is what ``baseline`` would need more.
     """
     columns = [
         "arm", "collection", "rate_per_s", "measured_to_per_s", "queries_per_s",
-        "busy_connections", "connections_needed", "p_wait",
+        "busy_connections", "connections_needed", "p_wait", "saved_queries_per_s",
+        "saved_connections",
     ]  # fmt: skip
-    times = {
-        (_or_none(row["arm"]), _or_none(row["collection"])): float(row["ms"])
-        for row in held.to_dict("records")
+    expected = {
+        (_or_none(arm), _or_none(collection)): _expected(own, rate_per_s)
+        for (arm, collection), own in load.groupby(["arm", "collection"], dropna=False, sort=False)
     }
     rows: list[tuple[object, ...]] = []
-    for (arm, collection), own in load.groupby(["arm", "collection"], dropna=False, sort=False):
-        top = own.sort_values("offered_per_s").iloc[-1]
-        per_request: Estimate = top["per_request"]
-        queries = per_request.scaled(rate_per_s, "per_s")
-        key = _or_none(collection)
-        held_s = times.get((_or_none(arm), key), math.nan) / 1e3
-        named = _or_none(arm)
-        measured_to = float(top["offered_per_s"])
-        if queries.value is None or not held_s > 0:
-            none = nothing("connections", "no query was timed", n=per_request.n)
-            rows.append((named, key, rate_per_s, measured_to, queries, none, None, None))
-            continue
-        busy = queries.scaled(held_s, "connections")
-        needed = servers_needed(queries.value, 1.0 / held_s, p_wait=ACCEPTED_WAIT_SHARE)
-        waits = erlang_c(needed, queries.value * held_s)
-        rows.append((named, key, rate_per_s, measured_to, queries, busy, needed, waits))
+    for (arm, key), (measured_to, queries, held) in expected.items():
+        busy = held
+        saved: tuple[Estimate | None, ...] = (None, None)
+        base = expected.get((baseline, key))
+        if base is not None and baseline is not None and arm != baseline:
+            busy = _of_unseen(queries, held, base)
+            saved = difference(base[1], queries), difference(base[2], busy)
+        pool = _pool(queries, busy)
+        rows.append((arm, key, rate_per_s, measured_to, queries, busy, *pool, *saved))
     return pd.DataFrame(rows, columns=columns)
+
+
+def _expected(own: pd.DataFrame, rate_per_s: float) -> tuple[float, Estimate, Estimate]:
+    """The highest measured rate, and queries and busy connections at ``rate_per_s``.
+
+    Busy connections are the rate times what a request holds connections for, with the scatter of
+    both: how many queries it makes, and how long each is busy.
+    """
+    top = own.sort_values("offered_per_s").iloc[-1]
+    per_request: Estimate = top["per_request"]
+    held: Estimate = top["held_s_per_request"]
+    queries = per_request.scaled(rate_per_s, "per_s")
+    return float(top["offered_per_s"]), queries, held.scaled(rate_per_s, "connections")
+
+
+def _of_unseen(
+    queries: Estimate, busy: Estimate, base: tuple[float, Estimate, Estimate]
+) -> Estimate:
+    """Where no query was seen, as many as there may be, each held as long as the baseline's."""
+    _, asked, held = base
+    if queries.value != 0 or not asked.value or not held.value:
+        return busy
+    return queries.scaled(held.value / asked.value, "connections")
+
+
+def _pool(queries: Estimate, busy: Estimate) -> tuple[int | None, float | None]:
+    """Connections with which hardly anybody waits, and who then waits: M/M/c."""
+    if not queries.value or not busy.value:
+        return None, None
+    held_s = busy.value / queries.value
+    needed = servers_needed(queries.value, 1.0 / held_s, p_wait=ACCEPTED_WAIT_SHARE)
+    return needed, erlang_c(needed, busy.value)
 
 
 def extrapolation(load: pd.DataFrame) -> pd.DataFrame:

@@ -4,8 +4,8 @@ A claim names a quantity of the findings, a comparison and its limits. It holds 
 interval lies within the limits, does not hold when the whole interval lies outside of them, and is
 not decided otherwise: also when the run does not measure it. Then is said what would decide it.
 
-Answer of ``check``: file, counts, claims with id, text, verdict, sentence, estimate, limits, n and
-would_decide.
+Answer of ``check``: file, counts, claims with id, text, verdict, sentence, estimate, limits, n,
+rests_on (counted, measured or emulated), emulated_share and would_decide.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from analysis.errors import InputError
 from analysis.formatting import plain
-from analysis.headline import said
-from analysis.quantities import QUANTITIES, SCOPES, find
+from analysis.foundations import COUNTED, rests_on
+from analysis.quantities import QUANTITIES, SCOPES, find, find_row
+from analysis.wording import said
 
 HOLDS, DOES_NOT_HOLD, NOT_DECIDED = "holds", "does not hold", "not decided"
 
@@ -60,6 +61,11 @@ class Claim(BaseModel):
             raise ValueError(
                 f"comparison {self.comparison!r} needs"
                 f" {'value = [low, high]' if self.comparison == 'between' else 'one number'}"
+            )
+        if isinstance(self.value, tuple) and self.value[0] >= self.value[1]:
+            raise ValueError(
+                f"value = [{self.value[0]:g}, {self.value[1]:g}] holds no number;"
+                " write the lower end first"
             )
         if (self.margin is not None) != (self.comparison == "about"):
             raise ValueError("margin belongs to comparison 'about', and that one needs it")
@@ -155,9 +161,17 @@ def _counted(ledger: Ledger, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _row(claim: Claim, document: Record) -> dict[str, Any]:
-    estimate, missing = find(document, claim.quantity, claim.scope)
+    quantity = QUANTITIES[claim.quantity]
+    row, missing = find_row(document, claim.quantity, claim.scope)
+    estimate = None if row is None else row[quantity.cell]
+    rests, emulated = (None, None) if row is None else rests_on(document, quantity.rests, row)
     low, high = claim.limits
-    verdict, sentence, would_decide = _judge(claim, estimate, missing)
+    verdict, why, would_decide = _judge(claim, estimate)
+    sentence = (
+        f"Not measured here: {missing or why}."
+        if estimate is None or _is_nothing(estimate)
+        else f"{_found(estimate, rests, emulated)}; claimed {_claimed(claim, estimate['unit'])}."
+    )
     return {
         "id": claim.id,
         "text": claim.text,
@@ -168,27 +182,45 @@ def _row(claim: Claim, document: Record) -> dict[str, Any]:
         "comparison": claim.comparison,
         "limits": [low if math.isfinite(low) else None, high if math.isfinite(high) else None],
         "estimate": estimate,
+        "rests_on": rests,
+        "emulated_share": emulated,
         "n": None if estimate is None else estimate["n"],
         "would_decide": would_decide,
         "note": claim.note,
     }
 
 
-def _judge(claim: Claim, estimate: Record | None, missing: str) -> tuple[str, str, str | None]:
-    """Verdict, sentence, and what would decide it when it is not decided."""
+def _is_nothing(estimate: Record) -> bool:
+    """Whether there is neither a value nor a bound."""
+    return estimate["value"] is None and estimate["low"] is None
+
+
+def _found(estimate: Record, rests: str | None, emulated: float | None) -> str:
+    """The number, and how it was come by: a time that was put in is not a finding."""
+    verb = "Counted" if rests == COUNTED else "Measured"
+    put_in = "" if emulated is None else f", {plain(emulated, 'share')} of the time emulated"
+    return f"{verb} {said(estimate)}{put_in}"
+
+
+def _judge(claim: Claim, estimate: Record | None) -> tuple[str, str, str | None]:
+    """Verdict, why there is no number, and what would decide it when it is not decided."""
     elsewhere = f"run {claim.experiment}" if claim.experiment else None
-    if estimate is None or estimate["value"] is None:
-        reason = missing or (estimate["reason"] if estimate else "") or "it was not measured"
-        return NOT_DECIDED, f"Not measured here: {reason}.", elsewhere or "a run that measures it"
-    measured = f"Measured {said(estimate)}; claimed {_claimed(claim, estimate['unit'])}."
+    if estimate is None or _is_nothing(estimate):
+        reason = (estimate["reason"] if estimate else "") or "it was not measured"
+        return NOT_DECIDED, reason, elsewhere or "a run that measures it"
     low, high = claim.limits
-    if estimate["low"] is None or estimate["high"] is None:
-        return NOT_DECIDED, measured, _more_blocks(estimate) or elsewhere
-    if low <= estimate["low"] and estimate["high"] <= high:
-        return HOLDS, measured, None
-    if estimate["high"] < low or estimate["low"] > high:
-        return DOES_NOT_HOLD, measured, None
-    return NOT_DECIDED, measured, _how_many_blocks(estimate, low, high)
+    least, most = estimate["low"], estimate["high"]
+    if estimate["value"] is None:
+        most = math.inf
+    if least is None or most is None:
+        return NOT_DECIDED, "", estimate["reason"] or elsewhere
+    if low <= least and most <= high:
+        return HOLDS, "", None
+    if most < low or least > high:
+        return DOES_NOT_HOLD, "", None
+    if estimate["value"] is None:
+        return NOT_DECIDED, "", "more requests: only a lower end is known, and it grows with them"
+    return NOT_DECIDED, "", _how_many_blocks(estimate, low, high)
 
 
 def _claimed(claim: Claim, unit: str) -> str:
@@ -197,11 +229,6 @@ def _claimed(claim: Claim, unit: str) -> str:
         return f"between {low} and {high}"
     extra = f" (within {claim.margin:.0%})" if claim.margin else ""
     return f"{claim.comparison} {plain(claim.value, unit)}{extra}"
-
-
-def _more_blocks(estimate: Record) -> str | None:
-    reason = estimate["reason"]
-    return f"{reason}" if reason else None
 
 
 def _how_many_blocks(estimate: Record, low: float, high: float) -> str:

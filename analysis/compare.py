@@ -225,12 +225,13 @@ class _Numbers:
         return found
 
     def _response_times(self, own: pd.DataFrame) -> dict[str, Estimate]:
-        times = faster.request_ms(self.requests, "intended_ns")
+        times = faster.answer_ms(self.requests, "intended_ns")
         chosen = [
             times[self.requests["block"] == block].to_numpy(np.float64) for block in own["block"]
         ]
-        means = [float(np.nanmean(block)) for block in chosen if np.isfinite(block).any()]
-        n = int(own["requests"].sum())
+        came = [block[np.isfinite(block)] for block in chosen]
+        means = [float(block.mean()) for block in came if len(block)]
+        n = sum(len(block) for block in came)
         found = {"response time, mean": mean(means, unit="ms", n=n)}
         for name, q in faster.QUANTILES.items():
             found[f"response time, {name}"] = quantile(chosen, q, unit="ms")

@@ -4,7 +4,8 @@ Queries per request, per second and per statement; how many times fewer the cach
 many connections are busy (Little's law: L = lambda W); how long requests waited for one.
 
 Answer of ``by_step``: arm, step, offered_per_s, achieved_per_s, collection (none for all),
-per_request, per_s, busy_connections. Of ``reductions``: arm, step (none for all), collection (none
+per_request, per_s, busy_connections, held_s_per_request (how long a request holds connections). Of
+``reductions``: arm, step (none for all), collection (none
 for all), before, after (per request), factor, saved_per_request, saved_per_s. Of ``hit_rates``:
 arm, step, lookups, hit_rate, predicted_factor. Of ``statements``: arm, statement, collection,
 per_request, mean_ms, per_s. Of ``pool_waits``: arm, waits, wait_ms, waited_share, longest_ms.
@@ -28,6 +29,7 @@ from analysis.intervals import (
     rate,
     rate_ratio,
     ratio_of_sums,
+    share,
 )
 from analysis.manifest import Manifest
 from analysis.witnesses import is_database_call
@@ -46,15 +48,16 @@ def by_step(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd
     """Load on the database by arm and step, for each collection and for all together."""
     columns = [
         "arm", "step", "offered_per_s", "achieved_per_s", "collection", "per_request", "per_s",
-        "busy_connections",
+        "busy_connections", "held_s_per_request",
     ]  # fmt: skip
     calls = calls_of(manifest, spans)
+    seen = sorted(calls["db_collection"].dropna().unique())
     rows = []
     for (arm, step), own in blocks.groupby(["arm", "step"], dropna=False, sort=False):
         offered = float(own["rate_per_s"].iloc[0])
         achieved = float(own["requests"].sum() / own["seconds"].sum())
         here = calls[calls["block"].isin(own["block"])]
-        for collection in (ALL_STATEMENTS, *sorted(here["db_collection"].dropna().unique())):
+        for collection in (ALL_STATEMENTS, *seen):
             chosen = here if collection is None else here[here["db_collection"] == collection]
             named = arm if isinstance(arm, str) else None
             rows.append((named, step, offered, achieved, collection, *_load(chosen, own)))
@@ -97,15 +100,17 @@ def hit_rates(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> 
     rows = []
     for arm in dict.fromkeys(blocks["arm"]):
         own = blocks[blocks["arm"] == arm]
+        if without_cache(manifest, arm):
+            continue
         if arm == manifest.baseline and not hit[lookups["arm"] == arm].any():
-            continue  # lookups without a cache say "no hit" too
+            continue  # an older manifest says nothing of caches
         scopes: list[tuple[int | None, pd.DataFrame]] = [(None, own)]
         scopes += [(int(str(step)), part) for step, part in own.groupby("step")]
         for step, part in scopes:
             asked = by_block(seen, part["block"])
             if not asked.sum():
                 continue
-            misses = rate(by_block(missed, part["block"]), asked, unit="share")
+            misses = share(by_block(missed, part["block"]), asked)
             rows.append(
                 (arm, step, int(asked.sum()), misses.complement(), predicted_factor(misses))
             )
@@ -115,10 +120,12 @@ def hit_rates(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> 
 def predictions(load: pd.DataFrame, rates: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """Queries a second on the cached collection that the hit rate predicts, by arm and step.
 
-    The baseline's queries per request times the arm's own miss rate and achieved rate. Columns
-    arm, step, offered_per_s, collection, per_s.
+    The baseline's queries per request times the arm's own miss rate and achieved rate; nothing
+    where the baseline has the cache too. Columns arm, step, offered_per_s, collection, per_s.
     """
     columns = ["arm", "step", "offered_per_s", "collection", "per_s"]
+    if (rates["arm"] == manifest.baseline).any():
+        return pd.DataFrame(columns=columns)  # the baseline's own misses are no queries "without"
     about = load[load["collection"] == manifest.cached_collection]
     before = about[about["arm"] == manifest.baseline].set_index("step")["per_request"]
     rows = []
@@ -135,27 +142,22 @@ def predictions(load: pd.DataFrame, rates: pd.DataFrame, manifest: Manifest) -> 
     return pd.DataFrame(rows, columns=columns)
 
 
-def held_ms(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
-    """How long a query holds its connection: arm, collection (none for all), ms, queries."""
-    calls = calls_of(manifest, spans)
-    timed = calls.assign(ms=calls["held_ns"] / 1e6)
-    by_table = timed.groupby(["arm", "db_collection"], dropna=False)["ms"].agg(["mean", "size"])
-    whole = timed.groupby("arm", dropna=False)["ms"].agg(["mean", "size"])
-    rows = [
-        (arm, table, *cells)
-        for (arm, table), cells in zip(by_table.index, by_table.to_numpy(), strict=True)
-    ]
-    rows += [(arm, None, *cells) for arm, cells in zip(whole.index, whole.to_numpy(), strict=True)]
-    return pd.DataFrame(rows, columns=["arm", "collection", "ms", "queries"]).dropna(subset=["ms"])
-
-
 def predicted_factor(miss_rate: Estimate) -> Estimate:
-    """R = 1 / (1 - h), the law that the cache should follow, from the miss rate 1 - h."""
+    """R = 1 / (1 - h), the law that the cache should follow, from the miss rate 1 - h.
+
+    Without a miss it has a lower end alone.
+    """
+    low = None if not miss_rate.high else 1.0 / miss_rate.high
     if not miss_rate.value:
-        return nothing("ratio", "no miss was seen", n=miss_rate.n, blocks=miss_rate.blocks)
-    low = None if miss_rate.high is None else 1.0 / miss_rate.high
+        why = miss_rate.reason or "no miss was seen, so the factor has no upper end"
+        return replace(miss_rate, value=None, low=low, high=None, unit="ratio", reason=why)
     high = None if not miss_rate.low else 1.0 / miss_rate.low
     return replace(miss_rate, value=1.0 / miss_rate.value, low=low, high=high, unit="ratio")
+
+
+def without_cache(manifest: Manifest, arm: str) -> bool:
+    """Whether the manifest says that an arm has no cache: its lookups all say "no hit" too."""
+    return any(one.name == arm and one.redis is False for one in manifest.arms)
 
 
 def statements(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
@@ -167,9 +169,9 @@ def statements(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) ->
     for arm, own in blocks.groupby("arm", dropna=False, sort=False):
         here = calls[calls["block"].isin(own["block"])]
         for (name, collection), chosen in here.groupby(["name", "db_collection"], dropna=False):
-            per_request, _, _ = _load(chosen, own)
+            per_request, *_ = _load(chosen, own)
             top = own[own["rate_per_s"] == own["rate_per_s"].max()]
-            _, per_s, _ = _load(chosen[chosen["block"].isin(top["block"])], top)
+            _, per_s, *_ = _load(chosen[chosen["block"].isin(top["block"])], top)
             means = chosen.groupby("block")["ms"].mean().to_numpy(np.float64)
             times = mean(means, unit="ms", n=len(chosen))
             named = arm if isinstance(arm, str) else None
@@ -198,8 +200,8 @@ def pool_waits(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) ->
         named = arm if isinstance(arm, str) else None
         n = len(here)
         mean_ms = ratio_of_sums(total, seen, unit="ms", n=n)
-        share = ratio_of_sums(long, seen, unit="share", n=n)
-        rows.append((named, n, mean_ms, share, float(here["ms"].max())))
+        waited = share(long, seen, n=n)
+        rows.append((named, n, mean_ms, waited, float(here["ms"].max())))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -213,31 +215,39 @@ def calls_of(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
     waited = POOL_WAIT if POOL_WAIT in spans.columns else "attributes"
     columns = ["name", "arm", "block", "db_collection", "duration_ns", waited]
     calls = spans.loc[is_database_call(spans), columns]
-    calls = calls.assign(held_ns=_held_ns(calls))
+    calls = calls.assign(held_ns=held_ns(calls))
     return calls if manifest.blocks else calls.assign(block=0)
 
 
-def _held_ns(calls: pd.DataFrame) -> pd.Series[float]:
+def held_ns(calls: pd.DataFrame) -> pd.Series[float]:
     """Time that each query held its connection: its span without the wait for a connection."""
     waited = numbers_of(calls, POOL_WAIT).fillna(0.0)
     return (calls["duration_ns"].astype("float64") - waited).clip(lower=0.0)
 
 
-def _load(calls: pd.DataFrame, blocks: pd.DataFrame) -> tuple[Estimate, Estimate, Estimate]:
-    """Queries per request, queries per second, and busy connections, over these blocks."""
+def _load(
+    calls: pd.DataFrame, blocks: pd.DataFrame
+) -> tuple[Estimate, Estimate, Estimate, Estimate]:
+    """Queries per request and per second, busy connections, and how long a request holds them."""
     counts = by_block(calls.groupby("block").size(), blocks["block"])
-    held_ns = calls.groupby("block")["held_ns"].sum()
+    held_s = by_block(calls.groupby("block")["held_ns"].sum(), blocks["block"]) / 1e9
     seconds = blocks["seconds"].to_numpy(np.float64)
-    n = int(blocks["requests"].sum())
-    per_request = rate(counts, blocks["requests"].to_numpy(np.float64), unit="per_request", n=n)
+    sent = blocks["requests"].to_numpy(np.float64)
+    n, queries = int(blocks["requests"].sum()), int(counts.sum())
+    per_request = rate(counts, sent, unit="per_request", n=n)
     per_s = rate(counts, seconds, unit="per_s", n=n)
     busy = mean(
-        by_block(held_ns, blocks["block"]) / 1e9 / seconds,
+        held_s / seconds,
         unit="connections",
-        n=int(counts.sum()),
+        n=queries,
         method="time in queries over time, by block, t(K-1)",
     )
-    return per_request, per_s, busy
+    held = (
+        ratio_of_sums(held_s, sent, unit="s", n=queries)
+        if queries
+        else nothing("s", "no query was made", blocks=len(blocks))
+    )
+    return per_request, per_s, busy, held
 
 
 def _reduction(

@@ -3,8 +3,9 @@
 Every nanosecond that a latency profile added is marked on its span (``worthit.emulated_ns``), so
 that no report mixes emulated and measured time unseen.
 
-Answer: arm, service, operation (none for whole requests), spans, emulated_ms (mean a span), share
-(of the operation's time).
+Answer of ``emulated``: arm, service, operation (none for whole requests), spans, emulated_ms (mean
+a marked span), share (of the marked spans' time). Of ``wholes``: arm, service, operation, which
+(all, hits, misses), spans, emulated_ms, share, with all that runs inside the operation.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.attributes import numbers
+from analysis.forest import Forest
+from analysis.kernels import sums
 from analysis.witnesses import roots
 
 KEY = "worthit.emulated_ns"
@@ -61,6 +64,51 @@ def emulated(
     both["emulated_ms"] = both["added"] / both["spans"] / 1e6
     both["share"] = (both["added"] / both["took"].where(both["took"] > 0)).clip(upper=1.0)
     return both.reindex(columns=columns)
+
+
+_WHICH = ("all", "hits", "misses")
+
+
+def wholes(spans: pd.DataFrame, marked_ns: pd.Series[float], forest: Forest) -> pd.DataFrame:
+    """Emulated time by arm and operation with all that runs inside it; hits and misses apart.
+
+    A lookup is measured, the query inside it may be emulated: a hit makes none. Columns arm,
+    service, operation, which (all, hits, misses), spans, emulated_ms (mean a span), share.
+    """
+    columns = ["arm", "service", "operation", "which", "spans", "emulated_ms", "share"]
+    if not (marked_ns > 0).any():
+        return pd.DataFrame(columns=columns)
+    own = np.zeros(len(spans), np.int64)
+    own[_rows(spans.index, marked_ns.index)] = marked_ns.to_numpy(np.int64)
+    inside = sums.gathered(forest.queue, forest.parent, own[forest.order])
+    took = forest.end - forest.start
+    arms, names = pd.factorize(spans["arm"], use_na_sentinel=False)
+    hit = spans["cache_hit"]
+    kind = np.where(hit.isna(), 0, np.where(hit.fillna(value=False).astype(bool), 1, 2))
+    operations = len(forest.operations)
+    group = (arms[forest.order] * operations + forest.operation) * 3 + kind[forest.order]
+    size = len(names) * operations * 3
+    table = np.stack(
+        [
+            np.bincount(group, minlength=size),
+            np.bincount(group, np.minimum(inside, took), minlength=size),
+            np.bincount(group, took, minlength=size),
+        ]
+    ).reshape(3, len(names), operations, 3)
+    table = np.concatenate([table.sum(axis=3, keepdims=True), table[..., 1:]], axis=3)
+    rows = [
+        (
+            names[arm] if isinstance(names[arm], str) else None,
+            *forest.operations.iloc[operation],
+            _WHICH[which],
+            int(count),
+            added / count / 1e6,
+            added / whole if whole else 0.0,
+        )
+        for arm, operation, which in np.argwhere(table[0] > 0)
+        for count, added, whole in [table[:, arm, operation, which]]
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _rows(index: pd.Index, labels: pd.Index) -> NDArray[np.int64]:

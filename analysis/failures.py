@@ -1,29 +1,30 @@
 """How many requests failed?
 
-A request failed when no status came or a 5xx did. A 429 is an answer: the rate limiter's.
+A request failed when no status came or a 5xx did. A 429 is an answer: the rate limiter's. Where
+none was seen the interval is the rule of three's (``analysis.intervals.share``).
 
-Where none was seen the interval ends at the rule of three's limit (3 over the number of requests;
-Hanley and Lippman-Hand, JAMA 249, 1983), which takes failures for independent of each other: a
-burst of them that fell between the blocks is not excluded by it.
-
-Answer: arm, requests, failed (share), refused (share of 429).
+Answer of ``failures``: arm, requests, failed (share), refused (share of 429). ``succeeded`` and
+``unanswered`` say of each request what became of it: an error is answered fast and a limiter's
+refusal faster still, so that neither may stand among the times of what was asked for.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.blocks import by_block
-from analysis.intervals import Estimate, Floats, rate, too_few, upper_of_none
+from analysis.intervals import share
 
 SERVER_ERROR = 500
 """HTTP status from which on the fault is the server's."""
 
 TOO_MANY_REQUESTS = 429
 """HTTP status of a rate limiter."""
+
+SUCCESS = (200, 299)
+"""First and last HTTP status of a request that got what it asked for."""
 
 
 def failures(requests: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
@@ -37,18 +38,27 @@ def failures(requests: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
             continue
         sent = own["requests"].to_numpy(np.float64)
         shares = [
-            _share(by_block(which.value_counts(), own["block"]), sent)
+            share(by_block(which.value_counts(), own["block"]), sent)
             for which in (failed, refused)
         ]
         rows.append((arm, int(sent.sum()), *shares))
     return pd.DataFrame(rows, columns=["arm", "requests", "failed", "refused"])
 
 
-def _share(events: Floats, sent: Floats) -> Estimate:
-    """Share of the sent ones, with an interval also where no event was seen."""
-    found = rate(events, sent, unit="share")
-    if found.value != 0 or too_few(found.blocks) is not None:
-        return found
-    limit = upper_of_none(float(sent.sum()))
-    method = "none seen: rule of three, events taken for independent"
-    return replace(found, low=0.0, high=limit, reason=None, method=method)
+def succeeded(requests: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which requests were answered with what they asked for (2xx)."""
+    status = _status(requests)
+    ended = requests["end_ns"].notna().to_numpy(bool)
+    return np.asarray(ended & (status >= SUCCESS[0]) & (status <= SUCCESS[1]))
+
+
+def unanswered(requests: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which requests never got an answer: cut off, given up, or still open at the end."""
+    status = _status(requests)
+    ended = requests["end_ns"].notna().to_numpy(bool)
+    return np.asarray(~ended | np.isnan(status) | (status == 0))
+
+
+def _status(requests: pd.DataFrame) -> NDArray[np.float64]:
+    """The HTTP status of every request, not a number where none came."""
+    return np.asarray(requests["status_code"].astype("float64"), np.float64)

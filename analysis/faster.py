@@ -2,11 +2,14 @@
 
 By operation, with hits, misses and their mixture apart: the mixture is two populations, and its
 slowest 1 % sits inside the misses whatever the hits do. End to end, by mean and percentiles, of
-the response time (from the intended send) and the service time (from the actual send).
+the response time (from the intended send) and the service time (from the actual send). Compared
+are the draws that both arms answered as asked (2xx): errors and refusals come fast, and would make
+an arm look faster for not doing its work. What was never answered is the slowest there is.
 
 Answer of ``operations``: arm, service, operation, which (all, hits, misses), before, after (mean
 ms), ratio (before / after), saved (ms). Of ``end_to_end``: arm, step (none for all), time,
-statistic, before, after, difference (after - before, ms), relative (of before), decided.
+statistic, before, after, difference (after - before, ms), relative (of before), decided, left_out
+(draws that an arm answered otherwise), unanswered (requests, counted among the slowest).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.blocks import pairs
+from analysis.failures import succeeded, unanswered
 from analysis.intervals import (
     Estimate,
     Floats,
@@ -105,24 +109,24 @@ def end_to_end(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame)
     """Mean and percentiles of whole requests, each treatment against the baseline."""
     columns = [
         "arm", "step", "time", "statistic", "before", "after", "difference", "relative", "decided",
+        "left_out", "unanswered",
     ]  # fmt: skip
     if manifest.baseline is None or requests.empty:
         return pd.DataFrame(columns=columns)
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for time, origin in (("response", "intended_ns"), ("service", "sent_ns")):
-        values = _times_by_block(requests, origin)
+        values = times_by_block(requests, origin)
         for arm in manifest.treatments:
             both = pairs(blocks, manifest.baseline, arm)
             scopes: list[tuple[int | None, pd.DataFrame]] = [(None, both)]
             if len(both["step"].unique()) > 1:
                 scopes += [(int(str(step)), rows) for step, rows in both.groupby("step")]
             for step, chosen in scopes:
-                for statistic, before, after, difference in _statistics(values, chosen):
+                kept, *lacking = comparable(values, chosen)
+                for statistic, before, after, difference in _statistics(kept):
                     relative = _relative(difference, before)
-                    said = decide(difference)
-                    rows.append(
-                        (arm, step, time, statistic, before, after, difference, relative, said)
-                    )
+                    cells = (before, after, difference, relative, decide(difference))
+                    rows.append((arm, step, time, statistic, *cells, *lacking))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -131,27 +135,66 @@ def request_ms(requests: pd.DataFrame, origin: str) -> pd.Series:
     return (requests["end_ns"] - requests[origin]).astype("float64") / 1e6
 
 
-def _times_by_block(requests: pd.DataFrame, origin: str) -> dict[int, pd.Series]:
-    """By block, the times in order of intended send, indexed by draw."""
+def answer_ms(requests: pd.DataFrame, origin: str) -> pd.Series:
+    """Milliseconds from ``origin`` to what was asked for.
+
+    Infinite where no answer came at all, so that percentiles count it among the slowest. NaN where
+    it was an error or a refusal: these come fast, and nobody asked for them.
+    """
+    times = request_ms(requests, origin).to_numpy(np.float64)
+    times = np.where(succeeded(requests), times, np.nan)
+    return pd.Series(np.where(unanswered(requests), np.inf, times), index=requests.index)
+
+
+def times_by_block(requests: pd.DataFrame, origin: str) -> dict[int, pd.Series]:
+    """By block, ``answer_ms`` in order of intended send, indexed by draw."""
     ordered = requests.sort_values("intended_ns")
-    times = request_ms(ordered, origin)
+    times = answer_ms(ordered, origin)
     times.index = pd.Index(ordered["draw"])
     return {int(str(block)): rows for block, rows in times.groupby(ordered["block"].to_numpy())}
 
 
-def _statistics(
-    values: dict[int, pd.Series], both: pd.DataFrame
-) -> Iterator[tuple[str, Estimate, Estimate, Estimate]]:
-    """Mean, then quantiles: (name, before, after, after - before)."""
-    kept = [
-        (values[a], values[b])
-        for a, b in zip(both["first"], both["second"], strict=True)
-        if a in values and b in values
+Pairs = list[tuple[pd.Series, pd.Series]]
+"""The times of two blocks that stand against each other, a pair of blocks each."""
+
+
+def comparable(values: dict[int, pd.Series], both: pd.DataFrame) -> tuple[Pairs, int, int]:
+    """Pairs of blocks without the draws that one of the two did not answer as asked.
+
+    Then how many draws were left out, and how many requests were never answered (and stay).
+    """
+    kept: Pairs = []
+    left_out = never = 0
+    for a, b in zip(both["first"], both["second"], strict=True):
+        if a in values and b in values:
+            first, second = values[a], values[b]
+            spoilt = first.index[first.isna()].union(second.index[second.isna()]).unique()
+            kept.append(_without(spoilt, first, second))
+            left_out += len(spoilt)
+            never += int(np.isinf(kept[-1][0]).sum() + np.isinf(kept[-1][1]).sum())
+    return kept, left_out, never
+
+
+def both_came(kept: Pairs) -> Pairs:
+    """The pairs without the draws that one of the two never answered: a mean needs both."""
+    return [
+        _without(one.index[np.isinf(one)].union(two.index[np.isinf(two)]), one, two)
+        for one, two in kept
     ]
-    one = [first.to_numpy(np.float64) for first, _ in kept]
-    two = [second.to_numpy(np.float64) for _, second in kept]
-    yield ("mean", _mean_of(one), _mean_of(two), paired_difference(kept))
-    before, after = pool(one), pool(two)
+
+
+def _without(draws: pd.Index, first: pd.Series, second: pd.Series) -> tuple[pd.Series, pd.Series]:
+    if draws.empty:
+        return first, second
+    return first[~first.index.isin(draws)], second[~second.index.isin(draws)]
+
+
+def _statistics(kept: Pairs) -> Iterator[tuple[str, Estimate, Estimate, Estimate]]:
+    """Mean, then quantiles: (name, before, after, after - before)."""
+    ended = both_came(kept)
+    one, two = ([pair[side].to_numpy(np.float64) for pair in ended] for side in (0, 1))
+    yield ("mean", _mean_of(one), _mean_of(two), paired_difference(ended))
+    before, after = (pool([pair[side].to_numpy(np.float64) for pair in kept]) for side in (0, 1))
     for name, q in QUANTILES.items():
         yield (
             name,
@@ -162,12 +205,11 @@ def _statistics(
 
 
 def _mean_of(blocks: list[Floats]) -> Estimate:
-    held = [block[np.isfinite(block)] for block in blocks]
-    means = [float(block.mean()) for block in held if len(block)]
-    return mean(means, unit="ms", n=sum(len(block) for block in held))
+    means = [float(block.mean()) for block in blocks if len(block)]
+    return mean(means, unit="ms", n=sum(len(block) for block in blocks))
 
 
-def paired_difference(kept: list[tuple[pd.Series, pd.Series]]) -> Estimate:
+def paired_difference(kept: Pairs) -> Estimate:
     """Mean of (second - first) ms over requests of the same draw, t over block means.
 
     Both requests of a draw had the same user, personality, message and LLM time: all that cancels.

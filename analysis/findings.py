@@ -133,6 +133,8 @@ def _evidence(run: Run) -> dict[str, Any]:
             "baseline": manifest.baseline,
             "cached_operation": manifest.cached_operation,
             "cached_collection": manifest.cached_collection,
+            "knobs": {arm.name: arm.knobs for arm in manifest.arms if arm.knobs},
+            "users": (manifest.experiment.get("data") or {}).get("users"),
             "requests": len(run.measured_requests),
             "spans": len(run.lean_measured_spans),
         },
@@ -200,9 +202,18 @@ def _load(_run: Run, measured: _Measured, _trees: Future[_Trees]) -> dict[str, A
 def _faster(_run: Run, measured: _Measured, _trees: Future[_Trees]) -> dict[str, Any]:
     manifest, blocks = measured.manifest, measured.blocks
     return {
-        "operations": records(faster.operations(manifest, measured.spans, blocks)),
+        "operations": records(faster.operations(manifest, _answered(measured), blocks)),
         "end_to_end": records(faster.end_to_end(manifest, measured.requests, blocks)),
     }
+
+
+def _answered(measured: _Measured) -> pd.DataFrame:
+    """The spans without those of requests that were not answered as asked, where load says so."""
+    spans, requests = measured.spans, measured.requests
+    if requests.empty:
+        return spans
+    otherwise = requests.loc[~failures.succeeded(requests), "trace_id"].dropna()
+    return spans[~spans["trace_id"].isin(otherwise)] if len(otherwise) else spans
 
 
 def _law(run: Run, measured: _Measured, _trees: Future[_Trees]) -> dict[str, Any]:
@@ -218,8 +229,9 @@ def _law(run: Run, measured: _Measured, _trees: Future[_Trees]) -> dict[str, Any
 def _capacity(_run: Run, measured: _Measured, _trees: Future[_Trees]) -> dict[str, Any]:
     manifest, load = measured.manifest, measured.load
     steps = capacity.steps(manifest, measured.requests, measured.blocks)
-    held = database_load.held_ms(manifest, measured.calls)
-    expected = capacity.expectation(load, held, rate_per_s=EXPECTED_RATE_PER_S)
+    expected = capacity.expectation(
+        load, rate_per_s=EXPECTED_RATE_PER_S, baseline=manifest.baseline
+    )
     return {
         "steps": records(steps),
         "knees": records(capacity.knees(steps)),
@@ -238,6 +250,7 @@ def _emulated(_run: Run, measured: _Measured, trees: Future[_Trees]) -> dict[str
         "profile": measured.manifest.profile,
         "rows": records(by_operation),
         "stages": records(emulated.emulated(stages, marks, tops)),
+        "wholes": records(emulated.wholes(spans, marks, trees.result().forest)),
     }
 
 
@@ -252,7 +265,9 @@ _QUESTIONS: Mapping[str, Callable[[Run, _Measured, Future[_Trees]], Any]] = {
         equivalence.equivalence(m.manifest, m.requests, m.blocks)
     ),
     "detectability": lambda _run, m, _trees: records(
-        detectability.detectability(m.manifest, m.requests, m.blocks)
+        detectability.detectability(
+            m.manifest, m.requests[failures.succeeded(m.requests)], m.blocks
+        )
     ),
     "worth_caching": lambda run, _measured, trees: records(
         _worth_caching(run, trees.result().ceilings)

@@ -129,18 +129,30 @@ def plain(value: float | None, unit: str = "count") -> str:
 def estimate(value: float | None, low: float | None, high: float | None, unit: str) -> str:
     """Write ``20.1× [18.4, 21.9]``: value, unit, interval, all rounded to the same place.
 
-    Without an interval it says so, and the value has three significant digits.
+    Without an interval it says so, and the value has three significant digits. Where all blocks
+    agree exactly it says that, and ``at least 640×`` where only a lower end is known.
     """
     if is_missing(value):
-        return MISSING
+        return bound(low, unit) if high is None else MISSING
     bounds = interval(value, low, high, unit) or "(no interval)"
     return f"{point(value, low, high, unit)} {bounds}".strip()
+
+
+def bound(low: float | None, unit: str) -> str:
+    """Write ``at least 640×``, rounded down to two significant digits; a dash for no bound."""
+    if low is None or is_missing(low):
+        return MISSING
+    scale = scale_for(low, unit)
+    shown = low * scale.factor
+    decimals = 1 - math.floor(math.log10(abs(shown))) if shown else 0
+    floored = math.floor(round(shown * 10.0**decimals, 9)) / 10.0**decimals
+    return f"at least {_with_unit(number(floored, decimals), scale.unit)}"
 
 
 def point(value: float | None, low: float | None, high: float | None, unit: str) -> str:
     """Write the value alone, with the digits its interval supports."""
     if is_missing(value):
-        return MISSING
+        return bound(low, unit) if high is None else MISSING
     width = _half_width(low, high)
     if width is None:
         return plain(value, unit)
@@ -169,12 +181,10 @@ def brief(value: float | None, low: float | None, high: float | None, unit: str)
 def interval(value: float | None, low: float | None, high: float | None, unit: str) -> str:
     """Write ``[18.4, 21.9]`` on the scale and to the place of the value.
 
-    Nothing when there is no interval.
+    Nothing when there is no interval; words where it has no width, because no block differed.
     """
     if low is not None and low == high:
-        scale = scale_for(_magnitude(value, low, high), unit)
-        end = plain(low * scale.factor)
-        return f"[{end}, {end}]"
+        return "[in every block]"
     width = _half_width(low, high)
     if width is None:
         return ""

@@ -13,12 +13,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis import formatting
+from analysis.wording import point, positive, said, straddles, times_less
 
 NOTICEABLE_SHARE = 0.05
 """A twentieth of a response: people do not tell durations of seconds apart at half of a tenth."""
 
-_SPOKEN = {"×": " times", "/request": "", "/s": " a second"}
-"""Units as they are said in a sentence."""
+NEGLIGIBLE_SHARE = 0.001
+"""One request in a thousand: where more of them failed or were refused the headline says so."""
+
+SET_WITHIN = 0.02
+"""A hit rate so near to 1 - cold_fraction is the one that the load was told to make."""
+
 
 Record = Mapping[str, Any]
 
@@ -38,11 +43,15 @@ def headline(document: Record) -> dict[str, Any]:
 
 def _told(document: Record, treatments: list[str]) -> str:
     """The arm with a cache that saves most queries; without any, the first treatment."""
-    law = [row for row in document["law"]["law"] if row["measured"]["value"] is not None]
-    if not law:
-        return treatments[0]
-    most = max(law, key=lambda row: float(row["measured"]["value"]))
-    return str(most["arm"])
+    cached = {row["arm"] for row in document["law"]["law"]}
+    collection = document["run"]["cached_collection"]
+    saved = {
+        str(row["arm"]): float(row["saved_per_request"]["value"])
+        for row in document["load"]["reductions"]
+        if row["arm"] in cached and row["step"] is None and row["collection"] == collection
+        if row["saved_per_request"]["value"] is not None
+    }
+    return max(saved, key=saved.__getitem__, default=treatments[0])
 
 
 def _which(document: Record, arm: str) -> str:
@@ -68,25 +77,29 @@ def _of_cache(document: Record, arm: str, law: Record) -> dict[str, Any]:
     share = _cell(
         document["shares"]["rows"], "whole", arm=document["run"]["baseline"], operation=operation
     )
-    saved = _end_to_end(document, arm)
-    rate = _cell(document["load"]["hit_rates"], "hit_rate", arm=arm, step=None)
+    saved, relative = _end_to_end(document, arm)
     reductions = document["load"]["reductions"]
     whole = _cell(reductions, "factor", arm=arm, step=None, collection=None)
-    each = _cell(reductions, "saved_per_request", arm=arm, step=None, collection=collection)
     numbers = {
         "share": share,
         "end_to_end_difference": saved,
+        "end_to_end_relative": relative,
         "reduction": law["measured"],
         "predicted_reduction": law["predicted"],
         "reduction_all_queries": whole,
-        "hit_rate": rate,
-        "saved_per_request": each,
+        "hit_rate": _cell(document["load"]["hit_rates"], "hit_rate", arm=arm, step=None),
+        "saved_per_request": _cell(
+            reductions, "saved_per_request", arm=arm, step=None, collection=collection
+        ),
     }
-    sentences = [
-        _user(str(operation), share, saved),
-        _database(_which(document, arm), str(collection), law, rate, whole),
-    ]
-    scale, at_scale = _at_scale(document, arm, str(collection), each)
+    user = _user(str(operation), share, saved, relative)
+    the = _which(document, arm)
+    hits = _hits(document, arm, numbers["hit_rate"])
+    sentences = [f"{user}{_failures(document, arm)}", _database(the, str(collection), law, hits)]
+    if whole is not None and times_less(whole) and not whole["low"] == whole["high"] == 1.0:
+        sentences[1] += f"; all queries of a request together {times_less(whole)}"
+    sentences[1] += "."
+    scale, at_scale = _at_scale(document, arm, str(collection))
     following, next_sentence = _next(document)
     sentences.append(" ".join(text for text in (scale, next_sentence) if text))
     sentences += _why_no_interval(numbers)
@@ -98,12 +111,30 @@ def _of_cache(document: Record, arm: str, law: Record) -> dict[str, Any]:
     }
 
 
-def _user(operation: str, share: Record | None, saved: Record | None) -> str:
+def _user(
+    operation: str, share: Record | None, saved: Record | None, relative: Record | None
+) -> str:
     if share is None or share["value"] is None:
         return f"{operation} was not seen on any request's critical path."
     most = share["high"] if share["high"] is not None else share["value"]
-    consequence = "so users will not notice" if most < NOTICEABLE_SHARE else "so users may notice"
-    return f"{operation} is {said(share)} of a request, {consequence}{_whole_request(saved)}."
+    consequence = _consequence(float(most), relative)
+    return f"{operation} is {said(share)} of a request{consequence}{_whole_request(saved)}."
+
+
+def _consequence(most: float, relative: Record | None) -> str:
+    """Whether people will notice: a small share is not enough, the whole request must be the same.
+
+    That is, its change must lie wholly within what nobody notices. Where nothing is decided,
+    nothing is said.
+    """
+    is_large = most >= NOTICEABLE_SHARE
+    if relative is None or relative["low"] is None or relative["high"] is None:
+        return ", so users may notice" if is_large else ""
+    if relative["low"] > -NOTICEABLE_SHARE and relative["high"] < NOTICEABLE_SHARE:
+        return f", {'but' if is_large else 'so'} users will not notice"
+    if relative["low"] > NOTICEABLE_SHARE or relative["high"] < -NOTICEABLE_SHARE:
+        return f", {'so' if is_large else 'but'} users may notice"
+    return ""
 
 
 def _whole_request(saved: Record | None) -> str:
@@ -114,44 +145,94 @@ def _whole_request(saved: Record | None) -> str:
     if saved["low"] <= 0.0 <= saved["high"]:
         return f": no difference of the whole request could be decided, {said(saved)}"
     word = "shorter" if saved["high"] < 0 else "longer"
-    return f": the whole request is {said(_positive(saved))} {word}"
+    return f": the whole request is {said(positive(saved))} {word}"
 
 
-def _database(
-    the: str, collection: str, law: Record, rate: Record | None, whole: Record | None
-) -> str:
+def _failures(document: Record, *arms: str | None) -> str:
+    """How many requests failed or were refused, where that is more than a few; else nothing."""
+    parts = [
+        f"with {row['arm']} {said(row[what])} of the requests {verb}"
+        for row in document["failures"]
+        if row["arm"] in (document["run"]["baseline"], *arms)
+        for what, verb in (("failed", "failed"), ("refused", "were refused"))
+        if (row[what]["value"] or 0.0) > NEGLIGIBLE_SHARE
+    ]
+    if not parts:
+        return ""
+    text = " and ".join(parts)
+    compared = "; their times are not compared" if document["faster"]["end_to_end"] else ""
+    return f" {text[0].upper()}{text[1:]}{compared}."
+
+
+def _hits(document: Record, arm: str, rate: Record | None) -> str:
+    """The hit rate, and that the load was told to make it where it was."""
+    if rate is None or rate["value"] is None:
+        return ""
+    cold = document["run"]["knobs"].get(arm, {}).get("cold_fraction")
+    is_set = isinstance(cold, int | float) and abs(1.0 - cold - rate["value"]) <= SET_WITHIN
+    return f"a {point(rate)} hit rate{' (set by the load)' if is_set and cold else ''}"
+
+
+def _database(the: str, collection: str, law: Record, hits: str) -> str:
     measured, decided = law["measured"], law["decided"]
-    hits = "" if rate is None else f"a {_point(rate)} hit rate predicts"
+    less = times_less(measured)
+    if not less:
+        why = measured["reason"] or "nothing was measured"
+        return f"{the} database's work on {collection} is held against nothing: {why}"
+    if straddles(measured, 1.0):
+        text = f"{the} database's work on {collection} {_unchanged(measured, less)}"
+    else:
+        text = f"{the} database does {less} work on {collection}"
     compared = {
-        "as predicted": f", which is what {hits}" if hits else "",
-        "more than predicted": f", more than {hits}" if hits else "",
-        "less than predicted": f", less than {hits}" if hits else "",
-    }.get(decided, f"; {hits} {_point(law['predicted'])}" if hits else "")
-    rest = "" if whole is None else f"; all queries of a request together {said(whole)} less"
-    return f"{the} database does {said(measured)} less work on {collection}{compared}{rest}."
+        "as predicted": ", which is what {} predicts",
+        "more than predicted": ", more than {} predicts",
+        "less than predicted": ", less than {} predicts",
+    }.get(decided, f"; {{}} predicts {point(law['predicted'])}")
+    return text + (compared.format(hits) if hits else "")
 
 
-def _at_scale(
-    document: Record, arm: str, collection: str, each: Record | None
-) -> tuple[str, dict[str, Any]]:
+def _unchanged(factor: Record, less: str) -> str:
+    """A factor whose interval holds 1."""
+    if factor["low"] == factor["high"]:
+        return "is the same in every block"
+    return f"shows no decided difference, {less}"
+
+
+def _at_scale(document: Record, arm: str, collection: str) -> tuple[str, dict[str, Any]]:
     """What the saving would be at the asked-about rate, in queries and busy connections."""
     rows = document["capacity"]["expectation"]
-    baseline = document["run"]["baseline"]
-    base = _first(rows, arm=baseline, collection=collection)
-    if base is None or each is None or each["value"] is None:
+    own = _first(rows, arm=arm, collection=collection)
+    if own is None or own["saved_queries_per_s"] is None:
         return "", {}
-    rate = base["rate_per_s"]
-    queries = _times(each, rate, "per_s")
-    numbers: dict[str, Any] = {"rate_per_s": rate, "saved_queries_per_s": queries}
-    busy, asked = base["busy_connections"]["value"], base["queries_per_s"]["value"]
-    text = f"At {rate:g} requests/s that is {said(queries, 'queries a second')}"
-    if busy and asked:
-        connections = _times(queries, busy / asked, "connections")
-        numbers["saved_connections"] = connections
-        text += f" and {said(connections, 'busy connections')} that you need not buy"
-    if rate > base["measured_to_per_s"]:
-        text += f" (carried on from {base['measured_to_per_s']:g}/s{_tried(document, arm)})"
+    rate, queries = own["rate_per_s"], own["saved_queries_per_s"]
+    connections = own["saved_connections"]
+    numbers = {
+        "rate_per_s": rate,
+        "saved_queries_per_s": queries,
+        "saved_connections": connections,
+    }
+    if queries["value"] is None:
+        return "", numbers
+    text = f"At {rate:g} requests/s {_saved(queries, connections)}"
+    if rate > own["measured_to_per_s"]:
+        text += f" (carried on from {own['measured_to_per_s']:g}/s{_tried(document, arm)})"
     return f"{text}.", numbers
+
+
+def _saved(queries: Record, connections: Record | None) -> str:
+    """Queries and connections, saved or needed on top."""
+    if queries["low"] == queries["high"] == 0.0:
+        return "nothing is saved"
+    if straddles(queries, 0.0):
+        return f"no saving could be decided: {said(queries, 'queries a second')}"
+    more = "" if queries["value"] > 0 else "more "
+    text = f"that is {said(positive(queries), f'{more}queries a second')}"
+    if connections is None or connections["value"] is None or straddles(connections, 0.0):
+        return text
+    if (connections["value"] > 0) != (queries["value"] > 0):
+        return text
+    buy = " that you need not buy" if connections["value"] > 0 else ""
+    return f"{text} and {said(positive(connections), f'{more}busy connections')}{buy}"
 
 
 def _tried(document: Record, arm: str) -> str:
@@ -165,20 +246,22 @@ def _tried(document: Record, arm: str) -> str:
         return ""
     if all(row["extrapolates"] for row in rows):
         worst = max(abs(row["error"]) for row in rows)
-        return f"; predicting the highest step from the others was {worst:.1%} off"
-    return "; predicting the highest step from the others failed, so do not count on it"
+        return f"; predicting the highest step's queries from the others was {worst:.1%} off"
+    return "; predicting the highest step's queries from the others failed: do not count on it"
 
 
 def _next(document: Record) -> tuple[str | None, str]:
     """The operation that saves most queries if cached next, or asks most where keys lack."""
     rows = [r for r in document["worth_caching"] if not r["cached"] and r["reads_per_request"]]
     keyed = [row for row in rows if row["best_hit_ratio"]]
+    users = document["run"]["users"]
     if keyed:
         best = max(keyed, key=lambda row: float(row["saves_queries_per_request"]))
         saves = formatting.plain(best["saves_queries_per_request"])
+        whose = f"with this load's {users} users its" if users else "its"
         return best["operation"], (
-            f"Next, cache {best['operation']}: its keys would hit {best['best_hit_ratio']:.0%}"
-            f" and save up to {saves} queries a request."
+            f"Next, cache {best['operation']}: {whose} keys would hit"
+            f" {best['best_hit_ratio']:.0%} and save up to {saves} queries a request."
         )
     if not rows:
         return None, ""
@@ -192,25 +275,30 @@ def _next(document: Record) -> tuple[str | None, str]:
 
 def _of_two_arms(document: Record, arm: str) -> dict[str, Any]:
     """Two arms and no cache: did the request change, did the database?"""
-    saved = _end_to_end(document, arm)
+    saved, _ = _end_to_end(document, arm)
     factor = _cell(document["load"]["reductions"], "factor", arm=arm, step=None, collection=None)
     sentences = []
     if saved is not None and saved["value"] is not None:
-        sentences.append(f"Against {document['run']['baseline']}, {arm}{_whole_request(saved)}.")
+        whole = f"Against {document['run']['baseline']}, {arm}{_whole_request(saved)}."
+        sentences.append(f"{whole}{_failures(document, arm)}")
     same = _first(document["equivalence"], arm=arm)
     if same is not None:
         sentences.append(same["sentence"])
-    if factor is not None and factor["value"] is not None:
+    if factor is not None:
         sentences.append(_all_queries(factor))
     numbers: dict[str, Any] = {"end_to_end_difference": saved, "reduction_all_queries": factor}
     sentences += _why_no_interval(numbers)
-    return {"sentences": sentences, "numbers": numbers, "arm": arm, "next": None}
+    kept = [text for text in sentences if text]
+    return {"sentences": kept, "numbers": numbers, "arm": arm, "next": None}
 
 
 def _all_queries(factor: Record) -> str:
-    if factor["low"] is not None and factor["low"] <= 1.0 <= factor["high"]:
-        return f"No difference of the database's work was seen: {said(factor)} less for a request."
-    return f"The database does {said(factor)} less work for a request."
+    less = times_less(factor)
+    if not less:
+        return ""
+    if straddles(factor, 1.0):
+        return f"No difference of the database's work was seen: {less} for a request."
+    return f"The database does {less} work for a request."
 
 
 def _of_one_arm(document: Record) -> dict[str, Any]:
@@ -226,6 +314,8 @@ def _of_one_arm(document: Record) -> dict[str, Any]:
     if queries is not None:
         numbers["queries_per_request"] = queries["per_request"]
         sentences.append(f"A request makes {said(queries['per_request'])} database queries.")
+    failed = _failures(document).strip()
+    sentences += [failed] if failed else []
     sentences += _why_no_interval(numbers)
     sentences.append(
         "There is one arm only, so nothing was compared:"
@@ -234,47 +324,11 @@ def _of_one_arm(document: Record) -> dict[str, Any]:
     return {"sentences": sentences, "numbers": numbers, "arm": None, "next": None}
 
 
-def said(estimate: Record, noun: str = "") -> str:
-    """An estimate in running text, ``0.30 % (0.20 to 0.40)``; ``noun`` stands for the unit."""
-    unit = "count" if noun else estimate["unit"]
-    point = _point({**estimate, "unit": unit}) + (f" {noun}" if noun else "")
-    if estimate["low"] is None or estimate["high"] is None:
-        return f"{point} (no interval)"
-    bounds = formatting.interval(estimate["value"], estimate["low"], estimate["high"], unit)
-    ends = bounds.strip("[]").replace("×", "").replace(", ", " to ")
-    return f"{point} ({ends})"
-
-
-def _point(estimate: Record) -> str:
-    text = formatting.point(estimate["value"], estimate["low"], estimate["high"], estimate["unit"])
-    for unit, words in _SPOKEN.items():
-        text = text.replace(unit, words)
-    return text
-
-
-def _positive(estimate: Record) -> Record:
-    """The estimate without its sign."""
-    if estimate["value"] >= 0:
-        return estimate
-    return {
-        **estimate,
-        "value": -estimate["value"],
-        "low": -estimate["high"],
-        "high": -estimate["low"],
-    }
-
-
-def _times(estimate: Record, factor: float, unit: str) -> dict[str, Any]:
-    ends = {
-        end: None if estimate[end] is None else estimate[end] * factor
-        for end in ("value", "low", "high")
-    }
-    return {**estimate, **ends, "unit": unit}
-
-
-def _end_to_end(document: Record, arm: str) -> Record | None:
+def _end_to_end(document: Record, arm: str) -> tuple[Record | None, Record | None]:
+    """The change of the mean response time, in ms and relative."""
     rows = document["faster"]["end_to_end"]
-    return _cell(rows, "difference", arm=arm, step=None, time="response", statistic="mean")
+    row = _first(rows, arm=arm, step=None, time="response", statistic="mean")
+    return (None, None) if row is None else (row["difference"], row["relative"])
 
 
 def _cell(rows: list[Record], name: str, **wanted: object) -> Record | None:

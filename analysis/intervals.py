@@ -27,9 +27,16 @@ CONFIDENCE = 0.95
 """Two-sided confidence of every interval in this project."""
 
 
+RULE_OF_THREE = "none seen: rule of three, events taken for independent"
+"""The method of an interval where no event was seen."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A number with what is known about its error. Shares and ratios are plain, not percent."""
+    """A number with what is known about its error. Shares and ratios are plain, not percent.
+
+    One without a value but with a ``low`` is a bound: at least so much.
+    """
 
     value: float | None
     unit: str
@@ -60,6 +67,11 @@ class Estimate:
     def has_interval(self) -> bool:
         """Whether both ends are known."""
         return self.low is not None and self.high is not None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether nothing but "at least ``low``" is known."""
+        return self.value is None and self.low is not None
 
     def scaled(self, factor: float, unit: str) -> Estimate:
         """The same estimate times ``factor`` (which must be above 0), in another unit."""
@@ -158,9 +170,9 @@ def rate(events: Floats, exposure: Floats, *, unit: str, n: int | None = None) -
         return nothing(unit, "nothing was exposed", n=total, blocks=len(events))
     reason = too_few(fit.blocks)
     if fit.log is None:
-        upper = upper_of_none(float(np.sum(exposure)))
-        why = f"none was seen: at 95 % the rate is below {upper:.2g}"
-        return Estimate(value=0.0, unit=unit, n=total, blocks=fit.blocks, reason=reason or why)
+        none = Estimate(value=0.0, unit=unit, n=total, blocks=fit.blocks, reason=reason)
+        limit = upper_of_none(float(np.sum(exposure)))
+        return none if reason else replace(none, low=0.0, high=limit, method=RULE_OF_THREE)
     value = math.exp(fit.log)
     if reason is not None:
         return Estimate(value=value, unit=unit, n=total, blocks=fit.blocks, reason=reason)
@@ -176,12 +188,25 @@ def rate(events: Floats, exposure: Floats, *, unit: str, n: int | None = None) -
     )
 
 
+def share(events: Floats, whole: Floats, *, n: int | None = None) -> Estimate:
+    """Share of ``whole`` that were events, from both counts of each block; ends within 0 to 1.
+
+    Of none and of all the interval is the rule of three's: 40 misses of 40 are no certainty.
+    """
+    events, whole = np.asarray(events, np.float64), np.asarray(whole, np.float64)
+    if whole.sum() > 0 and events.sum() >= whole.sum():
+        return rate(whole - events, whole, unit="share", n=n).complement()
+    found = rate(events, whole, unit="share", n=n)
+    return found if found.high is None else replace(found, high=min(found.high, 1.0))
+
+
 def rate_ratio(first: tuple[Floats, Floats], second: tuple[Floats, Floats], *, n: int) -> Estimate:
     """Rate of ``first`` over rate of ``second``, each given as (events, exposure) by block.
 
     Each arm has its own dispersion: an arm without a cache makes exactly one query a request while
     the other's misses burst. Degrees of freedom are those of the smaller arm: Welch's would cry
-    wolf in 6 % of A/A comparisons of counts that burst, these in 4 %.
+    wolf in 6 % of A/A comparisons of counts that burst, these in 4 %. Where the second side saw no
+    event the ratio has no value and no upper end, but a lower one: a bound.
     """
     above, below = _fit_rate(*first), _fit_rate(*second)
     if above is None or below is None:
@@ -189,12 +214,10 @@ def rate_ratio(first: tuple[Floats, Floats], second: tuple[Floats, Floats], *, n
     blocks = min(above.blocks, below.blocks)
     if above.log is None:
         return nothing("ratio", "the first side saw no event", n=n, blocks=blocks)
-    if below.log is None:
-        least = math.exp(above.log) / upper_of_none(float(np.sum(second[1])))
-        why = f"the second side saw no event: the ratio is at least {least:.3g}"
-        return nothing("ratio", why, n=n, blocks=blocks)
-    log = above.log - below.log
     reason = too_few(blocks)
+    if below.log is None:
+        return _at_least(above, float(np.sum(second[1])), reason, n=n, blocks=blocks)
+    log = above.log - below.log
     if reason is not None:
         return Estimate(value=math.exp(log), unit="ratio", n=n, blocks=blocks, reason=reason)
     variance = above.variance + below.variance
@@ -210,27 +233,57 @@ def rate_ratio(first: tuple[Floats, Floats], second: tuple[Floats, Floats], *, n
     )
 
 
+def _at_least(
+    above: _Rate, exposure: float, reason: str | None, *, n: int, blocks: int
+) -> Estimate:
+    """The lower end of a ratio to a rate of which no event was seen."""
+    unseen = "the second side saw no event, so the ratio has no upper end"
+    if reason is not None or above.log is None:
+        return nothing("ratio", reason or unseen, n=n, blocks=blocks)
+    least, _ = _t_ends(above.log, math.sqrt(above.variance), above.blocks - 1)
+    return Estimate(
+        value=None,
+        unit="ratio",
+        n=n,
+        blocks=blocks,
+        low=math.exp(least) / upper_of_none(exposure),
+        reason=unseen,
+        method=RULE_OF_THREE,
+    )
+
+
 def difference(first: Estimate, second: Estimate) -> Estimate:
-    """First minus second of two independent estimates: half-widths add in quadrature."""
+    """First minus second of two independent estimates.
+
+    Each end lies as far from the gap as the two ends that make it lie from their values, added in
+    quadrature (square-and-add; Zou and Donner, Statistics in Medicine 27, 2008), so that an
+    interval that leans to one side keeps leaning.
+    """
     n, blocks = first.n + second.n, min(first.blocks, second.blocks)
     if first.value is None or second.value is None:
         return nothing(first.unit, first.reason or second.reason or "no value", n=n, blocks=blocks)
     gap = first.value - second.value
-    ends = (first.low, first.high, second.low, second.high)
-    known = [end for end in ends if end is not None]
-    if len(known) < len(ends):
+    one, two = _reaches(first), _reaches(second)
+    if one is None or two is None:
         why = first.reason or second.reason
         return Estimate(value=gap, unit=first.unit, n=n, blocks=blocks, reason=why)
-    half = math.hypot(known[1] - known[0], known[3] - known[2]) / 2
     return Estimate(
         value=gap,
         unit=first.unit,
         n=n,
         blocks=blocks,
-        low=gap - half,
-        high=gap + half,
-        method="difference of independent estimates, half-widths in quadrature",
+        low=gap - math.hypot(one[0], two[1]),
+        high=gap + math.hypot(one[1], two[0]),
+        method="difference of independent estimates, distances of the ends in quadrature",
     )
+
+
+def _reaches(estimate: Estimate) -> tuple[float, float] | None:
+    """How far the ends lie below and above the value."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None:
+        return None
+    return value - low, high - value
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +310,11 @@ def _fit_rate(events: Floats, exposure: Floats) -> _Rate | None:
 
 
 def upper_of_none(exposure: float) -> float:
-    """The 95 % upper limit of a rate when none was seen ("rule of three")."""
+    """The 95 % upper limit of a rate when none was seen: 3 over the exposure.
+
+    The "rule of three" (Hanley and Lippman-Hand, JAMA 249, 1983) takes events for independent of
+    each other: a burst of them that fell between the blocks is not excluded by it.
+    """
     return -math.log(1.0 - CONFIDENCE) / exposure
 
 

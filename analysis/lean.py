@@ -1,6 +1,6 @@
 """Which part of the spans do the answers need, and how is it read without the rest?
 
-Of a run of ten million spans the attributes are most of the bytes, and three of them are asked
+Of a run of ten million spans the attributes are most of the bytes, and four of them are asked
 for. They become columns while one row group is in memory; the rest of its attributes is dropped.
 Columns of few words (service, name, arm, ...) are kept as numbers of a sorted list of words.
 
@@ -44,6 +44,10 @@ COLUMNS = (*IDS, *WORDS, *NUMBERS)
 EMULATED = "worthit.emulated_ns"
 POOL_WAIT = "worthit.pool_wait_ns"
 KEY = "worthit.key"
+SOURCE = "cache.source"
+
+_TEXTS = (KEY, SOURCE)
+"""The attributes that are words; the others are numbers."""
 
 _READERS = 2
 """Row groups read at once: reading and searching leave Python to others."""
@@ -61,6 +65,7 @@ ATTRIBUTES: Mapping[str, Callable[[pa.Array], pa.Array]] = {
     EMULATED: marked,
     POOL_WAIT: lambda texts: numbers_in(texts, POOL_WAIT),
     KEY: lambda texts: words_in(texts, KEY).cast(pa.large_string()),
+    SOURCE: lambda texts: words_in(texts, SOURCE).cast(pa.large_string()),
 }
 """What is read out of the attributes, and how."""
 
@@ -95,7 +100,7 @@ def _with_attributes(table: pa.Table) -> pa.Table:
     found = table.select(list(COLUMNS))
     for name, read_out in ATTRIBUTES.items():
         chunks = [read_out(chunk) for chunk in texts.chunks]
-        kind = pa.large_string() if name == KEY else pa.float64()
+        kind = pa.large_string() if name in _TEXTS else pa.float64()
         found = found.append_column(name, pa.chunked_array(chunks, kind))
     return found
 
@@ -145,7 +150,7 @@ def from_frame(spans: pd.DataFrame) -> pd.DataFrame:
     texts = texts.cast(pa.large_string())
     lean = spans[list(COLUMNS)].copy(deep=False)
     for name, read_out in ATTRIBUTES.items():
-        kind = "str" if name == KEY else "float64"
+        kind = "str" if name in _TEXTS else "float64"
         values = read_out(texts).to_pandas().to_numpy()
         lean[name] = pd.Series(values, index=spans.index, dtype=kind)
     return lean

@@ -39,6 +39,8 @@ class Quantity:
     cell: str
     meaning: str
     default_arm: str
+    rests: str
+    """What it rests on, as ``analysis.foundations.rests_on`` asks for it."""
 
     def rows(self, document: Record) -> list[Record]:
         """The rows among which a scope picks."""
@@ -49,16 +51,20 @@ class Quantity:
 
 
 def _of(
-    place: str, *picks: str, default_arm: str = "treatment", **cells: tuple[str, str]
+    place: str,
+    *picks: str,
+    rests: str = "counted",
+    default_arm: str = "treatment",
+    **cells: tuple[str, str],
 ) -> dict[str, Quantity]:
     """Quantities of one place: each name with its cell and its meaning."""
     at = tuple(place.split("."))
-    return {name: Quantity(at, picks, *cell, default_arm) for name, cell in cells.items()}
+    return {name: Quantity(at, picks, *cell, default_arm, rests) for name, cell in cells.items()}
 
 
 QUANTITIES: dict[str, Quantity] = {
     **_of(
-        "shares.rows", "arm", "operation", default_arm="baseline",
+        "shares.rows", "arm", "operation", default_arm="baseline", rests="operation",
         share=("whole", "share of the request's critical path, with all that runs inside"),
     ),
     **_of(
@@ -70,6 +76,9 @@ QUANTITIES: dict[str, Quantity] = {
         "load.by_step", "arm", "top_step", "collection",
         queries_per_request=("per_request", "queries per request"),
         queries_per_s=("per_s", "queries per second at a step (the highest, if left out)"),
+    ),
+    **_of(
+        "load.by_step", "arm", "top_step", "collection", rests="queries",
         busy_connections=("busy_connections", "connections busy at once, by Little's law"),
     ),
     **_of(
@@ -77,34 +86,49 @@ QUANTITIES: dict[str, Quantity] = {
         expected_queries_per_s=(
             "queries_per_s", "queries per second expected at 1000 requests/s",
         ),
+    ),
+    **_of(
+        "capacity.expectation", "arm", "collection", rests="queries",
         expected_busy_connections=(
             "busy_connections", "busy connections expected at 1000 requests/s",
         ),
     ),
     **_of(
-        "load.statements", "arm", "collection",
+        "load.statements", "arm", "collection", rests="statement",
         statement_ms=("mean_ms", "mean time of the first statement on a collection"),
     ),
     **_of("load.hit_rates", "arm", "step", hit_rate=("hit_rate", "hit rate of the cache")),
+    **_of(
+        "load.pool_waits", "arm",
+        pool_waited_share=(
+            "waited_share", "share of queries that waited over 1 ms for a connection",
+        ),
+    ),
     **_of(
         "law.law", "arm",
         law_residual=("residual", "measured over predicted reduction, minus 1"),
     ),
     **_of(
-        "faster.operations", "arm", "operation", "which",
+        "faster.operations", "arm", "operation", "which", rests="operation",
         operation_ms=("after", "mean time of an operation in the arm"),
+    ),
+    **_of(
+        "faster.operations", "arm", "operation", "which", rests="operation before",
         operation_ms_before=("before", "mean time of an operation in the baseline"),
         operation_ratio=("ratio", "how many times faster an operation is"),
         operation_saved_ms=("saved", "milliseconds saved a call of an operation"),
     ),
     **_of(
-        "faster.end_to_end", "arm", "step", "statistic", "time",
+        "faster.end_to_end", "arm", "step", "statistic", "time", rests="request before",
         end_to_end_change=(
             "relative", "relative change of the response time (below 0 is faster)",
         ),
         end_to_end_difference_ms=(
             "difference", "change of the response time in ms (below 0 is faster)",
         ),
+    ),
+    **_of(
+        "faster.end_to_end", "arm", "step", "statistic", "time", rests="request",
         end_to_end_ms=("after", "response time in the arm"),
     ),
     **_of(
@@ -118,6 +142,12 @@ QUANTITIES: dict[str, Quantity] = {
 
 def find(document: Record, name: str, scope: Scope) -> tuple[Record | None, str]:
     """The estimate, or None and why this run does not hold it."""
+    row, missing = find_row(document, name, scope)
+    return (None if row is None else row[QUANTITIES[name].cell]), missing
+
+
+def find_row(document: Record, name: str, scope: Scope) -> tuple[Record | None, str]:
+    """The row of the findings in which the estimate stands, or None and why there is none."""
     for key, have in (("run", "name"), ("cached_operation", "cached_operation")):
         if key in scope and document["run"][have] != scope[key]:
             return None, f"this run is not about {scope[key]}"
@@ -133,7 +163,7 @@ def find(document: Record, name: str, scope: Scope) -> tuple[Record | None, str]
     if not rows:
         words = ", ".join(f"{key} {value}" for key, value in wanted.items() if value is not None)
         return None, f"this run has no {name.replace('_', ' ')} for {words}"
-    return rows[0][quantity.cell], ""
+    return rows[0], ""
 
 
 def _wanted(document: Record, quantity: Quantity, scope: Scope) -> tuple[dict[str, Any], str]:

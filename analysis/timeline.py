@@ -6,7 +6,7 @@ minute. Nothing here is an estimate: it is the record, for seeing what the summa
 Answer: one row a series, arm and bin: series (``rate``, ``median``, ``slowest``, ``queries``,
 ``busy``, ``hit_rate``, ``pool``, ``cpu``), arm (null for the machine), t_s (middle of the bin,
 seconds from the start), value, n (what was counted). ``busy`` is Little's law over the bin: time
-spent in queries over time.
+for which queries held their connections over time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import json
 from typing import Any
 
 import pandas as pd
+
+from analysis.database_load import POOL_WAIT, held_ns
+from analysis.witnesses import is_database_call
 
 COLUMNS = ("series", "arm", "t_s", "value", "n")
 
@@ -82,22 +85,19 @@ def _from_spans(spans: pd.DataFrame, started_ns: int, bin_ns: int) -> list[pd.Da
     if spans.empty:
         return []
     answers = []
-    is_query = (
-        spans["db_system"].notna()
-        & (spans["db_system"] != "redis")
-        & (spans["db_operation"] != "connect")
-    )
-    queries = spans.loc[is_query.fillna(value=False), ["arm", "start_ns", "duration_ns"]]
+    waited = POOL_WAIT if POOL_WAIT in spans.columns else "attributes"
+    columns = ["arm", "start_ns", "duration_ns", waited]
+    queries = spans.loc[is_database_call(spans).fillna(value=False), columns]
     if not queries.empty:
         n = (
-            queries.assign(bin=(queries["start_ns"] - started_ns) // bin_ns)
+            queries[["arm"]]
+            .assign(bin=(queries["start_ns"] - started_ns) // bin_ns)
             .groupby(["arm", "bin"], dropna=False)
             .size()
         )
         answers.append(_series("queries", n * 1e9 / bin_ns, n))
-        took = queries["duration_ns"].astype("float64").fillna(0.0)
         place = [queries["arm"], (queries["start_ns"] - started_ns) // bin_ns]
-        busy = took.groupby(place, dropna=False).sum() / bin_ns
+        busy = held_ns(queries).fillna(0.0).groupby(place, dropna=False).sum() / bin_ns
         answers.append(_series("busy", busy.rename_axis(n.index.names), n))
     lookups = spans.loc[spans["cache_hit"].notna(), ["arm", "start_ns", "cache_hit"]]
     if not lookups.empty:

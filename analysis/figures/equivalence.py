@@ -9,8 +9,8 @@ from analysis import formatting
 from analysis.figures import dots, style
 
 
-def figure(table: pd.DataFrame, margin: float, *, narrow: bool = False) -> Figure:
-    """Draw a row a quantity over an axis of percent, the margin shaded.
+def figure(table: pd.DataFrame, margin: tuple[float, float], *, narrow: bool = False) -> Figure:
+    """Draw a row a quantity over an axis of percent, the margin shaded between its two ends.
 
     ``table``: ``label``, ``value``, ``low``, ``high`` (relative change, of 1; null without
     interval).
@@ -27,6 +27,6 @@ def figure(table: pd.DataFrame, margin: float, *, narrow: bool = False) -> Figur
         rows=tuple(rows),
         axis="percent of the mean; shaded: the margin",
         reference=0.0,
-        band=(-100 * margin, 100 * margin),
+        band=(100 * margin[0], 100 * margin[1]),
     )
     return dots.figure([panel], narrow=narrow)

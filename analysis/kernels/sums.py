@@ -69,3 +69,16 @@ def added(
             if parent[p] < 0:
                 root_ns[g] += end[p] - start[p]
     return counts, root_ns, requests
+
+
+@compiled
+def gathered(
+    queue: NDArray[np.int32], parent: NDArray[np.int32], own: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """What a span has of its own and all below it have, by position; children before parents."""
+    found = own.copy()
+    for place in range(queue.size - 1, -1, -1):
+        child = queue[place]
+        if parent[child] >= 0:
+            found[parent[child]] += found[child]
+    return found

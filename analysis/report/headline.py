@@ -125,7 +125,7 @@ def _words(
         share, low, high = (_maybe(own[key].iloc[0]) for key in ("share", "low", "high"))
         text = formatting.brief(share, low, high, "share")
         left = f"{setting.cached_operation} is {text} of a request"
-    fewer = factor.is_known and (factor.value or 0.0) > 1.0
+    fewer = _is_fewer(factor)
     what = f"queries of {setting.cached_collection}" if setting.cached_collection else "queries"
     right = f"{_times(factor)} fewer {what}" if fewer else f"{what.capitalize()} per second"
     return headline_figure.Words(
@@ -164,7 +164,7 @@ def _note(findings: Mapping[str, Any], setting: Setting, factor: Number) -> tupl
             "hits are real."
         )
     whole = _factor(findings, None, setting)
-    if setting.cached_collection and whole.is_known and factor.is_known:
+    if setting.cached_collection and _is_fewer(whole) and _is_fewer(factor):
         lines.append(
             f"{factor.text} fewer of these queries; {whole.text} fewer of all queries that a "
             "request makes."
@@ -179,6 +179,13 @@ def _factor(findings: Mapping[str, Any], collection: str | None, setting: Settin
         if mine and row.get("collection") == collection:
             return number(row.get("factor"))
     return Number()
+
+
+def _is_fewer(factor: Number) -> bool:
+    """Whether the queries became fewer: decidedly, where there is an interval."""
+    if factor.low is None:
+        return factor.is_known and (factor.value or 0.0) > 1.0
+    return factor.low > 1.0
 
 
 def _times(factor: Number) -> str:

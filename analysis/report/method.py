@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from analysis import formatting
@@ -26,6 +27,7 @@ def facts(manifest: Manifest) -> tuple[Fact, ...]:
         ),
         ("Blocks", _blocks(manifest)),
         *((f"Arm “{arm.name}”", _settings(arm.env)) for arm in manifest.arms),
+        ("Told to the load", _knobs(manifest)),
         ("Seed", "" if manifest.seed is None else str(manifest.seed)),
         ("Parts", _parts(manifest)),
         ("Machine", _machine(manifest)),
@@ -124,8 +126,16 @@ def _blocks(manifest: Manifest) -> str:
     )
 
 
-def _settings(env: dict[str, str]) -> str:
+def _settings(env: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={value}" for name, value in env.items()) or "as it comes"
+
+
+def _knobs(manifest: Manifest) -> str:
+    """What the load was told, once where it is the same for all arms: it makes the hit rate."""
+    told = {arm.name: _settings(arm.knobs) for arm in manifest.arms if arm.knobs}
+    if len(set(told.values())) <= 1 and len(told) in (0, len(manifest.arms)):
+        return next(iter(told.values()), "")
+    return "; ".join(f"{name}: {knobs}" for name, knobs in told.items())
 
 
 def _parts(manifest: Manifest) -> str:

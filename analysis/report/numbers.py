@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -47,9 +47,20 @@ class Number:
         return not formatting.is_missing(self.value)
 
     @property
+    def is_bound(self) -> bool:
+        """Whether nothing but "at least ``low``" is known."""
+        return not self.is_known and self.low is not None
+
+    @property
     def has_interval(self) -> bool:
         """Whether there is an interval."""
         return self.is_known and self.low is not None and self.high is not None
+
+
+def inverse(ratio: Number) -> Number:
+    """1 over a ratio, the ends exchanged: 0.8 times fewer is 1.25 times more."""
+    ends = [1.0 / end if end else None for end in (ratio.value, ratio.high, ratio.low)]
+    return replace(ratio, value=ends[0], low=ends[1], high=ends[2])
 
 
 NOTHING = Number()

@@ -113,7 +113,8 @@ def _lookup(
         inside = inside + took + GAP_NS
     took = _draw(arrivals, truth, truth.lookup_db_ms, 0.21)
     text = {"db.query.text": "SELECT id, config FROM personalities WHERE name = %s"}
-    emulated = [text | {"worthit.emulated_ns": int(t * 0.9)} for t in took]
+    waited = {"worthit.pool_wait_ns": 20_000}
+    emulated = [text | waited | {"worthit.emulated_ns": int(t * 0.9)} for t in took]
     spans.append(
         _client(
             "SELECT personalities",

@@ -22,6 +22,11 @@ from analysis.report.tabulation import (
     words,
 )
 
+_NOT_TRIED = (
+    "This tries the queries a second. Busy connections also assume that a query holds its"
+    " connection as long as it did at the highest rate that was measured; that is not tried."
+)
+
 QUESTION = "Where does more load stop helping, and what is expected beyond?"
 
 
@@ -108,6 +113,7 @@ def _drawing(
     rows += [_load_row(row, "rate_per_s", "queries_per_s", measured=False) for row in expected]
     columns = ["arm", "rate_per_s", "queries_per_s", "low", "high", "measured"]
     queries = pd.DataFrame(rows, columns=columns).dropna(subset=["queries_per_s"])
+    queries = queries[queries["queries_per_s"] > 0]  # a logarithmic axis has no place for none
     order = {arm: place for place, arm in enumerate(setting.arms)}
     latency, queries = (
         table.assign(place=table["arm"].map(order)).sort_values(
@@ -198,8 +204,9 @@ def _tables(capacity: Mapping[str, Any], steps: list[Record]) -> tuple[Table, ..
 def _notes(capacity: Mapping[str, Any], setting: Setting) -> tuple[str, ...]:
     """How the extrapolation fared when the highest step was hidden from it."""
     rows = _cached(capacity.get("extrapolation"), setting)
-    return tuple(
+    tried = tuple(
         f"{setting.label(row.get('arm'))}: {row['sentence']}"
         for row in rows
         if row.get("sentence")
     )
+    return (*tried, _NOT_TRIED) if tried else ()

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.report.document import Section, Table, Tone
-from analysis.report.numbers import number
-from analysis.report.tabulation import Record, estimates, plain_numbers, tabulate, words
+from analysis import formatting
+from analysis.report.document import Column, Section, Table, Tone
+from analysis.report.numbers import Number, number
+from analysis.report.tabulation import (
+    Field,
+    Record,
+    estimates,
+    plain_numbers,
+    tabulate,
+    words,
+)
 
 QUESTION = "Which claims hold?"
 
@@ -22,8 +30,8 @@ def section(findings: Mapping[str, Any]) -> Section | None:
         return None
     counts = ledger.get("counts") or {}
     said = ", ".join(f"{count} {_plural(verdict, count)}" for verdict, count in counts.items())
-    measured = [row for row in rows if number(row.get("estimate")).is_known]
-    others = [row for row in rows if not number(row.get("estimate")).is_known]
+    measured = [row for row in rows if _is_there(number(row.get("estimate")))]
+    others = [row for row in rows if not _is_there(number(row.get("estimate")))]
     tables = [_measured(measured, str(ledger.get("file") or "the experiment"))] if measured else []
     tables += [_elsewhere(others)] if others else []
     noted = [row for row in rows if row.get("note")]
@@ -40,7 +48,33 @@ def section(findings: Mapping[str, Any]) -> Section | None:
             f"{len(measured)} of {len(rows)} claims are about something that this run measured."
         ),
         tables=tuple(tables),
+        emulated=_on_what_they_rest(measured),
     )
+
+
+def _is_there(estimate: Number) -> bool:
+    return estimate.is_known or estimate.is_bound
+
+
+def _on_what_they_rest(rows: list[Record]) -> str:
+    """How many claims are about times that the run itself was told to take."""
+    put_in = sum(row.get("rests_on") == "emulated" for row in rows)
+    if not put_in:
+        return ""
+    verb = "rests" if put_in == 1 else "rest"
+    return (
+        f"{put_in} of {len(rows)} {verb} on emulated time: the latency profile was told to take so"
+        " long. They say that it did, and nothing of a service of your own."
+    )
+
+
+def _rests_on(row: Record) -> str:
+    """Counted, measured, or how much of it was put in."""
+    rests, share = row.get("rests_on"), number(row.get("emulated_share"))
+    if rests is None or not share.is_known:
+        return str(rests or formatting.MISSING)
+    part = f"{formatting.plain(share.value, 'share')} emulated"
+    return part if rests == "emulated" else f"{rests}, {part}"
 
 
 def _measured(rows: list[Record], file: str) -> Table:
@@ -49,6 +83,7 @@ def _measured(rows: list[Record], file: str) -> Table:
         words("Claim", "text"),
         words("Verdict", "verdict"),
         estimates("Measured", "estimate"),
+        Field(column=Column(label="Rests on"), write=_rests_on),
         plain_numbers("n", "n"),
         words("What would decide it", "would_decide", missing=""),
     )

@@ -9,12 +9,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import formatting
+from analysis.equivalence import margin_ends
 from analysis.figures import equivalence as equivalence_figure
 from analysis.report.document import Drawing, Section
 from analysis.report.numbers import number
 from analysis.report.sections.ceiling import records
 from analysis.report.setting import Setting
-from analysis.report.tabulation import Field, Record, plain_column, plain_numbers, tabulate, words
+from analysis.report.tabulation import (
+    Field,
+    Record,
+    estimates,
+    plain_column,
+    plain_numbers,
+    tabulate,
+    words,
+)
 
 QUESTION = "Is a whole request the same, within a margin that matters?"
 
@@ -34,6 +43,7 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
     fields = (
         words("Quantity", "what"),
         plain_numbers("Margin", "margin", "share"),
+        estimates("Change, 90 % interval", "change"),
         plain_numbers("Pairs of blocks", "pairs"),
         Field(column=plain_column("p", "p_value"), write=_p_value),
         words("Decided", "decided"),
@@ -43,16 +53,16 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
         question=QUESTION,
         answer=str(rows[0].get("sentence") or "Not decided."),
         reading=(
-            "“Not different” is not “the same”. It is the same only if the whole interval lies "
-            "in the"
-            " shaded margin, which was named before the run."
+            "“Not different” is not “the same”. It is the same only if the whole 90 % interval, to"
+            " which two tests at 5 % amount, lies in the shaded margin, which was named before the"
+            " run."
         ),
         emulated=setting.emulated("The response times are mostly those of the profile."),
         sample=(
             f"{formatting.count(rows[0].get('pairs'))} pairs of blocks; two one-sided tests "
             "at 5 % each."
         ),
-        drawings=_drawings(findings, setting, margin),
+        drawings=_drawings(rows, margin),
         tables=(tabulate(rows, fields, "Equivalence"),),
     )
 
@@ -63,23 +73,19 @@ def _p_value(record: Record) -> str:
     return f"< {LEAST_P:g}" if value is not None and value < LEAST_P else formatting.plain(value)
 
 
-def _drawings(findings: Mapping[str, Any], setting: Setting, margin: float) -> tuple[Drawing, ...]:
-    """The relative difference of the mean, in the margin."""
-    rows = []
-    for row in (findings.get("faster") or {}).get("end_to_end") or ():
-        mine = row.get("arm") == setting.treatment and row.get("step") is None
-        if mine and row.get("time") == "response" and row.get("statistic") == "mean":
-            estimate = number(row.get("relative"))
-            if estimate.is_known:
-                rows.append(("mean response time", estimate.value, estimate.low, estimate.high))
-    if not rows or not margin:
+def _drawings(rows: list[Record], margin: float) -> tuple[Drawing, ...]:
+    """The change of the mean with the interval that decided, in the margin."""
+    changes = [(str(row.get("what")), number(row.get("change"))) for row in rows]
+    drawn = [(name, one.value, one.low, one.high) for name, one in changes if one.is_known]
+    if not drawn or not margin:
         return ()
-    table = pd.DataFrame(rows, columns=["label", "value", "low", "high"])
+    table = pd.DataFrame(drawn, columns=["label", "value", "low", "high"])
+    ends = margin_ends(margin)
 
     def draw(*, narrow: bool) -> Figure:
-        return equivalence_figure.figure(table, margin, narrow=narrow)
+        return equivalence_figure.figure(table, ends, narrow=narrow)
 
-    said = formatting.estimate(*rows[0][1:], "share")
+    said = formatting.estimate(*drawn[0][1:], "share")
     alt = (
         f"Relative difference of the mean response time: {said}, against a margin of "
         f"{formatting.plain(margin, 'share')}."

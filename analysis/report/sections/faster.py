@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from analysis import formatting
 from analysis.figures import faster as faster_figure
 from analysis.report.document import Drawing, Section, Table
-from analysis.report.numbers import Number, number
+from analysis.report.numbers import Number, inverse, number
+from analysis.report.sections.failures import lacking
 from analysis.report.setting import Setting
 from analysis.report.tabulation import estimates, sample_sizes, tabulate, words
 
@@ -50,7 +51,7 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
         sample=_sample(requests, operations),
         drawings=(_drawing(operations, requests, setting),),
         tables=(*_request_table(requests), *_operation_table(operations, setting)),
-        notes=_reasons(requests),
+        notes=(*_reasons(requests), *lacking((requests or [{}])[0])),
     )
 
 
@@ -75,12 +76,17 @@ def _answer(
             if ratio.is_known:
                 parts.append(
                     f"{setting.cached_operation} takes {after.point} instead of {before.point}:"
-                    f" {ratio.text} faster, hits and misses together."
+                    f" {_times(ratio)}, hits and misses together."
                 )
     mean = next((row for row in requests if row.get("statistic") == "mean"), None)
     if mean is not None:
         parts.append(_said_of_mean(mean))
     return " ".join(parts) or "There is nothing to hold against each other."
+
+
+def _times(ratio: Number) -> str:
+    """So many times faster; or slower, where the ratio is below 1."""
+    return f"{ratio.text} faster" if (ratio.value or 0.0) >= 1 else f"{inverse(ratio).text} slower"
 
 
 def _said_of_mean(row: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import formatting
 from analysis.figures import law as law_figure
+from analysis.headline import SET_WITHIN
 from analysis.report.document import Drawing, Section, Table
 from analysis.report.numbers import number
 from analysis.report.setting import Setting
@@ -38,6 +39,7 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
     if not rows:
         return None
     rates = (findings.get("load") or {}).get("hit_rates") or law.get("hit_rates")
+    came_about = _how_it_came_about(findings.get("run") or {}, _of(rates, setting), setting)
     measured, predicted = number(rows[0].get("measured")), number(rows[0].get("predicted"))
     return Section(
         key="law",
@@ -57,7 +59,28 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
         ),
         drawings=_drawings(every, rates, setting),
         tables=_tables(law, every, _of(rates, setting), setting),
-        notes=(_ABOUT_TIME_TO_LIVE,),
+        notes=tuple(note for note in (came_about, _ABOUT_TIME_TO_LIVE) if note),
+    )
+
+
+def _how_it_came_about(run: Mapping[str, Any], rates: list[Record], setting: Setting) -> str:
+    """That the load was told to make this hit rate, or which of its settings made it."""
+    knobs = (run.get("knobs") or {}).get(setting.treatment) or {}
+    cold = knobs.get("cold_fraction")
+    hit = number(next((row.get("hit_rate") for row in rates if row.get("step") is None), None))
+    if not knobs or not hit.is_known:
+        return ""
+    if cold and abs(1.0 - cold - (hit.value or 0.0)) <= SET_WITHIN:
+        share = formatting.plain(cold, "share")
+        return (
+            f"The hit rate of {hit.point} was set, not found: the load was told that {share} of"
+            " the arrivals ask for what nobody asked for before (cold_fraction). What follows from"
+            " it was found."
+        )
+    told = ", ".join(f"{name} {value}" for name, value in knobs.items())
+    return (
+        f"The hit rate of {hit.point} follows from what the load was told ({told}), the arm's"
+        " settings and the length of the run."
     )
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis import formatting
 from analysis.figures import load as load_figure
 from analysis.report.document import Drawing, Section, Table
-from analysis.report.numbers import Number, frame, number
+from analysis.report.numbers import Number, frame, inverse, number
 from analysis.report.setting import Setting
 from analysis.report.tabulation import (
     Field,
@@ -34,7 +34,7 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
     statements = list(load.get("statements") or ())
     if not statements:
         return None
-    whole, cached = _reduction(load, None), _reduction(load, setting.cached_collection)
+    whole, cached = (_reduction(load, name, setting) for name in (None, setting.cached_collection))
     return Section(
         key="load",
         question=QUESTION,
@@ -54,11 +54,17 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
     )
 
 
-def _reduction(load: Mapping[str, Any], collection: str | None) -> Mapping[str, Any]:
-    """The row over all steps for one collection; empty when there is none."""
+def _reduction(
+    load: Mapping[str, Any], collection: str | None, setting: Setting
+) -> Mapping[str, Any]:
+    """The treatment's row over all steps for one collection; empty when there is none."""
     rows = load.get("reductions") or ()
     found = (
-        row for row in rows if row.get("step") is None and row.get("collection") == collection
+        row
+        for row in rows
+        if row.get("step") is None
+        and row.get("collection") == collection
+        and row.get("arm") == setting.treatment
     )
     return next(found, {})
 
@@ -68,15 +74,24 @@ def _answer(whole: Mapping[str, Any], cached: Mapping[str, Any], setting: Settin
     parts = []
     for row, name in ((cached, setting.cached_collection), (whole, None)):
         factor = number(row.get("factor"))
-        if not factor.is_known:
-            continue
         before, after = number(row.get("before")), number(row.get("after"))
+        if not before.is_known or not after.is_known:
+            continue
         what = f"Queries of the table {name}" if name else "All queries together"
         parts.append(
             f"{what}: {before.point} a request with {setting.label(setting.baseline)},"
-            f" {after.point} with {setting.label(setting.treatment)}, {factor.text} fewer."
+            f" {after.point} with {setting.label(setting.treatment)}{_fewer(factor)}."
         )
     return " ".join(parts) or "There is one arm only, so nothing is held against it."
+
+
+def _fewer(factor: Number) -> str:
+    """So many times fewer; or more, where the factor is below 1."""
+    if not factor.is_known and not factor.is_bound:
+        return ""
+    if factor.is_known and (factor.value or 0.0) < 1:
+        return f", {inverse(factor).text} more"
+    return f", {factor.text} fewer"
 
 
 def _sample(statements: list[Record]) -> str:

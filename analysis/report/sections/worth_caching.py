@@ -30,8 +30,8 @@ MAX_ROWS = 8
 """Beyond these there is nothing worth anybody's time."""
 
 _ABOUT_KEYS = (
-    "The keys are those of this run's users and messages; a hit ratio for other traffic needs its"
-    " own traces."
+    "The keys are those of this run's {users} and messages, and the hit ratios hang on how many of"
+    " them the scenario has: those of other traffic need its own traces."
 )
 
 
@@ -76,8 +76,14 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
             ),
         ),
         tables=(_table(rows),),
-        notes=(_ABOUT_KEYS,),
+        notes=(_ABOUT_KEYS.format(users=_users(findings)),),
     )
+
+
+def _users(findings: Mapping[str, Any]) -> str:
+    """The scenario's users, with their number where the experiment says it."""
+    users = (findings.get("run") or {}).get("users")
+    return f"{formatting.count(users)} users" if users else "users"
 
 
 def _could_save(row: Record) -> bool:

@@ -140,6 +140,7 @@ def test_a_second_miss_of_a_key_has_a_cause(ttl: str, flush: int | None, cause: 
             "start_ns": [0, 9_000_000_000],
             "hit": [False, False],
             "key": pd.Series(["a", "a"], dtype="str"),
+            "bypassed": [False, False],
         }
     )
 
@@ -255,9 +256,10 @@ def test_an_impossible_test_decides_nothing() -> None:
         np.array([1.0] * 6), np.array([1.0, 2, np.nan, 1, 1, 1]), margin=0.01
     )
 
-    assert (None, None) == (few[0], broken[0])
-    assert "Not decided" in few[1]
-    assert "Not decided" in broken[1]
+    assert (None, None) == (few.p_value, broken.p_value)
+    assert (None, None) == (few.change.value, broken.change.value)
+    assert "Not decided" in few.sentence
+    assert "Not decided" in broken.sentence
 
 
 def test_the_published_sample_sizes_come_out() -> None:
@@ -369,3 +371,49 @@ def test_pool_waits_come_from_the_spans(run: Run) -> None:
     assert row["waited_share"].value == pytest.approx(0.25, abs=0.01)
     assert row["wait_ms"].value == pytest.approx(0.765, abs=0.03)
     assert row["longest_ms"] == pytest.approx(3.0)
+
+
+def test_arms_without_a_cache_have_no_hit_rate_and_no_misses(run: Run) -> None:
+    """An arm without a Redis says "no hit" of every lookup, and that means nothing."""
+    arms = tuple(arm.model_copy(update={"redis": False}) for arm in run.manifest.arms)
+    manifest = run.manifest.model_copy(update={"arms": arms})
+    spans = run.measured_spans
+    blocks = block_table(manifest, run.measured_requests, roots(spans))
+
+    assert database_load.hit_rates(manifest, spans, blocks).empty
+    assert cache_law.misses(manifest, run.spans, blocks, run.events).empty
+    assert 4 == len(database_load.hit_rates(run.manifest, spans, blocks))
+
+
+def test_lookups_that_the_cache_did_not_answer_are_told_apart(run: Run) -> None:
+    """A fallback says "no hit" as a miss does; its source tells that the cache was away."""
+    spans = run.measured_spans.copy()
+    missed = spans.index[spans["cache_hit"].eq(other=False).fillna(value=False)]
+    away = missed[: len(missed) // 2]
+    spans.loc[away, "attributes"] = spans.loc[away, "attributes"].str.replace(
+        '"cache.source": "database"', '"cache.source": "fallback"'
+    )
+    blocks = block_table(run.manifest, run.measured_requests, roots(spans))
+
+    rows = cache_law.explained(run.manifest, spans, blocks).set_index("what")
+    causes = cache_law.misses(run.manifest, spans, blocks, run.events).set_index("cause")
+
+    told = rows.loc["lookups that the cache did not answer, counted as misses"]
+    assert len(away) == told["count"] == causes.loc["the cache did not answer", "count"]
+    assert told["moves"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_interval_that_is_drawn_is_the_one_that_decides(run: Run) -> None:
+    """The same within a margin exactly if the 90 % interval lies within the margin's ends."""
+    blocks = block_table(run.manifest, run.measured_requests, roots(run.measured_spans))
+    decided = set()
+    for margin in (0.0005, 0.001, 0.0017, 0.0018, 0.0019, 0.002, 0.003, 0.01):
+        row = equivalence.equivalence(
+            run.manifest, run.measured_requests, blocks, margin=margin
+        ).iloc[0]
+        low, high = equivalence.margin_ends(margin)
+        inside = low < row["change"].low and row["change"].high < high
+        assert ("same" == row["decided"]) == inside
+        decided.add(row["decided"])
+
+    assert {"same", "not decided"} == decided

@@ -77,6 +77,22 @@ def test_the_whole_interval_decides(
     assert (row["would_decide"] is None) == (verdict != "not decided")
 
 
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ('comparison = "at least"\nvalue = 20', "holds"),
+        ('comparison = "at most"\nvalue = 100', "does not hold"),
+        ('comparison = "at least"\nvalue = 1000', "not decided"),
+    ],
+)
+def test_a_lower_end_decides_what_it_can(tmp_path: Path, text: str, verdict: str) -> None:
+    """At least 640 times is at least 20, is not at most 100, and may be 1000."""
+    row = claims.check(claim(tmp_path, text), document(640.0, None, None))["claims"][0]
+
+    assert verdict == row["verdict"]
+    assert "at least 64" in row["sentence"]
+
+
 def test_what_would_decide_shrinks_as_the_root_of_the_blocks(tmp_path: Path) -> None:
     """Half the interval's width of distance to the limit takes four times the blocks."""
     ledger = claim(tmp_path, 'comparison = "at least"\nvalue = 0.94')
@@ -127,6 +143,7 @@ def test_what_a_run_does_not_measure_is_not_decided(
             'comparison = "between"\nvalue = 1',
             r"line 1: claim 1: comparison 'between' needs value",
         ),
+        ('comparison = "between"\nvalue = [10, 5]', r"\[10, 5\] holds no number; write the lower"),
         ('comparison = "about"\nvalue = 1', "margin belongs to comparison 'about'"),
         ('comparison = "at most"\nvalue = 1\nmargin = 0.1', "margin belongs to"),
         ('comparison = "at most"\nvalue = 1\nscope = { arms = "x" }', "scope 'arms' is unknown"),

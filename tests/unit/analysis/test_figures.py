@@ -198,7 +198,9 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
         "worth_caching": worth_caching.figure(candidates, narrow=narrow),
         "detectability": detectability.figure(needed, narrow=narrow),
         "ceiling": ceiling.figure(parts, narrow=narrow),
-        "equivalence": equivalence.figure(_estimates().assign(value=0.001), 0.01, narrow=narrow),
+        "equivalence": equivalence.figure(
+            _estimates().assign(value=0.001), (-0.01, 0.01), narrow=narrow
+        ),
         "timeline": timeline.figure(series, blocks, events, ("off",), narrow=narrow),
         "waterfall": waterfall.figure(tree, path, strong="lookup", narrow=narrow),
     }

@@ -163,9 +163,43 @@ def test_no_event_gives_a_bound_and_no_ratio() -> None:
     rate = intervals.rate(np.zeros(6), sent, unit="share")
     ratio = intervals.rate_ratio((sent, sent), (np.zeros(6), sent), n=1)
 
-    assert "below 0.005" in str(rate.reason)
-    assert ratio.value is None
-    assert "at least 200" in str(ratio.reason)
+    assert (0.0, 0.0) == (rate.value, rate.low)
+    assert rate.high == pytest.approx(3 / 600, rel=0.01)
+    assert ratio.is_bound
+    assert ratio.low == pytest.approx(200, rel=0.01)
+    assert ratio.high is None
+    assert "no upper end" in str(ratio.reason)
+
+
+def test_none_and_all_are_no_certainty() -> None:
+    """0 of 40 and 40 of 40 have the rule of three's interval, as in each other's mirror."""
+    sent = np.full(8, 5.0)
+    none, every = intervals.share(np.zeros(8), sent), intervals.share(sent, sent)
+
+    assert (none.low, none.high) == pytest.approx((0.0, 3 / 40), rel=0.01)
+    assert (every.low, every.value, every.high) == pytest.approx((1 - 3 / 40, 1.0, 1.0), rel=0.01)
+    assert intervals.share(np.zeros(3), np.full(3, 5.0)).high is None
+
+
+def test_a_difference_leans_as_its_parts_do() -> None:
+    """1 minus "0, at most 0.005" is "1, at least 0.995": never more than there is."""
+    one = Estimate(value=1.0, unit="per_request", n=9, blocks=9, low=1.0, high=1.0)
+    none = Estimate(value=0.0, unit="per_request", n=9, blocks=9, low=0.0, high=0.005)
+
+    saved = intervals.difference(one, none)
+
+    assert (saved.low, saved.value, saved.high) == pytest.approx((0.995, 1.0, 1.0))
+
+
+def test_what_never_came_is_the_slowest_of_all() -> None:
+    """A request without an answer counts above every quantile; of many there is no value."""
+    block = np.concatenate([np.arange(95.0), np.full(5, math.inf)])
+
+    p90, p99 = (quantile([block] * 6, q, unit="ms") for q in (0.90, 0.99))
+
+    assert p90.value == pytest.approx(89.1)
+    assert 600 == p90.n
+    assert (None, True) == (p99.value, "never answered" in str(p99.reason))
 
 
 def test_missing_values_do_not_become_numbers() -> None:

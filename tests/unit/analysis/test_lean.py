@@ -41,7 +41,7 @@ def test_lean_spans_are_the_measured_spans(run: Run) -> None:
 
 
 def test_each_attribute_is_read_as_a_json_parser_reads_it(run: Run) -> None:
-    """The three attributes that are asked for stand in columns of their own."""
+    """The attributes that are asked for stand in columns of their own."""
     spans = open_run(run.path).lean_spans
     for key in lean.ATTRIBUTES:
         actual = [None if pd.isna(value) else value for value in spans[key]]

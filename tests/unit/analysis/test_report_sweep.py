@@ -7,7 +7,7 @@ from typing import Any
 from analysis.figures import style
 from analysis.figures.labels import spread
 from analysis.manifest import Arm, Manifest
-from analysis.report.sections import law
+from analysis.report.sections import law, load
 from analysis.report.setting import setting_of
 
 ARMS = ("off", "on.cold-fraction=0.5", "on.cold-fraction=0.1", "on.cold-fraction=0.01")
@@ -76,3 +76,25 @@ def test_names_stay_below_the_ceiling_and_apart() -> None:
     """Labels that all want the top make room downwards instead of leaving the figure."""
     places = spread([9.0, 9.5, 10.0], [2.0, 2.0, 2.0], ceiling=10.0)
     assert [5.0, 7.0, 9.0] == places
+
+
+def test_the_load_section_tells_of_the_arm_that_it_names() -> None:
+    """Of several treatments the reduction shown is that of the arm beside whose name it stands."""
+    rows = [
+        {
+            "arm": arm,
+            "step": None,
+            "collection": None,
+            "before": _estimate(1.0, "per_request"),
+            "after": _estimate(1 / factor, "per_request"),
+            "factor": _estimate(factor, "ratio"),
+        }
+        for arm, factor in zip(ARMS[1:], (2.0, 10.0, 100.0), strict=True)
+    ]
+    statement = {"arm": "off", "statement": "SELECT x", "per_request": _estimate(1.0, "count")}
+    findings = {"load": {"reductions": rows, "statements": [statement]}}
+
+    section = load.section(findings, setting_of(_manifest(), ARMS[3]))
+
+    assert section is not None
+    assert "with cold fraction 0.01, 100×" in section.answer

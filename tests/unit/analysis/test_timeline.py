@@ -25,7 +25,8 @@ def _spans() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "arm": ["off", "off", "on", "on", "on"],
-            "duration_ns": [SECOND // 2, 0, 9, SECOND // 4, 5],
+            "duration_ns": [SECOND, 0, 9, SECOND // 4, 5],
+            "worthit.pool_wait_ns": [SECOND / 2, None, None, None, None],
             "start_ns": [1, 2, SECOND + 3, SECOND + 4, SECOND + 5],
             "db_system": ["postgresql", "postgresql", "redis", "postgresql", None],
             "db_operation": ["SELECT", "connect", "GET", "SELECT", None],
