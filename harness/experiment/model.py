@@ -51,6 +51,7 @@ HARNESS_SETTINGS: Final = frozenset(
         "LLM_API_KEY",
         "LATENCY_PROFILE",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
         "OTEL_SERVICE_NAME",
         "OTEL_SDK_DISABLED",
         "API_KEY",

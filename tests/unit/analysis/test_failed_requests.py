@@ -68,7 +68,7 @@ def test_requests_that_never_ended_are_the_slowest(run: Run) -> None:
 
 def test_failures_have_a_section_of_the_report(small: Changed) -> None:
     """The report says by arm how many failed, and the headline says it where it is not little."""
-    run = small(Truth(rates_per_s=(30.0,), pairs=6, block_s=2.0), error_share=0.2)
+    run = small(Truth(rates_per_s=(30.0,), pairs=6, block_s=2.0), error_share=0.1)
     found = findings(run)
     made = section.section(found, setting_of(run.manifest, "on"))
 
@@ -82,7 +82,7 @@ def test_failures_have_a_section_of_the_report(small: Changed) -> None:
 
 def test_two_runs_are_compared_without_their_errors(small: Changed) -> None:
     """An arm whose every fifth answer is a quick error is no faster for it."""
-    run = small(Truth(rates_per_s=(30.0,), pairs=6, block_s=2.0), error_share=0.2)
+    run = small(Truth(rates_per_s=(30.0,), pairs=6, block_s=2.0), error_share=0.1)
     numbers = compare._Numbers(compare.side(run, "on"))
     limited = compare._Numbers(compare.side(run, "on"))
     failed = limited.requests["status_code"] == 503

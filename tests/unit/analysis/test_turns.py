@@ -67,10 +67,19 @@ def test_every_arm_that_did_not_take_turns_is_named() -> None:
 def test_a_recording_of_one_arm_after_the_other_is_told(tmp_path: Path) -> None:
     """Its blocks pair by order of occurrence, whenever they ran: the verdict says so."""
     rows = [
-        (None, arm, 0, block, at * SECOND_NS, SECOND_NS)
+        (f"{at:016x}", None, "SERVER", arm, 0, block, at * SECOND_NS, SECOND_NS)
         for at, (arm, block) in enumerate([(arm, b) for arm in ("off", "on") for b in range(6)])
     ]
-    columns = ["parent_span_id", "arm", "step", "block", "start_ns", "duration_ns"]
+    columns = [
+        "span_id",
+        "parent_span_id",
+        "kind",
+        "arm",
+        "step",
+        "block",
+        "start_ns",
+        "duration_ns",
+    ]
     pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "spans.parquet")
     found = found_on_spans(tmp_path / "spans.parquet")
 

@@ -53,15 +53,16 @@ def test_a_crossed_threshold_ends_with_3(run: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_threshold_without_anything_to_hold_it_against_ends_with_3(
-    run: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gate that measured nothing does not open: not decided is not a pass."""
+    monkeypatch.delenv("COLUMNS", raising=False)  # some runners set it, and sentences wrap then
     code = main(["check", str(run), "--threshold", "errors{arm:onn}: rate<0.5"])
 
     said = capsys.readouterr().out
     assert 3 == code
     assert "0 holds, 0 does not hold, 1 not decided." in said
-    assert "Nothing was recorded that it speaks of." in " ".join(said.replace("│", "").split())
+    assert "Nothing was recorded that it speaks of." in said
 
 
 def test_a_wrong_threshold_ends_with_2_or_says_what_is_wrong(
