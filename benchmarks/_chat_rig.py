@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -98,28 +98,19 @@ async def service(
         await process.stop()
 
 
-async def drive(
-    url: str,
-    process: psutil.Process,
-    *,
-    in_flight: int,
-    requests: int,
-    ramp_seconds: float = 0.0,
-) -> Measured:
+async def drive(url: str, process: psutil.Process, *, in_flight: int, requests: int) -> Measured:
     """Send requests with so many always in flight and return what they cost the service.
 
     The connections are there before the count begins, as a client's pool has them: what is
-    compared is requests in flight, not how many connections a request opens. They begin one
-    after the other, spread over `ramp_seconds`.
+    compared is requests in flight, not how many connections a request opens.
     """
     port = int(url.rpartition(":")[2])
     order = iter(range(requests))
     failures = 0
 
-    async def one_connection(number: int, connection: Connection) -> None:
+    async def one_connection(connection: Connection) -> None:
         nonlocal failures
         reader, writer = connection
-        await asyncio.sleep(ramp_seconds * number / in_flight)
         for index in order:
             writer.write(_request(index))
             if not await _answered(reader):
@@ -127,12 +118,46 @@ async def drive(
 
     connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(in_flight)]
     cpu, began = _cpu_seconds(process), perf_counter()
-    await asyncio.gather(*(one_connection(*numbered) for numbered in enumerate(connections)))
+    await asyncio.gather(*map(one_connection, connections))
     seconds = perf_counter() - began
     cpu_ms = (_cpu_seconds(process) - cpu) / requests * 1000
     for _, writer in connections:
         writer.close()
     return Measured(requests=requests, seconds=seconds, cpu_ms=cpu_ms, failures=failures)
+
+
+async def drive_at(
+    url: str, process: psutil.Process, *, arrivals_s: Sequence[float], connections: int
+) -> Measured:
+    """Send a request at each of these times, however many are under way; return their cost.
+
+    How many are in flight follows from how long each takes. Arrivals alike wake the service
+    alike: with so many always in flight instead, few come in bunches and many do not, and a
+    service that is woken for each by itself pays up to a third more for that alone.
+    """
+    port = int(url.rpartition(":")[2])
+    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections)]
+    idle: asyncio.Queue[Connection] = asyncio.Queue()
+    for connection in opened:
+        idle.put_nowait(connection)
+    failures = 0
+
+    async def one_request(index: int, at: float) -> None:
+        nonlocal failures
+        await asyncio.sleep(max(0.0, at - perf_counter()))
+        reader, writer = connection = await idle.get()
+        writer.write(_request(index))
+        if not await _answered(reader):
+            failures += 1
+        idle.put_nowait(connection)
+
+    cpu, began = _cpu_seconds(process), perf_counter()
+    await asyncio.gather(*(one_request(i, began + at) for i, at in enumerate(arrivals_s)))
+    seconds = perf_counter() - began
+    cpu_ms = (_cpu_seconds(process) - cpu) / len(arrivals_s) * 1000
+    for _, writer in opened:
+        writer.close()
+    return Measured(requests=len(arrivals_s), seconds=seconds, cpu_ms=cpu_ms, failures=failures)
 
 
 def _request(index: int) -> bytes:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
+import random
 import statistics
 import sys
 from collections.abc import AsyncIterator
@@ -17,13 +19,15 @@ from dataclasses import dataclass
 
 import psutil
 
-from benchmarks._chat_rig import Measured, Servers, drive, servers, service
+from benchmarks._chat_rig import Measured, Servers, drive, drive_at, servers, service
 from benchmarks._span_costs import print_span_costs
 
 SERVICE = [sys.executable, "-m", "reference_service"]
 PEER = [sys.executable, "-m", "benchmarks.peer"]
-HELD_MS = 2_500
-"""How long the model holds each of 500 in flight, and a tenth of it each of 50: one rate."""
+RATE_PER_S = 200.0
+"""Of the Poisson arrivals of the second comparison, the same ones with 50 in flight and 500."""
+
+ARRIVALS = 1_500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +103,7 @@ async def _compare(rounds: int, requests: int, only: str | None) -> int:
             await _against_peer(running, rounds, requests)
         if only != "peer":
             flight = await _in_flight(running, rounds)
-            print(f"500 / 50 in flight, one rate:  {flight:.2f}   (aim: 0.85 to 1.15)")
+            print(f"500 / 50 in flight, same arrivals:  {flight:.2f}   (aim: 0.85 to 1.15)")
         await asyncio.sleep(1)
         stats = await running.recorder.stats()
         print(f"spans recorded {stats['spans']}, refused {stats['refused']}")
@@ -121,20 +125,25 @@ async def _against_peer(running: Servers, rounds: int, requests: int) -> None:
 
 
 async def _in_flight(running: Servers, rounds: int) -> float:
-    """Return CPU a request at 500 in flight over that at 50, the model holding each as long."""
+    """Return CPU a request at 500 in flight over that at 50, on average.
+
+    The arrivals are the same; the model holds each ten times as long (Little: L = lambda W).
+    """
     cost: dict[int, list[float]] = {50: [], 500: []}
+    rng = random.Random(7)
+    gaps = (rng.expovariate(RATE_PER_S) for _ in range(ARRIVALS))
+    arrivals_s = list(itertools.accumulate(gaps))
     async with _candidates(running, ["service traced"]) as candidates:
         [candidate] = candidates.values()
         for number in range(rounds + 1):
             for in_flight in (50, 500) if number % 2 else (500, 50):
-                held_ms = HELD_MS * in_flight / 500
+                held_ms = 1000 * in_flight / RATE_PER_S
                 await running.llm.fault(kind="chat", extra_ms=held_ms)
-                found = await drive(
+                found = await drive_at(
                     candidate.url,
                     candidate.process,
-                    in_flight=in_flight,
-                    requests=1500,
-                    ramp_seconds=held_ms / 1000,
+                    arrivals_s=arrivals_s,
+                    connections=round(1.5 * in_flight),
                 )
                 _refuse_failures(candidate.name, found)
                 if number:
