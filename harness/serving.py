@@ -41,6 +41,11 @@ LOOPBACK = "127.0.0.1"
 PORT_IN_USE = "the port is in use"
 """Part of every sentence about a port that another server has; parts then try another port."""
 
+LINGER_SECONDS = 5.0
+"""How long a refused sender may go on sending, unread. A connection closed with bytes still unread
+is reset, and a reset takes the refusal from the sender before it has read it: it would then send
+the same again and again."""
+
 JSON = b"application/json"
 """The content type of most answers."""
 
@@ -101,9 +106,7 @@ class Request:
 
     def write(self, data: bytes) -> None:
         """Bytes to the client, dropped when it has gone."""
-        transport = self._protocol.transport
-        if transport is not None and not transport.is_closing():
-            transport.write(data)
+        self._protocol.send(data)
 
     def finish(self) -> None:
         """Take the connection's next request."""
@@ -134,6 +137,7 @@ class HttpProtocol(asyncio.Protocol):
         "_on_refused",
         "_parser",
         "_queue",
+        "_refused",
         "_request",
         "_size",
         "_target",
@@ -151,6 +155,7 @@ class HttpProtocol(asyncio.Protocol):
         self._queue: deque[Request] = deque()
         self._current: Request | None = None
         self._request: Request | None = None
+        self._refused = False
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
@@ -169,8 +174,21 @@ class HttpProtocol(asyncio.Protocol):
         if current is not None and current.on_close is not None:
             current.on_close()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the client is there and hears answers."""
+        transport = self.transport
+        return transport is not None and not transport.is_closing() and not self._refused
+
+    def send(self, data: bytes) -> None:
+        """Send to the client; dropped when it has gone or was refused."""
+        if self.transport is not None and self.is_open:
+            self.transport.write(data)
+
     @override
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -201,24 +219,21 @@ class HttpProtocol(asyncio.Protocol):
         self._request = Request(self, self._parser.get_method(), self._target)
         self._request.headers = self._headers
         self._request.keep_alive = self._parser.should_keep_alive()
-        if (
-            self._headers.get(b"expect", b"").lower() == b"100-continue"
-            and self.transport is not None
-        ):
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._headers.get(b"expect", b"").lower() == b"100-continue":
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, piece: bytes) -> None:
         """httptools: a piece of the body."""
         self._size += len(piece)
         if self._size <= self._max_body:
             self._body.append(piece)
-        elif self.transport is not None and not self.transport.is_closing():
+        else:
             self._refuse(413, b'{"error":"the body is larger than %d bytes"}' % self._max_body)
 
     def on_message_complete(self) -> None:
         """httptools: the request is whole."""
         request = self._request
-        if request is None or self.transport is None or self.transport.is_closing():
+        if request is None or not self.is_open:
             return
         request.body = b"".join(self._body)
         self._body = []
@@ -228,7 +243,7 @@ class HttpProtocol(asyncio.Protocol):
             self._queue.append(request)
 
     def _handle(self, request: Request) -> None:
-        if self.transport is None:  # gone while the request waited its turn
+        if not self.is_open:  # gone or refused while the request waited its turn
             return
         self._current = request
         try:
@@ -251,16 +266,19 @@ class HttpProtocol(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._handle, self._current)
 
     def _refuse(self, status: int, body: bytes) -> None:
-        """Answer what is not a request, and close."""
-        if self.transport is not None and not self.transport.is_closing():
-            if self._on_refused is not None:
-                self._on_refused()
-            self.transport.write(
-                b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-                b"connection: close\r\n\r\n%s"
-                % (status, REASONS.get(status, b""), len(body), body)
-            )
-            self.transport.close()
+        """Answer what is not a request, end our side, and close once the client has ended its."""
+        if self.transport is None or not self.is_open:
+            return
+        if self._on_refused is not None:
+            self._on_refused()
+        self.send(
+            b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n\r\n%s" % (status, REASONS.get(status, b""), len(body), body)
+        )
+        self._refused = True
+        self._body = []
+        self.transport.write_eof()
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.close)
 
 
 async def listen(

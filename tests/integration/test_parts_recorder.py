@@ -136,6 +136,26 @@ async def test_what_is_not_otlp_is_refused_and_counted(recorder: Recorder) -> No
     assert recorder.path.stat().st_size == size
 
 
+async def test_a_refusal_reaches_a_sender_that_is_still_sending(recorder: Recorder) -> None:
+    """Of a body far beyond the limit the rest goes unread, and the answer is 413, not a reset."""
+    port = int(recorder.endpoint.rpartition(":")[2])
+    size = 48 << 20
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"POST /v1/traces HTTP/1.1\r\nHost: recorder\r\n"
+        b"Content-Type: application/x-protobuf\r\nContent-Length: %d\r\n\r\n" % size
+    )
+    for _ in range(size >> 20):
+        writer.write(bytes(1 << 20))
+        await writer.drain()
+        await asyncio.sleep(0.005)  # slower than it is refused: much is sent after the answer
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.endswith(b"}")
+
+
 async def test_its_own_pages(recorder: Recorder) -> None:
     """Live view, wrong seconds, wrong method, unknown path."""
     async with httpx.AsyncClient(base_url=recorder.endpoint) as client:
