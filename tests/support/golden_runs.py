@@ -1,4 +1,4 @@
-"""The synthetic runs whose findings are kept in ``tests/golden/``, and how two findings are compared.
+"""The synthetic runs whose findings are kept in ``tests/golden/``, and how two are compared.
 
 ``python -m tests.support.golden_runs`` writes the kept findings anew. Only a change that is meant
 to change what is found may do that.
