@@ -38,13 +38,14 @@ WORKDIR /app
 
 FROM base AS run
 COPY --from=run-packages /venv /venv
-COPY harness harness
+COPY worthit worthit
 COPY reference_service reference_service
 USER worthit
 CMD ["python", "-m", "reference_service", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM base AS load
 COPY --from=load-packages /venv /venv
+COPY worthit worthit
 COPY analysis analysis
 COPY loadtests loadtests
 # Locust reads its settings from it.
@@ -54,6 +55,7 @@ CMD ["locust", "-f", "loadtests"]
 
 FROM base AS notebooks
 COPY --from=notebooks-packages /venv /venv
+COPY worthit worthit
 COPY analysis analysis
 COPY notebooks notebooks
 RUN install --directory --owner worthit --group worthit /app/work

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.calltree.call_tree import Forest, plant
+from analysis.calltree.identity import ids_at
 from analysis.errors import AnalysisError
-from analysis.forest import Forest, plant
-from analysis.identity import ids_at
 from analysis.kernels import hashing, walks
 
 Rules = Literal["jaeger", "crisp"]

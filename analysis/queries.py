@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.forest import Forest, plant, to_rows
-from analysis.groups import of_requests
+from analysis.calltree.call_tree import Forest, plant, to_rows
+from analysis.calltree.groups import of_requests
 from analysis.kernels.codes import CLIENT, CONSUMER, PRODUCER, REPEAT, SERVER
 from analysis.traces import attribute
 

@@ -16,7 +16,7 @@ import pandas as pd
 from analysis import shares
 from analysis.critical_path import Rules
 from analysis.errors import AnalysisError
-from analysis.partitions import Partitions, load
+from analysis.formats.partitions import Partitions, load
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -2,7 +2,7 @@
 
 Duration minus the union of the direct children's intervals clipped to the span, never below 0:
 Jaeger UI's rule (``compute-span-self-time.ts``). A span whose duration is missing has no known
-time: 0, and it is counted in ``analysis.doubts``.
+time: 0, and it is counted in ``analysis.checks.trace_quality``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.forest import Forest, plant, to_rows
+from analysis.calltree.call_tree import Forest, plant, to_rows
 from analysis.kernels import sums
 
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from analysis import self_time
+from analysis.calltree.call_tree import Forest, plant
+from analysis.calltree.groups import of_requests
 from analysis.critical_path import Rules, critical_times
-from analysis.forest import Forest, plant
-from analysis.groups import of_requests
 from analysis.kernels import sums as sums_kernel
 
 MIN_BLOCKS = 6

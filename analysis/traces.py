@@ -20,13 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.api.extensions import ExtensionArray
 
-from analysis.doubts import doubts
+from analysis.calltree.identity import trace_codes
+from analysis.checks.trace_quality import doubts
 from analysis.errors import AnalysisError, InputError
 from analysis.formats import found
 from analysis.formats.columns import REQUIRED, SCHEMA, empty, to_pandas
-from analysis.identity import trace_codes
-from analysis.partitions import Partitions
-from analysis.recorded import Converted, convert
+from analysis.formats.partitions import Partitions
+from analysis.rundir.recorded import Converted, convert
 
 __all__ = ["Converted", "Partitions", "attribute", "convert", "doubts", "read"]
 

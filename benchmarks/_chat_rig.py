@@ -12,12 +12,12 @@ from time import perf_counter
 
 import psutil
 
-from harness.parts.postgres import Postgres
-from harness.parts.reach import answers, child_environment
-from harness.parts.recorder import Recorder
-from harness.parts.redis import Redis
-from harness.parts.simulator import Simulator
-from harness.workspace import Workspace
+from worthit.environment.postgres import Postgres
+from worthit.environment.reach import answers, child_environment
+from worthit.environment.recorder import Recorder
+from worthit.environment.redis import Redis
+from worthit.environment.simulator import Simulator
+from worthit.process.workspace import Workspace
 
 PERSONALITIES, USERS, MEMORIES_PER_USER = 50, 200, 20
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]

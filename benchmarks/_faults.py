@@ -13,7 +13,7 @@ from time import perf_counter
 import httpx
 
 from benchmarks._chat_rig import USERS, Servers, service
-from harness.parts.server import Server
+from worthit.environment.server import Server
 
 ALL_CACHES = {
     "REDIS_ENABLED": "true",

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import intervals
-from analysis.faster import paired_difference
-from analysis.intervals import Estimate, decide
-from analysis.quantiles import quantile, quantile_difference
+from analysis.questions.faster.answer import paired_difference
+from analysis.stats import intervals
+from analysis.stats.intervals import Estimate, decide
+from analysis.stats.quantiles import quantile, quantile_difference
 from tests.support.queue_simulation import bursting_misses, mm1_quantile, mm1_response_times
 
 COMPARISONS = ("paired mean", "p50", "p90", "ratio of means", "reduction factor")

@@ -69,7 +69,7 @@ def cost(host: str, files: str, folder: Path, seconds: int, *arguments: str) -> 
 
 def measure(pairs: int, seconds: int) -> dict[str, list[Cost]]:
     """Return the costs of each kind, pair by pair."""
-    plugin = ROOT / "loadtests" / "_plugin.py"
+    plugin = ROOT / "worthit" / "load" / "plugin.py"
     costs: dict[str, list[Cost]] = {"stock": [], "plugin": []}
     with tempfile.TemporaryDirectory() as name, stub_server() as stub:
         folder = Path(name)

@@ -46,9 +46,9 @@ def drive(requests: int, folder: Path) -> list[int]:
     from locust import FastHttpUser, events  # noqa: PLC0415 - as said
     from locust.env import Environment  # noqa: PLC0415 - as above
 
-    from loadtests._instrument import Instrument, wrap  # noqa: PLC0415 - as above
-    from loadtests._ledger import Clock, Ledger  # noqa: PLC0415 - as above
-    from loadtests._plan import unscheduled  # noqa: PLC0415 - as above
+    from worthit.contract.plan import unscheduled  # noqa: PLC0415 - as above
+    from worthit.load.requests.instrument import Instrument, wrap  # noqa: PLC0415 - as above
+    from worthit.load.requests.request_log import Clock, Ledger  # noqa: PLC0415 - as above
 
     class Stranger(FastHttpUser):
         host = "http://127.0.0.1:1"

@@ -20,9 +20,9 @@ import grpc.aio
 import psutil
 import uvloop
 
-from harness.parts.recorder import Recorder
-from harness.workspace import Workspace
 from tests.support.otlp import STAGES, batch_of_traces, json_of_traces, read_recording, spans_in
+from worthit.environment.recorder import Recorder
+from worthit.process.workspace import Workspace
 
 Send = Callable[[bytes], Awaitable[None]]
 """Sends one batch and raises when it was not taken."""

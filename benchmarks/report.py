@@ -18,10 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from analysis.findings import findings
+from analysis.questions.findings import findings
 from analysis.report import assembly, writing
 from analysis.report.pictures import pictures
-from analysis.run import open_run
+from analysis.rundir.run import open_run
 from tests.support.synthetic_run import Truth, write_run
 
 SPANS_A_REQUEST = 14
@@ -100,7 +100,7 @@ def _measured(name: str, run: Path, limit_s: float) -> str:
 
 def _typed(run: Path) -> str:
     """One line: the command as a person types it, the better of two."""
-    command = [sys.executable, "-m", "harness", "report", str(run)]
+    command = [sys.executable, "-m", "worthit", "report", str(run)]
     took = []
     for _ in range(2):
         begin = time.perf_counter()

@@ -16,8 +16,8 @@ import orjson
 import psutil
 import uvloop
 
-from harness.parts.simulator import Simulator
-from harness.workspace import Workspace
+from worthit.environment.simulator import Simulator
+from worthit.process.workspace import Workspace
 
 CHAT = orjson.dumps(
     {

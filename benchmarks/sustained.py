@@ -24,8 +24,8 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from harness.parts.simulator import Simulator
-from harness.workspace import Workspace
+from worthit.environment.simulator import Simulator
+from worthit.process.workspace import Workspace
 
 LLM_MS = 3_000
 # Eight connections a process are busy a tenth of the time. More would only be opened in the first
@@ -120,7 +120,7 @@ def _run(
         )
     )
     ended = subprocess.run(
-        [sys.executable, "-m", "harness", "run", str(plan), "--out", str(folder), "--quiet"],
+        [sys.executable, "-m", "worthit", "run", str(plan), "--out", str(folder), "--quiet"],
         env={**os.environ, "LLM_BASE_URL": llm.base_url},
         capture_output=True,
         text=True,

@@ -10,11 +10,16 @@ from __future__ import annotations
 from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
-from loadtests._arrival import Arrival
-from loadtests._draws import bits
-from loadtests._knob_types import whole_number_from_1
-from loadtests._open_loop import OpenLoopUser
-from loadtests._population import add_population_knobs, message_number, personality_of, user_name
+from worthit.load.chat_population import (
+    add_population_knobs,
+    message_number,
+    personality_of,
+    user_name,
+)
+from worthit.load.knob_types import whole_number_from_1
+from worthit.load.open_loop import OpenLoopUser
+from worthit.load.schedule.arrival import Arrival
+from worthit.load.schedule.draws import bits
 
 _MESSAGES = 1_000_000
 """Different messages in conversations: hardly any repeats, as people hardly ever say the same

@@ -9,10 +9,10 @@ from __future__ import annotations
 from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
-from loadtests._arrival import Arrival
-from loadtests._knob_types import fraction_from_0_to_1
-from loadtests._open_loop import OpenLoopUser
-from loadtests._population import add_population_knobs, personality_of
+from worthit.load.chat_population import add_population_knobs, personality_of
+from worthit.load.knob_types import fraction_from_0_to_1
+from worthit.load.open_loop import OpenLoopUser
+from worthit.load.schedule.arrival import Arrival
 
 _ARCHETYPES = ("wise_mentor", "playful_friend", "calm_listener", "curious_scholar")
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
-from loadtests._arrival import Arrival
-from loadtests._open_loop import OpenLoopUser
-from loadtests._population import add_population_knobs, personality_of
+from worthit.load.chat_population import add_population_knobs, personality_of
+from worthit.load.open_loop import OpenLoopUser
+from worthit.load.schedule.arrival import Arrival
 
 
 class personality_lookup(OpenLoopUser):  # noqa: N801 - the class's name is the scenario's name in --list and on the page

@@ -40,8 +40,8 @@ def table(document: Any) -> pa.Table:
 def _add(batch: Batch, span: dict[str, Any]) -> None:
     """Add one span.
 
-    The two sides of a call that share one id stay two rows; ``analysis.forest`` puts one below the
-    other.
+    The two sides of a call that share one id stay two rows; ``analysis.calltree.call_tree``
+    puts one below the other.
     """
     if not span.get("traceId") or not span.get("id"):
         raise InputError("a span has no traceId or no id; Zipkin v2 gives each span both")

@@ -8,24 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from analysis.report import evidence, headline, method, single_traces
-from analysis.report.document import Document, Section
-from analysis.report.sections import (
-    capacity,
-    ceiling,
-    claims,
-    detectability,
-    equivalence,
-    failures,
-    faster,
-    law,
-    load,
-    shares,
-    worth_caching,
-)
-from analysis.report.setting import Setting, setting_of
-from analysis.run import Run
-from analysis.witnesses import agrees
+from analysis.checks.cross_checks import agrees
+from analysis.claims import section as claims
+from analysis.document.document import Document, Section
+from analysis.document.setting import Setting, setting_of
+from analysis.questions.cache_law import section as law
+from analysis.questions.capacity import section as capacity
+from analysis.questions.ceiling import section as ceiling
+from analysis.questions.database_load import section as load
+from analysis.questions.detectability import section as detectability
+from analysis.questions.equivalence import section as equivalence
+from analysis.questions.failures import section as failures
+from analysis.questions.faster import section as faster
+from analysis.questions.headline import section as headline
+from analysis.questions.shares import section as shares
+from analysis.questions.single_traces import section as single_traces
+from analysis.questions.worth_caching import section as worth_caching
+from analysis.report import evidence, method
+from analysis.rundir.run import Run
 
 _SECTIONS: tuple[Callable[[Mapping[str, Any], Setting], Section | None], ...] = (
     shares.section,

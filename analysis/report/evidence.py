@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import formatting
-from analysis.figures import timeline as timeline_figure
-from analysis.manifest import Manifest
-from analysis.report.document import Column, Drawing, Section, Table, Tone
-from analysis.report.setting import Setting
-from analysis.report.tabulation import COUNTED, plain_numbers, tabulate
-from analysis.run import Run
-from analysis.timeline import bin_width_ns, timeline
-from analysis.witnesses import agrees
+from analysis.checks.cross_checks import agrees
+from analysis.document import formatting
+from analysis.document.document import Column, Drawing, Section, Table, Tone
+from analysis.document.setting import Setting
+from analysis.document.tabulation import COUNTED, plain_numbers, tabulate
+from analysis.questions.timeline import figure as timeline_figure
+from analysis.questions.timeline.answer import bin_width_ns, timeline
+from analysis.rundir.manifest import Manifest
+from analysis.rundir.run import Run
 
 _SHOWN_EVENTS = {
     "fault_start": "fault",

@@ -6,7 +6,7 @@ import re
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis.report.document import Document
+from analysis.document.document import Document
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|])")
 """What Markdown or the table around it would take for markup."""

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from analysis import formatting
-from analysis.manifest import Manifest
-from analysis.report.document import Fact
+from analysis.document import formatting
+from analysis.document.document import Fact
+from analysis.rundir.manifest import Manifest
 
 
 def facts(manifest: Manifest) -> tuple[Fact, ...]:

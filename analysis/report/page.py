@@ -10,8 +10,8 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis import formatting
-from analysis.report.document import Document, Section
+from analysis.document import formatting
+from analysis.document.document import Document, Section
 from analysis.report.pictures import Pictures, pictures
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 
-from analysis.figures import style, titles
-from analysis.report.document import Document, Drawing
+from analysis.document.document import Document, Drawing
+from analysis.drawing import style, titles
 
 Titled = tuple[Drawing, tuple[str, str]]
 """A drawing, and the two sentences over it where it stands alone."""

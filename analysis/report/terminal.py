@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from analysis.report.document import Document, Section, Table, Tone
+from analysis.document.document import Document, Section, Table, Tone
 
 _VERDICT_STYLES = {"VALID": "bold green", "SUSPECT": "bold yellow", "INVALID": "bold red"}
 _TONES = {Tone.GOOD: "green", Tone.BAD: "red", Tone.DOUBT: "yellow", Tone.PLAIN: ""}

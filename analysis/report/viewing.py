@@ -17,13 +17,13 @@ from typing import Any
 import pandas as pd
 from typing_extensions import override
 
+from analysis.document.document import Document, Drawing, Section
+from analysis.document.numbers import frame
+from analysis.drawing import style
 from analysis.errors import InputError
-from analysis.figures import style
-from analysis.findings import FORMAT_VERSION, findings
+from analysis.questions.findings import FORMAT_VERSION, findings
 from analysis.report import assembly
-from analysis.report.document import Document, Drawing, Section
-from analysis.report.numbers import frame
-from analysis.run import Run, open_run
+from analysis.rundir.run import Run, open_run
 
 RUN_FOLDERS = (Path("runs"), Path("../runs"))
 """Where the newest run is looked for: from the project's folder and from ``notebooks/``."""

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis.document.document import Document
 from analysis.report import page
-from analysis.report.document import Document
 from analysis.report.pictures import Pictures, pictures
 
 

@@ -59,7 +59,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     scratch.chmod(0o755)
     scratch.parent.chmod(0o755)
     ended = subprocess.run(
-        [sys.executable, "-m", "harness", "demo", "--quick", "--json", "--out", str(out)],
+        [sys.executable, "-m", "worthit", "demo", "--quick", "--json", "--out", str(out)],
         capture_output=True,
         text=True,
         check=False,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.findings import findings
+from analysis.questions.findings import findings
 from analysis.report import notebooks, writing
-from analysis.run import open_run
+from analysis.rundir.run import open_run
 from tests.support.synthetic_run import INVALID, Truth, write_run
 
 BOOKS = notebooks.sources()

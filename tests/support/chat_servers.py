@@ -21,16 +21,16 @@ import psycopg
 import pytest
 import redis
 
-from harness.parts.postgres import Postgres
-from harness.parts.recorder import Recorder
-from harness.parts.redis import Redis
-from harness.parts.service import Service
-from harness.parts.simulator import Simulator
-from harness.workspace import Workspace
 from reference_service.composition import Service as Parts
 from reference_service.composition import build
 from reference_service.settings import Settings
 from tests.support.span_sink import SpanSink
+from worthit.environment.postgres import Postgres
+from worthit.environment.recorder import Recorder
+from worthit.environment.redis import Redis
+from worthit.environment.service import Service
+from worthit.environment.simulator import Simulator
+from worthit.process.workspace import Workspace
 
 T = TypeVar("T")
 

@@ -27,26 +27,24 @@ RUN_HERE = (
     "worthit experiments",
     "worthit run experiments/demo-quick.toml --dry-run",
 )
-"""Run by tests/contract/test_docs.py on a small run directory, addresses and ids replaced."""
+"""Run by tests/repository/test_docs.py on a small run directory, addresses and ids replaced."""
 
-_SET = "tests/integration/test_compose_processes.py::test_the_set_works_by_its_own_commands"
-_UP = "tests/integration/test_jaeger_part.py::test_up_with_jaeger_sends_traces_to_both"
-_MAKE_ENV = "tests/contract/test_compose.py::test_make_env_fills_each_secret_and_nothing_else"
+_SET = "tests/repository/test_compose_processes.py::test_the_set_works_by_its_own_commands"
+_UP = "tests/worthit/environment/test_jaeger_part.py::test_up_with_jaeger_sends_traces_to_both"
+_MAKE_ENV = "tests/repository/test_compose.py::test_make_env_fills_each_secret_and_nothing_else"
 
 _DEMO = "tests/endtoend/test_demo.py::test_the_run_is_believed_and_told"
-_TWO = "tests/integration/test_record_command.py::test_two_locusts_of_one_script_are_two_arms"
+_TWO = "tests/worthit/run/test_record_command.py::test_two_locusts_of_one_script_are_two_arms"
 _PLUGIN = (
-    "tests/integration/test_load_plugin.py"
+    "tests/worthit/load/test_plugin.py"
     "::test_every_request_of_a_strangers_locustfile_is_traced_and_recorded"
 )
-_CHECK = (
-    "tests/unit/harness/test_check_and_compare.py::test_a_claim_that_does_not_hold_ends_with_3"
-)
-_REPORT = "tests/unit/analysis/test_report.py::"
-_TYPED = "tests/integration/test_report_command.py::"
+_CHECK = "tests/worthit/cli/test_check_and_compare.py::test_a_claim_that_does_not_hold_ends_with_3"
+_REPORT = "tests/analysis/report/test_report.py::"
+_TYPED = "tests/worthit/cli/test_report_command.py::"
 _NOTEBOOK = "tests/notebooks/test_notebooks.py::test_a_notebook_runs_on_a_fresh_run"
-_WORKFLOW = "tests/contract/test_github_actions.py::test_a_run_decides_how_the_step_ends"
-_RECORD = "tests/integration/test_record_as_documented.py::"
+_WORKFLOW = "tests/repository/test_github_actions.py::test_a_run_decides_how_the_step_ends"
+_RECORD = "tests/worthit/run/test_record_as_documented.py::"
 
 RUN_ELSEWHERE: dict[str, str] = {
     "make demo": _DEMO,
@@ -67,12 +65,12 @@ RUN_ELSEWHERE: dict[str, str] = {
     + "test_a_running_service_is_recorded_for_a_while",
     "worthit record --name checkout -- ./start-and-load.sh": _RECORD
     + "test_a_script_and_its_children_are_led_to_the_recorder",
-    'locust -f yours.py,"$(python -m loadtests)"': _PLUGIN,
-    'locust -f yours.py,"$(python -m loadtests)" --worthit-out out/': _PLUGIN,
-    'locust -f yours.py,"$(python -m loadtests)" --headless -t 60s --worthit-arm off': _TWO,
-    'locust -f yours.py,"$(python -m loadtests)" --headless -t 60s --worthit-arm on': _TWO,
+    'locust -f yours.py,"$(worthit plugin)"': _PLUGIN,
+    'locust -f yours.py,"$(worthit plugin)" --worthit-out out/': _PLUGIN,
+    'locust -f yours.py,"$(worthit plugin)" --headless -t 60s --worthit-arm off': _TWO,
+    'locust -f yours.py,"$(worthit plugin)" --headless -t 60s --worthit-arm on': _TWO,
     "locust -f loadtests personality_lookup --headless --host http://127.0.0.1:8000"
-    " --arrival-rate 100 --duration 20s": "tests/integration/test_load_commands.py"
+    " --arrival-rate 100 --duration 20s": "tests/worthit/load/test_commands.py"
     "::test_every_scenario_speaks_the_services_language",
     "python3 deploy/make_env.py": _MAKE_ENV,
     "python test_redis_cache.py": _SET,

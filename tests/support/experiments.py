@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.experiment.model import Experiment
-from harness.experiment.reading import check_text
+from worthit.experiments.model import Experiment
+from worthit.experiments.reading import check_text
 
 SMALL = """\
 name = "small"

@@ -82,8 +82,8 @@ def same(one: object, two: object) -> bool:
 
 def found_in(name: str) -> dict[str, Any]:
     """The facts of one kept run, as the code of now finds them."""
-    from analysis.findings import findings  # noqa: PLC0415 - loads pandas
-    from analysis.run import open_run  # noqa: PLC0415 - as above
+    from analysis.questions.findings import findings  # noqa: PLC0415 - loads pandas
+    from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
 
     with TemporaryDirectory() as scratch:
         document = findings(open_run(RUNS[name](Path(scratch) / name)))

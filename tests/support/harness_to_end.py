@@ -13,12 +13,12 @@ import signal
 import sys
 from pathlib import Path
 
-from harness.parts.postgres import Postgres
-from harness.parts.recorder import Recorder
-from harness.parts.redis import Redis
-from harness.parts.simulator import Simulator
-from harness.supervision import Process
-from harness.workspace import Workspace
+from worthit.environment.postgres import Postgres
+from worthit.environment.recorder import Recorder
+from worthit.environment.redis import Redis
+from worthit.environment.simulator import Simulator
+from worthit.process.supervision import Process
+from worthit.process.workspace import Workspace
 
 GRANDCHILD = (
     "import subprocess, time\n"

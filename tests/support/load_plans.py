@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtests._plan import Block, Plan
+from worthit.contract.plan import Block, Plan
 
 
 def a_block(**changes: object) -> Block:

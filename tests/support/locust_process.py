@@ -17,8 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.workspace import PORTS, is_free
-from loadtests._recording import read_stream
+from worthit.load.requests.rows import read_stream
+from worthit.process.workspace import PORTS, is_free
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOCUST = Path(sys.executable).with_name("locust")

@@ -1,4 +1,4 @@
-"""Findings by hand: small, of known numbers, in the shape that ``analysis.findings`` gives."""
+"""Findings by hand: small, of known numbers, in the shape that ``findings`` gives."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("analysis", "harness", "reference_service", "loadtests")
+PACKAGES = ("worthit", "analysis", "reference_service", "loadtests")
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Call trees: ids, parents, trees, and what is read off them."""

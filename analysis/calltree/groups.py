@@ -1,0 +1,32 @@
+"""Which group is each request of? What a column says at the request's earliest span.
+
+Answer: one value a trace, in the order of the forest's traces, indexed by the rows that they are
+taken from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pandas as pd
+
+from analysis.calltree.call_tree import Forest
+from analysis.errors import ColumnError
+
+
+def of_requests(
+    spans: pd.DataFrame, forest: Forest, by: str, answer: Collection[str]
+) -> pd.Series:
+    """Give the value of column ``by`` for each trace; ``answer`` are the columns it is put beside.
+
+    Raises ``ColumnError`` where the table has no such column, or the answer has one of that name.
+    """
+    if by not in spans.columns:
+        raise ColumnError(
+            f"The spans table has no column {by}; split by a column that it has, such as arm."
+        )
+    if by in answer:
+        raise ColumnError(
+            f"The answer has a column {by} of its own; split by another one, such as arm."
+        )
+    return spans[by].iloc[forest.order[forest.begins[:-1]]]

@@ -1,0 +1,359 @@
+"""Do independent witnesses agree with what the spans say?
+
+A span is the service's own word. PostgreSQL, Redis, the LLM simulator and the load generator each
+count the same things without knowing of spans. All spans of a run are held against them, warm-up
+included, because the servers do not know which block they are in.
+
+Answer, one row a witness: what, arm, from_spans, independent (missing when nobody counted),
+witness, exact (whether the two must be equal), tolerance (by how much the witness may have counted
+more, because it answered calls whose answer never came back).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.formats.attributes import numbers
+from analysis.rundir.manifest import Manifest
+
+COLUMNS = ["what", "arm", "from_spans", "independent", "witness", "exact", "tolerance"]
+
+CONNECT_OPERATIONS = ("connect", "CONNECT", "BEGIN", "COMMIT", "ROLLBACK", "fetch")
+"""Database spans that are no logical query, so that they match no transaction of their own."""
+
+POOL_WAIT_ATTRIBUTE = "worthit.pool_wait_ns"
+"""On the span of a database call that got its connection: how long it had waited for it."""
+
+TRANSACTIONS = "pg_stat_database: transactions"
+"""The witness of all database calls: every statement is a transaction of its own."""
+
+SERVED_KINDS = ("SERVER", "CONSUMER")
+"""Kinds of span that begin a request in a service even when their parent is somebody else's."""
+
+LLM_LOG = "logs/llm.jsonl"
+"""The witness of all calls of the LLM that is simulated: what the simulator did, line by line."""
+
+LLM_KINDS = ("chat", "embeddings")
+"""Kinds of call to the LLM, as the simulator's log and the spans' names have them."""
+
+EMPTYING_FAULT = "redis-gone"
+"""The injected fault that takes a Redis's counts with it: it is killed and started anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Count:
+    """One count that two parties made; fields in the order of ``COLUMNS``."""
+
+    what: str
+    arm: str | None
+    from_spans: float
+    independent: float | None
+    witness: str
+    exact: bool
+    tolerance: int = 0
+
+
+def witnesses(
+    manifest: Manifest,
+    spans: pd.DataFrame,
+    requests: pd.DataFrame,
+    counters: pd.DataFrame,
+    llm_calls: pd.DataFrame,
+) -> pd.DataFrame:
+    """Every count that two parties made, side by side; columns as ``COLUMNS``."""
+    grown = growth(counters)
+    counts = [
+        *(_our_servers(manifest, spans, grown) if manifest.scenario else ()),
+        *(() if manifest.scenario else _their_servers(spans, grown)),
+        *_llm(manifest, spans, llm_calls),
+        *_requests(spans, requests),
+    ]
+    return pd.DataFrame([astuple(count) for count in counts], columns=COLUMNS)
+
+
+def off_by(from_spans: float, independent: float, tolerance: float = 0.0) -> float:
+    """How far two counts are apart, beyond what the witness may have counted more; 0: they agree.
+
+    What the witness counted less is never excused: each of these the service says it was answered.
+    """
+    more = independent - from_spans
+    return max(0.0, more - tolerance) if more > 0 else -more
+
+
+def agrees(row: Mapping[str, Any]) -> bool:
+    """Whether the two counts of a row of this table, or of the manifest's, say the same."""
+    said, counted = row["from_spans"], row["independent"]
+    if said is None or counted is None:
+        return False
+    return off_by(said, counted, row.get("tolerance") or 0.0) == 0
+
+
+def growth(counters: pd.DataFrame) -> pd.DataFrame:
+    """By how much each counter grew over the run: source, name, labels (dicts), grown.
+
+    Missing for a counter with a single sample or one that ever fell (its server was restarted).
+    """
+    keys = ["source", "name", "labels"]
+    ordered = counters.sort_values("t_ns", kind="stable")
+    values = ordered.groupby(keys, sort=False)["value"]
+    ends = values.agg(["first", "last", "size"])
+    fell = ordered.assign(fell=values.diff() < 0).groupby(keys, sort=False)["fell"].any()
+    grown = (ends["last"] - ends["first"]).where((ends["size"] > 1) & ~fell)
+    table = grown.rename("grown").reset_index()
+    labels = pd.Series([json_object(text) for text in table["labels"]], dtype="object")
+    return table.assign(labels=labels)
+
+
+def is_database_call(spans: pd.DataFrame) -> pd.Series[bool]:
+    """Which spans are logical queries to a SQL database."""
+    is_call = spans["db_system"].notna() & (spans["db_system"] != "redis")
+    return is_call & ~spans["db_operation"].isin(CONNECT_OPERATIONS)
+
+
+def database_calls(spans: pd.DataFrame) -> pd.DataFrame:
+    """The spans that are logical queries to a SQL database."""
+    return spans[is_database_call(spans)]
+
+
+def unanswered(cache_calls: pd.DataFrame) -> pd.DataFrame:
+    """The cache calls that timed out or failed: hits or misses, only the cache knows.
+
+    NOSCRIPT is an answer: Redis has not seen that script yet, and looked nothing up.
+    """
+    failed = cache_calls[cache_calls["status"] == "ERROR"]
+    return failed[~failed["attributes"].str.contains("noscript", case=False, na=False)]
+
+
+def calls_of_llm(spans: pd.DataFrame, kind: str) -> int:
+    """How many calls of this kind the spans tell of."""
+    named = spans["name"].str.startswith(f"{kind} ")
+    return int(((spans["kind"] == "CLIENT") & named).sum())
+
+
+def is_simulated(manifest: Manifest) -> bool:
+    """Whether the LLM was the simulator of the run, which logs what it does."""
+    return bool(manifest.parts.get("llm", {}).get("embedded"))
+
+
+def roots(spans: pd.DataFrame, *, ids: pd.Series | None = None) -> pd.DataFrame:
+    """Spans that begin a request: without parent, or serving one whose parent nobody recorded.
+
+    ``ids`` are the ids of all spans, where the table leaves them out.
+    """
+    above = spans["parent_span_id"]
+    served = spans["kind"].isin(SERVED_KINDS) & above.notna()
+    if not served.any():
+        return spans[above.isna()]
+    known = spans["span_id"] if ids is None else ids
+    asked = above[served]
+    found = known[known.isin(asked)]  # few or none: what is asked for is sought among the many
+    return spans[above.isna() | (served & ~above.isin(found))]
+
+
+def json_object(text: object) -> dict[str, object]:
+    """A JSON object in a text, such as labels and an event's detail; empty where there is none."""
+    try:
+        parsed = json.loads(str(text))
+    except json.JSONDecodeError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _our_servers(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+    """Servers that nobody else used, one database and one Redis an arm."""
+    yield from _database(manifest, spans, grown)
+    yield from _redis(manifest, spans, grown)
+
+
+def _their_servers(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+    """Somebody else's, if they were asked."""
+    yield from _their_database(spans, grown)
+    yield from _their_redis(spans, grown)
+
+
+def _database(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+    calls = database_calls(spans)
+    if not (grown["source"] == "postgres").any() and calls.empty:
+        return
+    for arm in manifest.arms:
+        own = calls[calls["arm"] == arm.name]
+        own = own[~_never_sent(own)]
+        apart = arm.database is not None or len(manifest.arms) == 1
+        yield _Count(
+            what="database calls",
+            arm=arm.name,
+            from_spans=len(own),
+            independent=_transactions(grown, arm.database) if apart else None,
+            witness=TRANSACTIONS,
+            exact=True,
+        )
+        cached = manifest.cached_collection
+        if cached is None or not apart:
+            continue
+        of_table = own[(own["db_collection"] == cached) & (own["db_operation"] == "SELECT")]
+        yield _Count(
+            what=f"SELECT {cached}",
+            arm=arm.name,
+            from_spans=len(of_table),
+            independent=_sum(
+                grown, "postgres", "table_scans", database=arm.database, table=cached
+            ),
+            witness="pg_stat_user_tables: scans",
+            exact=True,
+        )
+
+
+def _their_database(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+    """Somebody else's database, one for all arms, if it was asked.
+
+    Shown and not judged: a transaction of theirs may hold several statements, and nobody here
+    knows who else uses that database.
+    """
+    total = _transactions(grown, None)
+    if total is None:
+        return
+    calls = database_calls(spans)
+    yield _Count(
+        what="database calls",
+        arm=None,
+        from_spans=len(calls[~_never_sent(calls)]),
+        independent=total,
+        witness=TRANSACTIONS,
+        exact=False,
+    )
+
+
+def _their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+    """Somebody else's Redis, if it was asked: the commands that the spans name, and its hits."""
+    calls = spans[spans["db_system"] == "redis"]
+    named = calls["db_operation"].fillna(calls["name"].str.split(" ").str[0])  # as OpenTelemetry's
+    for operation, seen in named.value_counts().items():
+        counted = _sum(grown, "redis", "command_calls", command=str(operation).lower())
+        if counted is not None:
+            yield _Count(
+                what=f"cache calls: {operation}",
+                arm=None,
+                from_spans=int(seen),
+                independent=counted,
+                witness="Redis INFO: command_calls",
+                exact=False,
+            )
+    told = spans["cache_hit"].dropna()
+    hits = _sum(grown, "redis", "keyspace_hits")
+    if hits is not None and not told.empty:
+        yield _Count(
+            what="cache hits",
+            arm=None,
+            from_spans=int(told.sum()),
+            independent=hits,
+            witness="Redis INFO: keyspace_hits",
+            exact=False,
+        )
+
+
+def _transactions(grown: pd.DataFrame, database: str | None) -> float | None:
+    """What PostgreSQL counted in a database: commits and rollbacks, but no connection's start."""
+    committed, rolled_back, sessions = (
+        _sum(grown, "postgres", name, database=database)
+        for name in ("xact_commit", "xact_rollback", "sessions")
+    )
+    return None if committed is None else committed + (rolled_back or 0.0) - (sessions or 0.0)
+
+
+def _never_sent(calls: pd.DataFrame) -> pd.Series:
+    """Failed calls that were never given a connection: no database knows of them.
+
+    A service that notes how long each call waited for the pool notes it when the wait has ended; a
+    call that was refused has no such note.
+    """
+    noted = calls["attributes"].str.contains(POOL_WAIT_ATTRIBUTE, regex=False, na=False)
+    return (calls["status"] == "ERROR") & ~noted & bool(noted.any())
+
+
+def _redis(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+    """Hits and misses by arm: equal, but for the calls whose answer never came back."""
+    calls = spans[spans["db_system"] == "redis"]
+    for arm in manifest.arms:
+        own = calls[calls["arm"] == arm.name]
+        kept = arm.fault != EMPTYING_FAULT
+        tolerance = _lookups_unanswered(own)
+        for what in ("hits", "misses"):
+            counted = _sum(grown, "redis", f"keyspace_{what}", arm=arm.name) if kept else None
+            if counted is None and own.empty:
+                continue
+            yield _Count(
+                what=f"cache {what}",
+                arm=arm.name,
+                from_spans=float(numbers(own["attributes"], f"worthit.redis.{what}").sum()),
+                independent=counted,
+                witness=f"Redis INFO: keyspace_{what}",
+                exact=kept,
+                tolerance=tolerance,
+            )
+
+
+def _lookups_unanswered(calls: pd.DataFrame) -> int:
+    """How many keys Redis may have looked up for calls whose answer never came back.
+
+    One command can ask for several: as many as an answered one of the same kind did at most.
+    """
+    lost = unanswered(calls)
+    if lost.empty:
+        return 0
+    hits, misses = (
+        numbers(calls["attributes"], f"worthit.redis.{what}").fillna(0.0)
+        for what in ("hits", "misses")
+    )
+    most = (hits + misses)[~calls.index.isin(lost.index)].groupby(calls["db_operation"]).max()
+    return int(lost["db_operation"].map(most).fillna(max(1.0, most.max())).sum())
+
+
+def _llm(manifest: Manifest, spans: pd.DataFrame, llm_calls: pd.DataFrame) -> Iterator[_Count]:
+    """Calls by kind; a simulator without a log is a witness that is missing."""
+    if llm_calls.empty and not is_simulated(manifest):
+        return
+    for kind in LLM_KINDS:
+        called = calls_of_llm(spans, kind)
+        if llm_calls.empty and not called:
+            continue
+        yield _Count(
+            what=f"LLM calls: {kind}",
+            arm=None,
+            from_spans=called,
+            independent=None if llm_calls.empty else int((llm_calls["kind"] == kind).sum()),
+            witness=LLM_LOG,
+            exact=True,
+        )
+
+
+def _requests(spans: pd.DataFrame, requests: pd.DataFrame) -> Iterator[_Count]:
+    if requests.empty:
+        return
+    answered = requests.loc[requests["status_code"].notna(), "trace_id"]
+    seen = pd.Index(roots(spans)["trace_id"].unique())
+    yield _Count(
+        what="requests answered",
+        arm=None,
+        from_spans=int(answered.isin(seen).sum()),
+        independent=len(answered),
+        witness="the load generator's rows",
+        exact=True,
+    )
+
+
+def _sum(grown: pd.DataFrame, source: str, name: str, **labels: str | None) -> float | None:
+    """Growth of the counters of this name whose labels agree, or None when there are none."""
+    rows = grown[(grown["source"] == source) & (grown["name"] == name)]
+    wanted = {key: value for key, value in labels.items() if value is not None}
+    agree = [
+        all(have.get(key) == value for key, value in wanted.items()) for have in rows["labels"]
+    ]
+    values = rows.loc[agree, "grown"]
+    if values.empty or values.isna().any():
+        return None
+    return float(values.sum())

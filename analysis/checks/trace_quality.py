@@ -1,0 +1,102 @@
+"""What in these traces is not as it should be, and how much of it is there?
+
+Nothing here is lost in silence: every awkward span is kept, treated by a rule, and counted in this
+table.
+
+Answer: doubt, spans, traces, example (a trace id), treatment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.calltree.call_tree import Forest, plant
+from analysis.kernels.codes import CONSUMER, CUT, MISSING, REPEAT, SERVER
+
+TREATMENT = {
+    "caller not recorded": "The only root names a parent outside the trace, as when the "
+    "client is not traced: a request like any other.",
+    "missing parent": "A root of its own: counted, with a critical path of its own.",
+    "several roots": "Each root has a critical path; shares are over all of them.",
+    "repeated span": "Delivered twice with the same content: counted once.",
+    "shared span id": "The earliest has the children; of a call's two sides, the server's.",
+    "cycle": "Cut at its earliest span, which becomes a root.",
+    "unfinished span": "No duration, or none that can be: counted, its time unknown and taken as "
+    "0; what it called keeps its self time and is on no path.",
+    "no times": "Neither start nor duration, or an end alone: counted, without time.",
+    "outside its parent": "Clipped to the parent; wholly outside, it is not on the critical path.",
+    "zero duration": "Counted, without time.",
+}
+"""Each doubt and what is done about it."""
+
+
+def doubts(spans: pd.DataFrame) -> pd.DataFrame:
+    """Count every kind of awkward span, with an example of each: the earliest.
+
+    Kinds that do not occur are left out.
+    """
+    return together([counted(spans)])
+
+
+def counted(spans: pd.DataFrame) -> pd.DataFrame:
+    """Count the doubts of one partition of the traces: doubt, spans, traces, start_ns, example.
+
+    ``start_ns`` is the example's.
+    """
+    forest = plant(spans)
+    trace_ids = spans["trace_id"]
+    rows = []
+    for doubt, where in _found(forest).items():
+        positions = np.flatnonzero(where)
+        if positions.size == 0:
+            continue
+        traces = np.unique(np.searchsorted(forest.begins, positions, side="right") - 1)
+        starts = forest.start[positions]
+        earliest = positions[starts == starts.min()]
+        example = trace_ids.iloc[forest.order[earliest]].min()
+        rows.append((doubt, positions.size, traces.size, starts.min(), example))
+    return pd.DataFrame(rows, columns=["doubt", "spans", "traces", "start_ns", "example"])
+
+
+def together(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Make the table of doubts from what ``counted`` gives of one or many partitions."""
+    found = pd.concat(list(parts), ignore_index=True).sort_values(["start_ns", "example"])
+    sums = {
+        "spans": ("spans", "sum"),
+        "traces": ("traces", "sum"),
+        "example": ("example", "first"),
+    }
+    table = found.groupby("doubt", as_index=False).agg(**sums)
+    table["treatment"] = table["doubt"].map(TREATMENT)
+    places = {doubt: place for place, doubt in enumerate(TREATMENT)}
+    return table.sort_values("doubt", key=lambda doubts: doubts.map(places), ignore_index=True)
+
+
+def _found(forest: Forest) -> dict[str, NDArray[np.bool_]]:
+    """Give each doubt's positions."""
+    roots = forest.is_root
+    trace = np.repeat(np.arange(forest.begins.size - 1), np.diff(forest.begins))
+    per_trace = np.bincount(trace[roots], minlength=forest.begins.size - 1)
+    several = roots & (per_trace[trace] > 1)
+    entry = (forest.parent == MISSING) & ~several & np.isin(forest.kind, (SERVER, CONSUMER))
+    child = forest.parent >= 0
+    above = np.where(child, forest.parent, 0)
+    outside = child & (
+        (forest.start < forest.start[above]) | (forest.end > forest.end[above])
+    ) if forest.start.size else child  # fmt: skip
+    return {
+        "caller not recorded": entry,
+        "missing parent": (forest.parent == MISSING) & ~entry,
+        "several roots": several,
+        "repeated span": forest.parent == REPEAT,
+        "shared span id": forest.shares_id,
+        "cycle": forest.parent == CUT,
+        "unfinished span": forest.unfinished & (forest.start != 0),
+        "no times": forest.unfinished & (forest.start == 0),
+        "outside its parent": outside,
+        "zero duration": (forest.end == forest.start) & ~forest.unfinished,
+    }

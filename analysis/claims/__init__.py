@@ -1,0 +1,1 @@
+"""Claims and thresholds: does a run keep them?"""

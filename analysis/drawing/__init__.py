@@ -1,0 +1,1 @@
+"""How figures look: colours, dots, labels, titles; each figure stands with its question."""

@@ -1,4 +1,0 @@
-"""One module a figure: a table in, a matplotlib ``Figure`` out.
-
-No files, no pyplot, no numbers of its own.
-"""

@@ -1,0 +1,1 @@
+"""Is the measured reduction the one that the hit rate predicts?"""

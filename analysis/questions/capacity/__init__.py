@@ -1,0 +1,1 @@
+"""Where does more load stop helping, and what is expected beyond?"""

@@ -1,0 +1,1 @@
+"""What would have been the most that this could give?"""

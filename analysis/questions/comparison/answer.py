@@ -1,0 +1,269 @@
+"""What differs between two runs, or between two arms of one?
+
+Two arms of one run are compared pair by pair: a load of ours interleaves them with the same draws,
+and where another did not, that is said. Two runs are not interleaved: the machine may have drifted
+between them, nothing pairs, and they may be compared only where machine, latency profile, scenario
+and versions agree. What speaks against it is said in words.
+
+Answer of ``compare``: paired, interleaved, objections (sentences), rows with rate_per_s (none for
+all), what, unit, before, after, difference (after - before), relative (share of before), decided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.checks.cross_checks import roots
+from analysis.checks.interleaving import said_of
+from analysis.errors import InputError
+from analysis.questions.database_load import answer as database_load
+from analysis.questions.faster import answer as faster
+from analysis.questions.rows import plain, records
+from analysis.rundir.blocks import WHOLE_RUN, block_table
+from analysis.rundir.manifest import Manifest
+from analysis.rundir.run import Run
+from analysis.stats.intervals import Estimate, decide, difference, mean
+from analysis.stats.quantiles import quantile
+
+MEMORY_TOLERANCE = 0.02
+"""The same machine may report a few pages more or less of memory after a boot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side of a comparison: an arm of a run; no arm for a run without arms."""
+
+    run: Run
+    arm: str | None
+
+    @property
+    def label(self) -> str:
+        """As a person would name it."""
+        return self.run.manifest.run_id + (f":{self.arm}" if self.arm else "")
+
+
+def side(run: Run, arm: str | None) -> Side:
+    """An arm of a run; without a name, the last that is not the baseline, else the baseline.
+
+    Raises
+    ------
+    InputError
+        When the run has no such arm.
+    """
+    names = [one.name for one in run.manifest.arms]
+    if arm is None:
+        others = run.manifest.treatments
+        return Side(run=run, arm=others[-1] if others else run.manifest.baseline)
+    if arm not in names:
+        known = ", ".join(names) or "none"
+        raise InputError(f"{run.path}: no arm {arm!r} was found; its arms are: {known}")
+    return Side(run=run, arm=arm)
+
+
+def objections(first: Side, second: Side) -> list[str]:
+    """Why the two may not be compared, one sentence each; none when they may."""
+    found = [
+        f"{one.label} is INVALID: no number in it may be believed."
+        for one in (first, second)
+        if one.run.manifest.verdict.verdict == "INVALID"
+    ]
+    one, two = first.run.manifest, second.run.manifest
+    if first.run.path.resolve() == second.run.path.resolve():
+        return found
+    for what, before, after in _checked(one, two):
+        if before != after:
+            found.append(
+                f"{what} differs: {before or 'not recorded'} and {after or 'not recorded'}."
+            )
+    memory = [float(m.machine.get("memory_bytes") or 0) for m in (one, two)]
+    if abs(memory[0] - memory[1]) > MEMORY_TOLERANCE * max(memory):
+        sizes = " and ".join(f"{size / 2**30:.1f} GiB" for size in memory)
+        found.append(f"The machine's memory differs: {sizes}.")
+    return found
+
+
+def compare(first: Side, second: Side) -> dict[str, Any]:
+    """Every quantity that both sides have, second against first."""
+    same_run = first.run.path.resolve() == second.run.path.resolve()
+    rows = _paired(first, second) if same_run else _unpaired(first, second)
+    apart = said_of(first.run.manifest, first.arm or "", second.arm or "") if same_run else ""
+    return {
+        "first": first.label,
+        "second": second.label,
+        "paired": same_run,
+        "interleaved": same_run and not apart,
+        "objections": [*objections(first, second), *filter(None, [apart])],
+        "rows": plain(rows),
+    }
+
+
+def _checked(one: Manifest, two: Manifest) -> list[tuple[str, object, object]]:
+    machine = [
+        (f"The machine's {words}", one.machine.get(key), two.machine.get(key))
+        for key, words in (
+            ("cpus", "number of CPUs"),
+            ("cpu_model", "CPU model"),
+            ("os", "operating system"),
+            ("python", "Python"),
+        )
+    ]
+    versions = [
+        (f"The version of {name}", one.versions.get(name), two.versions.get(name))
+        for name in sorted({*one.versions, *two.versions})
+    ]
+    return [
+        *machine,
+        ("The latency profile", one.profile, two.profile),
+        ("The scenario", one.scenario, two.scenario),
+        *versions,
+    ]
+
+
+def _paired(first: Side, second: Side) -> list[dict[str, Any]]:
+    """Two arms of one run: its own questions, with the first arm as the baseline."""
+    manifest = _with_baseline(first.run.manifest, first.arm, second.arm)
+    requests, spans = first.run.measured_requests, first.run.measured_spans
+    blocks = block_table(manifest, requests, roots(spans))
+    rates = blocks.drop_duplicates("step").set_index("step")["rate_per_s"]
+    rows = []
+    for row in records(faster.end_to_end(manifest, requests, blocks)):
+        if row["time"] == "response":
+            rate = None if row["step"] is None else float(rates[int(row["step"])])
+            rows.append({"rate_per_s": rate, "what": f"response time, {row['statistic']}", **row})
+    operations = records(faster.operations(manifest, spans, blocks))
+    rows += [_operation(row) for row in operations if row["which"] in ("all", "mixture")]
+    load = records(database_load.reductions(manifest, spans, blocks))
+    rows += [_queries(row) for row in load if row["step"] is None]
+    kept = ("rate_per_s", "what", "before", "after", "difference", "relative", "decided")
+    return [{key: row.get(key) for key in kept} for row in rows]
+
+
+def _operation(row: dict[str, Any]) -> dict[str, Any]:
+    saved = row["saved"]
+    gap = {
+        **saved,
+        "value": None if saved["value"] is None else -saved["value"],
+        "low": None if saved["high"] is None else -saved["high"],
+        "high": None if saved["low"] is None else -saved["low"],
+    }
+    return {
+        "rate_per_s": None,
+        "what": f"{row['operation']}, mean",
+        "before": row["before"],
+        "after": row["after"],
+        "difference": gap,
+        "decided": decide(_estimate(gap)),
+    }
+
+
+def _queries(row: dict[str, Any]) -> dict[str, Any]:
+    gap = difference(_estimate(row["after"]), _estimate(row["before"]))
+    name = row["collection"] or "all"
+    return {
+        "rate_per_s": None,
+        "what": f"queries per request, {name}",
+        "before": row["before"],
+        "after": row["after"],
+        "difference": gap,
+        "decided": decide(gap),
+    }
+
+
+def _unpaired(first: Side, second: Side) -> list[dict[str, Any]]:
+    """Two runs: block means and totals, each side with its own scatter."""
+    one, two = _Numbers(first), _Numbers(second)
+    rates = sorted(set(one.rates) & set(two.rates))
+    scopes: list[float | None] = [None] if set(one.rates) == set(two.rates) else []
+    rows = []
+    for rate in [*scopes, *rates]:
+        before, after = one.estimates(rate), two.estimates(rate)
+        rows += [_row(rate, what, before[what], after[what]) for what in before if what in after]
+    return rows
+
+
+def _row(rate: float | None, what: str, before: Estimate, after: Estimate) -> dict[str, Any]:
+    gap = difference(after, before)
+    relative = gap.scaled(1.0 / before.value, "share") if before.value else None
+    return {
+        "rate_per_s": rate,
+        "what": what,
+        "before": before,
+        "after": after,
+        "difference": gap,
+        "relative": relative,
+        "decided": decide(gap),
+    }
+
+
+class _Numbers:
+    """What one side measured, by rate."""
+
+    def __init__(self, of: Side) -> None:
+        run = of.run
+        self.manifest = run.manifest
+        tops = roots(run.measured_spans)
+        blocks = block_table(run.manifest, run.measured_requests, tops)
+        self.blocks = blocks if of.arm is None else blocks[blocks["arm"] == of.arm]
+        self.requests = run.measured_requests.sort_values("intended_ns")
+        spans = run.measured_spans
+        self.spans = spans if run.manifest.blocks else spans.assign(block=WHOLE_RUN)
+        self.rates = sorted(self.blocks["rate_per_s"].unique()) if run.manifest.blocks else []
+
+    def estimates(self, rate: float | None) -> dict[str, Estimate]:
+        """Response times, operations and queries per request at one rate, or over all."""
+        own = self.blocks if rate is None else self.blocks[self.blocks["rate_per_s"] == rate]
+        found = self._response_times(own) if len(self.requests) else {}
+        load = database_load.by_step(self.manifest, self.spans, own.assign(step=0, rate_per_s=0.0))
+        for row in load.to_dict("records"):
+            name = row["collection"] if isinstance(row["collection"], str) else "all"
+            found[f"queries per request, {name}"] = row["per_request"]
+        if rate is None:
+            found |= self._operations(own)
+        return found
+
+    def _response_times(self, own: pd.DataFrame) -> dict[str, Estimate]:
+        times = faster.answer_ms(self.requests, "intended_ns")
+        chosen = [
+            times[self.requests["block"] == block].to_numpy(np.float64) for block in own["block"]
+        ]
+        came = [block[np.isfinite(block)] for block in chosen]
+        means = [float(block.mean()) for block in came if len(block)]
+        n = sum(len(block) for block in came)
+        found = {"response time, mean": mean(means, unit="ms", n=n)}
+        for name, q in faster.QUANTILES.items():
+            found[f"response time, {name}"] = quantile(chosen, q, unit="ms")
+        return found
+
+    def _operations(self, own: pd.DataFrame) -> dict[str, Estimate]:
+        spans = self.spans[self.spans["block"].isin(own["block"])]
+        took = spans["duration_ns"].astype("float64") / 1e6
+        means = took.groupby([spans["name"], spans["block"]]).mean()
+        sizes = spans.groupby("name").size()
+        return {
+            f"{name}, mean": mean(list(cells), unit="ms", n=int(sizes[name]))
+            for name, cells in means.groupby(level=0)
+        }
+
+
+def _with_baseline(manifest: Manifest, first: str | None, second: str | None) -> Manifest:
+    """The same manifest with these two arms only, the first as the baseline."""
+    chosen = {one.name: one for one in manifest.arms}
+    if first is None or second is None or first == second:
+        raise InputError(
+            f"{manifest.run_id}: an arm was held against itself;"
+            " name two arms, as in RUN:off RUN:on"
+        )
+    arms = (
+        chosen[first].model_copy(update={"baseline": True}),
+        chosen[second].model_copy(update={"baseline": False}),
+    )
+    return manifest.model_copy(update={"arms": arms})
+
+
+def _estimate(cell: dict[str, Any]) -> Estimate:
+    """An estimate back from its JSON form."""
+    return replace(Estimate(value=None, unit="", n=0, blocks=0), **cell)

@@ -1,0 +1,1 @@
+"""Does the database work less?"""

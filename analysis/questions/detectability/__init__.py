@@ -1,0 +1,1 @@
+"""How much would I have to run to know?"""

@@ -1,0 +1,117 @@
+"""How much would I have to run to know?
+
+Unpaired, a relative change d of a mean needs n = 2 (2.80 CV / d)^2 requests an arm (two-sided 5 %,
+power 80 %; 2.80 = 1.96 + 0.84). Paired by draw only the differences scatter: n = (2.80 s / (d
+m))^2 with s their standard deviation and m the mean. Both figures are given, with what this run
+could see.
+
+Answer: arm, mean_ms, cv, paired_sd_ms, change (relative, wanted), unpaired_requests,
+paired_requests, unpaired_seconds, paired_seconds, smallest_unpaired, smallest_paired, requests.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from analysis.questions.faster.answer import request_ms
+from analysis.rundir.blocks import pairs
+from analysis.rundir.manifest import Manifest
+from analysis.stats.intervals import Floats
+
+REACH = 1.959964 + 0.841621
+"""Standard errors that an effect must span: 1.96 for two-sided 5 %, and 0.84 for power 80 %."""
+
+MIN_PAIRED_REQUESTS = 15
+"""However little the pairs scatter, fewer pairs than this say nothing about their scatter."""
+
+
+def detectability(
+    manifest: Manifest,
+    requests: pd.DataFrame,
+    blocks: pd.DataFrame,
+    *,
+    change: float | None = None,
+) -> pd.DataFrame:
+    """Requests an arm to see ``change`` of the mean; the change that was found if not given."""
+    columns = [
+        "arm", "requests", "mean_ms", "cv", "paired_sd_ms", "change", "unpaired_requests",
+        "paired_requests", "unpaired_seconds", "paired_seconds", "smallest_unpaired",
+        "smallest_paired",
+    ]  # fmt: skip
+    if manifest.baseline is None or requests.empty or blocks.empty:
+        return pd.DataFrame(columns=columns)
+    rows = []
+    rate = float(blocks["rate_per_s"].max())
+    timed = requests.assign(ms=request_ms(requests, "intended_ns")).dropna(subset=["ms"])
+    for arm in manifest.treatments:
+        both = pairs(blocks, manifest.baseline, arm)
+        before = timed[timed["block"].isin(both["first"])]
+        after = timed[timed["block"].isin(both["second"])]
+        n = min(len(before), len(after))
+        if n < MIN_PAIRED_REQUESTS:
+            continue
+        mean = float(before["ms"].mean())
+        cv = _within_step_cv(before, blocks)
+        gaps = paired_gaps(before, after)
+        spread = float(gaps.std(ddof=1)) if len(gaps) > 1 else math.nan
+        wanted = abs(float(gaps.mean())) / mean if change is None and len(gaps) else change
+        unpaired = unpaired_requests(cv, wanted)
+        paired = paired_requests(spread / mean, wanted)
+        rows.append(
+            (
+                arm,
+                n,
+                mean,
+                cv,
+                spread,
+                wanted,
+                unpaired,
+                paired,
+                _seconds(unpaired, rate),
+                _seconds(paired, rate),
+                REACH * cv * math.sqrt(2.0 / n),
+                REACH * spread / mean / math.sqrt(max(len(gaps), 1)),
+            )
+        )
+    return pd.DataFrame(rows, columns=columns)
+
+
+def unpaired_requests(cv: float, change: float | None) -> int | None:
+    """Requests an arm without pairing; None when there is no change to look for."""
+    if not change or not math.isfinite(cv):
+        return None
+    return math.ceil(2.0 * (REACH * cv / change) ** 2)
+
+
+def paired_requests(relative_sd: float, change: float | None) -> int | None:
+    """Requests an arm with pairing by draw; ``relative_sd`` is that of the differences."""
+    if not change or not math.isfinite(relative_sd):
+        return None
+    return max(MIN_PAIRED_REQUESTS, math.ceil((REACH * relative_sd / change) ** 2))
+
+
+def paired_gaps(before: pd.DataFrame, after: pd.DataFrame) -> Floats:
+    """After minus before, in ms, over the draws that both arms saw."""
+    one = before.drop_duplicates("draw").set_index("draw")["ms"]
+    two = after.drop_duplicates("draw").set_index("draw")["ms"]
+    return np.asarray((two - one).dropna(), dtype=np.float64)
+
+
+def _within_step_cv(before: pd.DataFrame, blocks: pd.DataFrame) -> float:
+    """Coefficient of variation within a load level: the steps' differences do not count."""
+    step = before["block"].map(blocks.set_index("block")["step"])
+    groups = before.groupby(step)["ms"]
+    variances, means, sizes = groups.var(ddof=1), groups.mean(), groups.size()
+    relative = variances / means**2
+    known = relative.notna()
+    if not known.any():
+        return math.nan
+    return float(np.sqrt(np.average(relative[known], weights=sizes[known])))
+
+
+def _seconds(requests: int | None, rate_per_s: float) -> float | None:
+    """Time for both arms at this rate."""
+    return None if requests is None else 2.0 * requests / rate_per_s

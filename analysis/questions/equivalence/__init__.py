@@ -1,0 +1,1 @@
+"""Is a whole request the same, within a margin that matters?"""

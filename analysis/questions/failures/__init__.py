@@ -1,0 +1,1 @@
+"""How many requests failed or were refused?"""

@@ -1,0 +1,64 @@
+"""How many requests failed?
+
+A request failed when no status came or a 5xx did. A 429 is an answer: the rate limiter's. Where
+none was seen the interval is the rule of three's (``analysis.stats.intervals.share``).
+
+Answer of ``failures``: arm, requests, failed (share), refused (share of 429). ``succeeded`` and
+``unanswered`` say of each request what became of it: an error is answered fast and a limiter's
+refusal faster still, so that neither may stand among the times of what was asked for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.rundir.blocks import by_block
+from analysis.stats.intervals import share
+
+SERVER_ERROR = 500
+"""HTTP status from which on the fault is the server's."""
+
+TOO_MANY_REQUESTS = 429
+"""HTTP status of a rate limiter."""
+
+SUCCESS = (200, 299)
+"""First and last HTTP status of a request that got what it asked for."""
+
+
+def failures(requests: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+    """Shares of failed and of refused requests by arm."""
+    status = requests["status_code"].astype("float64")
+    failed = requests["block"][status.isna() | (status >= SERVER_ERROR)]
+    refused = requests["block"][status == TOO_MANY_REQUESTS]
+    rows = []
+    for arm, own in blocks.groupby("arm", dropna=False, sort=False):
+        if requests.empty or not isinstance(arm, str):
+            continue
+        sent = own["requests"].to_numpy(np.float64)
+        shares = [
+            share(by_block(which.value_counts(), own["block"]), sent)
+            for which in (failed, refused)
+        ]
+        rows.append((arm, int(sent.sum()), *shares))
+    return pd.DataFrame(rows, columns=["arm", "requests", "failed", "refused"])
+
+
+def succeeded(requests: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which requests were answered with what they asked for (2xx)."""
+    status = _status(requests)
+    ended = requests["end_ns"].notna().to_numpy(bool)
+    return np.asarray(ended & (status >= SUCCESS[0]) & (status <= SUCCESS[1]))
+
+
+def unanswered(requests: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which requests never got an answer: cut off, given up, or still open at the end."""
+    status = _status(requests)
+    ended = requests["end_ns"].notna().to_numpy(bool)
+    return np.asarray(~ended | np.isnan(status) | (status == 0))
+
+
+def _status(requests: pd.DataFrame) -> NDArray[np.float64]:
+    """The HTTP status of every request, not a number where none came."""
+    return np.asarray(requests["status_code"].astype("float64"), np.float64)

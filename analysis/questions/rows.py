@@ -1,0 +1,56 @@
+"""How does a table of answers become JSON, or plain columns?
+
+Questions give tables whose cells may be an ``Estimate``. ``records`` turns such a table into what
+findings.json holds; ``flat`` into plain numeric columns, for notebooks and terminals.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from analysis.stats.intervals import Estimate
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """One JSON object a row; estimates become objects, missing values null."""
+    rows = table.astype("object").to_dict("records")
+    return [{str(name): plain(cell) for name, cell in row.items()} for row in rows]
+
+
+def plain(cell: Any) -> Any:  # noqa: ANN401 - a cell holds anything that JSON can
+    """One value as JSON holds it."""
+    if isinstance(cell, Estimate):
+        return cell.as_dict()
+    if isinstance(cell, dict):
+        return {str(key): plain(value) for key, value in cell.items()}
+    if isinstance(cell, list | tuple):
+        return [plain(value) for value in cell]
+    if cell is None or cell is pd.NA or cell is pd.NaT:
+        return None
+    if hasattr(cell, "item"):
+        cell = cell.item()
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return None
+    return cell
+
+
+def flat(table: pd.DataFrame) -> pd.DataFrame:
+    """Each estimate column ``x`` becomes ``x``, ``x_low``, ``x_high`` and ``x_reason``."""
+    columns: dict[str, pd.Series] = {}
+    for name in table.columns:
+        cells = list(table[name])
+        if not any(isinstance(cell, Estimate) for cell in cells):
+            columns[str(name)] = table[name]
+            continue
+        for suffix, field in (
+            ("", "value"),
+            ("_low", "low"),
+            ("_high", "high"),
+            ("_reason", "reason"),
+        ):
+            values = [getattr(cell, field, None) for cell in cells]
+            columns[f"{name}{suffix}"] = pd.Series(values, index=table.index)
+    return pd.DataFrame(columns)

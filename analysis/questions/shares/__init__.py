@@ -1,0 +1,1 @@
+"""Where does one request's time go?"""

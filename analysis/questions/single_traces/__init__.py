@@ -1,0 +1,1 @@
+"""Which single requests are worth looking at?"""

@@ -1,0 +1,120 @@
+"""What else is worth caching?
+
+For each operation: the most it could save in time (its share of the critical path) and in queries
+(those made under it), and the hit ratio that a cache with a given time to live would have had,
+from the keys seen in the traces: a key is loaded at its first touch and whenever its entry has
+expired. A time to live beyond the run's length never expires in it: then only first touches miss.
+
+Answer: service, operation, share, saves_ms, queries_per_request, reads_per_request, keys, lookups,
+hit_ratios (by TTL in seconds), best_hit_ratio, saves_queries_per_request, saves_at_best_ms,
+cached, sentence.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.formats.attributes import words_of
+from analysis.stats.intervals import Estimate, Floats
+
+TTLS_SECONDS = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
+"""From "one burst" to the reference cache's day."""
+
+KEY = "worthit.key"
+"""The attribute that says, hashed, what an operation's answer depends on."""
+
+
+NEEDED = ("service", "name", "parent_span_id", "start_ns", KEY)
+"""The columns of lean spans that the question asks for."""
+
+
+def worth_caching(
+    ceilings: pd.DataFrame, spans: pd.DataFrame, *, cached_operation: str | None
+) -> pd.DataFrame:
+    """Every operation below the roots, the most worthwhile first.
+
+    ``ceilings`` as ``ceiling.answer.ceiling``; ``spans`` those of the baseline arm, warm-up
+    included, because a cache would have been warmed by it too.
+    """
+    rows = []
+    for one in ceilings.to_dict("records"):
+        own = spans[(spans["name"] == one["operation"]) & (spans["service"] == one["service"])]
+        if own["parent_span_id"].isna().all():
+            continue
+        ratios, keys, lookups = expected_hit_ratios(own)
+        best = max(ratios.values(), default=None)
+        rows.append(
+            {
+                "service": one["service"],
+                "operation": one["operation"],
+                "share": one["share"],
+                "saves_at_most_ms": one["saves_at_most_ms"],
+                "queries_per_request": one["queries_per_request"],
+                "keys": keys,
+                "lookups": lookups,
+                "hit_ratios": {f"{ttl:g}": ratio for ttl, ratio in ratios.items()},
+                "best_hit_ratio": best,
+                "reads_per_request": one["reads_per_request"],
+                "saves_queries_per_request": (best or 0.0) * one["reads_per_request"],
+                "saves_at_best_ms": _at_best(best, one["saves_at_most_ms"]),
+                "cached": one["operation"] == cached_operation,
+                "sentence": _sentence(str(one["operation"]), best, one["reads_per_request"]),
+            }
+        )
+    columns = [
+        "service", "operation", "share", "saves_at_most_ms", "queries_per_request",
+        "reads_per_request", "keys", "lookups", "hit_ratios", "best_hit_ratio",
+        "saves_queries_per_request", "saves_at_best_ms", "cached", "sentence",
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def expected_hit_ratios(
+    spans: pd.DataFrame, ttls_s: tuple[float, ...] = TTLS_SECONDS
+) -> tuple[dict[float, float], int, int]:
+    """Hit ratio by TTL, keys and lookups; no ratio when no key was recorded."""
+    keys = words_of(spans, KEY)
+    known = keys.notna()
+    if not known.any():
+        return {}, 0, len(spans)
+    codes = pd.factorize(keys[known])[0].astype(np.int64)
+    start_s = spans.loc[known, "start_ns"].to_numpy(np.int64)
+    times = (start_s - start_s.min()) / 1e9
+    ratios = {ttl: hit_ratio(codes, times, ttl) for ttl in ttls_s}
+    return ratios, int(codes.max()) + 1, int(known.sum())
+
+
+def hit_ratio(keys: NDArray[np.int64], times_s: Floats, ttl_s: float) -> float:
+    """Share of lookups that a cache which sets an entry on a miss, for ``ttl_s``, would have hit.
+
+    All keys at once: they are laid one after another on one axis, and every key's next load is
+    found by bisection, one round for each load of the key with most.
+    """
+    order = np.lexsort((times_s, keys))
+    keys, times_s = keys[order], times_s[order]
+    stride = float(times_s.max()) + 2.0 * ttl_s + 1.0
+    axis = keys * stride + times_s
+    loads = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    misses = 0
+    while len(loads):
+        misses += len(loads)
+        following = np.searchsorted(axis, axis[loads] + ttl_s, side="right")
+        inside = following < len(axis)
+        loads, following = loads[inside], following[inside]
+        loads = following[keys[following] == keys[loads]]
+    return 1.0 - misses / len(axis)
+
+
+def _at_best(best: float | None, most: Estimate) -> float | None:
+    return None if best is None or most.value is None else best * most.value
+
+
+def _sentence(operation: str, best: float | None, queries: float) -> str:
+    if best is None:
+        return f"No key was recorded for {operation}, so nothing says how often it repeats."
+    if queries == 0:
+        return f"{operation} reads nothing from the database; {best:.0%} of its keys repeat."
+    saved = best * queries
+    return f"Up to {best:.0%} of {operation} would hit and save {saved:.2g} queries a request."

@@ -1,0 +1,71 @@
+"""Which blocks stand against which?
+
+A block is one repeat of an arm and step, and the unit of every comparison. Two blocks of one pair
+ran next to each other with the same draws, so that what one request happened to draw cancels out.
+
+Answer of ``block_table``: block, pair, arm, step, rate_per_s, seconds (for which its work went on:
+the schedule, longer where the answers came later and later), stretch (seconds over the schedule),
+requests. Of ``pairs``:
+pair, step, first, second (block numbers).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis.rundir.manifest import Manifest
+from analysis.stats.backlog import stretch
+from analysis.stats.intervals import Floats
+
+WHOLE_RUN = 0
+"""Number of the one block that a run without blocks is taken for."""
+
+
+def block_table(manifest: Manifest, requests: pd.DataFrame, roots: pd.DataFrame) -> pd.DataFrame:
+    """The measured blocks with the number of requests in each.
+
+    A run without blocks is one block that lasts from the first root's start to the last one's; its
+    requests are the roots.
+    """
+    if not manifest.blocks:
+        return _whole_run(roots)
+    table = pd.DataFrame(
+        {
+            "block": [block.block for block in manifest.measured_blocks],
+            "pair": [block.pair for block in manifest.measured_blocks],
+            "arm": [block.arm for block in manifest.measured_blocks],
+            "step": [block.step for block in manifest.measured_blocks],
+            "rate_per_s": [block.rate_per_s for block in manifest.measured_blocks],
+            "seconds": [(b.end_ns - b.start_ns) / 1e9 for b in manifest.measured_blocks],
+        }
+    )
+    counted = requests if len(requests) else roots
+    sent = counted.groupby("block").size()
+    table["requests"] = table["block"].map(sent).fillna(0).astype("int64")
+    table["stretch"] = stretch(table, requests) if len(requests) else 1.0
+    table["seconds"] *= table["stretch"]
+    return table[table["requests"] > 0].reset_index(drop=True)
+
+
+def pairs(blocks: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """Pairs of blocks of two arms; a block without its partner stands against nobody."""
+    one = blocks.loc[blocks["arm"] == first, ["pair", "step", "block"]]
+    two = blocks.loc[blocks["arm"] == second, ["pair", "block"]]
+    both = one.merge(two, on="pair", suffixes=("_first", "_second"))
+    return both.rename(columns={"block_first": "first", "block_second": "second"})
+
+
+def by_block(counts: pd.Series, blocks: pd.Series) -> Floats:
+    """``counts`` (indexed by block) in the order of ``blocks``, 0 where nothing was counted."""
+    return np.asarray(counts.reindex(blocks.to_numpy(), fill_value=0), dtype=np.float64)
+
+
+def _whole_run(roots: pd.DataFrame) -> pd.DataFrame:
+    columns = ["block", "pair", "arm", "step", "rate_per_s", "seconds", "stretch", "requests"]
+    if roots.empty:
+        return pd.DataFrame(columns=columns)
+    ends = roots["start_ns"].max() - roots["start_ns"].min()
+    seconds = max(float(ends) / 1e9, 1e-9)
+    row = (WHOLE_RUN, WHOLE_RUN, None, 0, len(roots) / seconds, seconds, 1.0, len(roots))
+    return pd.DataFrame([row], columns=columns)

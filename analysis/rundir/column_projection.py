@@ -1,0 +1,156 @@
+"""Which part of the spans do the answers need, and how is it read without the rest?
+
+Of a run of ten million spans the attributes are most of the bytes, and four of them are asked
+for. They become columns while one row group is in memory; the rest of its attributes is dropped.
+Columns of few words (service, name, arm, ...) are kept as numbers of a sorted list of words.
+
+Answer: the columns of spans.parquet without ``attributes``, and one column for
+each of ``ATTRIBUTES``, read through ``analysis.formats.attributes.numbers_of`` and ``words_of``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from analysis.formats.attributes import numbers_in, words_in
+
+WORDS = (
+    "service", "name", "kind", "status", "arm", "db_system", "db_operation", "db_collection",
+)  # fmt: skip
+"""Columns of few different texts."""
+
+IDS = ("trace_id", "span_id", "parent_span_id")
+
+NUMBERS: Mapping[str, tuple[pa.DataType, ...]] = {
+    "start_ns": (pa.int64(),),
+    "duration_ns": (pa.int64(),),
+    "step": (pa.int32(),),
+    "block": (pa.int32(),),
+    "cache_hit": (pa.bool_(),),
+}
+"""The other columns, of the types that the format gives them."""
+
+COLUMNS = (*IDS, *WORDS, *NUMBERS)
+
+EMULATED = "worthit.emulated_ns"
+POOL_WAIT = "worthit.pool_wait_ns"
+KEY = "worthit.key"
+SOURCE = "cache.source"
+
+_TEXTS = (KEY, SOURCE)
+"""The attributes that are words; the others are numbers."""
+
+_READERS = 2
+"""Row groups read at once: reading and searching leave Python to others."""
+
+_MANY_PIECES = 4096
+"""Up to here the rows that count are taken as pieces of the table, beyond it row by row."""
+
+
+def marked(texts: pa.Array) -> pa.Array:
+    """The emulated ns of each span that carries the mark, 0 where it cannot be read."""
+    return numbers_in(texts, EMULATED, unreadable=0.0)
+
+
+ATTRIBUTES: Mapping[str, Callable[[pa.Array], pa.Array]] = {
+    EMULATED: marked,
+    POOL_WAIT: lambda texts: numbers_in(texts, POOL_WAIT),
+    KEY: lambda texts: words_in(texts, KEY).cast(pa.large_string()),
+    SOURCE: lambda texts: words_in(texts, SOURCE).cast(pa.large_string()),
+}
+"""What is read out of the attributes, and how."""
+
+
+def is_regular(file: Path) -> bool:
+    """Whether the columns have the very types of the format: others are read with care."""
+    schema = pq.read_schema(file)
+    texts = (pa.string(), pa.large_string())
+    regular = all(schema.field(name).type in texts for name in (*IDS, *WORDS, "attributes"))
+    return regular and all(schema.field(name).type in NUMBERS[name] for name in NUMBERS)
+
+
+def read(file: Path) -> pa.Table:
+    """All spans of a Parquet file, lean. Raises what pyarrow does where the file is damaged."""
+    groups = pq.ParquetFile(file).metadata.num_row_groups
+    with ThreadPoolExecutor(_READERS) as readers:
+        parts = list(readers.map(lambda group: _group(file, group), range(groups)))
+    if not parts:
+        parts = [_with_attributes(pq.read_table(file, columns=[*COLUMNS, "attributes"]))]
+    return _sorted_words(pa.concat_tables(parts))
+
+
+def _group(file: Path, group: int) -> pa.Table:
+    """One row group, its attributes read out."""
+    opened = pq.ParquetFile(file, read_dictionary=list(WORDS), memory_map=True)
+    return _with_attributes(opened.read_row_group(group, columns=[*COLUMNS, "attributes"]))
+
+
+def _with_attributes(table: pa.Table) -> pa.Table:
+    """Columns for the attributes that are asked for, in the place of all."""
+    texts = table.column("attributes")
+    found = table.select(list(COLUMNS))
+    for name, read_out in ATTRIBUTES.items():
+        chunks = [read_out(chunk) for chunk in texts.chunks]
+        kind = pa.large_string() if name in _TEXTS else pa.float64()
+        found = found.append_column(name, pa.chunked_array(chunks, kind))
+    return found
+
+
+def _sorted_words(table: pa.Table) -> pa.Table:
+    """One list of words for each column, in lexical order, as if they were sorted as texts."""
+    for name in WORDS:
+        column = table.column(name)
+        if not pa.types.is_dictionary(column.type):
+            column = pc.dictionary_encode(column)
+        column = column.unify_dictionaries()
+        words = column.chunk(0).dictionary if column.num_chunks else pa.array([], pa.string())
+        order = sorted(range(len(words)), key=words.to_pylist().__getitem__)
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        listed = words.take(pa.array(order, pa.int32())).cast(pa.large_string())
+        chunks = [
+            pa.DictionaryArray.from_arrays(pa.array(rank).take(chunk.indices), listed)
+            for chunk in column.chunks
+        ]
+        kind = pa.dictionary(pa.int32(), pa.large_string())
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, pa.chunked_array(chunks, kind))
+    return table
+
+
+def rows(table: pa.Table, counted: NDArray[np.bool_]) -> pa.Table:
+    """The rows that count; where they lie together, without copying them."""
+    if counted.all():
+        return table
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], counted.view(np.int8), [0]])))
+    begins, ends = edges[::2], edges[1::2]
+    if len(begins) > _MANY_PIECES:
+        return table.filter(pa.array(counted))
+    pieces = [
+        table.slice(begin, end - begin)
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
+    ]
+    return pa.concat_tables(pieces) if pieces else table.slice(0, 0)
+
+
+def from_frame(spans: pd.DataFrame) -> pd.DataFrame:
+    """The same from spans that were read whole."""
+    texts = pa.array(spans["attributes"], from_pandas=True)
+    if isinstance(texts, pa.ChunkedArray):
+        texts = texts.combine_chunks()
+    texts = texts.cast(pa.large_string())
+    lean = spans[list(COLUMNS)].copy(deep=False)
+    for name, read_out in ATTRIBUTES.items():
+        kind = "str" if name in _TEXTS else "float64"
+        values = read_out(texts).to_pandas().to_numpy()
+        lean[name] = pd.Series(values, index=spans.index, dtype=kind)
+    return lean

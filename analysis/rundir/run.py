@@ -1,0 +1,335 @@
+"""What does a run directory hold? Opens one, checks it, reads its tables when first asked for.
+
+``open_run(path)`` is the only door: it refuses what is missing, damaged or of another format
+version in one sentence, before any table is read, so that no question ever starts on half a run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from analysis.errors import ColumnError, InputError
+from analysis.formats.columns import with_numbers
+from analysis.rundir import column_projection
+from analysis.rundir.manifest import Manifest
+from analysis.rundir.renumbering import follow, is_needed, renumbered
+
+FORMAT_VERSION = 1
+"""The format that docs/run-directory.md describes. History: 1, the first."""
+
+TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "spans": {
+        "trace_id": "str",
+        "span_id": "str",
+        "parent_span_id": "str",
+        "service": "str",
+        "name": "str",
+        "kind": "str",
+        "start_ns": "int64",
+        "duration_ns": "Int64",
+        "status": "str",
+        "arm": "str",
+        "step": "Int32",
+        "block": "Int32",
+        "db_system": "str",
+        "db_operation": "str",
+        "db_collection": "str",
+        "cache_hit": "boolean",
+        "attributes": "str",
+    },
+    "requests": {
+        "trace_id": "str",
+        "scenario": "str",
+        "name": "str",
+        "arm": "str",
+        "step": "Int32",
+        "block": "Int32",
+        "draw": "Int64",
+        "intended_ns": "int64",
+        "sent_ns": "int64",
+        "end_ns": "Int64",
+        "status_code": "Int32",
+        "error": "str",
+        "response_bytes": "Int64",
+    },
+    "counters": {
+        "t_ns": "int64",
+        "source": "str",
+        "name": "str",
+        "labels": "str",
+        "value": "float64",
+    },
+    "events": {"t_ns": "int64", "kind": "str", "detail": "str"},
+}
+"""Columns and pandas types of each table. A capital Int means that a value may be missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One opened run directory. Tables are read when first asked for and kept."""
+
+    path: Path
+    """The run directory."""
+    manifest: Manifest
+    """``manifest.json``, checked; every block with a number of its own."""
+    written: Manifest
+    """``manifest.json`` as it was written."""
+
+    @cached_property
+    def spans(self) -> pd.DataFrame:
+        """All spans, warm-up included; columns as ``TABLE_COLUMNS['spans']``."""
+        return self._numbered(read_table(self.path, "spans"))
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """All arrivals, warm-up included; columns as ``TABLE_COLUMNS['requests']``."""
+        return self._numbered(read_table(self.path, "requests"))
+
+    @cached_property
+    def counters(self) -> pd.DataFrame:
+        """All counter samples; columns as ``TABLE_COLUMNS['counters']``."""
+        return read_table(self.path, "counters")
+
+    @cached_property
+    def events(self) -> pd.DataFrame:
+        """All events; columns as ``TABLE_COLUMNS['events']``."""
+        return read_table(self.path, "events")
+
+    @cached_property
+    def measured_spans(self) -> pd.DataFrame:
+        """The spans that count: ``measured(self.spans, self.manifest)``."""
+        return measured(self.spans, self.manifest)
+
+    @cached_property
+    def lean_spans(self) -> pd.DataFrame:
+        """All spans, warm-up included, without the columns that no answer needs."""
+        return _to_frame(self._lean)
+
+    @cached_property
+    def lean_measured_spans(self) -> pd.DataFrame:
+        """The spans that count, without the columns that no answer needs."""
+        if not self.manifest.blocks:
+            return self.lean_spans
+        counted = [block.block for block in self.manifest.measured_blocks]
+        inside = pc.is_in(self._lean.column("block"), pa.array(counted, pa.int32()))
+        return _to_frame(column_projection.rows(self._lean, inside.to_numpy()))
+
+    @cached_property
+    def _lean(self) -> pa.Table:
+        """What was read already is not read again; of irregular types it is read with care."""
+        file = self.path / "spans.parquet"
+        _check_table(self.path, "spans")
+        known = "spans" in self.__dict__ or self.manifest is not self.written
+        if known or not column_projection.is_regular(file):
+            return pa.Table.from_pandas(
+                column_projection.from_frame(self.spans), preserve_index=False
+            )
+        try:
+            table = column_projection.read(file)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(file, error) from error
+        if table.column("start_ns").null_count:
+            return pa.Table.from_pandas(
+                column_projection.from_frame(self.spans), preserve_index=False
+            )
+        return table
+
+    @cached_property
+    def measured_requests(self) -> pd.DataFrame:
+        """The arrivals that count: ``measured(self.requests, self.manifest)``."""
+        return measured(self.requests, self.manifest)
+
+    @cached_property
+    def llm_calls(self) -> pd.DataFrame:
+        """What the LLM simulator logged, one row a call; empty when there is no log."""
+        return read_llm_log(self.path / "logs" / "llm.jsonl")
+
+    def _numbered(self, table: pd.DataFrame) -> pd.DataFrame:
+        return table if self.manifest is self.written else follow(table, self.written)
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run directory and check it; tables are read later, when asked for.
+
+    Raises
+    ------
+    InputError
+        When the directory, its manifest or a table is missing, damaged or of another format.
+    ColumnError
+        When a table lacks a column of the format.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing"
+        raise InputError(
+            f"{folder}: {found} was found where a run directory was expected;"
+            " name a folder under runs/"
+        )
+    manifest = _read_manifest(folder / "manifest.json")
+    for table in TABLE_COLUMNS:
+        _check_table(folder, table)
+    unique = renumbered(manifest) if is_needed(manifest) else manifest
+    return Run(path=folder, manifest=unique, written=manifest)
+
+
+def measured(table: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+    """Rows of ``table`` (with a ``block`` column) that count: no warm-up, nothing unplanned.
+
+    Without blocks in the manifest (a run of somebody else's service) every row counts.
+    """
+    if not manifest.blocks:
+        return table
+    counted = [block.block for block in manifest.measured_blocks]
+    return table[table["block"].isin(counted).fillna(value=False)]
+
+
+def read_table(folder: Path, table: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
+    """One table of a run directory with the types of ``TABLE_COLUMNS``; ``columns`` picks some.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or cannot be read.
+    ColumnError
+        When a column is missing or cannot be given its type.
+    """
+    _check_table(folder, table)
+    wanted = list(columns) if columns is not None else list(TABLE_COLUMNS[table])
+    file = folder / f"{table}.parquet"
+    try:
+        frame = pq.read_table(file, columns=wanted).to_pandas(types_mapper=_nullable)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(file, error) from error
+    try:
+        typed: pd.DataFrame = frame.astype({name: TABLE_COLUMNS[table][name] for name in wanted})
+    except (TypeError, ValueError) as error:
+        raise ColumnError(
+            f"{file}: a column does not hold what docs/run-directory.md says"
+            f" ({_first_line(error)}); record the run again"
+        ) from error
+    return typed
+
+
+def read_llm_log(file: Path) -> pd.DataFrame:
+    """The LLM simulator's log, one row a call.
+
+    Columns t_ns, kind, draw, trace_id, planned_ns, actual_ns, status and what else it holds.
+    An absent log gives an empty table: the LLM was somebody else's.
+    """
+    columns = ["t_ns", "kind", "draw", "trace_id", "planned_ns", "actual_ns", "status"]
+    if not file.exists():
+        return pd.DataFrame(columns=columns)
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{file}, line {number}: not a JSON object ({error.msg});"
+                " the simulator's log is cut off or was edited: record the run again"
+            ) from error
+        rows.append(row)
+    return pd.DataFrame(rows, columns=list(dict.fromkeys([*columns, *(rows[0] if rows else ())])))
+
+
+def _read_manifest(file: Path) -> Manifest:
+    if not file.is_file():
+        raise InputError(
+            f"{file.parent}: no manifest.json was found, so this is not a run directory;"
+            " name a folder that worthit run, demo or record has written"
+        )
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{file}: not readable as JSON ({_first_line(error)}); record the run again"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{file}: a JSON {type(content).__name__} was found, an object was expected"
+        )
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{file}: format version {version!r} was found, {FORMAT_VERSION} was expected;"
+            " read this run with the version of worthit that wrote it"
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise InputError(
+            f"{file}: {where}: {first['msg']}; docs/run-directory.md says what belongs there"
+        ) from error
+
+
+def _check_table(folder: Path, table: str) -> None:
+    """Read the table's footer only: it is there, it is Parquet, it has the columns."""
+    file = folder / f"{table}.parquet"
+    if not file.is_file():
+        raise InputError(
+            f"{file}: the table is missing; a run directory holds"
+            f" {', '.join(f'{name}.parquet' for name in TABLE_COLUMNS)}: record the run again"
+        )
+    try:
+        names = set(pq.read_schema(file).names)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"{file}: not a whole Parquet file ({_first_line(error)}); record the run again"
+        ) from error
+    missing = [name for name in TABLE_COLUMNS[table] if name not in names]
+    if missing:
+        raise ColumnError(
+            f"{file}: column {', '.join(missing)} is missing;"
+            " docs/run-directory.md lists the columns"
+        )
+
+
+def _to_frame(table: pa.Table) -> pd.DataFrame:
+    others = table.drop_columns(list(column_projection.NUMBERS))
+    frame = others.to_pandas(types_mapper=_lean_type, ignore_metadata=True, split_blocks=True)
+    return with_numbers(frame, table)
+
+
+def _lean_type(kind: pa.DataType) -> Any:  # noqa: ANN401 - as _nullable
+    """Texts stay in Arrow's memory, whatever pandas would make of them."""
+    is_text = kind in (pa.string(), pa.large_string())
+    return pd.StringDtype("pyarrow", na_value=np.nan) if is_text else _nullable(kind)
+
+
+def _damaged(file: Path, error: BaseException) -> InputError:
+    return InputError(f"{file}: the table is damaged ({_first_line(error)}); record the run again")
+
+
+def _nullable(kind: pa.DataType) -> Any:  # noqa: ANN401 - pandas gives its dtypes no common public type
+    """Integers and booleans keep their nulls; times in ns would lose digits as floats."""
+    return {
+        pa.int8(): pd.Int8Dtype(),
+        pa.int16(): pd.Int16Dtype(),
+        pa.int32(): pd.Int32Dtype(),
+        pa.int64(): pd.Int64Dtype(),
+        pa.uint8(): pd.UInt8Dtype(),
+        pa.uint16(): pd.UInt16Dtype(),
+        pa.uint32(): pd.UInt32Dtype(),
+        pa.uint64(): pd.UInt64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+    }.get(kind)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

@@ -1,0 +1,1 @@
+"""Intervals, quantiles, scalability, queueing."""

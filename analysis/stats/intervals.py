@@ -1,0 +1,358 @@
+"""How sure can we be of a number? Estimates with 95 % intervals, the block being the unit.
+
+Latencies and cache misses of one block are correlated, so no interval here treats requests as
+independent: each is made from differences between blocks. Under ``MIN_BLOCKS`` blocks there is no
+interval, and the reason says how many more are needed. The methods and how often their intervals
+cover a known truth are in docs/statistics.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+Floats = NDArray[np.float64]
+
+MIN_BLOCKS = 6
+"""Blocks an arm below which no interval is given: with 5, t(4) is 2.8 and its own width is a
+guess."""
+
+CONFIDENCE = 0.95
+"""Two-sided confidence of every interval in this project."""
+
+
+RULE_OF_THREE = "none seen: rule of three, events taken for independent"
+"""The method of an interval where no event was seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A number with what is known about its error. Shares and ratios are plain, not percent.
+
+    One without a value but with a ``low`` is a bound: at least so much.
+    """
+
+    value: float | None
+    unit: str
+    n: int
+    """Requests, spans or calls that the number rests on."""
+    blocks: int
+    """Independent blocks (or pairs of blocks) that the interval rests on."""
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+    """Why there is no interval, or no value; none when there is."""
+    method: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The estimate as findings.json holds it."""
+        return {
+            "value": finite(self.value),
+            "low": finite(self.low),
+            "high": finite(self.high),
+            "unit": self.unit,
+            "n": self.n,
+            "blocks": self.blocks,
+            "reason": self.reason,
+            "method": self.method,
+        }
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends are known."""
+        return self.low is not None and self.high is not None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether nothing but "at least ``low``" is known."""
+        return self.value is None and self.low is not None
+
+    def scaled(self, factor: float, unit: str) -> Estimate:
+        """The same estimate times ``factor`` (which must be above 0), in another unit."""
+        low, high = (None if end is None else end * factor for end in (self.low, self.high))
+        value = None if self.value is None else self.value * factor
+        return replace(self, value=value, low=low, high=high, unit=unit)
+
+    def complement(self) -> Estimate:
+        """1 minus the estimate, the ends exchanged and kept within 0 and 1."""
+        low = None if self.high is None else max(0.0, 1.0 - self.high)
+        high = None if self.low is None else min(1.0, 1.0 - self.low)
+        return replace(
+            self, value=None if self.value is None else 1.0 - self.value, low=low, high=high
+        )
+
+
+def finite(number: float | None) -> float | None:
+    """The number as a float, or None where JSON has no word for it."""
+    return float(number) if number is not None and math.isfinite(number) else None
+
+
+def nothing(unit: str, reason: str, *, n: int = 0, blocks: int = 0) -> Estimate:
+    """No number at all, and why."""
+    return Estimate(value=None, unit=unit, n=n, blocks=blocks, reason=reason)
+
+
+def decide(estimate: Estimate, null: float = 0.0) -> str:
+    """Which side of ``null`` the truth is on: ``higher``, ``lower`` or ``not decided``.
+
+    Never "equal": that needs a margin (``questions.equivalence``). No interval decides nothing.
+    """
+    if estimate.low is None or estimate.high is None:
+        return "not decided"
+    if estimate.low > null:
+        return "higher"
+    if estimate.high < null:
+        return "lower"
+    return "not decided"
+
+
+def too_few(blocks: int, *, needed: int = MIN_BLOCKS) -> str | None:
+    """The sentence for too few blocks, or None when there are enough."""
+    if blocks >= needed:
+        return None
+    if blocks == 0:
+        return f"no blocks were run, and an interval needs {needed} of each arm"
+    more = needed - blocks
+    have = "1 block an arm carries" if blocks == 1 else f"{blocks} blocks an arm carry"
+    return f"{have} no interval: {more} more {'is' if more == 1 else 'are'} needed"
+
+
+def mean(
+    values: Sequence[float] | Floats, *, unit: str, n: int, method: str = "t over blocks"
+) -> Estimate:
+    """Mean of one number a block, with Student's t over the blocks."""
+    data = np.asarray(values, dtype=np.float64)
+    data = data[np.isfinite(data)]
+    if not len(data):
+        return nothing(unit, "no block holds a value", n=n)
+    centre = float(data.mean())
+    reason = too_few(len(data))
+    if reason is not None:
+        return Estimate(value=centre, unit=unit, n=n, blocks=len(data), reason=reason)
+    low, high = _t_ends(centre, float(data.std(ddof=1)) / math.sqrt(len(data)), len(data) - 1)
+    return Estimate(
+        value=centre, unit=unit, n=n, blocks=len(data), low=low, high=high, method=method
+    )
+
+
+def ratio_of_means(first: Floats, second: Floats, *, n: int) -> Estimate:
+    """Mean of ``first`` over mean of ``second``, one mean a block, pair by pair.
+
+    The logarithm of each pair's ratio, Student's t over the pairs, taken back: a ratio has no
+    symmetric error, its logarithm nearly does.
+    """
+    fits = np.isfinite(first) & np.isfinite(second) & (first > 0) & (second > 0)
+    if not fits.any():
+        return nothing("ratio", "no pair of blocks holds both", n=n)
+    logs = mean(np.log(first[fits] / second[fits]), unit="log", n=n)
+    method = "t over the logarithms of paired block means"
+    ends = [None if end is None else math.exp(end) for end in (logs.value, logs.low, logs.high)]
+    return replace(logs, value=ends[0], low=ends[1], high=ends[2], unit="ratio", method=method)
+
+
+def rate(events: Floats, exposure: Floats, *, unit: str, n: int | None = None) -> Estimate:
+    """Events per unit of exposure, from one count and one exposure a block.
+
+    The intercept-only quasi-Poisson model (McCullagh and Nelder, Generalized Linear Models, 1989,
+    section 6.2.3; ``statsmodels`` ``GLM(..., Poisson(), exposure=...).fit(scale="X2")``) in closed
+    form, with t(K-1) for the normal quantile. Misses come in bursts: Poisson's own variance is far
+    too small.
+    """
+    fit = _fit_rate(events, exposure)
+    total = round(float(np.sum(exposure))) if n is None else n
+    if fit is None:
+        return nothing(unit, "nothing was exposed", n=total, blocks=len(events))
+    reason = too_few(fit.blocks)
+    if fit.log is None:
+        none = Estimate(value=0.0, unit=unit, n=total, blocks=fit.blocks, reason=reason)
+        limit = upper_of_none(float(np.sum(exposure)))
+        return none if reason else replace(none, low=0.0, high=limit, method=RULE_OF_THREE)
+    value = math.exp(fit.log)
+    if reason is not None:
+        return Estimate(value=value, unit=unit, n=total, blocks=fit.blocks, reason=reason)
+    low, high = _t_ends(fit.log, math.sqrt(fit.variance), fit.blocks - 1)
+    return Estimate(
+        value=value,
+        unit=unit,
+        n=total,
+        blocks=fit.blocks,
+        low=math.exp(low),
+        high=math.exp(high),
+        method="quasi-Poisson over blocks, t(K-1)",
+    )
+
+
+def share(events: Floats, whole: Floats, *, n: int | None = None) -> Estimate:
+    """Share of ``whole`` that were events, from both counts of each block; ends within 0 to 1.
+
+    Of none and of all the interval is the rule of three's: 40 misses of 40 are no certainty.
+    """
+    events, whole = np.asarray(events, np.float64), np.asarray(whole, np.float64)
+    if whole.sum() > 0 and events.sum() >= whole.sum():
+        return rate(whole - events, whole, unit="share", n=n).complement()
+    found = rate(events, whole, unit="share", n=n)
+    return found if found.high is None else replace(found, high=min(found.high, 1.0))
+
+
+def rate_ratio(first: tuple[Floats, Floats], second: tuple[Floats, Floats], *, n: int) -> Estimate:
+    """Rate of ``first`` over rate of ``second``, each given as (events, exposure) by block.
+
+    Each arm has its own dispersion: an arm without a cache makes exactly one query a request while
+    the other's misses burst. Degrees of freedom are those of the smaller arm: Welch's would cry
+    wolf in 6 % of A/A comparisons of counts that burst, these in 4 %. Where the second side saw no
+    event the ratio has no value and no upper end, but a lower one: a bound.
+    """
+    above, below = _fit_rate(*first), _fit_rate(*second)
+    if above is None or below is None:
+        return nothing("ratio", "one side saw no request", n=n)
+    blocks = min(above.blocks, below.blocks)
+    if above.log is None:
+        return nothing("ratio", "the first side saw no event", n=n, blocks=blocks)
+    reason = too_few(blocks)
+    if below.log is None:
+        return _at_least(above, float(np.sum(second[1])), reason, n=n, blocks=blocks)
+    log = above.log - below.log
+    if reason is not None:
+        return Estimate(value=math.exp(log), unit="ratio", n=n, blocks=blocks, reason=reason)
+    variance = above.variance + below.variance
+    low, high = _t_ends(log, math.sqrt(variance), blocks - 1)
+    return Estimate(
+        value=math.exp(log),
+        unit="ratio",
+        n=n,
+        blocks=blocks,
+        low=math.exp(low),
+        high=math.exp(high),
+        method="quasi-Poisson by arm, t(K-1) on the logarithm",
+    )
+
+
+def _at_least(
+    above: _Rate, exposure: float, reason: str | None, *, n: int, blocks: int
+) -> Estimate:
+    """The lower end of a ratio to a rate of which no event was seen."""
+    unseen = "the second side saw no event, so the ratio has no upper end"
+    if reason is not None or above.log is None:
+        return nothing("ratio", reason or unseen, n=n, blocks=blocks)
+    least, _ = _t_ends(above.log, math.sqrt(above.variance), above.blocks - 1)
+    return Estimate(
+        value=None,
+        unit="ratio",
+        n=n,
+        blocks=blocks,
+        low=math.exp(least) / upper_of_none(exposure),
+        reason=unseen,
+        method=RULE_OF_THREE,
+    )
+
+
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """First minus second of two independent estimates.
+
+    Each end lies as far from the gap as the two ends that make it lie from their values, added in
+    quadrature (square-and-add; Zou and Donner, Statistics in Medicine 27, 2008), so that an
+    interval that leans to one side keeps leaning.
+    """
+    n, blocks = first.n + second.n, min(first.blocks, second.blocks)
+    if first.value is None or second.value is None:
+        return nothing(first.unit, first.reason or second.reason or "no value", n=n, blocks=blocks)
+    gap = first.value - second.value
+    one, two = _reaches(first), _reaches(second)
+    if one is None or two is None:
+        why = first.reason or second.reason
+        return Estimate(value=gap, unit=first.unit, n=n, blocks=blocks, reason=why)
+    return Estimate(
+        value=gap,
+        unit=first.unit,
+        n=n,
+        blocks=blocks,
+        low=gap - math.hypot(one[0], two[1]),
+        high=gap + math.hypot(one[1], two[0]),
+        method="difference of independent estimates, distances of the ends in quadrature",
+    )
+
+
+def _reaches(estimate: Estimate) -> tuple[float, float] | None:
+    """How far the ends lie below and above the value."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None:
+        return None
+    return value - low, high - value
+
+
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    log: float | None
+    variance: float
+    blocks: int
+
+
+def _fit_rate(events: Floats, exposure: Floats) -> _Rate | None:
+    events, exposure = np.asarray(events, np.float64), np.asarray(exposure, np.float64)
+    events, exposure = events[exposure > 0], exposure[exposure > 0]
+    if not len(exposure):
+        return None
+    blocks = len(exposure)
+    if events.sum() == 0:
+        return _Rate(None, math.nan, blocks)
+    expected = exposure * (events.sum() / exposure.sum())
+    if blocks == 1:
+        return _Rate(math.log(events.sum() / exposure.sum()), math.nan, 1)
+    dispersion = float(np.sum((events - expected) ** 2 / expected)) / (blocks - 1)
+    log = math.log(events.sum() / exposure.sum())
+    return _Rate(log, dispersion / float(expected.sum()), blocks)
+
+
+def upper_of_none(exposure: float) -> float:
+    """The 95 % upper limit of a rate when none was seen: 3 over the exposure.
+
+    The "rule of three" (Hanley and Lippman-Hand, JAMA 249, 1983) takes events for independent of
+    each other: a burst of them that fell between the blocks is not excluded by it.
+    """
+    return -math.log(1.0 - CONFIDENCE) / exposure
+
+
+def ratio_of_sums(above: Floats, below: Floats, *, unit: str, n: int) -> Estimate:
+    """Sum over sum, delete-one-block jackknife, t(K-1); the ends of a share stay in 0 to 1."""
+    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    if not len(below) or below.sum() <= 0:
+        return nothing(unit, "nothing to divide by", n=n, blocks=len(below))
+    whole = float(above.sum() / below.sum())
+    reason = too_few(len(below))
+    if reason is not None:
+        return Estimate(value=whole, unit=unit, n=n, blocks=len(below), reason=reason)
+    rest = below.sum() - below
+    if (rest <= 0).any():
+        why = "one block holds all of what is divided by"
+        return Estimate(value=whole, unit=unit, n=n, blocks=len(below), reason=why)
+    left_out = (above.sum() - above) / rest
+    low, high = jackknife_ends(whole, left_out)
+    if unit == "share":
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Estimate(
+        value=whole,
+        unit=unit,
+        n=n,
+        blocks=len(below),
+        low=low,
+        high=high,
+        method="ratio of sums, delete-one-block jackknife, t(K-1)",
+    )
+
+
+def jackknife_ends(whole: float, left_out: Floats) -> tuple[float, float]:
+    """Ends of the 95 % interval around ``whole`` from Tukey's pseudo-values with t(K-1)."""
+    count = len(left_out)
+    pseudo = count * whole - (count - 1) * left_out
+    return _t_ends(whole, float(pseudo.std(ddof=1)) / math.sqrt(count), count - 1)
+
+
+def _t_ends(centre: float, error: float, freedom: float) -> tuple[float, float]:
+    reach = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
+    return centre - reach, centre + reach

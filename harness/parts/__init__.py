@@ -1,1 +1,0 @@
-"""Real servers, started for one run and gone afterwards: each an async context manager."""

@@ -1,0 +1,107 @@
+"""Arms that did not take turns are told, whoever sent the load."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.checks.interleaving import about_turns
+from analysis.questions.comparison.answer import compare, side
+from analysis.rundir.manifest import Arm, Block, Manifest
+from analysis.rundir.run import Run
+from worthit.run.recorded_arms import found_on_spans
+
+SECOND_NS = 1_000_000_000
+
+
+def manifest(order: str) -> Manifest:
+    """Arms of one letter, a block a second; the n-th of each are a pair; A is the baseline."""
+    blocks = tuple(
+        Block(
+            block=number,
+            pair=order[:number].count(arm),
+            arm=arm,
+            step=0,
+            rate_per_s=1.0,
+            start_ns=number * SECOND_NS,
+            end_ns=(number + 1) * SECOND_NS,
+        )
+        for number, arm in enumerate(order)
+    )
+    arms = tuple(Arm(name=arm) for arm in sorted(set(order)))
+    return Manifest(format_version=1, run_id="r", arms=arms, blocks=blocks)
+
+
+@pytest.mark.parametrize(
+    "order",
+    ["ABBAABBAABBA", "ABABABABABAB", "ABCCBAABCCBA", "AABBAABBAABB", "AABB", "AB", "A", "BABAAB"],
+)
+def test_arms_that_take_turns_raise_no_doubt(order: str) -> None:
+    """In any order in which the machine meets the arms alike."""
+    assert [] == about_turns(manifest(order))
+
+
+@pytest.mark.parametrize(
+    "order", ["AAAAAABBBBBB", "BBBBBBAAAAAA", "AAABBBBBBAAA", "AAAABBBBAAAABBBB"]
+)
+def test_arms_that_ran_one_after_the_other_are_a_doubt(order: str) -> None:
+    """Why and what to do are said."""
+    (doubt,) = about_turns(manifest(order))
+
+    assert "SUSPECT" == doubt.level.name
+    assert "a pair of A and B ran" in doubt.sentence
+    assert "send the blocks in turns (A B, B A, A B)" in doubt.sentence
+
+
+def test_every_arm_that_did_not_take_turns_is_named() -> None:
+    """C and D came after all of A; B alternated with it."""
+    (doubt,) = about_turns(manifest("ABABABAB" + "CCCC" + "DDDD"))
+
+    assert "a pair of A and C ran 4 blocks apart on average, in turns it is 1." in doubt.sentence
+    assert doubt.sentence.endswith("The same is true of D.")
+
+
+def test_a_recording_of_one_arm_after_the_other_is_told(tmp_path: Path) -> None:
+    """Its blocks pair by order of occurrence, whenever they ran: the verdict says so."""
+    rows = [
+        (f"{at:016x}", None, "SERVER", arm, 0, block, at * SECOND_NS, SECOND_NS)
+        for at, (arm, block) in enumerate([(arm, b) for arm in ("off", "on") for b in range(6)])
+    ]
+    columns = [
+        "span_id",
+        "parent_span_id",
+        "kind",
+        "arm",
+        "step",
+        "block",
+        "start_ns",
+        "duration_ns",
+    ]
+    pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "spans.parquet")
+    found = found_on_spans(tmp_path / "spans.parquet")
+
+    doubts = about_turns(Manifest(format_version=1, run_id="r", **found))
+
+    assert ["SUSPECT"] == [doubt.level.name for doubt in doubts]
+
+
+def test_a_comparison_of_such_arms_says_so(run: Run) -> None:
+    """Two arms of the synthetic run are interleaved, and no longer when one comes last."""
+    later = tuple(
+        block.model_copy(update={"start_ns": block.start_ns + 10**15})
+        if block.arm == "on"
+        else block
+        for block in run.manifest.blocks
+    )
+    apart = replace(run, manifest=run.manifest.model_copy(update={"blocks": later}))
+
+    as_planned = compare(side(run, "off"), side(run, "on"))
+    one_by_one = compare(side(apart, "off"), side(apart, "on"))
+
+    assert (True, []) == (as_planned["interleaved"], as_planned["objections"])
+    assert one_by_one["paired"]
+    assert not one_by_one["interleaved"]
+    assert "The arms did not take turns" in one_by_one["objections"][0]

@@ -1,0 +1,370 @@
+"""The questions, asked of a run whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.checks.cross_checks import roots
+from analysis.questions.cache_law import answer as cache_law
+from analysis.questions.capacity import answer as capacity
+from analysis.questions.database_load import answer as database_load
+from analysis.questions.detectability.answer import paired_requests, unpaired_requests
+from analysis.questions.findings import findings
+from analysis.questions.rows import flat
+from analysis.questions.worth_caching import answer as worth_caching
+from analysis.rundir.blocks import block_table
+from analysis.rundir.run import Run
+from analysis.stats.intervals import Estimate
+from tests.analysis.conftest import Changed
+from tests.support.synthetic_run import Truth
+
+Found = Mapping[str, Any]
+
+
+def one(rows: list[dict[str, Any]], **wanted: object) -> dict[str, Any]:
+    """The only row in which these columns hold these values."""
+    found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    assert 1 == len(found), wanted
+    return found[0]
+
+
+def covers(cell: Mapping[str, Any], truth: float) -> bool:
+    """Whether an estimate's interval holds the truth."""
+    return bool(cell["low"] <= truth <= cell["high"])
+
+
+def test_hits_misses_and_mixture_are_told_apart(found: Found) -> None:
+    """A hit is a Redis call, a miss is Redis, database and Redis, the mixture lies between."""
+    rows = found["faster"]["operations"]
+    ratio = {
+        which: one(rows, operation="personality.lookup", which=which)["ratio"]["value"]
+        for which in ("hits", "mixture", "misses")
+    }
+
+    assert ratio["misses"] < 1 < ratio["mixture"] < ratio["hits"]
+    assert ratio["hits"] == pytest.approx(7.28 / 0.71, rel=0.03)
+
+
+def test_what_the_cache_saves_end_to_end_is_what_it_saves_at_the_lookup(found: Found) -> None:
+    """Paired by draw, the whole request's gain equals the lookup's to a tenth of a millisecond."""
+    saved = one(found["faster"]["operations"], operation="personality.lookup", which="mixture")
+    whole = one(found["faster"]["end_to_end"], step=None, time="response", statistic="mean")
+
+    assert "lower" == whole["decided"]
+    assert -whole["difference"]["value"] == pytest.approx(saved["saved"]["value"], abs=0.1)
+    assert 1680 == whole["difference"]["n"]
+
+
+def test_queries_per_request_are_counted_exactly(found: Found) -> None:
+    """Five queries without the cache, and one a miss fewer with it, at every rate."""
+    for row in found["load"]["by_step"]:
+        if row["arm"] == "off" and row["collection"] is None:
+            assert (5.0, 5.0, 5.0) == pytest.approx(
+                tuple(row["per_request"][key] for key in ("low", "value", "high"))
+            )
+            assert row["per_s"]["value"] == pytest.approx(5.0 * row["achieved_per_s"])
+
+
+def test_busy_connections_follow_littles_law(found: Found) -> None:
+    """Busy connections are query rate times mean query time."""
+    for row in found["load"]["by_step"]:
+        if row["collection"] == "personalities" and row["arm"] == "off":
+            times = one(found["load"]["statements"], arm="off", statement="SELECT personalities")[
+                "mean_ms"
+            ]
+            expected = row["per_s"]["value"] * times["value"] / 1e3
+
+            assert row["busy_connections"]["value"] == pytest.approx(expected, rel=0.05)
+
+
+def test_the_reduction_factor_is_the_count_of_queries(run: Run, found: Found) -> None:
+    """Queries counted by hand give the same factor, and its interval holds the true 20."""
+    row = one(found["load"]["reductions"], step=None, collection="personalities")
+    spans = run.measured_spans
+    counts = spans[spans["db_collection"] == "personalities"].groupby("arm").size()
+
+    assert row["factor"]["value"] == pytest.approx(counts["off"] / counts["on"])
+    assert covers(row["factor"], 20.0)
+
+
+def test_the_law_holds_where_nothing_breaks_it(found: Found) -> None:
+    """Every miss makes one query, so measured and predicted agree without a residual."""
+    law = one(found["law"]["law"], arm="on")
+
+    assert "as predicted" == law["decided"]
+    assert law["measured"]["value"] == pytest.approx(law["predicted"]["value"])
+
+
+def test_what_breaks_the_law_is_counted(run: Run) -> None:
+    """A quarter of the misses without a query moves the factor, and is named with its effect."""
+    spans = run.measured_spans
+    blocks = block_table(run.manifest, run.measured_requests, roots(spans))
+    asked = spans.index[(spans["arm"] == "on") & (spans["db_collection"] == "personalities")]
+    quarter = asked[::4]
+    fewer = spans.drop(quarter)
+
+    law = cache_law.law(run.manifest, fewer, blocks).iloc[0]
+    rows = cache_law.explained(run.manifest, fewer, blocks).set_index("what")
+
+    assert "more than predicted" == law["decided"]
+    assert len(quarter) == rows.loc["misses that made no query (coalesced or negative)", "count"]
+    assert law["residual"].value == pytest.approx(
+        rows.loc["misses that made no query (coalesced or negative)", "moves"] - 1
+    )
+
+
+def test_misses_are_explained_by_their_keys(run: Run) -> None:
+    """Cold arrivals ask for what nobody asked for before: every miss is a first touch."""
+    spans = run.measured_spans
+    blocks = block_table(run.manifest, run.measured_requests, roots(spans))
+    causes = cache_law.misses(run.manifest, run.spans, blocks, run.events)
+
+    assert ["first touch of the key"] == list(causes["cause"])
+    assert int(causes["count"].sum()) == int(
+        (~spans.loc[spans["cache_hit"].notna(), "cache_hit"].astype(bool)).sum()
+    )
+
+
+@pytest.mark.parametrize(
+    ("ttl", "flush", "cause"),
+    [("2", None, "expired"), ("60", 5_000_000_000, "flushed"), ("60", None, "unknown")],
+)
+def test_a_second_miss_of_a_key_has_a_cause(ttl: str, flush: int | None, cause: str) -> None:
+    """A key that misses again has expired, was flushed, or nobody knows why."""
+    lookups = pd.DataFrame(
+        {
+            "start_ns": [0, 9_000_000_000],
+            "hit": [False, False],
+            "key": pd.Series(["a", "a"], dtype="str"),
+            "bypassed": [False, False],
+        }
+    )
+
+    causes = cache_law._causes(lookups, float(ttl), [flush] if flush else [])
+
+    assert ["first touch of the key", cause] == list(causes)
+
+
+def test_shares_add_up_and_the_stage_holds_its_query(found: Found) -> None:
+    """Stages of an arm add up to 1; the lookup's whole is its own time and its query's."""
+    stages = [row for row in found["shares"]["stages"] if row["arm"] == "off"]
+    rows = [row for row in found["shares"]["rows"] if row["arm"] == "off"]
+    lookup, query = (
+        one(rows, operation=name) for name in ("personality.lookup", "SELECT personalities")
+    )
+
+    assert sum(row["share"]["value"] for row in stages) == pytest.approx(1.0)
+    assert lookup["whole"]["value"] == pytest.approx(
+        lookup["share"]["value"] + query["share"]["value"]
+    )
+    assert (True, False) == (lookup["stage"], query["stage"])
+
+
+def test_the_ceiling_is_amdahls(found: Found) -> None:
+    """An operation with share s cannot make the request faster than 1 / (1 - s)."""
+    row = one(found["ceiling"], operation="personality.lookup")
+
+    assert row["speedup_at_most"]["value"] == pytest.approx(1 / (1 - row["share"]["value"]))
+    assert row["queries_saved_at_most"] == pytest.approx(1 / 5)
+
+
+def test_the_highest_step_is_predicted_from_the_others(found: Found) -> None:
+    """Queries a second at the hidden rate are predicted within 15 %, and the error is said."""
+    row = one(found["capacity"]["extrapolation"], arm="on", collection=None)
+
+    assert row["extrapolates"]
+    assert abs(row["error"]) <= 0.15
+    assert "It extrapolates: 40/s was hidden" in row["sentence"]
+
+
+def test_a_load_that_bends_does_not_extrapolate() -> None:
+    """When queries a second grow with the square of the rate, the report says it does not hold."""
+    rows = [
+        {"arm": "on", "collection": None, "offered_per_s": rate, "achieved_per_s": rate,
+         "per_s": Estimate(value=rate**2, unit="per_s", n=9, blocks=9)}
+        for rate in (10.0, 20.0, 40.0)
+    ]  # fmt: skip
+
+    found = capacity.extrapolation(pd.DataFrame(rows)).iloc[0]
+
+    assert not found["extrapolates"]
+    assert "It does not extrapolate" in found["sentence"]
+
+
+def test_a_thousand_requests_need_what_the_queue_says(found: Found) -> None:
+    """Queries scale with the rate, busy connections with the query time, the pool by M/M/c."""
+    row = one(found["capacity"]["expectation"], arm="off", collection="personalities")
+    busy = row["busy_connections"]["value"]
+
+    assert row["queries_per_s"]["value"] == pytest.approx(1000.0)
+    assert busy == pytest.approx(7.18, rel=0.02)
+    assert busy < row["connections_needed"] < 2.5 * busy
+    assert row["p_wait"] <= 0.01
+
+
+def steps(p95: list[float], achieved: list[float]) -> pd.DataFrame:
+    """A sweep of one arm."""
+    offered = [10.0 * 2**i for i in range(len(p95))]
+    cells = [Estimate(value=value, unit="ms", n=9, blocks=9) for value in p95]
+    return pd.DataFrame(
+        {"arm": "on", "offered_per_s": offered, "achieved_per_s": achieved, "p95_ms": cells}
+    )
+
+
+def test_the_knee_is_where_the_rule_says() -> None:
+    """The first step that is too slow or not kept up with is the knee, else none is said."""
+    slow = capacity.knees(steps([10, 11, 12, 25, 90], [10, 20, 40, 80, 160])).iloc[0]
+    short = capacity.knees(steps([10, 11, 12, 13, 14], [10, 20, 39, 60, 70])).iloc[0]
+    fine = capacity.knees(steps([10, 10, 10, 11, 11], [10, 20, 40, 80, 160])).iloc[0]
+
+    assert (80.0, "p95 above 20 ms") == (slow["knee_per_s"], slow["rule"])
+    assert (40.0, "achieved below 99 % of offered") == (short["knee_per_s"], short["rule"])
+    assert fine["knee_per_s"] is None or np.isnan(fine["knee_per_s"])
+    assert "No knee up to 160/s" in fine["sentence"]
+
+
+def test_the_published_sample_sizes_come_out() -> None:
+    """0.2 % at CV 0.3 needs 353,200 requests an arm unpaired; paired, 15 to 60."""
+    assert 353_200 == round(float(unpaired_requests(0.3, 0.002) or 0), -2)
+    assert 15 <= int(paired_requests(0.002, 0.002) or 0) <= 60
+
+
+def test_pairing_needs_a_hundredth_of_the_requests(found: Found) -> None:
+    """In this run pairing sees the change with a small part of what it would take without."""
+    row = found["detectability"][0]
+
+    assert row["paired_requests"] * 100 < row["unpaired_requests"]
+    assert row["smallest_paired"] < abs(row["change"]) < row["smallest_unpaired"]
+
+
+def simulated_hit_ratio(keys: list[int], times: list[float], ttl: float) -> float:
+    """The slow obvious way: a dictionary of when each entry was set."""
+    filled: dict[int, float] = {}
+    hits = 0
+    for time, key in sorted(zip(times, keys, strict=True)):
+        if key in filled and time <= filled[key] + ttl:
+            hits += 1
+        else:
+            filled[key] = time
+    return hits / len(keys)
+
+
+@pytest.mark.parametrize("ttl", [0.01, 0.5, 3.0, 1000.0])
+def test_expected_hit_ratio_is_that_of_a_simulated_cache(ttl: float) -> None:
+    """All keys at once give what a dictionary gives one lookup after the other."""
+    rng = np.random.default_rng(6)
+    keys, times = rng.zipf(1.4, 2000) % 60, rng.uniform(0, 60, 2000)
+
+    found = worth_caching.hit_ratio(keys, times, ttl)
+
+    assert found == pytest.approx(simulated_hit_ratio(list(keys), list(times), ttl))
+
+
+def test_a_poisson_key_hits_as_the_law_says() -> None:
+    """One key at rate L and TTL T hits LT / (1 + LT) of the time: 0.90 at LT 9."""
+    rng = np.random.default_rng(8)
+    times = np.cumsum(rng.exponential(1.0 / 9.0, 40_000))
+
+    found = worth_caching.hit_ratio(np.zeros(40_000, dtype=np.int64), times, 1.0)
+
+    assert found == pytest.approx(0.90, abs=0.005)
+
+
+def test_the_next_thing_to_cache_has_keys_that_repeat(found: Found) -> None:
+    """Preferences of 200 users are asked for over and over; memories have no key recorded."""
+    rows = found["worth_caching"]
+    preferences = one(rows, operation="preferences.load")
+    memories = one(rows, operation="memory.retrieve")
+
+    assert 200 == preferences["keys"]
+    assert 0.85 < preferences["best_hit_ratio"] < 0.95
+    assert preferences["hit_ratios"]["1"] < preferences["hit_ratios"]["3600"]
+    assert "No key was recorded" in memories["sentence"]
+    assert "preferences.load" == found["headline"]["next"]
+
+
+def test_emulated_time_is_told_apart(found: Found) -> None:
+    """The simulator's whole answer is emulated, the lookup stage itself is not."""
+    rows = found["emulated"]["rows"]
+
+    assert one(rows, arm="off", operation="chat sim-chat")["share"] == pytest.approx(1.0)
+    assert one(rows, arm="off", operation="SELECT personalities")["share"] == pytest.approx(
+        0.9, abs=0.01
+    )
+    assert 0.9 < one(rows, arm="off", operation=None)["share"] <= 1.0
+
+
+def test_an_a_a_run_finds_no_difference(small: Changed) -> None:
+    """Two equal arms, each with noise of its own, come out as not decided and as the same."""
+    truth = Truth(cache=False, noise=0.05, rates_per_s=(30.0,), pairs=8)
+
+    found = findings(small(truth))
+
+    assert (
+        "not decided"
+        == one(found["faster"]["end_to_end"], step=None, time="response", statistic="mean")[
+            "decided"
+        ]
+    )
+    assert [] == found["law"]["law"]
+    assert "No difference of the database's work" in found["headline"]["sentences"][-1]
+
+
+def test_estimates_become_plain_columns(run: Run) -> None:
+    """``flat`` gives value, low, high and reason as columns of their own."""
+    blocks = block_table(run.manifest, run.measured_requests, roots(run.measured_spans))
+    table = flat(database_load.hit_rates(run.manifest, run.measured_spans, blocks))
+
+    assert {"hit_rate", "hit_rate_low", "hit_rate_high", "hit_rate_reason"} <= set(table.columns)
+    assert (table["hit_rate_low"] <= table["hit_rate"]).all()
+
+
+def test_pool_waits_come_from_the_spans(run: Run) -> None:
+    """Each query's wait for a connection is read from its span, and long ones are counted."""
+    spans = run.measured_spans.copy()
+    calls = spans.index[spans["db_system"] == "postgresql"]
+    waited = np.where(np.arange(len(calls)) % 4 == 0, 3_000_000, 20_000)
+    spans.loc[calls, "attributes"] = [json.dumps({"worthit.pool_wait_ns": int(w)}) for w in waited]
+    blocks = block_table(run.manifest, run.measured_requests, roots(spans))
+
+    row = database_load.pool_waits(run.manifest, spans, blocks).iloc[0]
+
+    assert row["waited_share"].value == pytest.approx(0.25, abs=0.01)
+    assert row["wait_ms"].value == pytest.approx(0.765, abs=0.03)
+    assert row["longest_ms"] == pytest.approx(3.0)
+
+
+def test_arms_without_a_cache_have_no_hit_rate_and_no_misses(run: Run) -> None:
+    """An arm without a Redis says "no hit" of every lookup, and that means nothing."""
+    arms = tuple(arm.model_copy(update={"redis": False}) for arm in run.manifest.arms)
+    manifest = run.manifest.model_copy(update={"arms": arms})
+    spans = run.measured_spans
+    blocks = block_table(manifest, run.measured_requests, roots(spans))
+
+    assert database_load.hit_rates(manifest, spans, blocks).empty
+    assert cache_law.misses(manifest, run.spans, blocks, run.events).empty
+    assert 4 == len(database_load.hit_rates(run.manifest, spans, blocks))
+
+
+def test_lookups_that_the_cache_did_not_answer_are_told_apart(run: Run) -> None:
+    """A fallback says "no hit" as a miss does; its source tells that the cache was away."""
+    spans = run.measured_spans.copy()
+    missed = spans.index[spans["cache_hit"].eq(other=False).fillna(value=False)]
+    away = missed[: len(missed) // 2]
+    spans.loc[away, "attributes"] = spans.loc[away, "attributes"].str.replace(
+        '"cache.source": "database"', '"cache.source": "fallback"'
+    )
+    blocks = block_table(run.manifest, run.measured_requests, roots(spans))
+
+    rows = cache_law.explained(run.manifest, spans, blocks).set_index("what")
+    causes = cache_law.misses(run.manifest, spans, blocks, run.events).set_index("cause")
+
+    told = rows.loc["lookups that the cache did not answer, counted as misses"]
+    assert len(away) == told["count"] == causes.loc["the cache did not answer", "count"]
+    assert told["moves"] == pytest.approx(0.5, abs=0.05)

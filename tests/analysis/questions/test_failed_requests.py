@@ -1,0 +1,95 @@
+"""Errors and refusals come fast: they are told, and stand in no comparison of times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.checks.cross_checks import roots
+from analysis.document.setting import setting_of
+from analysis.questions.comparison import answer as compare
+from analysis.questions.equivalence.answer import equivalence
+from analysis.questions.failures import section
+from analysis.questions.faster import answer as faster
+from analysis.questions.findings import findings
+from analysis.rundir.blocks import block_table
+from analysis.rundir.run import Run
+from tests.analysis.conftest import Changed
+from tests.support.synthetic_run import Truth
+
+
+def _mean(table: pd.DataFrame) -> pd.Series[Any]:
+    wanted = (table["step"].isna()) & (table["time"] == "response")
+    return table[wanted & (table["statistic"] == "mean")].iloc[0]
+
+
+def _refused(requests: pd.DataFrame, share: float) -> pd.DataFrame:
+    """Every so-manieth request of the arm `on` is refused after 2 ms."""
+    chosen = (requests["arm"] == "on") & (np.arange(len(requests)) % round(1 / share) == 0)
+    quick = requests["intended_ns"] + 2_000_000
+    return requests.assign(
+        status_code=requests["status_code"].mask(chosen, 429),
+        end_ns=requests["end_ns"].mask(chosen, quick),
+    )
+
+
+def test_refused_requests_do_not_make_an_arm_faster(run: Run) -> None:
+    """A limiter that turns half away leaves the difference of what both answered as it was."""
+    requests = run.measured_requests
+    blocks = block_table(run.manifest, requests, roots(run.measured_spans))
+    before = _mean(faster.end_to_end(run.manifest, requests, blocks))
+    limited = _refused(requests, 0.5)
+    after = _mean(faster.end_to_end(run.manifest, limited, blocks))
+
+    assert after["difference"].value == pytest.approx(before["difference"].value, abs=0.3)
+    assert (limited["status_code"] == 429).sum() == after["left_out"] > 700
+    assert 0 == before["left_out"]
+    assert "same" == equivalence(run.manifest, limited, blocks).iloc[0]["decided"]
+
+
+def test_requests_that_never_ended_are_the_slowest(run: Run) -> None:
+    """3 % without an answer take p99's value away and leave the median's."""
+    requests = run.measured_requests
+    blocks = block_table(run.manifest, requests, roots(run.measured_spans))
+    chosen = (requests["arm"] == "on") & (np.arange(len(requests)) % 33 == 0)
+    cut = requests.assign(
+        end_ns=requests["end_ns"].mask(chosen), status_code=requests["status_code"].mask(chosen)
+    )
+    table = faster.end_to_end(run.manifest, cut, blocks)
+    rows = table[(table["step"].isna()) & (table["time"] == "response")].set_index("statistic")
+
+    assert rows.loc["p99", "after"].value is None
+    assert "never answered" in str(rows.loc["p99", "after"].reason)
+    assert rows.loc["p50", "after"].value is not None
+    assert int(chosen.sum()) == rows.loc["p99", "unanswered"]
+
+
+def test_failures_have_a_section_of_the_report(small: Changed) -> None:
+    """The report says by arm how many failed, and the headline says it where it is not little."""
+    run = small(Truth(rates_per_s=(30.0,), pairs=6, block_s=2.0), error_share=0.1)
+    found = findings(run)
+    made = section.section(found, setting_of(run.manifest, "on"))
+
+    assert made is not None
+    assert "cache off: " in made.answer
+    assert "failed" in made.answer
+    assert 2 == len(made.tables[0].rows)
+    assert "draws are left out where times are compared" in made.notes[0]
+    assert "failed" in found["headline"]["sentences"][0]
+
+
+def test_two_runs_are_compared_without_their_errors(small: Changed) -> None:
+    """An arm whose every fifth answer is a quick error is no faster for it."""
+    run = small(Truth(rates_per_s=(30.0,), pairs=6, block_s=2.0), error_share=0.1)
+    numbers = compare._Numbers(compare.side(run, "on"))
+    limited = compare._Numbers(compare.side(run, "on"))
+    failed = limited.requests["status_code"] == 503
+    quick = limited.requests["intended_ns"] + 1_000_000
+    limited.requests["end_ns"] = limited.requests["end_ns"].mask(failed, quick)
+
+    assert numbers.estimates(None)["response time, mean"].value == pytest.approx(
+        limited.estimates(None)["response time, mean"].value
+    )

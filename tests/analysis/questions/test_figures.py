@@ -1,0 +1,369 @@
+"""Figures: a table in, a Figure out; what must be visible in each."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from analysis.drawing import dots, labels, style
+from analysis.questions.cache_law import figure as law
+from analysis.questions.capacity import figure as capacity
+from analysis.questions.ceiling import figure as ceiling
+from analysis.questions.database_load import figure as load
+from analysis.questions.detectability import figure as detectability
+from analysis.questions.equivalence import figure as equivalence
+from analysis.questions.faster import figure as faster
+from analysis.questions.headline import figure as headline
+from analysis.questions.shares import figure as shares
+from analysis.questions.single_traces import figure as waterfall
+from analysis.questions.timeline import figure as timeline
+from analysis.questions.worth_caching import figure as worth_caching
+
+SOURCES = Path(style.__file__).parents[1] / "questions"
+
+
+def _words() -> headline.Words:
+    return headline.Words(
+        left="lookup is 0.30 % of a request",
+        right="20× fewer queries",
+        gap="20×\nfewer",
+        queries="queries per second",
+        note=("1200 requests an arm.",),
+    )
+
+
+def _shares() -> pd.DataFrame:
+    rows = [
+        (arm, name, share, share * 0.9, share * 1.1, name == "lookup", 3000.0)
+        for arm, lookup in (("off", 0.003), ("on", 0.0004))
+        for name, share in (
+            ("llm", 0.8),
+            ("memory", 0.1),
+            ("lookup", lookup),
+            ("rest", 0.1 - lookup),
+        )
+    ]
+    columns = ["arm", "operation", "share", "low", "high", "cached", "request_ms"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _load() -> pd.DataFrame:
+    rows = [
+        (series, rate, rate * each, rate * each * 0.9, rate * each * 1.1)
+        for series, each in (("off", 1.0), ("on", 0.05), ("predicted", 0.048))
+        for rate in (10.0, 20.0)
+    ]
+    return pd.DataFrame(rows, columns=["series", "rate_per_s", "queries_per_s", "low", "high"])
+
+
+def _headline(*, narrow: bool = False) -> Figure:
+    return headline.figure(_shares(), _load(), _words(), narrow=narrow)
+
+
+def _bars() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "arm": ["off", "on"],
+            "operation": ["llm", "llm"],
+            "critical_ms": [2400.0, 2400.0],
+            "emulated_ms": [2000.0, None],
+            "share": [0.8, 0.8],
+            "low": [0.79, None],
+            "high": [0.81, None],
+            "cached": [False, False],
+        }
+    )
+
+
+def _estimates() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "label": ["mean", "p99"],
+            "value": [-6.0, -40.0],
+            "low": [-7.0, None],
+            "high": [-5.0, None],
+            "decision": ["faster", "not decided"],
+            "strong": [True, False],
+        }
+    )
+
+
+def _every_figure(*, narrow: bool) -> dict[str, Figure]:
+    """One of each, from the smallest table that it can draw."""
+    ratios = _estimates().assign(value=[6.0, 1.0], low=[5.0, None], high=[7.0, None])
+    statements = pd.DataFrame(
+        {
+            "arm": ["off", "on"],
+            "statement": ["SELECT a"] * 2,
+            "per_request": [1.0, 0.05],
+            "low": [None, 0.04],
+            "high": [None, 0.06],
+            "cached": [True, True],
+        }
+    )
+    point = pd.DataFrame(
+        {
+            "label": ["20×"],
+            "hit_rate": [0.95],
+            "hit_low": [0.94],
+            "hit_high": [0.96],
+            "reduction": [20.0],
+            "low": [18.0],
+            "high": [22.0],
+        }
+    )
+    latency = pd.DataFrame(
+        {
+            "arm": ["off", "off"],
+            "rate_per_s": [10.0, 20.0],
+            "value": [3000.0, 3100.0],
+            "low": [2900.0, None],
+            "high": [3100.0, None],
+            "quantile": ["p95", "p95"],
+        }
+    )
+    expected = pd.DataFrame(
+        {
+            "arm": ["off", "off"],
+            "rate_per_s": [10.0, 1000.0],
+            "queries_per_s": [10.0, 1000.0],
+            "low": [9.0, 900.0],
+            "high": [11.0, 1100.0],
+            "measured": [True, False],
+        }
+    )
+    candidates = pd.DataFrame(
+        {
+            "operation": ["preferences"],
+            "saved_ms": [70.0],
+            "saved_ms_low": [66.0],
+            "saved_ms_high": [74.0],
+            "saved_queries": [0.9],
+            "saved_queries_low": [None],
+            "saved_queries_high": [None],
+            "strong": [False],
+        }
+    )
+    needed = pd.DataFrame(
+        {"label": ["0.2 %"], "unpaired": [353200], "paired": [15], "had": [1200]}
+    )
+    parts = pd.DataFrame(
+        {
+            "operation": ["llm", "lookup"],
+            "share": [0.8, 0.003],
+            "share_low": [0.79, None],
+            "share_high": [0.81, None],
+            "strong": [False, True],
+        }
+    )
+    series = pd.DataFrame(
+        {
+            "series": ["rate", "cpu"],
+            "arm": ["off", None],
+            "t_s": [0.5, 0.5],
+            "value": [10.0, 40.0],
+            "n": [10, 1],
+        }
+    )
+    blocks = pd.DataFrame({"arm": ["off"], "start_s": [0.0], "end_s": [4.0], "warmup": [False]})
+    events = pd.DataFrame({"t_s": [2.0], "label": ["cache flushed"]})
+    tree = pd.DataFrame(
+        {
+            "span_id": ["a", "b"],
+            "name": ["POST /chat", "lookup"],
+            "depth": [0, 1],
+            "start_ms": [0.0, 1.0],
+            "duration_ms": [100.0, 7.0],
+        }
+    )
+    path = pd.DataFrame({"span_id": ["a"], "start_ms": [8.0], "end_ms": [100.0]})
+    return {
+        "headline": _headline(narrow=narrow),
+        "shares": shares.figure(_bars(), narrow=narrow),
+        "load": load.figure(statements, narrow=narrow),
+        "faster": faster.figure(ratios, _estimates(), narrow=narrow),
+        "law": law.figure(point, narrow=narrow),
+        "capacity": capacity.figure(latency, expected, narrow=narrow),
+        "worth_caching": worth_caching.figure(candidates, narrow=narrow),
+        "detectability": detectability.figure(needed, narrow=narrow),
+        "ceiling": ceiling.figure(parts, narrow=narrow),
+        "equivalence": equivalence.figure(
+            _estimates().assign(value=0.001), (-0.01, 0.01), narrow=narrow
+        ),
+        "timeline": timeline.figure(series, blocks, events, ("off",), narrow=narrow),
+        "waterfall": waterfall.figure(tree, path, strong="lookup", narrow=narrow),
+    }
+
+
+def _texts(figure: Figure) -> list[Text]:
+    """Every text that is drawn; ticks beyond the axis are not."""
+    figure.draw_without_rendering()
+    found = [*figure.texts]
+    for axes in figure.axes:
+        found += [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label]
+        found += [axes.title if axes.get_title() else getattr(axes, "_left_title")]  # noqa: B009 - no getter
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            found += [
+                tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high
+            ]
+    return [text for text in found if text.get_visible() and text.get_text().strip()]
+
+
+@pytest.fixture(name="figures", scope="module", params=[False, True], ids=["wide", "narrow"])
+def _figures(request: pytest.FixtureRequest) -> dict[str, Figure]:
+    return _every_figure(narrow=request.param)
+
+
+_QUESTION_OF = {"law": "cache_law", "load": "database_load", "waterfall": "single_traces"}
+"""Figures whose question has another name."""
+
+
+def test_there_is_a_try_of_every_figure() -> None:
+    """Each module of a question that draws a figure is drawn here."""
+    drawing = {
+        path.parent.name
+        for path in SOURCES.glob("*/figure.py")
+        if re.search(r"^def figure\(", path.read_text(), re.MULTILINE)
+    }
+
+    assert drawing == {_QUESTION_OF.get(name, name) for name in _every_figure(narrow=False)}
+
+
+def test_no_figure_touches_pyplot() -> None:
+    """No figure module imports matplotlib.pyplot, whose global state two reports would share."""
+    assert [
+        path.name
+        for path in SOURCES.glob("*/figure.py")
+        if "pyplot" in path.read_text() and path.name != "__init__.py"
+    ] == []
+
+
+def test_no_text_leaves_its_figure(figures: dict[str, Figure]) -> None:
+    """Every word of every figure lies inside the picture, at both widths."""
+    outside = []
+    for name, figure in figures.items():
+        width, height = figure.get_size_inches() * figure.dpi
+        for text in _texts(figure):
+            box = text.get_window_extent()
+            if box.x0 < -1 or box.x1 > width + 1 or box.y0 < -1 or box.y1 > height + 1:
+                outside.append((name, text.get_text()))
+
+    assert outside == []
+
+
+def test_drawing_changes_no_setting_of_matplotlib() -> None:
+    """Drawing and writing leave matplotlib's global settings as they were."""
+    before = dict(mpl.rcParams)
+    style.to_svg(_headline(), "x")
+    style.to_png(_headline())
+
+    assert dict(mpl.rcParams) == before
+
+
+def test_the_cached_operation_is_drawn_as_small_as_it_is() -> None:
+    """In the bar its width is its share; only the lens, with a scale of its own, is enlarged."""
+    bars, lens, _ = _headline().axes
+    in_bar = [patch.get_width() for patch in bars.patches if patch.get_facecolor() == _rgba(0)]
+    in_lens = [
+        patch.get_width() / lens.get_xlim()[1]
+        for patch in lens.patches
+        if patch.get_facecolor() == _rgba(0)
+    ]
+
+    assert bars.get_xlim() == (0.0, 1.0)
+    assert in_bar == pytest.approx([0.003])
+    assert in_lens == pytest.approx([0.003 / 0.01])
+    assert any("enlarged 100 times" in text.get_text() for text in lens.texts)
+
+
+def test_the_bars_of_an_arm_add_up_to_the_request() -> None:
+    """The segments of each arm's bar fill it."""
+    bars = _headline().axes[0]
+    rows: dict[float, float] = {}
+    for patch in bars.patches:
+        rows[patch.get_y()] = rows.get(patch.get_y(), 0.0) + patch.get_width()
+
+    assert list(rows.values()) == pytest.approx([1.0, 1.0])
+
+
+def test_the_load_axis_begins_at_nothing() -> None:
+    """Queries per second are drawn from 0, so that 20 times fewer looks like 20 times fewer."""
+    lines = _headline().axes[2]
+
+    assert lines.get_ylim()[0] == 0.0
+    assert lines.get_xlim()[0] == 0.0
+
+
+def test_a_point_without_interval_has_no_whisker() -> None:
+    """An estimate with a null interval is one mark and says so in words."""
+    figure = faster.figure(pd.DataFrame(), _estimates())
+    said = [text.get_text() for text in _texts(figure)]
+
+    assert [text for text in said if "no interval" in text] == ["−40\u202fms (no interval)"]
+
+
+def test_svg_is_deterministic_and_stands_alone() -> None:
+    """The same figure gives the same bytes, twice, and refers to nothing outside."""
+    first, second = (style.to_svg(_headline(), "headline") for _ in range(2))
+
+    assert first == second
+    assert re.findall(r'(?:href|src)="(?!#)[^"]*"', first) == []
+
+
+def test_page_svg_takes_colours_and_font_from_the_page() -> None:
+    """Every colour of ours is a CSS variable, ids carry the figure's name.
+
+    The font is the page's.
+    """
+    text = style.page_svg(style.to_svg(_headline(), "head"), "head")
+    root = ET.fromstring(text)  # noqa: S314 - our own figure
+    ids = {element.get("id") for element in root.iter() if element.get("id")}
+
+    assert set(re.findall(r"(?<!, )#[0-9a-f]{6}", text)) <= {
+        "#000000",
+        "#ffffff",
+    }
+    assert all(str(name).startswith("head-") for name in ids)
+    assert "DejaVu" not in text
+    assert root.get("aria-hidden") == "true"
+
+
+def test_texts_of_a_run_cannot_break_the_svg() -> None:
+    """A span named like markup is text in the figure."""
+    table = _bars().assign(operation="<script>alert(1)</script> & co")
+    text = style.page_svg(style.to_svg(shares.figure(table), "x"), "x")
+
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_arms_differ_in_lightness_too() -> None:
+    """The first two arms' colours are told apart without hue: by lightness or by their marker."""
+    assert style.arm_marker(0) != style.arm_marker(1)
+    assert len({style.arm_colour(position) for position in range(6)}) == 6
+
+
+def test_labels_are_pushed_apart_upwards() -> None:
+    """Labels that would overlap stand one above the other, the others where they want."""
+    assert labels.spread([1.0, 1.1, 5.0], [1.0, 1.0, 1.0]) == pytest.approx([1.0, 2.0, 5.0])
+
+
+def test_rows_of_nothing_still_draw() -> None:
+    """A panel whose rows hold no dot gives an empty axis and no error."""
+    panel = dots.Panel(rows=(dots.Row(label="nothing", dots=()),), axis="x")
+
+    assert dots.figure([panel]).axes
+
+
+def _rgba(position: int) -> tuple[float, float, float, float]:
+    from matplotlib.colors import to_rgba  # noqa: PLC0415 - beside its one use
+
+    return to_rgba(style.arm_colour(position))

@@ -1,0 +1,183 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis import scale, shares, traces
+from analysis.errors import AnalysisError, ColumnError
+from analysis.questions.shares import definitions
+from tests.support import awkward_traces
+from tests.support.span_tables import spans
+
+
+def _blocks(per_block: list[list[tuple[float, float]]], arm: str = "off") -> pd.DataFrame:
+    """Make one trace a pair (root ms, child ms), block by block."""
+    rows = []
+    for block, requests in enumerate(per_block):
+        for number, (whole, part) in enumerate(requests):
+            trace = f"{arm}-{block}-{number}"
+            rows.append({"trace": trace, "id": "r", "takes": whole, "block": block, "arm": arm})
+            rows.append(
+                {"trace": trace, "id": "c", "parent": "r", "start": 1, "takes": part,
+                 "block": block, "arm": arm, "name": "lookup"}
+            )  # fmt: skip
+    return spans(*rows)
+
+
+def _drawn(rng: np.random.Generator, blocks: int, requests: int) -> pd.DataFrame:
+    """Draw blocks that differ from each other, as blocks of a run do; the true share is 0.2."""
+    parts = []
+    for _ in range(blocks):
+        level = rng.normal(20, 2)
+        parts.append([(100.0, max(1.0, rng.normal(level, 3))) for _ in range(requests)])
+    return _blocks(parts)
+
+
+def test_a_share_is_critical_time_over_the_roots_time() -> None:
+    """Shares, self and critical ms are means per request, and shares add up to 1."""
+    table = shares.request_shares(_blocks([[(100, 20), (300, 60)]]))
+
+    assert ["r", "lookup"] == table["name"].tolist()
+    assert [0.8, 0.2] == pytest.approx(table["share"].tolist())
+    assert [160, 40] == pytest.approx(table["critical_ms"].tolist())
+    assert [160, 40] == pytest.approx(table["self_ms"].tolist())
+    assert [2, 2] == table["spans"].tolist()
+    assert [1, 1] == table["per_request"].tolist()
+
+
+def test_the_interval_is_the_jackknife_over_blocks() -> None:
+    """The interval equals the delete-one-block jackknife, done here with plain loops."""
+    rng = np.random.default_rng(4)
+    parts = [
+        [(100.0, float(rng.uniform(10, 40))) for _ in range(int(rng.integers(2, 6)))]
+        for _ in range(7)
+    ]
+    critical = np.array([sum(part for _, part in block) for block in parts])
+    whole = np.array([sum(root for root, _ in block) for block in parts])
+    left_out = [
+        (critical.sum() - critical[i]) / (whole.sum() - whole[i]) for i in range(len(parts))
+    ]
+    spread = np.sqrt(6 / 7 * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
+    reach = stats.t.ppf(0.975, 6) * spread
+
+    row = shares.request_shares(_blocks(parts)).set_index("name").loc["lookup"]
+
+    assert critical.sum() / whole.sum() == pytest.approx(row["share"])
+    assert row["share"] - reach == pytest.approx(row["share_low"])
+    assert row["share"] + reach == pytest.approx(row["share_high"])
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """Of 300 drawn runs of 8 unlike blocks, 95 % of intervals hold the true share (90 to 99 %)."""
+    rng = np.random.default_rng(11)
+    critical = rng.normal(20, 2, (300, 8)) + rng.normal(0, 3 / np.sqrt(30), (300, 8))
+    roots = np.full(8, 100.0)
+
+    intervals = [shares._interval(run[:, np.newaxis], roots) for run in critical]
+
+    covered = np.mean([low[0] <= 0.2 <= high[0] for low, high in intervals])
+    assert 0.90 <= covered <= 0.99
+
+
+def test_without_enough_blocks_there_is_no_interval_and_a_reason() -> None:
+    """Five blocks, or none, give NaN and say what is missing."""
+    five = shares.request_shares(_blocks([[(100, 20)]] * 5))
+    none = shares.request_shares(_blocks([[(100, 20)]]).drop(columns="block"))
+
+    assert five[["share_low", "share_high"]].isna().all(axis=None)
+    assert "No interval: 5 blocks of spans, 1 more needed." == five.attrs["interval"]
+    assert none[["share_low", "share_high"]].isna().all(axis=None)
+    assert none.attrs["interval"].startswith("No interval: the spans name no blocks")
+
+
+def test_shares_can_be_had_by_arm() -> None:
+    """Each arm's shares are over its own requests, with its own interval or reason."""
+    both = pd.concat(
+        [_blocks([[(100, 20)]] * 6, "off"), _blocks([[(100, 10)]] * 2, "on")], ignore_index=True
+    )
+    nameless = both.assign(arm=both["arm"].where(both["arm"] == "on"))
+
+    table = shares.request_shares(both, by="arm")
+
+    found = table[table["name"] == "lookup"].set_index("arm")["share"]
+    assert {"off": 0.2, "on": 0.1} == pytest.approx(found.to_dict())
+    assert {"off", "on"} == set(table.attrs["interval"])
+    unnamed = shares.request_shares(nameless, by="arm")
+    assert 0.2 == pytest.approx(unnamed[unnamed["arm"].isna()]["share"].min())
+    with pytest.raises(ColumnError, match="no column flavour"):
+        shares.request_shares(both, by="flavour")
+    for by in ("name", "block"):
+        with pytest.raises(ColumnError, match=f"has a column {by} of its own"):
+            shares.request_shares(both, by=by)
+
+
+def test_requests_without_a_duration_have_no_share() -> None:
+    """Where the roots' total time is 0 a share is missing, not 0 and not infinite."""
+    table = shares.request_shares(spans({"id": "a", "takes": None}))
+
+    assert table["share"].isna().all()
+
+
+def test_partitions_add_up_to_the_whole(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Dealt out by trace id, in parts on disk, the traces give the same shares to the last bit."""
+    table = awkward_traces.draw(np.random.default_rng(8), 400)
+    table["block"] = (table["trace_id"].str[-1].map(lambda c: int(c, 16)) % 7).astype("Int32")
+    file = tmp_path_factory.mktemp("parts") / "spans.parquet"
+    table.to_parquet(file)
+    whole = shares.request_shares(traces.read(file))
+
+    with traces.read(file, partitions=5) as parts:
+        sizes = [len(part) for part in parts]
+        seen = [set(part["trace_id"]) for part in parts]
+        added = shares.from_sums(shares.sums(part) for part in parts)
+        folder = parts.files[0].parent
+
+    assert len(table) == sum(sizes)
+    assert min(sizes) > 0
+    assert 400 == len(set.union(*seen)) == sum(map(len, seen))
+    pd.testing.assert_frame_equal(whole, added)
+    assert not folder.exists()
+    with pytest.raises(AnalysisError, match=r"The part .*0000\.arrow is not there"):
+        list(parts)
+    with pytest.raises(AnalysisError, match="counted from 1; 0 were asked for"):
+        traces.read(file, partitions=0)
+
+
+def test_dask_gives_what_one_process_gives(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The identical functions on Dask's distributed scheduler give equal shares."""
+    distributed = pytest.importorskip("distributed")
+    table = awkward_traces.draw(np.random.default_rng(9), 200)
+    file = tmp_path_factory.mktemp("dask") / "spans.parquet"
+    table.to_parquet(file)
+    whole = shares.request_shares(traces.read(file), "crisp")
+
+    with (
+        distributed.Client(
+            processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
+        ) as client,
+        traces.read(file, partitions=3) as parts,
+    ):
+        spread = scale.request_shares(parts, "crisp", client=client)
+        counts = scale.over(parts, len, client=client)
+
+    pd.testing.assert_frame_equal(whole, spread)
+    assert len(table) == sum(counts)
+
+
+def test_another_definition_is_put_beside_the_answer() -> None:
+    """Parallel work moves the answer between definitions, and a sentence says by how much."""
+    table = spans(
+        {"id": "r", "takes": 100},
+        {"id": "a", "parent": "r", "start": 0, "takes": 90, "name": "slow"},
+        {"id": "b", "parent": "r", "start": 0, "takes": 80, "name": "beside"},
+    )
+
+    found = definitions.definitions(table)
+
+    beside = found.set_index("name").loc["beside"]
+    assert 0 == beside["share"]
+    assert 80 / 180 == pytest.approx(beside["self_time"])
+    assert (
+        "By another definition: CRISP's critical path would move no share; self time instead of "
+        "the critical path would move at most beside, from 0.00% to 44.44%."
+    ) == definitions.sentence(found)

@@ -1,0 +1,289 @@
+"""Intervals: they cover known truths, agree with independent implementations, and refuse."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+
+from analysis.questions.faster.answer import paired_difference
+from analysis.stats import intervals
+from analysis.stats.intervals import MIN_BLOCKS, Estimate, decide
+from analysis.stats.quantiles import excursions, quantile, quantile_difference
+from tests.support.queue_simulation import bursting_misses, mm1_quantile, mm1_response_times
+
+REPEATS = 60
+"""Of each simulation here; benchmarks/coverage.py makes more."""
+
+
+@pytest.mark.parametrize("utilisation", [0.5, 0.8])
+def test_p95_of_a_queue_is_covered(utilisation: float) -> None:
+    """On M/M/1 response times the interval of p95 covers the truth in at least 90 % of repeats."""
+    rng = np.random.default_rng(1)
+    truth = mm1_quantile(0.95, utilisation)
+    covered = 0
+    for _ in range(REPEATS):
+        blocks = [mm1_response_times(rng, 10_000, utilisation) for _ in range(10)]
+        found = quantile(blocks, 0.95, unit="ms")
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= truth <= found.high
+
+    assert covered / REPEATS >= 0.90
+
+
+def test_p99_of_a_nearly_full_queue_is_refused() -> None:
+    """At utilisation 0.9 the largest values are a few spells: no interval, and the reason why."""
+    rng = np.random.default_rng(2)
+    refused = 0
+    for _ in range(20):
+        blocks = [mm1_response_times(rng, 10_000, 0.9) for _ in range(10)]
+        found = quantile(blocks, 0.99, unit="ms")
+        refused += not found.has_interval and "separate excursions" in str(found.reason)
+
+    assert refused >= 19
+
+
+def test_excursions_are_counted_as_spells() -> None:
+    """Values above the quantile that follow one another without a fall are one excursion."""
+    calm, spell = [1.0, 2.0] * 20, [9.0, 8.0, 9.0]
+    block = np.array([*spell, *calm, *spell, *calm, *spell])
+
+    assert 3 == excursions([block], 0.92)
+
+
+def test_reduction_factor_is_covered_when_misses_burst() -> None:
+    """With bursting misses the factor's interval covers the truth in at least 92 % of repeats."""
+    rng = np.random.default_rng(3)
+    covered, repeats = 0, 600
+    for _ in range(repeats):
+        missed, sent = bursting_misses(rng, 8, 150, 0.05)
+        every = rng.poisson(150, 8).astype(np.float64)
+        found = intervals.rate_ratio((every, every), (missed, sent), n=1)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 20.0 <= found.high
+
+    assert covered / repeats >= 0.92
+
+
+def test_a_rate_is_that_of_statsmodels() -> None:
+    """Value and standard error equal the quasi-Poisson GLM's of statsmodels."""
+    events = np.array([3.0, 9.0, 1.0, 14.0, 6.0, 2.0, 8.0])
+    sent = np.array([100.0, 140.0, 90.0, 150.0, 120.0, 80.0, 110.0])
+    model = sm.GLM(events, np.ones(7), family=sm.families.Poisson(), exposure=sent)
+    fitted = model.fit(scale="X2")
+    reach = stats.t.ppf(0.975, 6) * fitted.bse[0]
+
+    found = intervals.rate(events, sent, unit="per_request")
+
+    assert found.value == pytest.approx(math.exp(fitted.params[0]), rel=1e-9)
+    assert found.low == pytest.approx(math.exp(fitted.params[0] - reach), rel=1e-6)
+    assert found.high == pytest.approx(math.exp(fitted.params[0] + reach), rel=1e-6)
+
+
+def test_a_ratio_of_means_is_scipys_t_interval() -> None:
+    """The interval is scipy's one-sample t on the logarithms, taken back."""
+    first = np.array([8.0, 7.5, 9.1, 8.4, 7.9, 8.8])
+    second = np.array([1.0, 1.2, 0.9, 1.1, 1.0, 1.3])
+    expected = stats.ttest_1samp(np.log(first / second), 0.0).confidence_interval()
+
+    found = intervals.ratio_of_means(first, second, n=12)
+
+    assert (found.low, found.high) == pytest.approx(
+        (math.exp(expected.low), math.exp(expected.high))
+    )
+
+
+def test_a_left_out_quantile_is_numpys() -> None:
+    """The jackknife's interval is that of pooled numpy quantiles, block by block left out."""
+    rng = np.random.default_rng(4)
+    blocks = [rng.lognormal(0.0, 0.5, 400) for _ in range(7)]
+    left = [
+        float(np.quantile(np.concatenate(blocks[:i] + blocks[i + 1 :]), 0.9)) for i in range(7)
+    ]
+    whole = float(np.quantile(np.concatenate(blocks), 0.9))
+    pseudo = 7 * whole - 6 * np.array(left)
+    reach = stats.t.ppf(0.975, 6) * pseudo.std(ddof=1) / math.sqrt(7)
+
+    found = quantile(blocks, 0.9, unit="ms")
+
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (whole, whole - reach, whole + reach)
+    )
+
+
+@pytest.mark.parametrize("blocks", range(1, MIN_BLOCKS))
+def test_too_few_blocks_carry_no_interval(blocks: int) -> None:
+    """Under six blocks every method gives the value and says how many more are needed."""
+    rng = np.random.default_rng(5)
+    values = [rng.exponential(1.0, 900) for _ in range(blocks)]
+    ones = np.full(blocks, 10.0)
+    found = [
+        intervals.mean(ones, unit="ms", n=1),
+        intervals.rate(ones, ones, unit="share"),
+        intervals.rate_ratio((ones, ones), (ones, ones), n=1),
+        intervals.ratio_of_means(ones, ones, n=1),
+        intervals.ratio_of_sums(ones, ones, unit="share", n=1),
+        quantile(values, 0.5, unit="ms"),
+        quantile_difference(values, values, 0.5, unit="ms"),
+    ]
+    more = f"{MIN_BLOCKS - blocks} more"
+
+    assert all(estimate.value is not None for estimate in found)
+    assert not any(estimate.has_interval for estimate in found)
+    assert all(more in str(estimate.reason) for estimate in found)
+    assert {"not decided"} == {decide(estimate) for estimate in found}
+
+
+def test_nothing_is_not_zero() -> None:
+    """Empty input gives no value and a reason, never 0."""
+    none = np.array([])
+    found = [
+        intervals.mean(none, unit="ms", n=0),
+        intervals.rate(none, none, unit="share"),
+        intervals.rate_ratio((none, none), (none, none), n=0),
+        intervals.ratio_of_means(none, none, n=0),
+        intervals.ratio_of_sums(none, none, unit="share", n=0),
+        quantile([], 0.5, unit="ms"),
+        quantile_difference([], [], 0.5, unit="ms"),
+    ]
+
+    assert {None} == {estimate.value for estimate in found}
+    assert all(estimate.reason for estimate in found)
+
+
+def test_no_event_gives_a_bound_and_no_ratio() -> None:
+    """No miss in 600 requests is a rate below 3/600 and a factor of at least 200, not infinity."""
+    sent = np.full(6, 100.0)
+    rate = intervals.rate(np.zeros(6), sent, unit="share")
+    ratio = intervals.rate_ratio((sent, sent), (np.zeros(6), sent), n=1)
+
+    assert (0.0, 0.0) == (rate.value, rate.low)
+    assert rate.high == pytest.approx(3 / 600, rel=0.01)
+    assert ratio.is_bound
+    assert ratio.low == pytest.approx(200, rel=0.01)
+    assert ratio.high is None
+    assert "no upper end" in str(ratio.reason)
+
+
+def test_none_and_all_are_no_certainty() -> None:
+    """0 of 40 and 40 of 40 have the rule of three's interval, as in each other's mirror."""
+    sent = np.full(8, 5.0)
+    none, every = intervals.share(np.zeros(8), sent), intervals.share(sent, sent)
+
+    assert (none.low, none.high) == pytest.approx((0.0, 3 / 40), rel=0.01)
+    assert (every.low, every.value, every.high) == pytest.approx((1 - 3 / 40, 1.0, 1.0), rel=0.01)
+    assert intervals.share(np.zeros(3), np.full(3, 5.0)).high is None
+
+
+def test_a_difference_leans_as_its_parts_do() -> None:
+    """1 minus "0, at most 0.005" is "1, at least 0.995": never more than there is."""
+    one = Estimate(value=1.0, unit="per_request", n=9, blocks=9, low=1.0, high=1.0)
+    none = Estimate(value=0.0, unit="per_request", n=9, blocks=9, low=0.0, high=0.005)
+
+    saved = intervals.difference(one, none)
+
+    assert (saved.low, saved.value, saved.high) == pytest.approx((0.995, 1.0, 1.0))
+
+
+def test_what_never_came_is_the_slowest_of_all() -> None:
+    """A request without an answer counts above every quantile; of many there is no value."""
+    block = np.concatenate([np.arange(95.0), np.full(5, math.inf)])
+
+    p90, p99 = (quantile([block] * 6, q, unit="ms") for q in (0.90, 0.99))
+
+    assert p90.value == pytest.approx(89.1)
+    assert 600 == p90.n
+    assert (None, True) == (p99.value, "never answered" in str(p99.reason))
+
+
+def test_missing_values_do_not_become_numbers() -> None:
+    """Requests that never ended (NaN) are left out and not counted in n."""
+    block = np.array([1.0, math.nan, 3.0])
+
+    found = quantile([block] * 6, 0.5, unit="ms")
+
+    assert (2.0, 12) == (found.value, found.n)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (1.0, 2.0, "higher"),
+        (-2.0, -1.0, "lower"),
+        (-1.0, 1.0, "not decided"),
+        (0.0, 1.0, "not decided"),
+    ],
+)
+def test_a_decision_needs_the_whole_interval(low: float, high: float, said: str) -> None:
+    """Only an interval wholly on one side decides, and one that touches does not."""
+    estimate = Estimate(value=0.5, unit="ms", n=9, blocks=9, low=low, high=high)
+
+    assert said == decide(estimate)
+
+
+def a_a_pair(rng: np.random.Generator, drift: float) -> tuple[float, pd.Series, pd.Series]:
+    """Two blocks of one pair, the same but for noise and a drifting machine, in ABBA order."""
+    shared = rng.lognormal(8.0, 0.25, 120)
+    values = []
+    for _ in range(2):
+        drift *= math.exp(rng.normal(0.0, 0.01))
+        values.append(pd.Series(shared * drift * np.exp(rng.normal(0.0, 0.02, 120))))
+    return drift, values[0], values[1]
+
+
+def test_an_a_a_comparison_cries_wolf_at_most_one_time_in_twenty() -> None:
+    """Over 200 simulated A/A runs at most 5 % of comparisons come out as different."""
+    rng = np.random.default_rng(20)
+    said: list[str] = []
+    for _ in range(200):
+        drift, pairs = 1.0, []
+        for number in range(6):
+            drift, one, two = a_a_pair(rng, drift)
+            pairs.append((one, two) if number % 2 == 0 else (two, one))
+        first, second = ([p[side].to_numpy() for p in pairs] for side in (0, 1))
+        misses = [bursting_misses(rng, 6, 120, 0.05) for _ in range(2)]
+        means = [np.array([block.mean() for block in arm]) for arm in (first, second)]
+        said += [
+            decide(paired_difference(pairs)),
+            decide(quantile_difference(second, first, 0.5, unit="ms")),
+            decide(quantile_difference(second, first, 0.9, unit="ms")),
+            decide(intervals.ratio_of_means(means[0], means[1], n=1), 1.0),
+            decide(intervals.rate_ratio(misses[0], misses[1], n=1), 1.0),
+        ]
+
+    assert sum(word != "not decided" for word in said) / len(said) <= 0.05
+
+
+def test_a_ratio_that_hangs_on_one_block_has_no_interval() -> None:
+    """All misses fell into one block: without it there is nothing to divide by."""
+    above, below = np.array([0.0, 3.0, 0, 0, 0, 0]), np.array([0.0, 4.0, 0, 0, 0, 0])
+    found = intervals.ratio_of_sums(above, below, unit="share", n=4)
+
+    assert (0.75, None, None) == (found.value, found.low, found.high)
+    assert "one block holds all of what is divided by" == found.reason
+
+
+def test_pairing_decides_a_fifth_of_a_percent_with_500_requests() -> None:
+    """A planted change of 0.2 % is decided from 500 pairs, and not from the same data unpaired."""
+    rng = np.random.default_rng(7)
+    decided, unpaired, repeats = 0, 0, 40
+    for _ in range(repeats):
+        pairs = []
+        for _ in range(10):
+            llm = rng.lognormal(8.0, 0.3, 50)
+            first = pd.Series(llm + rng.normal(500.0, 15.0, 50))
+            second = pd.Series(llm + rng.normal(500.0, 15.0, 50) - 0.002 * 3600.0)
+            pairs.append((first, second))
+        decided += decide(paired_difference(pairs)) == "lower"
+        means = [np.array([float(pair[side].mean()) for pair in pairs]) for side in (0, 1)]
+        shuffled = rng.permutation(means[1])
+        unpaired += decide(intervals.ratio_of_means(shuffled, means[0], n=1), 1.0) != "not decided"
+
+    assert decided / repeats >= 0.95
+    assert unpaired / repeats <= 0.15

@@ -1,0 +1,132 @@
+"""Queues and scalability against published values."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from analysis.errors import NotEnoughDataError
+from analysis.stats import scalability
+from analysis.stats.queueing import erlang_b, erlang_c, mmc, mmck, servers_needed
+
+
+@pytest.mark.parametrize(
+    ("servers", "waits", "response"),
+    [(2, 7.674, 1.053), (4, 0.105, 0.212)],
+    ids=["two", "four"],
+)
+def test_mmc_gives_the_published_queue(servers: int, waits: float, response: float) -> None:
+    """Queue length and response time at 9 arrivals and 5 services a second.
+
+    Published in mmarzolla/queueing (qsmmm test, citing ETH ASL 2017), to three decimals.
+    """
+    found = mmc(9.0, 5.0, servers)
+
+    assert found.queue_length == pytest.approx(waits, abs=1e-3)
+    assert found.response == pytest.approx(response, abs=1e-3)
+
+
+def test_mmck_gives_the_published_values() -> None:
+    """Finite queues as published in mmarzolla/queueing (qsmmmk test), to their last digit."""
+    busy, full, small = mmck(40, 30, 3, 7), mmck(50, 10, 4, 6), mmck(3, 2, 2, 5)
+
+    assert (busy.p_empty, busy.response) == pytest.approx((0.255037, 0.036517), abs=1e-6)
+    assert full.p_full == pytest.approx(0.293543, abs=1e-6)
+    assert (small.p_empty, small.p_full, small.in_system, small.wait) == pytest.approx(
+        (0.179334, 0.085113, 2.00595, 0.230857), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("servers", "offered", "published"),
+    [(132, 123.0, 0.3211), (12421, 12345.0, 0.3812), (14, 10.0, 0.174)],
+)
+def test_erlang_c_gives_the_published_values(
+    servers: int, offered: float, published: float
+) -> None:
+    """Erlang C to the digits published (the last by pyworkforce); 12421 overflows factorials."""
+    digits = len(str(published).split(".")[1])
+
+    assert published == round(erlang_c(servers, offered), digits)
+
+
+def test_erlang_b_gives_the_published_value() -> None:
+    """132 servers at 123 Erlang lose 3.12 % of the calls."""
+    assert erlang_b(132, 123.0) == pytest.approx(0.0312, abs=5.1e-5)
+
+
+def test_two_published_values_are_wrong() -> None:
+    """The published C(25, 20) = 0.261 and B(200, 180) = 0.012 of exciting-algorithms are wrong.
+
+    The right ones come from the sums of Erlang's own formula, with logarithms of factorials.
+    """
+
+    def term(n: int, offered: float) -> float:
+        return math.exp(n * math.log(offered) - math.lgamma(n + 1))
+
+    tail = term(25, 20.0) * 25 / 5
+    waits = tail / (sum(term(n, 20.0) for n in range(25)) + tail)
+    lost = term(200, 180.0) / sum(term(n, 180.0) for n in range(201))
+
+    assert erlang_c(25, 20.0) == pytest.approx(waits, rel=1e-9)
+    assert erlang_b(200, 180.0) == pytest.approx(lost, rel=1e-9)
+    assert (0.2091, 0.0103) == (round(waits, 4), round(lost, 4))
+
+
+def test_a_pool_of_twelve_at_ten_erlang() -> None:
+    """1000 queries/s of 10 ms on 12 connections: 44.9 % wait, 2.25 ms each on average."""
+    pool = mmc(1000.0, 100.0, 12)
+
+    assert (0.449, 2.25) == (round(pool.p_wait, 3), round(pool.wait * 1e3, 2))
+    assert math.isinf(mmc(1000.0, 100.0, 10).wait)
+    assert mmc(50.0, 100.0, 12).p_wait == pytest.approx(3e-13, rel=0.5)
+
+
+def test_the_servers_needed_are_the_fewest() -> None:
+    """One server fewer would make more than the accepted share wait."""
+    needed = servers_needed(1000.0, 100.0, p_wait=0.01)
+
+    assert erlang_c(needed, 10.0) <= 0.01 < erlang_c(needed - 1, 10.0)
+
+
+def test_no_server_is_refused() -> None:
+    """A pool of nothing is not a pool."""
+    with pytest.raises(NotEnoughDataError, match="at least one server"):
+        erlang_c(0, 1.0)
+
+
+SPEC_SDM91 = (
+    np.array([1.0, 18.0, 36.0, 72.0, 108.0, 144.0, 216.0]),
+    np.array([64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775.0, 1702.2]),
+)
+"""SPEC SDM91 throughput as in smoeding/usl, after Gunther, Guerrilla Capacity Planning, 2007."""
+
+
+def test_the_scalability_law_gives_the_published_fit() -> None:
+    """Coefficients and peak of SPEC SDM91 as smoeding/usl publishes them for the same method."""
+    found = scalability.fit(*SPEC_SDM91)
+
+    assert found.alpha == pytest.approx(0.0277285, rel=1e-3)
+    assert found.beta == pytest.approx(0.0001044, rel=1e-3)
+    assert found.gamma == pytest.approx(89.995233, rel=1e-3)
+    assert found.peak_concurrency == pytest.approx(96.51956, rel=1e-3)
+    assert float(found.throughput(96.51956)) == pytest.approx(1884, rel=1e-3)
+    assert found.limit == pytest.approx(3245.589, rel=1e-3)
+
+
+def test_without_coherency_there_is_no_peak() -> None:
+    """Throughput that only levels off has no peak: none is said, not one at 5e14."""
+    loads = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+
+    found = scalability.fit(loads, 100.0 * loads / (1.0 + 0.02 * (loads - 1.0)))
+
+    assert (0.0, None) == (found.beta, found.peak_concurrency)
+    assert found.alpha == pytest.approx(0.02, rel=1e-4)
+
+
+def test_too_few_loads_are_refused() -> None:
+    """Five loads do not hold three parameters, and the message says how many to add."""
+    with pytest.raises(NotEnoughDataError, match="so add 1 steps"):
+        scalability.fit(np.arange(1.0, 6.0), np.arange(1.0, 6.0))

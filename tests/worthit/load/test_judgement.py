@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.checks import run_checks
+from tests.support.load_plans import a_block, a_plan
+from worthit.contract.plan import Plan, UserMistakeError
+from worthit.load.requests.counters import StepTally, pack, step_rows, unpack_into
+from worthit.load.requests.recent_seconds import Live
+from worthit.load.requests.request_log import StepCounts
+from worthit.load.verdict import judgement
+from worthit.load.verdict.judgement import Judgement, judge
+from worthit.load.verdict.verdict import parse, step_in_words, times_in_words
+
+
+def three_blocks() -> Plan:
+    """Return two blocks of one step, 10 s each at 100/s, and a warm-up before them."""
+    return a_plan(
+        *(
+            a_block(
+                block=number,
+                pair=number,
+                rate_per_s=100.0,
+                start_s=10.0 * number,
+                duration_s=10.0,
+                warmup=number == 0,
+            )
+            for number in range(3)
+        ),
+        arrivals="even",
+    )
+
+
+DUE = {0: 1000, 1: 1000, 2: 1000}
+
+
+def a_row(sent: int, *, last_sent_s: float = 30.0) -> dict[str, Any]:
+    """Return the generator's row of a run that sent so many."""
+    tally = StepTally(sent=sent, in_flight_max={"0": 5, "1": 6})
+    rows = step_rows(three_blocks(), DUE, {0: tally}, {2: round(last_sent_s * 1e9)}, 30 * 10**9)
+    return rows[0]
+
+
+def judged(row: dict[str, Any], **more: object) -> Judgement:
+    """Return what is said of a run of one step."""
+    rest = {"workers": [], "lost_workers": [], "stopped_early": False, "rows_lost": 0, **more}
+    return judge({"generator": [row], **rest})
+
+
+def test_a_kept_rate_has_no_shortfall() -> None:
+    """All sent and on time: offered and achieved agree, warm-up left out, nothing is short."""
+    row = a_row(2000)
+
+    assert (row["offered_per_s"], row["achieved_per_s"]) == (100.0, 100.0)
+    assert (row["arrivals_planned"], row["dropped"], row["in_flight_max"]) == (2000, 0, 11)
+    assert judged(row).as_json() == {"verdict": "VALID", "reasons": []}
+
+
+def test_one_arrival_never_sent_is_a_shortfall() -> None:
+    """One of 2,000 never sent is said, however small a part it is."""
+    said = judged(a_row(1999)).invalid
+
+    assert len(said) == 1
+    assert said[0].startswith("Step 0: 1 of 2000 arrivals were never sent; use more workers")
+
+
+def test_a_late_end_lowers_the_achieved_rate() -> None:
+    """Two seconds late over 20 s is 91/s: everything was sent, and still the rate was missed."""
+    row = a_row(2000, last_sent_s=32.1)
+
+    assert row["achieved_per_s"] == pytest.approx(2000 / 22)
+    assert "100.0 arrivals/s were offered and 90.9/s achieved" in judged(row).invalid[0]
+
+
+def test_a_blink_at_the_end_is_no_shortfall() -> None:
+    """Being 50 ms late with the last arrival is lag, not a missed rate."""
+    assert judged(a_row(2000, last_sent_s=30.05)).verdict == "VALID"
+
+
+def test_a_run_stopped_early_is_said_to_be() -> None:
+    """Stopped before the end of its schedule, a run is short even if it kept its rate."""
+    said = judged(a_row(2000), stopped_early=True).invalid
+
+    assert "stopped before its schedule ended" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("lag_ms", "median_ms", "verdict"),
+    [
+        (4.9, 10.0, "VALID"),
+        (5.1, 10.0, "SUSPECT"),
+        (15.0, 3500.0, "VALID"),
+        (49.0, 10.0, "SUSPECT"),
+        (51.0, 10.0, "INVALID"),
+        (170.0, 3500.0, "SUSPECT"),
+        (180.0, 3500.0, "INVALID"),
+    ],
+)
+def test_lag_is_judged_beside_what_is_measured(
+    lag_ms: float, median_ms: float, verdict: str
+) -> None:
+    """Up to 5 ms or 0.5 % of the median response is VALID, up to 50 ms or 5 % SUSPECT."""
+    row = {**a_row(2000), "lag_p99_ms": lag_ms, "lag_max_ms": lag_ms}
+    row["response_ms"]["p50"] = median_ms
+
+    assert judged(row).verdict == verdict
+
+
+def test_the_loads_limits_are_those_of_the_runs_verdict() -> None:
+    """The two places that hold the limits agree: no run is VALID here and INVALID there."""
+    names = (
+        *("LAG_VALID_MS", "LAG_SUSPECT_MS", "LAG_VALID_SHARE", "LAG_SUSPECT_SHARE"),
+        *("WORKER_CPU_SUSPECT", "UNENDED_INVALID_SHARE"),
+    )
+
+    theirs = {name: getattr(run_checks, name) for name in names}
+    assert {name: getattr(judgement, name) for name in names} == theirs
+    assert 1 - judgement.LEAST_ACHIEVED == pytest.approx(run_checks.RATE_VALID_SHARE)
+
+
+@pytest.mark.parametrize(("unanswered", "verdict"), [(3, "SUSPECT"), (101, "INVALID")])
+def test_a_lost_worker_is_always_said(unanswered: int, verdict: str) -> None:
+    """A worker that died makes a run SUSPECT, and INVALID with over 5 % of the answers unknown."""
+    lost = {"worker": "1", "handed_over": 40, "unanswered": unanswered, "unknown": 0}
+    said = judged(a_row(2000), lost_workers=[lost])
+
+    assert said.verdict == verdict
+    assert f"{unanswered} that it had sent are unknown" in said.as_json()["reasons"][0]
+
+
+def test_a_busy_worker_and_a_cap_that_was_reached_are_doubts() -> None:
+    """A worker at 90 % of its core, or a cap that held arrivals back, makes a run SUSPECT."""
+    busy = judged(a_row(2000), workers=[{"worker": "0", "cpu_share_max": 0.93}])
+    capped = judged({**a_row(2000), "in_flight_cap_hits": 7})
+
+    assert (busy.verdict, capped.verdict) == ("SUSPECT", "SUSPECT")
+    assert "93% of its core" in busy.suspect[0]
+    assert "reached 7 times" in capped.suspect[0]
+
+
+def counts(service_ms: list[float], lag_ms: float = 1.0) -> StepCounts:
+    """Return a worker's counts of requests that took so long."""
+    found = StepCounts(requests=len(service_ms))
+    service = (np.array(service_ms) * 1e6).astype(np.int64)
+    lag = np.full(len(service_ms), lag_ms * 1e6).astype(np.int64)
+    found.service.add(service)
+    found.lag.add(lag)
+    found.response.add(service + lag)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("service_ms", "lag_ms", "words"),
+    [
+        ([10.0] * 100, 1.0, "They agree: every arrival was sent on time"),
+        ([10.0] * 90 + [3000.0] * 10, 1.0, "the service stalled or queued while arrivals went on"),
+        ([10.0] * 100, 500.0, "They differ because the generator sent late"),
+    ],
+)
+def test_the_difference_is_explained(service_ms: list[float], lag_ms: float, words: str) -> None:
+    """A punctual run, a stalled service and a late generator are told apart in words."""
+    tally = StepTally(sent=100)
+    unpack_into(tally, pack(counts(service_ms, lag_ms)))
+    row = step_rows(three_blocks(), DUE, {0: tally}, {}, 30 * 10**9)[0]
+
+    assert words in times_in_words(row)
+
+
+def test_nothing_measured_is_said_and_not_zero() -> None:
+    """A step without any finished request has no times and no lag."""
+    row = step_rows(three_blocks(), DUE, {}, {}, 30 * 10**9)[0]
+
+    assert times_in_words(row) == "Step 0: no request ended, so there is no response time."
+    assert "lag p99 -" in step_in_words(row)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("p95<3", "cannot be read; write METRIC: EXPRESSION"),
+        ("share{operation:x}: value<0.5", "needs spans, which the load does not have"),
+    ],
+)
+def test_thresholds_that_cannot_be_told_are_refused_at_once(text: str, words: str) -> None:
+    """A threshold that is not one, or needs spans, is refused before the load begins."""
+    with pytest.raises(UserMistakeError, match=words):
+        parse([text])
+
+
+def progress(begun: int, *service_ms: float) -> dict[str, Any]:
+    """Return a worker's report."""
+    return {
+        "worker": 0,
+        "in_flight": begun - len(service_ms),
+        "cpu_share": 0.25,
+        "begun": begun,
+        "lags": [[], 0],
+        "fresh": [[0, pack(counts(list(service_ms)))]],
+    }
+
+
+def test_the_live_view_adds_workers_up_by_second() -> None:
+    """Two workers' reports make one sample a second: offered, achieved and in flight add up."""
+    live = Live()
+    live.sample(100.0, scheduled=True)
+    live.add("a", progress(10, 5.0, 5.0))
+    live.add("b", progress(20, 5.0))
+    live.due = 32
+    live.sample(101.0, scheduled=True)
+    live.add("a", progress(15))
+    live.due = 36
+    live.sample(102.0, scheduled=True)
+
+    rates = [(s["offered"], s["achieved"], s["in_flight"]) for s in live.samples]
+    assert rates == [(32.0, 30.0, 27), (4.0, 5.0, 34)]
+    assert live.samples[0]["service"][0] == pytest.approx(5.0, rel=0.005)
+    assert live.samples[1]["service"] == [None, None, None]

@@ -1,0 +1,26 @@
+"""``worthit plugin``: the path to add to somebody's own Locust command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+
+@click.command("plugin")
+@click.option("--arguments", is_flag=True, help="Print the arguments that it adds to Locust.")
+def command(*, arguments: bool) -> int:
+    """Print where the Locust plugin lies: trace context, recording, verdict and the live page.
+
+    Used as: locust -f theirs.py,"$(worthit plugin)" --worthit-out DIR
+    """
+    if arguments:
+        # in a process of its own, because importing Locust patches sockets
+        return subprocess.run([sys.executable, "-m", "worthit.load"], check=False).returncode
+    spec = find_spec("worthit")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    click.echo(Path(places[0]) / "load" / "plugin.py")
+    return 0

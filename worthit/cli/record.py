@@ -1,0 +1,170 @@
+"""``worthit record``: any OTLP service, any load, one run directory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from worthit.cli.terminal.options import json_option, out_option
+from worthit.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from worthit.counters.external_counters import Named
+    from worthit.run.recording import Recorded
+
+PORT = click.IntRange(0, 65535)
+"""0 is a free one."""
+
+OTLP_HTTP_PORT, OTLP_GRPC_PORT = 4318, 4317
+"""Where every OpenTelemetry SDK sends without being told."""
+
+STDERR = 2
+"""With --json stdout is for one document alone: what the command prints goes here."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What a run may be called: it becomes a folder's name."""
+
+
+@click.command("record")
+@click.argument("command_line", metavar="[-- COMMAND ...]", nargs=-1, type=click.UNPROCESSED)
+@click.option("--for", "seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds.")
+@click.option("--name", help="The run's name; by default the command's.")
+@click.option(
+    "--http-port",
+    type=PORT,
+    help="For OTLP/HTTP. Without COMMAND 4318, where SDKs send by default; with one a free port.",
+)
+@click.option("--grpc-port", type=PORT, help="For OTLP/gRPC; likewise, 4317.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["http/protobuf", "http/json", "grpc"]),
+    default="http/protobuf",
+    show_default=True,
+    help="What COMMAND is told to export by.",
+)
+@click.option(
+    "--database-url",
+    envvar="DATABASE_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="Your service's PostgreSQL, to be asked for its own count of queries. It is only read.",
+)
+@click.option(
+    "--redis-url",
+    envvar="REDIS_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="Your service's Redis, likewise: its own counts of calls, hits and misses.",
+)
+@out_option
+@json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    *,
+    command_line: tuple[str, ...],
+    seconds: float | None,
+    name: str | None,
+    http_port: int | None,
+    grpc_port: int | None,
+    protocol: str,
+    database_url: str | None,
+    redis_url: str | None,
+    out: Path,
+    as_json: bool,
+) -> int:
+    """Record what a service exports by OTLP while COMMAND runs, and make a run directory of it.
+
+    COMMAND is the service, the load, or a script that does both; OTEL_EXPORTER_OTLP_ENDPOINT leads
+    it and its children to the recorder. Without COMMAND a service that is running anyway is
+    recorded, for --for seconds or until Ctrl-C.
+
+    With --database-url or --redis-url the servers' own counts are recorded too, so that the
+    report can hold the spans against them.
+    """
+    from worthit.run.recording import Wish, default_name, record  # noqa: PLC0415 - for a fast --help
+
+    chosen = name or default_name(command_line)
+    if not NAME.fullmatch(chosen):
+        raise UsageError(
+            f"The name {chosen!r} cannot be a folder's; use letters, digits, dots, - and _."
+        )
+    wish = Wish(
+        name=chosen,
+        command=command_line,
+        seconds=seconds,
+        http_port=_port(http_port, OTLP_HTTP_PORT, command_line),
+        grpc_port=_port(grpc_port, OTLP_GRPC_PORT, command_line),
+        protocol=protocol,
+        database=_named(context, "database_url", database_url),
+        cache=_named(context, "redis_url", redis_url),
+        stdout=STDERR if as_json else None,
+    )
+    try:
+        recorded = asyncio.run(record(wish, out=out, environ=dict(os.environ), say=_say))
+    except asyncio.CancelledError:  # a second Ctrl-C
+        raise click.Abort from None
+    _show(recorded, as_json=as_json)
+    return _exit_code(recorded)
+
+
+def _named(context: click.Context, parameter: str, url: str | None) -> Named | None:
+    """Give a server's address and who named it."""
+    from worthit.counters.external_counters import Named  # noqa: PLC0415 - for a fast --help
+
+    if not url:
+        return None
+    asked_for = context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+    by = f"--{parameter.replace('_', '-')}" if asked_for else parameter.upper()
+    return Named(url=url, by=by, asked_for=asked_for)
+
+
+def _port(given: int | None, default: int, command_line: tuple[str, ...]) -> int:
+    if given is not None:
+        return given
+    return 0 if command_line else default
+
+
+def _say(doing: str) -> None:
+    click.echo(f"worthit record: {doing}", err=True)
+
+
+def _show(recorded: Recorded, *, as_json: bool) -> None:
+    verdict = recorded.verdict
+    if as_json:
+        document = {
+            "run": str(recorded.path),
+            "spans": recorded.spans,
+            "requests": recorded.requests,
+            "command_exit_code": recorded.command_code,
+            "command_stopped": recorded.command_stopped,
+            "verdict": verdict.verdict,
+            "reasons": list(verdict.reasons),
+        }
+        click.echo(json.dumps(document, indent=1))
+        return
+    if _failed(recorded):
+        _say(f"the command ended with exit code {recorded.command_code}")
+    click.echo(f"{verdict.verdict}: {recorded.path} ({recorded.spans} spans)")
+    for reason in verdict.reasons:
+        click.echo(f"  {reason}")
+    click.echo(f"Next: worthit shares {recorded.path}")
+
+
+def _exit_code(recorded: Recorded) -> int:
+    """4 for an INVALID run, 1 when the command failed, else 0."""
+    if recorded.verdict.verdict == "INVALID":
+        return int(ExitCode.RUN_INVALID)
+    return int(ExitCode.TOOL_FAILED if _failed(recorded) else ExitCode.DONE)
+
+
+def _failed(recorded: Recorded) -> bool:
+    """Whether the command failed by itself: an end that it was told to make is no failure."""
+    return bool(recorded.command_code) and not recorded.command_stopped

@@ -1,0 +1,137 @@
+"""``worthit report RUN``: tables, figures and report.html of a run."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worthit.cli.terminal.console import table_console
+from worthit.cli.terminal.options import json_option
+from worthit.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from analysis.document.document import Document
+
+RUNS_FOLDER = Path("runs")
+"""Where runs are looked for when none is named."""
+
+SELDOM = 50_000
+"""New objects between two garbage collections: with Python's 700 they take a sixth of the time of
+a report, which makes many objects and hardly any cycle."""
+
+
+@click.command("report")
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--markdown", is_flag=True, help="Print a Markdown summary for a pull request.")
+@click.option(
+    "--notebook", is_flag=True, help="Execute the notebooks too; HTML beside the report."
+)
+@json_option
+@click.option(
+    "--claims",
+    "claim_files",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    help="A TOML file of claims to hold against the run; may be given several times.",
+)
+@click.option(
+    "--jaeger-url",
+    envvar="JAEGER_URL",
+    metavar="URL",
+    help="Address of Jaeger's page; the report's traces link to it. [env: JAEGER_URL]",
+)
+def command(
+    run: Path | None,
+    claim_files: tuple[Path, ...],
+    *,
+    markdown: bool,
+    notebook: bool,
+    as_json: bool,
+    jaeger_url: str | None,
+) -> int:
+    """Write report.html, findings.json and figures/ into RUN, and print its tables.
+
+    RUN is a run directory; without one the newest in runs/ is taken. Ends with 4 when the run is
+    INVALID.
+    """
+    from analysis.questions.findings import findings  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis.report import assembly, writing  # noqa: PLC0415 - as above
+    from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
+    from worthit.cli.terminal import claims_shown  # noqa: PLC0415 - as above
+
+    if markdown and as_json:
+        raise UsageError("--markdown and --json both want stdout to themselves; choose one.")
+    _check_address(jaeger_url)
+    with _collecting_seldom():
+        opened = open_run(run or newest_run(RUNS_FOLDER))
+        files = claims_shown.claim_files(opened.manifest, claim_files)
+        found = claims_shown.with_claims(findings(opened), files)
+        document = assembly.assemble(opened, found, jaeger_url=jaeger_url)
+        written = [writing.write(document, found, opened.path)]
+        if notebook:
+            from analysis.report import notebooks  # noqa: PLC0415 - Jupyter's client, rarely wanted
+
+            written += notebooks.as_html(opened.path, opened.path / "notebooks")
+    _print(document, found, markdown=markdown, as_json=as_json)
+    for path in written:
+        click.echo(f"Written: {path}", err=True)
+    return int(ExitCode.RUN_INVALID if document.is_invalid else ExitCode.DONE)
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Let garbage be collected seldom, and never among what is imported already."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(SELDOM, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def newest_run(folder: Path) -> Path:
+    """Give the newest run directory: their names begin with their start, so it is the last.
+
+    Raises
+    ------
+    UsageError
+        When there is none.
+    """
+    runs = sorted(path.parent for path in folder.glob("[!.]*/manifest.json"))
+    if not runs:
+        raise UsageError(
+            f"No run was found in {folder}/; name a run directory, or make one with worthit demo."
+        )
+    return runs[-1]
+
+
+def _check_address(jaeger_url: str | None) -> None:
+    """Refuse what would make a dead or dangerous link of every trace."""
+    if jaeger_url is not None and not jaeger_url.startswith(("http://", "https://")):
+        raise UsageError(
+            f"--jaeger-url {jaeger_url!r} is no web address; give one such as"
+            " http://127.0.0.1:16686."
+        )
+
+
+def _print(document: Document, found: dict[str, Any], *, markdown: bool, as_json: bool) -> None:
+    """Print what was asked for on stdout, and nothing else there."""
+    from analysis.report import writing  # noqa: PLC0415 - pandas, which --help never needs
+
+    if as_json:
+        click.echo(writing.findings_json(found), nl=False)
+    elif markdown:
+        from analysis.report.markdown import markdown as as_markdown  # noqa: PLC0415 - as above
+
+        click.echo(as_markdown(document), nl=False)
+    else:
+        from analysis.report import terminal  # noqa: PLC0415 - as above
+
+        terminal.show(document, table_console())

@@ -1,0 +1,77 @@
+"""``worthit run``: any experiment file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from worthit.cli.terminal.options import json_option, out_option, quiet_option
+from worthit.errors import UsageError
+from worthit.experiments import catalogue
+
+
+@click.command("run")
+@click.argument(
+    "file", metavar="[EXPERIMENT.toml]", required=False, type=click.Path(path_type=Path)
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be run, and start nothing.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Instead of a file: run what this interrupted run has left to do, and join the two.",
+)
+@out_option
+@json_option
+@quiet_option
+def command(
+    *,
+    file: Path | None,
+    dry_run: bool,
+    resume: Path | None,
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run the experiment of a file, keep it as a run directory and write its report.
+
+    Ctrl-C ends the load early and keeps what was measured as an incomplete run, which is never
+    VALID; --resume carries it on. Exit codes: 0 done, 3 a claim or threshold of the experiment
+    does not hold, 4 the run is INVALID, 130 stopped.
+    """
+    from worthit.experiments.plan import make_plan  # noqa: PLC0415 - --help is fast
+    from worthit.experiments.reading import read_experiment  # noqa: PLC0415 - as above
+    from worthit.run.resuming import unfinished  # noqa: PLC0415 - as above
+
+    if (file is None) == (resume is None):
+        raise UsageError("Name an experiment file, or an interrupted run with --resume RUN.")
+    earlier = None if resume is None else unfinished(resume)
+    plan = earlier.plan if earlier is not None else make_plan(read_experiment(file or Path()))
+    if dry_run:
+        from worthit.experiments.description import describe, lines  # noqa: PLC0415 - as above
+        from worthit.experiments.power import smallest_effects  # noqa: PLC0415 - as above
+
+        document = describe(plan, smallest_effects(plan))
+        click.echo(json.dumps(document, indent=1) if as_json else "\n".join(lines(document)))
+        return 0
+    from worthit.cli.terminal.running import run_and_answer  # noqa: PLC0415 - as above
+
+    return run_and_answer(
+        plan,
+        out=out,
+        quiet=quiet,
+        as_json=as_json,
+        keep_interrupted=True,
+        claim_files=[_claims(name, file) for name in plan.experiment.claims],
+        earlier=earlier,
+    )
+
+
+def _claims(name: str, experiment: Path | None) -> Path:
+    """A file of claims: beside its experiment; of a resumed run here or in the catalogue."""
+    if experiment is not None:
+        return experiment.parent / name
+    here, shipped = Path(name), catalogue.folder() / name
+    return shipped if shipped.is_file() and not here.is_file() else here

@@ -1,0 +1,113 @@
+"""After a run: write its report, check what was claimed, and give the lines that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worthit.cli.terminal import claims_shown
+from worthit.errors import UsageError
+
+if TYPE_CHECKING:
+    from analysis.rundir.run import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What a finished run answers."""
+
+    report: Path
+    sentences: tuple[str, ...]
+    """The headline; empty when the run is INVALID."""
+    claims: tuple[dict[str, Any], ...]
+    """Each claim with its verdict, one table a claim."""
+    thresholds: tuple[dict[str, Any], ...]
+    """Each threshold with what was observed, whether it is kept, and both in words."""
+
+    @property
+    def broken(self) -> list[str]:
+        """The claims that do not hold and the thresholds that are not kept, as sentences.
+
+        A threshold of which nothing can be said is not kept.
+        """
+        from analysis.claims.claims import DOES_NOT_HOLD  # noqa: PLC0415 - pandas, which --help never needs
+
+        found = [
+            f"Claim {claim['id']} does not hold: {claim['sentence']}"
+            for claim in self.claims
+            if claim["verdict"] == DOES_NOT_HOLD
+        ]
+        return found + [
+            f"Threshold {row['threshold']} {row['verdict']}: {row['sentence']}"
+            for row in self.thresholds
+            if not row["within"]
+        ]
+
+
+def answer(
+    run: Path, *, claim_files: Sequence[Path] = (), thresholds: Sequence[str] = ()
+) -> Answers:
+    """Write the report of `run`, and hold its claims and thresholds against it."""
+    from analysis.claims import claims  # noqa: PLC0415 - pandas and matplotlib, which --help never needs
+    from analysis.questions.findings import findings  # noqa: PLC0415 - as above
+    from analysis.report import assembly, writing  # noqa: PLC0415 - as above
+    from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
+
+    opened = open_run(run)
+    found = findings(opened)
+    found = claims_shown.with_claims(
+        found, list(claim_files) or claims_shown.claim_files(opened.manifest)
+    )
+    report = writing.write(assembly.assemble(opened, found), found, run)
+    trusted = found["verdict"]["verdict"] != "INVALID"
+    rows = [
+        row
+        for file in claim_files
+        for row in claims.check(claims.read(file), found)["claims"]
+        if trusted
+    ]
+    headline = found["headline"]
+    return Answers(
+        report=report,
+        sentences=tuple(headline["sentences"]) if headline else (),
+        claims=tuple(rows),
+        thresholds=tuple(_held(thresholds, opened)) if trusted else (),
+    )
+
+
+def _held(thresholds: Sequence[str], run: Run) -> list[dict[str, Any]]:
+    """Each threshold with what was observed of it; null where that is no number."""
+    from analysis.claims import thresholds as limits  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis.questions.rows import records  # noqa: PLC0415 - as above
+
+    table = limits.of_run([limits.parse(text) for text in thresholds], run)
+    said = limits.claim_rows(table)
+    return [
+        {**row, "verdict": told["verdict"], "sentence": told["sentence"]}
+        for row, told in zip(records(table), said, strict=True)
+    ]
+
+
+def check_before_running(claim_files: Sequence[Path], thresholds: Sequence[str]) -> None:
+    """Refuse claims and thresholds that cannot be read before minutes are spent on a run.
+
+    Raises
+    ------
+    UsageError
+        A file of claims is missing.
+    InputError
+        A claim or a threshold cannot be understood.
+    """
+    if not claim_files and not thresholds:
+        return
+    from analysis.claims import claims  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis.claims import thresholds as limits  # noqa: PLC0415 - as above
+
+    for file in claim_files:
+        if not file.is_file():
+            raise UsageError(f"The experiment names claims in {file}, and there is no such file.")
+        claims.read(file)
+    for text in thresholds:
+        limits.parse(text)

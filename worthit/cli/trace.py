@@ -1,0 +1,120 @@
+"""``worthit trace FILES``: one request as a tree, the slowest, the typical or any."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from worthit.cli.terminal import tracefiles
+from worthit.cli.terminal.options import json_option
+from worthit.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+"""Of the JSON document, docs/schemas/trace.schema.json. History: 1, the first."""
+
+_BAR = 40
+"""Characters of the time axis."""
+_DEEPEST = 20
+"""Levels that are shown by indentation; below, the level is a number, and lines stay readable."""
+
+
+@click.command("trace")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--slowest", "which", flag_value="slowest", help="The request that took longest.")
+@click.option(
+    "--typical",
+    "which",
+    flag_value="typical",
+    help="The request whose critical path is least far from all others'. This is the default.",
+)
+@click.option("--id", "trace_id", metavar="TRACE_ID", help="This one; the id's beginning will do.")
+@click.option(
+    "--skip-damaged", is_flag=True, help="Leave damaged files and lines out, and say so."
+)
+@json_option
+def command(
+    files: tuple[str, ...],
+    *,
+    which: str | None,
+    trace_id: str | None,
+    skip_damaged: bool,
+    as_json: bool,
+) -> int:
+    """Show one request's spans: when each ran, its own time, its time on the critical path.
+
+    FILES are run directories, files or folders of traces (Parquet, OTLP, Jaeger, Zipkin; gzipped
+    or not), or a Jaeger's address. Ends with 4 where the run is INVALID.
+    """
+    from analysis.questions.single_traces import waterfall  # noqa: PLC0415 - --help must not wait for pandas
+
+    if which and trace_id:
+        raise UsageError(f"--{which} and --id both choose the request; name one of them.")
+    loaded = tracefiles.load(files, skip_damaged=skip_damaged)
+    which = which or "typical"
+    chosen = trace_id or waterfall.choose(loaded.spans, which)  # type: ignore[arg-type] # flag values
+    table = waterfall.waterfall(loaded.spans, chosen)
+    if as_json:
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            **loaded.verdict,
+            "trace_id": str(table["trace_id"].iloc[0]),
+            "chosen_as": "asked for" if trace_id else which,
+            "spans": tracefiles.records(table.drop(columns="trace_id")),
+            "damaged": loaded.damaged,
+        }
+        click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    else:
+        for line in [*tracefiles.verdict_lines(loaded), *_text(table, trace_id is None, which)]:
+            click.echo(line)
+    return int(ExitCode.RUN_INVALID if loaded.invalid else ExitCode.DONE)
+
+
+def _text(table: pd.DataFrame, chosen: bool, which: str) -> list[str]:  # noqa: FBT001 - one flag
+    from analysis.document import formatting  # noqa: PLC0415 - as above
+
+    ends = table["start_ms"] + table["duration_ms"].fillna(0)
+    begin, end = float(table["start_ms"].min()), float(ends.max())
+    head = f"Trace {table['trace_id'].iloc[0]}"
+    rows = [["operation", "service", "start", "took", "self", "on path", _axis(begin, end), ""]]
+    for row in table.to_dict(orient="records"):
+        took = row["duration_ms"]
+        rows.append(
+            [
+                _indent(row["depth"]) + str(row["name"]),
+                str(row["service"]),
+                *(
+                    formatting.plain(row[name], "ms")
+                    for name in ("start_ms", "duration_ms", "self_ms", "critical_ms")
+                ),
+                _bar(row["start_ms"] - begin, 0.0 if took != took else took, end - begin),  # noqa: PLR0124 - NaN
+                str(row["note"]),
+            ]
+        )
+    return [
+        f"{head}, the {which} request" if chosen else head,
+        "",
+        tracefiles.text_table(rows, left=2),
+    ]
+
+
+def _indent(depth: int) -> str:
+    return "  " * depth if depth <= _DEEPEST else f"{'  ' * _DEEPEST}({depth}) "
+
+
+def _axis(begin: float, end: float) -> str:
+    from analysis.document import formatting  # noqa: PLC0415 - as above
+
+    return formatting.plain(end - begin, "ms").rjust(_BAR)
+
+
+def _bar(after_ms: float, took_ms: float, whole_ms: float) -> str:
+    """Draw when a span ran; a span too short to see is one character."""
+    scale = _BAR / whole_ms if whole_ms > 0 else 0.0
+    start = min(int(after_ms * scale), _BAR - 1)
+    length = max(1, min(round(took_ms * scale), _BAR - start))
+    return (" " * start + "█" * length).ljust(_BAR)

@@ -1,0 +1,113 @@
+"""``worthit up``: the embedded parts, kept running for a load of the person's own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from worthit.environment.dev_stack import Standing, Wish
+
+
+@click.command("up")
+@click.option(
+    "--instances", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the service."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Of the first instance; a free one by default.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["native", "seed"]),
+    default="native",
+    show_default=True,
+    help="seed: the LLM takes 2-4 s and the stages what the write-up says; native: no waiting.",
+)
+@click.option("--seed", type=click.IntRange(0), default=7, show_default=True)
+@click.option("--jaeger", is_flag=True, help="Start Jaeger too and send it every trace.")
+@click.option(
+    "--traces",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the recorded traces in this file (OTLP protobuf).",
+)
+def command(
+    *, instances: int, port: int, profile: str, seed: int, jaeger: bool, traces: Path | None
+) -> int:
+    """Start PostgreSQL, Redis, the LLM simulator, the recorder and the service; Ctrl-C ends them.
+
+    DATABASE_URL, REDIS_URL and LLM_BASE_URL replace a part by one of yours;
+    OTEL_EXPORTER_OTLP_ENDPOINT is sent a copy of all telemetry.
+    """
+    from worthit.environment.dev_stack import Wish  # noqa: PLC0415 - so that `worthit --help` stays fast
+
+    wish = Wish(
+        instances=instances,
+        port=port,
+        profile=profile,
+        seed=seed,
+        jaeger=jaeger,
+        traces=traces.resolve() if traces else None,
+    )
+    try:
+        asyncio.run(_stand(wish))
+    except asyncio.CancelledError:  # a signal while the parts were starting, or a second one
+        raise click.Abort from None
+    return 0
+
+
+async def _stand(wish: Wish) -> None:
+    from worthit.environment.dev_stack import Standing  # noqa: PLC0415 - as above
+    from worthit.process.interruption import stop_on_signal  # noqa: PLC0415 - as above
+    from worthit.process.workspace import Workspace  # noqa: PLC0415 - as above
+
+    up = False
+    async with Workspace() as workspace:
+        # While parts are still starting there is nothing to wait for: end at once.
+        with stop_on_signal(at_once=lambda: not up, give_up=workspace.abandon) as stop:
+            standing = Standing(wish=wish, workspace=workspace, environ=dict(os.environ), say=_say)
+            async with standing as parts:
+                up = True
+                click.echo(addresses(parts))
+                await parts.watch(stop)
+                _say("stopping")
+
+
+def _say(doing: str) -> None:
+    click.echo(f"worthit up: {doing}", err=True)
+
+
+def addresses(parts: Standing) -> str:
+    """What is where, and what to do next."""
+    lines = [
+        *(f"service     {url}" for url in parts.service.urls),
+        f"PostgreSQL  {parts.database_url}",
+        f"Redis       {parts.redis.url}",
+        f"LLM         {parts.llm.base_url}",
+        f"recorder    {parts.recorder.endpoint} (OTLP/HTTP)",
+        f"            {parts.recorder.grpc_endpoint} (OTLP/gRPC)",
+        f"live view   {parts.recorder.endpoint}/live?seconds=5",
+    ]
+    if parts.recorder.forward is not None:
+        lines.append(f"passed on   all of it, to {parts.recorder.forward}")
+    if parts.jaeger is not None:
+        lines.append(f"Jaeger      {parts.jaeger.url}")
+    if parts.wish.traces is not None:
+        lines.append(f"traces      {parts.wish.traces}")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Try it:     curl -s " + parts.service.url + "/chat -H 'X-User-Id: u00000' "
+            "-H 'Content-Type: application/json' "
+            '-d \'{"message": "Hello", "personality_name": "elara"}\'',
+            f"Load it:    locust -f loadtests --host {parts.service.url}",
+            "End it:     Ctrl-C",
+        ]
+    )

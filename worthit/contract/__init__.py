@@ -1,0 +1,1 @@
+"""What the processes agree on, once; imports the standard library and pyarrow, nothing of ours."""

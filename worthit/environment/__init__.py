@@ -1,0 +1,1 @@
+"""Real servers for one run: PostgreSQL, Redis, LLM simulator, Jaeger, services."""

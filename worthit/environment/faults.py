@@ -1,0 +1,91 @@
+"""Faults that an experiment wishes: an arm's Redis hangs or is gone once its warm-up is over.
+
+The fault lasts until the load has ended; then it is mended, so that the server can be asked for
+its own counts. Begin and end are events of the run: the verdict forgives in between what is not an
+answer, and the experiment's claims say what it should have been.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Final, Self
+
+from worthit.environment.redis import ExternalRedis, Redis
+from worthit.errors import UsageError
+from worthit.experiments.plan import Plan
+from worthit.run.timeline import Events
+
+KINDS: Final = {"redis-hangs": "frozen: whoever asks it waits", "redis-gone": "killed: refused"}
+"""What an arm's ``fault`` may be, and what is done to its Redis."""
+
+
+class Faults:
+    """Inflicts a plan's faults when their time comes; `async with Faults(...) as faults`."""
+
+    def __init__(
+        self, plan: Plan, caches: Mapping[str, Redis | ExternalRedis], events: Events
+    ) -> None:
+        """`caches` are the arms' own.
+
+        Raises
+        ------
+        UsageError
+            A Redis that is to fail is the person's own.
+        """
+        self._events = events
+        self._inflicted: dict[str, str] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._due: list[tuple[float, str, str, Redis]] = []
+        for arm in plan.arms:
+            if arm.fault is None:
+                continue
+            cache = caches[arm.name]
+            if isinstance(cache, ExternalRedis):
+                raise UsageError(
+                    f"The arm {arm.name} wants its Redis to fail, and REDIS_URL names one of your "
+                    "own, which is never stopped; unset REDIS_URL to use an embedded one."
+                )
+            starts = [b.start_s for b in plan.blocks if b.arm == arm.name and not b.warmup]
+            self._due.append((min(starts), arm.name, arm.fault, cache))
+        self._due.sort(key=lambda due: due[0])
+
+    def follow(self, t0_ns: int) -> None:
+        """From now on, inflict each at its time in the schedule that began at `t0_ns`."""
+        self._task = asyncio.create_task(self._follow(t0_ns))
+
+    def check(self) -> None:
+        """Raise what inflicting failed with, if it has."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+
+    async def _follow(self, t0_ns: int) -> None:
+        for start_s, arm, kind, cache in self._due:
+            await asyncio.sleep(max(0.0, start_s - (time.time_ns() - t0_ns) / 1e9))
+            self._events.add("fault_start", fault=kind, arm=arm)
+            self._inflicted[arm] = kind
+            if kind == "redis-hangs":
+                cache.pause()
+            else:
+                cache.kill()
+
+    async def mend(self) -> None:
+        """End every fault: thaw what is frozen, start what was killed again, empty."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for _, arm, kind, cache in self._due:
+            if self._inflicted.pop(arm, None) is None:
+                continue
+            if kind == "redis-hangs":
+                cache.resume()
+            else:
+                await cache.start()
+            self._events.add("fault_end", fault=kind, arm=arm)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.mend()

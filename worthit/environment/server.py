@@ -1,0 +1,151 @@
+"""What is the same for every part: it starts, may be frozen or killed, and is gone afterwards.
+
+A `Server` is one process of our own on a port of 127.0.0.1; a `PersonsOwn` is a server that the
+person named, which is asked for a sign of life and otherwise left alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from typing_extensions import override
+
+from worthit.environment.reach import must_be_free
+from worthit.errors import PartError
+from worthit.process.supervision import Process
+from worthit.process.workspace import Workspace, is_free
+
+ATTEMPTS = 3
+"""How often another port is tried when the chosen one was taken in between."""
+
+
+class Part(ABC):
+    """Something of ours that runs while the context does: `async with part`."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Start it and wait until it is ready; after `stop` at the same address."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Ask it to end, and wait for that; nothing to do when it never started."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """SIGKILL it and all below it."""
+
+    @abstractmethod
+    def pause(self) -> None:
+        """Freeze it: whoever asks it something hangs."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Thaw it."""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+
+class Server(Part):
+    """One process on one port. A subclass says what is launched, when it is ready, and where."""
+
+    embedded = True
+
+    called: ClassVar[str]
+    """What sentences call it."""
+
+    def __init__(self, workspace: Workspace, *, port: int = 0) -> None:
+        """`port` fixes the port, or its start is an error; 0 is a free one."""
+        self._workspace = workspace
+        self._port = port
+        self._process: Process | None = None
+
+    @property
+    def process(self) -> Process:
+        """Its process; its children are in `process.tree()`."""
+        if self._process is None:
+            raise PartError(f"{self.called} is not running; enter it with `async with` first.")
+        return self._process
+
+    @property
+    def launched(self) -> bool:
+        """Whether it has ever been started."""
+        return self._process is not None
+
+    @override
+    async def start(self) -> None:
+        await self._prepare()
+        self._process = await self._at_first_free()
+
+    @override
+    async def stop(self) -> None:
+        if self._process is not None:
+            await self._process.stop()
+
+    @override
+    def kill(self) -> None:
+        self.process.kill()
+
+    @override
+    def pause(self) -> None:
+        self.process.pause()
+
+    @override
+    def resume(self) -> None:
+        self.process.resume()
+
+    async def _prepare(self) -> None:
+        """Do what must be done before each launch, whatever the port; by default nothing."""
+
+    @abstractmethod
+    async def _launch(self, port: int) -> Process:
+        """Start the process on `port`, which its addresses name already, and await its answer."""
+
+    async def _at_first_free(self) -> Process:
+        """Launch on the port it has, or on a free one (another when that was taken in between)."""
+        if self._port:
+            must_be_free(self._port)
+            return await self._launch(self._port)
+        for _attempt in range(ATTEMPTS - 1):
+            self._port = self._workspace.free_port()
+            try:
+                return await self._launch(self._port)
+            except PartError:
+                port, self._port = self._port, 0
+                if is_free(port):  # it failed for another reason
+                    raise
+        self._port = self._workspace.free_port()
+        return await self._launch(self._port)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBy:
+    """Where a server of the person's own was named, for the sentences about it."""
+
+    name: str
+    """Such as DATABASE_URL."""
+    otherwise: str
+    """What to do if it cannot be used."""
+
+
+class PersonsOwn(ABC):
+    """A server that the person named: used, never started, paused or stopped."""
+
+    embedded = False
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Ask for a sign of life; UsageError for no address, PartError when out of reach."""
+
+    async def __aenter__(self) -> Self:
+        await self.check()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        return None

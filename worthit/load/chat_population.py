@@ -1,0 +1,111 @@
+"""Who asks whom what: users, personalities and messages of the reference service."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from worthit.load.knob_types import fraction_from_0_to_1, number_from_0, whole_number_from_1
+from worthit.load.schedule.arrival import Arrival
+
+if TYPE_CHECKING:
+    # importing Locust patches the sockets of the process; this module must not
+    from locust.argument_parser import LocustArgumentParser
+
+
+FIRST_PERSONALITY = "elara"
+"""The seeded personality that comes before p00000 in every list."""
+
+_OPENINGS = (
+    "I keep thinking about",
+    "Can you help me with",
+    "Tell me more about",
+    "What do you remember of",
+    "I had a strange day because of",
+    "How should I feel about",
+    "Let us talk about",
+    "I changed my mind about",
+)
+_SUBJECTS = (
+    "my new job",
+    "the walk by the river",
+    "my sister's wedding",
+    "the book you mentioned",
+    "learning the violin",
+    "the move to another city",
+    "sleeping badly",
+    "the garden in spring",
+    "an old friend's letter",
+    "cooking for six people",
+    "the exam next week",
+    "a dream with a lighthouse",
+)
+
+
+def add_population_knobs(parser: LocustArgumentParser) -> None:
+    """Add the knobs that several scenarios share; the first scenario to ask adds them."""
+    if "--popular" in parser._option_string_actions:  # noqa: SLF001 - argparse has no public way to ask
+        return
+    parser.add_argument(
+        "--popular",
+        type=whole_number_from_1,
+        default=50,
+        help="Personalities that most arrivals ask for, by Zipf's law.",
+    )
+    parser.add_argument(
+        "--zipf-exponent",
+        type=number_from_0,
+        default=1.0,
+        help="How much more the first is asked for than the last.",
+    )
+    parser.add_argument(
+        "--cold-fraction",
+        type=fraction_from_0_to_1,
+        default=0.05,
+        help="Part of the arrivals that ask for a personality nobody asked for before: the "
+        "hit rate is 1 minus this.",
+    )
+    parser.add_argument(
+        "--personalities",
+        type=whole_number_from_1,
+        default=100_000,
+        help="Seeded personalities; a schedule that asks for more is told of.",
+    )
+    parser.add_argument(
+        "--people", type=whole_number_from_1, default=1000, help="Seeded users who chat."
+    )
+
+
+def personalities_wanted(arrivals: int, knobs: Mapping[str, Any]) -> int:
+    """Return how many seeded personalities so many different arrivals ask for at most."""
+    return int(knobs["popular"]) + math.ceil(arrivals * float(knobs["cold_fraction"]))
+
+
+def personality_name(number: int) -> str:
+    """Return the name of a seeded personality: elara, p00000, p00001, ..."""
+    return FIRST_PERSONALITY if number == 0 else f"p{number - 1:05d}"
+
+
+def user_name(number: int) -> str:
+    """Return the name of a seeded user."""
+    return f"u{number:05d}"
+
+
+def personality_of(arrival: Arrival, knobs: Mapping[str, Any]) -> str:
+    """Return whom the arrival asks for: a never-asked personality or a popular one."""
+    popular = int(knobs["popular"])
+    cold = arrival.once("cold", float(knobs["cold_fraction"]))
+    if cold is not None:
+        return personality_name(popular + cold)
+    return personality_name(
+        arrival.zipf("personality", count=popular, exponent=float(knobs["zipf_exponent"]))
+    )
+
+
+def message_number(number: int) -> str:
+    """Return one of many messages, the same for the same number."""
+    kinds = len(_OPENINGS) * len(_SUBJECTS)
+    kind = number % kinds
+    text = f"{_OPENINGS[kind % len(_OPENINGS)]} {_SUBJECTS[kind // len(_OPENINGS)]}"
+    return f"{text} ({number // kinds})" if number >= kinds else text

@@ -1,0 +1,1 @@
+"""Which worker sends which arrivals, and what became of each."""

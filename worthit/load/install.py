@@ -1,0 +1,309 @@
+"""Puts the open loop, the recording and the page into Locust: the one module on its events."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import locust
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from worthit.contract.plan import Plan, PlanError, UserMistakeError, parse, unscheduled
+from worthit.load import arguments
+from worthit.load.coordination.coordinator import Conductor
+from worthit.load.coordination.worker import Worker
+from worthit.load.open_loop import OpenLoopUser
+from worthit.load.requests.instrument import Instrument, wrap
+from worthit.load.verdict import verdict
+
+if TYPE_CHECKING:
+    from locust.web import WebUI
+
+    from analysis.claims.thresholds import Threshold
+
+BLOCKS_APART = 100_000
+"""Between the block numbers of two Locusts that record into one folder; none has so many."""
+_LOGGER = logging.getLogger("worthit.load")
+
+
+@dataclass(slots=True)
+class _Installed:
+    """What one Locust process holds; there is one of it."""
+
+    done: bool = False
+    scenarios: dict[str, type[OpenLoopUser]] = field(default_factory=dict)
+    knobs: dict[str, Any] = field(default_factory=dict)
+    """Every knob's name with its argparse action."""
+    instrument: Instrument = field(default_factory=Instrument)
+    worker: Worker | None = None
+    conductor: Conductor | None = None
+    thresholds: list[Threshold] = field(default_factory=list)
+    out: Path | None = None
+    home: Path | None = None
+    """The folder that was asked for, where several tests have one each of its numbered ones."""
+    borrowed: tempfile.TemporaryDirectory[str] | None = None
+    """Where rows go when only thresholds need them."""
+    begun: bool = False
+    """Whether a test runs, or has ended without anything having been said of it."""
+    exit_code: int | None = None
+
+
+_HERE = _Installed()
+
+
+def register(scenario: type[OpenLoopUser]) -> None:
+    """Make a scenario known, so that its knobs become arguments."""
+    _HERE.scenarios[scenario.scenario_name()] = scenario
+
+
+def install() -> None:
+    """Hang everything on Locust's events; again does nothing."""
+    if _HERE.done:
+        return
+    _HERE.done = True
+    events = locust.events
+    wrap(_HERE.instrument, events)
+    for hook, listener in (
+        (events.init_command_line_parser, _on_parser),
+        (events.init, _on_init),
+        (events.test_start, _on_test_start),
+        (events.test_stopping, _on_test_stopping),
+        (events.test_stop, _on_test_stop),
+    ):
+        hook.add_listener(listener)  # type: ignore[no-untyped-call] # Locust types it not
+    # Fired in reverse: what stands first is called last, also after listeners that come later, and
+    # has the last word on the exit code.
+    events.quitting._handlers.insert(0, _on_quitting)  # noqa: SLF001 - there is no public way to be first
+
+
+def _on_parser(parser: LocustArgumentParser, **_: object) -> None:
+    arguments.add_arguments(parser)
+    for scenario in _HERE.scenarios.values():
+        before = len(parser._actions)  # noqa: SLF001 - argparse has no public list of its arguments
+        scenario.add_knobs(parser)
+        added = parser._actions[before:]  # noqa: SLF001 - as above
+        _HERE.knobs.update({action.dest: action for action in added})
+
+
+def _on_init(environment: Environment, web_ui: WebUI | None = None, **_: object) -> None:
+    runner = environment.runner
+    if runner is None:
+        return
+    if not isinstance(runner, MasterRunner):
+        _HERE.worker = Worker(environment, runner, _HERE.instrument)
+        _HERE.worker.register()
+    if not isinstance(runner, WorkerRunner):
+        _HERE.conductor = Conductor(environment, runner)
+        _HERE.conductor.register()
+        if web_ui is not None and environment.parsed_options is not None:
+            from worthit.load.page.page import add_page  # noqa: PLC0415 - headless runs need no Flask
+
+            add_page(web_ui, _HERE.conductor, environment.parsed_options, _HERE.knobs)
+            _LOGGER.info("The live view is the page /worthit of Locust's web interface.")
+
+
+def _open_loop_classes(environment: Environment) -> list[type[OpenLoopUser]]:
+    return [kind for kind in environment.user_classes if issubclass(kind, OpenLoopUser)]
+
+
+def _on_test_start(environment: Environment, **_: object) -> None:
+    options = environment.parsed_options
+    if options is None:
+        return
+    if _HERE.conductor is not None:
+        try:
+            _prepare(environment, options, _HERE.conductor)
+        except UserMistakeError as error:
+            _give_up(environment, str(error))
+            return
+        except OSError as error:
+            _give_up(
+                environment,
+                f"{error.filename or _HERE.out} cannot be written ({error.strerror}); name "
+                "another folder with --worthit-out.",
+            )
+            return
+    closed = [kind for kind in environment.user_classes if not issubclass(kind, OpenLoopUser)]
+    if _HERE.worker is not None and closed:
+        out = Path(options.worthit_out) if options.worthit_out else None
+        _HERE.worker.start_recording(
+            out=out,
+            run=options.worthit_run,
+            block=unscheduled(options.worthit_arm, block=options.worthit_first_block),
+            client_spans=True,
+        )
+
+
+def _prepare(environment: Environment, options: argparse.Namespace, conductor: Conductor) -> None:
+    """Check all that was asked for, and begin the schedule if there is one."""
+    conductor.begin()
+    _HERE.begun = False
+    _HERE.exit_code = None
+    _HERE.thresholds = verdict.parse(options.threshold)
+    scheduled = _open_loop_classes(environment) or options.worthit_plan
+    plan = _plan(environment, options) if scheduled else None
+    classes = _classes_for(environment, plan) if plan is not None else []
+    out = _folder(options)
+    if plan is not None:
+        conductor.start(
+            plan.numbered_from(options.worthit_first_block),
+            classes=classes,
+            out=out,
+            max_in_flight=options.max_in_flight,
+            client_spans=not options.worthit_plan,
+        )
+    _HERE.begun = True
+
+
+def _folder(options: argparse.Namespace) -> Path | None:
+    """Return where the rows of this test go, None for nowhere; workers get it by the options.
+
+    A folder from the environment is for all Locusts of a script, and the page may start several
+    tests: then each has a numbered folder of its own in it, and blocks of its own numbers.
+    """
+    again = _HERE.home is not None
+    if not options.worthit_out and not again:
+        if not _HERE.thresholds:
+            return None
+        _HERE.borrowed = tempfile.TemporaryDirectory(prefix="worthit-load-")
+        options.worthit_out = _HERE.borrowed.name
+    home = _HERE.home or Path(options.worthit_out)
+    out = home
+    for_many = home == Path(os.environ.get(arguments.OUT_VARIABLE) or os.devnull)
+    try:
+        if again or for_many:
+            number = _next_number(home, 1 if for_many else 2)
+            out = home / str(number)
+            options.worthit_first_block = (number - 1) * BLOCKS_APART
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserMistakeError(
+            f"The folder {out} cannot be made ({error.strerror}); name another with --worthit-out."
+        ) from error
+    if any(out.glob("requests-*.arrows")):
+        raise UserMistakeError(
+            f"{out} already holds recorded requests; name another folder with --worthit-out."
+        )
+    options.worthit_out = str(out)
+    _HERE.home, _HERE.out = home, out
+    return out
+
+
+def _next_number(home: Path, number: int) -> int:
+    """Make the first numbered folder, from this number on, that no other Locust has made."""
+    home.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            (home / str(number)).mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return number
+
+
+def _give_up(environment: Environment, problem: str) -> None:
+    """Say what is wrong; end Locust if nobody is there to try again on its page."""
+    _LOGGER.error("%s", problem)
+    options, runner = environment.parsed_options, environment.runner
+    if _HERE.conductor is not None:
+        _HERE.conductor.problem = problem
+    if runner is None or options is None:
+        return
+    if options.headless:
+        _HERE.exit_code = verdict.EXIT_WRONG_USAGE
+        gevent.spawn(runner.quit)
+    else:
+        gevent.spawn(runner.stop)
+
+
+def _plan(environment: Environment, options: argparse.Namespace) -> Plan:
+    kinds = _open_loop_classes(environment)
+    host = environment.host or next((kind.host for kind in kinds if kind.host), None)
+    knobs = {name: getattr(options, name) for name in _HERE.knobs}
+    default_rate = kinds[0].default_rate if len(kinds) == 1 else "10"
+    if not options.worthit_plan and host is None:
+        raise PlanError(
+            "No host was given; say which service to load with --host http://127.0.0.1:8000."
+        )
+    plan = arguments.plan_from(
+        options,
+        scenario=kinds[0].scenario_name() if len(kinds) == 1 else None,
+        default_rate=default_rate,
+        host=(host or "").rstrip("/"),
+        knobs=knobs,
+    )
+    where = options.worthit_plan or "The plan that the arguments make"
+    # arguments can be as wrong as a file: both go through the same check
+    return arguments.with_knobs(parse(plan.as_json(), where=where), _HERE.knobs, knobs)
+
+
+def _classes_for(environment: Environment, plan: Plan) -> list[str]:
+    """Return the names of the user classes whose arrivals the plan asks for."""
+    if plan.scenario is None:
+        return [kind.__name__ for kind in _open_loop_classes(environment)]
+    found = _HERE.scenarios.get(plan.scenario)
+    if found is None:
+        raise PlanError(
+            f"The plan asks for the scenario {plan.scenario!r}; "
+            f"known are {', '.join(sorted(_HERE.scenarios))}."
+        )
+    return [found.__name__]
+
+
+def _on_test_stopping(**_: object) -> None:
+    if _HERE.conductor is not None:
+        _HERE.conductor.stopping()
+    if _HERE.worker is not None:
+        _HERE.worker.stopping()
+
+
+def _on_test_stop(environment: Environment, **_: object) -> None:
+    if _HERE.worker is not None:
+        _HERE.worker.stopped()
+    options = environment.parsed_options
+    if _HERE.conductor is None or options is None:
+        return
+    _HERE.conductor.close()
+    if not options.headless:
+        # Locust goes on behind its page
+        _conclude(_HERE.conductor)
+
+
+def _conclude(conductor: Conductor) -> None:
+    """Say once of each test how it went; the last one's exit code is Locust's."""
+    if not _HERE.begun:
+        return
+    _HERE.begun = False
+    if conductor.run is not None or _HERE.thresholds or conductor.rows_lost:
+        _HERE.exit_code = verdict.conclude(
+            conductor.report(),
+            run=conductor.run,
+            thresholds=_HERE.thresholds,
+            out=_HERE.out,
+            rows_lost=conductor.rows_lost,
+        )
+
+
+def _on_quitting(environment: Environment, **_: object) -> None:
+    conductor, runner = _HERE.conductor, environment.runner
+    if conductor is None or runner is None:
+        # a worker: whether requests failed is the service's affair, and the master's verdict
+        environment.process_exit_code = environment.process_exit_code or 0
+        return
+    if _HERE.begun:
+        # whatever still runs ends here, so that the last reports are in before the verdict
+        runner.quit()
+        _conclude(conductor)
+    if _HERE.borrowed is not None:
+        _HERE.borrowed.cleanup()
+    if _HERE.exit_code is not None:
+        # 0 of ours says that failed requests are data; what somebody else's listener said stays
+        environment.process_exit_code = _HERE.exit_code or environment.process_exit_code or 0

@@ -1,0 +1,1 @@
+"""What is written of every request: rows, counts, client spans."""

@@ -1,0 +1,1 @@
+"""When every arrival is due, and everything random about it."""

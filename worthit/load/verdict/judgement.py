@@ -1,0 +1,131 @@
+"""What speaks against a run, as the load itself can tell: what makes it SUSPECT or INVALID.
+
+The limits are those of the run's verdict (``analysis.checks.run_checks``), which sees the same
+figures and more: they are written again here because a load generator cannot wait for pandas. A
+test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+LEAST_ACHIEVED = 0.99
+"""Achieved over offered rate below which the rate was missed: one per cent, as in the report."""
+LAG_VALID_MS, LAG_SUSPECT_MS = 5.0, 50.0
+"""Lag p99 up to the first is VALID, up to the second SUSPECT, beyond it INVALID."""
+LAG_VALID_SHARE, LAG_SUSPECT_SHARE = 0.005, 0.05
+"""As above, as shares of the step's median response time; the larger limit holds."""
+WORKER_CPU_SUSPECT = 0.9
+"""Share of its core at which a worker is about to queue its own arrivals."""
+UNENDED_INVALID_SHARE = 0.05
+"""Part of a run's requests whose answers are lost with a worker, beyond which p95 is unknown."""
+_MS_PER_S = 1e3
+_REMEDY = "use more workers, a lower rate or a higher --max-in-flight."
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What speaks against a run."""
+
+    invalid: list[str] = field(default_factory=list)
+    suspect: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Literal["VALID", "SUSPECT", "INVALID"]:
+        """The worst of it decides."""
+        if self.invalid:
+            return "INVALID"
+        return "SUSPECT" if self.suspect else "VALID"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as generator.json keeps it."""
+        return {"verdict": self.verdict, "reasons": [*self.invalid, *self.suspect]}
+
+
+def judge(report: dict[str, Any]) -> Judgement:
+    """Hold a run's own figures against the limits."""
+    found = Judgement()
+    if report["stopped_early"]:
+        found.invalid.append(
+            "The run was stopped before its schedule ended; "
+            "what was recorded is not the run that was planned."
+        )
+    for row in report["generator"]:
+        _about_rate(row, found)
+        _about_lag(row, found)
+    _about_lost_workers(report, found)
+    about_lost_rows(report["rows_lost"], found)
+    for worker in report["workers"]:
+        if worker["cpu_share_max"] >= WORKER_CPU_SUSPECT:
+            found.suspect.append(
+                f"Worker {worker['worker']} used {worker['cpu_share_max']:.0%} of its core, at or "
+                f"above {WORKER_CPU_SUSPECT:.0%}: it is about to send late; use more workers."
+            )
+    return found
+
+
+def about_lost_rows(count: int, found: Judgement) -> None:
+    """Say it when the disk did not take all: what is recorded is not what was sent."""
+    if count:
+        found.invalid.append(
+            f"{count} requests were sent and could not be recorded; free some space for the "
+            "folder of --worthit-out, or name another."
+        )
+
+
+def _about_rate(row: dict[str, Any], found: Judgement) -> None:
+    step, planned = row["step"], row["arrivals_planned"]
+    if row["dropped"]:
+        found.invalid.append(
+            f"Step {step}: {row['dropped']} of {planned} arrivals were never sent; {_REMEDY}"
+        )
+    elif row["achieved_per_s"] < LEAST_ACHIEVED * row["offered_per_s"] and not row["unknown"]:
+        found.invalid.append(
+            f"Step {step}: {row['offered_per_s']:.1f} arrivals/s were offered and "
+            f"{row['achieved_per_s']:.1f}/s achieved, less than {LEAST_ACHIEVED:.0%}; {_REMEDY}"
+        )
+    if row["unknown"]:
+        found.invalid.append(
+            f"Step {step}: {row['unknown']} of {planned} arrivals were with a worker that was "
+            "lost, and nobody knows whether it sent them; repeat the run."
+        )
+    if row["in_flight_cap_hits"]:
+        found.suspect.append(
+            f"Step {step}: the cap on requests in flight was reached {row['in_flight_cap_hits']} "
+            "times, so the loop was not open; raise --max-in-flight."
+        )
+
+
+def _about_lag(row: dict[str, Any], found: Judgement) -> None:
+    lag, median = row["lag_p99_ms"], row["response_ms"]["p50"] or 0.0
+    valid = max(LAG_VALID_MS, LAG_VALID_SHARE * median)
+    suspect = max(LAG_SUSPECT_MS, LAG_SUSPECT_SHARE * median)
+    if lag is None or lag <= valid:
+        return
+    sentences, limit = (found.invalid, suspect) if lag > suspect else (found.suspect, valid)
+    sentences.append(
+        f"Step {row['step']}: arrivals were sent late, lag p99 {in_ms(lag)} (at most "
+        f"{in_ms(row['lag_max_ms'])}), above {in_ms(limit)}: the generator stood still or was "
+        "short of CPU, or its cap held requests back; use more workers or a lower rate, and leave "
+        "each a core of its own."
+    )
+
+
+def _about_lost_workers(report: dict[str, Any], found: Judgement) -> None:
+    sent = sum(row["arrivals_sent"] for row in report["generator"])
+    for worker in report["lost_workers"]:
+        unanswered = worker["unanswered"]
+        many = unanswered > UNENDED_INVALID_SHARE * sent
+        (found.invalid if many else found.suspect).append(
+            f"Worker {worker['worker']} was lost: {worker['handed_over']} arrivals that it had "
+            f"not sent were sent by others, and the answers to {unanswered} that it had sent are "
+            f"unknown, of {sent} sent in all."
+        )
+
+
+def in_ms(value: float | None) -> str:
+    """Return a duration in ms for people, in s when it is long; a dash for None."""
+    if value is None:
+        return "-"
+    return f"{value / _MS_PER_S:.2f} s" if value >= _MS_PER_S else f"{value:.3g} ms"

@@ -1,0 +1,181 @@
+"""What a finished run says of itself: sentences, generator.json and Locust's exit code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worthit.contract.plan import UserMistakeError
+from worthit.load.requests.whole_file import write_json
+from worthit.load.verdict.judgement import LAG_VALID_MS, Judgement, about_lost_rows, in_ms, judge
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.claims.thresholds import Threshold
+    from worthit.load.coordination.worker_state import Run
+
+EXIT_DONE = 0
+EXIT_TOOL_FAILED = 1
+EXIT_WRONG_USAGE = 2
+EXIT_THRESHOLD_CROSSED = 3
+EXIT_INVALID = 4
+_STALLED = 10.0
+"""A 99th percentile this many times the median is called a stall or a queue."""
+_LATE = 1.05
+"""Response over service time from which on being late is part of the story."""
+_LOGGER = logging.getLogger("worthit.load")
+
+
+def parse(texts: Sequence[str]) -> list[Threshold]:
+    """Read the thresholds that Locust was given; those that need spans are refused."""
+    if not texts:
+        return []
+    from analysis.claims import thresholds  # noqa: PLC0415 - only who asks for thresholds pays for pandas
+    from analysis.errors import InputError  # noqa: PLC0415 - as above
+
+    try:
+        found = [thresholds.parse(text) for text in texts]
+    except InputError as error:
+        raise UserMistakeError(str(error)) from error
+    for threshold in found:
+        if thresholds.needs_spans(threshold):
+            raise UserMistakeError(
+                f"The threshold {threshold.text!r} needs spans, which the load does not have; "
+                "give it to `worthit check` with the run directory."
+            )
+    return found
+
+
+def conclude(
+    report: dict[str, Any] | None,
+    *,
+    run: Run | None,
+    thresholds: Sequence[Threshold],
+    out: Path | None,
+    rows_lost: int = 0,
+) -> int:
+    """Write generator.json, say how it went, and return the exit code.
+
+    ``rows_lost`` is for a run without a report; a report has them.
+    """
+    found = Judgement() if report is None else _judged(report, out)
+    if report is None:
+        about_lost_rows(rows_lost, found)
+    crossed = failed = False
+    try:
+        crossed = _crossed(thresholds, run, out)
+    except UserMistakeError as error:
+        _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback
+        failed = True
+    for sentence in found.suspect:
+        _LOGGER.warning("%s", sentence)
+    for sentence in found.invalid:
+        _LOGGER.error("%s", sentence)
+    if report is not None:
+        _LOGGER.info("The load's own verdict: %s.", found.verdict)
+    if found.invalid:
+        return EXIT_INVALID
+    if failed:
+        return EXIT_TOOL_FAILED
+    return EXIT_THRESHOLD_CROSSED if crossed else EXIT_DONE
+
+
+def _judged(report: dict[str, Any], out: Path | None) -> Judgement:
+    """Write generator.json with the verdict, and say of each step how it went."""
+    found = judge(report)
+    if out:
+        try:
+            write_json(out / "generator.json", {**report, **found.as_json()})
+        except OSError as error:
+            found.invalid.append(
+                f"{out / 'generator.json'} could not be written: {error.strerror}; without it "
+                "nobody else can tell how this run went."
+            )
+    for row in report["generator"]:
+        _LOGGER.info("%s", step_in_words(row))
+        _LOGGER.info("%s", times_in_words(row))
+    return found
+
+
+def _crossed(thresholds: Sequence[Threshold], run: Run | None, out: Path | None) -> bool:
+    if not thresholds or out is None:
+        return False
+    from analysis.claims.thresholds import evaluate  # noqa: PLC0415 - only who asks pays for pandas
+
+    answer = evaluate(thresholds, requests=_requests(out, run))
+    rows = zip(answer["threshold"], answer["observed"], answer["n"], answer["within"], strict=True)
+    for text, observed, n, within in rows:
+        level = logging.INFO if within else logging.ERROR
+        seen = f"{observed:.6g} in {n} requests" if n else "no request to say it of"
+        _LOGGER.log(
+            level, "Threshold %s: %s, it %s.", text, seen, "holds" if within else "is crossed"
+        )
+    return not bool(answer["within"].all())
+
+
+def _requests(out: Path, run: Run | None) -> pd.DataFrame:
+    """Return the recorded rows without those of warm-up blocks."""
+    import pandas as pd  # noqa: PLC0415 - as above
+
+    from worthit.load.requests.rows import SCHEMA, read_stream  # noqa: PLC0415 - as above
+
+    tables = [read_stream(path).to_pandas() for path in sorted(out.glob("requests-*.arrows"))]
+    tables = tables or [SCHEMA.empty_table().to_pandas()]
+    rows: pd.DataFrame = pd.concat(tables, ignore_index=True)
+    if run is None:
+        return rows
+    expected = sum(tally.requests for tally in run.steps.values())
+    if len(rows) < expected:
+        raise UserMistakeError(
+            f"{expected} requests were recorded and {len(rows)} of them are in {out}; "
+            "thresholds need every worker's rows on the master's machine."
+        )
+    warmups = [block.block for block in run.plan.blocks if block.warmup]
+    counted: pd.DataFrame = rows[~rows["block"].isin(warmups)]
+    return counted
+
+
+def step_in_words(row: dict[str, Any]) -> str:
+    """Return one step's self-check as a line."""
+    return (
+        f"Step {row['step']}: offered {row['offered_per_s']:.2f}/s, achieved "
+        f"{row['achieved_per_s']:.2f}/s, {row['arrivals_sent']} of {row['arrivals_planned']} "
+        f"arrivals sent, lag p99 {in_ms(row['lag_p99_ms'])} (at most {in_ms(row['lag_max_ms'])}), "
+        f"at most {row['in_flight_max']} in flight."
+    )
+
+
+def times_in_words(row: dict[str, Any]) -> str:
+    """Return one step's response and service time, and what makes the difference, in words."""
+    response, service = row["response_ms"], row["service_ms"]
+    if response["p50"] is None:
+        return f"Step {row['step']}: no request ended, so there is no response time."
+    return (
+        f"Step {row['step']}: response time (from the intended send) {_three(response)}; "
+        f"service time (from the actual send) {_three(service)}. {_explanation(row)}"
+    )
+
+
+def _explanation(row: dict[str, Any]) -> str:
+    response, service = row["response_ms"], row["service_ms"]
+    late = response["p99"] > _LATE * service["p99"] and row["lag_p99_ms"] > LAG_VALID_MS
+    if late:
+        why = "the cap on requests in flight" if row["in_flight_cap_hits"] else "the generator"
+        return (
+            f"They differ because {why} sent late (lag p99 {in_ms(row['lag_p99_ms'])}): people "
+            "would have waited the response time, whatever the service time says."
+        )
+    if response["p99"] > _STALLED * response["p50"]:
+        return (
+            f"The slowest waited over {response['p99'] / response['p50']:.0f} times the median: "
+            f"the service stalled or queued while arrivals went on, up to {row['in_flight_max']} "
+            "in flight. A load that waits for answers would have paused with it and not seen this."
+        )
+    return "They agree: every arrival was sent on time, so both show the service."
+
+
+def _three(times: dict[str, float | None]) -> str:
+    return ", ".join(f"{percent} {in_ms(times[percent])}" for percent in ("p50", "p95", "p99"))

@@ -1,0 +1,376 @@
+"""Record any OTLP service under any load: what `worthit record` does.
+
+The recorder goes up, the person's command runs (or time passes), and what came in becomes a run
+directory. Arms, steps and blocks are those that the requests' baggage put on the spans, if any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+
+from worthit.counters.external_counters import Bystanders, Named, find
+from worthit.counters.recorded_metrics import metric_samples
+from worthit.counters.sampling import Sample, recorder_counters, write_counters
+from worthit.environment.recorder import PassedOn, Recorder
+from worthit.errors import HarnessError, UsageError
+from worthit.process.interruption import in_thread, stop_on_signal
+from worthit.process.supervision import Process
+from worthit.process.workspace import Workspace
+from worthit.run import finishing
+from worthit.run.machine import git_commit, machine, versions
+from worthit.run.run_directory import RunDirectory, check_space
+from worthit.run.timeline import Events
+
+GRACE_SECONDS = 15.0
+"""How long the command may take over its end after a Ctrl-C."""
+
+LAST_BATCH_SECONDS = 6.0
+"""How long spans may still come from what lives on: SDKs export every 5 s by default."""
+
+QUIET_SECONDS = 1.0
+"""When nothing has come for so long and nobody is left who could send, nothing will."""
+
+SPANS_EXPECTED = 100_000
+"""For the question whether the disk has room: nobody knows how many will come."""
+
+SIGNAL_SETTINGS = tuple(
+    f"OTEL_EXPORTER_OTLP_{signal_name}{setting}"
+    for signal_name in ("TRACES_", "METRICS_", "LOGS_", "")
+    for setting in ("ENDPOINT", "PROTOCOL")
+)
+"""Settings that would lead the command's telemetry past the recorder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What `worthit record` was asked for."""
+
+    name: str
+    command: tuple[str, ...] = ()
+    seconds: float | None = None
+    http_port: int = 0
+    grpc_port: int = 0
+    protocol: str = "http/protobuf"
+    """For the command's OTEL_EXPORTER_OTLP_PROTOCOL."""
+    database: Named | None = None
+    """The service's PostgreSQL, to be asked for its own counts."""
+    cache: Named | None = None
+    """Its Redis, likewise."""
+    stdout: int | None = None
+    """A descriptor that the command writes to in place of the harness's own stdout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What came of it."""
+
+    path: Path
+    spans: int
+    requests: int
+    verdict: finishing.Verdict
+    command_code: int | None
+    """The command's exit code; None without one."""
+    command_stopped: bool
+    """Whether it was told to end, so that its code says nothing of how it fared."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Recording:
+    """One recording under way."""
+
+    wish: Wish
+    directory: RunDirectory
+    workspace: Workspace
+    environ: Mapping[str, str]
+    say: Callable[[str], None]
+    stop: asyncio.Event
+    events: Events = field(default_factory=lambda: Events(time.time_ns))
+    rows: list[Sample] = field(default_factory=list)
+    stats: dict[str, int] = field(default_factory=dict)
+    command: Process | None = None
+    command_stopped: bool = False
+    complete: bool = True
+    passed_on: PassedOn | None = None
+    bystanders: Bystanders = field(default_factory=Bystanders)
+
+    @property
+    def load_folder(self) -> Path:
+        """Where a Locust with our plugin writes its requests."""
+        return self.directory.raw / "load"
+
+    async def run(self) -> None:
+        """Record until the command has ended, the time is over, or somebody says stop."""
+        self.load_folder.mkdir()
+        await self._find_bystanders()
+        recorder = Recorder(
+            self.workspace,
+            path=self.directory.raw / "traces.otlp",
+            forward=self.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+            forward_headers=self.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
+            http_port=self.wish.http_port,
+            grpc_port=self.wish.grpc_port,
+        )
+        async with recorder:
+            self.say(
+                f"recording; OTLP/HTTP at {recorder.endpoint}, OTLP/gRPC at "
+                f"{recorder.grpc_endpoint}"
+                + (f"; all of it is passed on to {recorder.forward}" if recorder.forward else "")
+            )
+            self.events.add("run_start")
+            first = await self.bystanders.first_counts()
+            sampler = self.bystanders.sampler()
+            sampler.parts = {"recorder": _pids(recorder.process)}
+            async with sampler:
+                if self.wish.command:
+                    await self._command(recorder)
+                else:
+                    await self._pass_time(recorder.process)
+            await self._last_spans(recorder)
+            last = await self.bystanders.last_counts(first)
+            self.rows = self.bystanders.kept([*first, *sampler.rows, *last])
+            for note in self.bystanders.notes:
+                self.say(note)
+            self.passed_on = await recorder.passed_on()
+            if self.passed_on is not None:
+                self.say(self.passed_on.sentence())
+            self.stats = await recorder.stats()
+            self.rows += recorder_counters(self.stats, time.time_ns())
+            self.events.add("run_end")
+
+    async def _find_bystanders(self) -> None:
+        self.bystanders, notes = await find(self.wish.database, self.wish.cache)
+        for note in notes:
+            self.say(note)
+        servers = (("PostgreSQL", self.bystanders.postgres), ("Redis", self.bystanders.redis))
+        asked = [name for name, url in servers if url is not None]
+        if asked:
+            self.say(f"{' and '.join(asked)} will be asked for what they counted themselves")
+
+    async def _command(self, recorder: Recorder) -> None:
+        process = await self.workspace.start(
+            "command",
+            self.wish.command,
+            env={**_without(self.environ, SIGNAL_SETTINGS), **self._telemetry(recorder)},
+            cwd=Path.cwd(),
+            attached=True,
+            stdout=self.wish.stdout,
+            stop_signal=signal.SIGINT,
+        )
+        self.command = process
+        while process.alive:
+            _still_there(recorder.process)
+            if self.stop.is_set() or self._over(process):
+                self.command_stopped = True
+                await process.stop(GRACE_SECONDS)
+                self.complete = process.returncode != -signal.SIGKILL
+            await _pause(self.stop)
+
+    async def _last_spans(self, recorder: Recorder) -> None:
+        """Wait for the last batches, as long as somebody is there to send them.
+
+        What a command leaves behind ends here: it is told to, and may export once more as it does.
+        """
+        left = [] if self.command is None else self.command.session()
+        sending = self.command is None or bool(left)
+        if sending:
+            self.say(f"waiting {LAST_BATCH_SECONDS:g} s for the last spans")
+        await _until_quiet(recorder, LAST_BATCH_SECONDS if sending else QUIET_SECONDS)
+        if self.command is not None and left:
+            names = ", ".join(sorted({_name(process) for process in left}))
+            self.say(f"ending what the command left running: {names}")
+            await self.command.stop(GRACE_SECONDS)
+            await _until_quiet(recorder, QUIET_SECONDS)
+
+    def _over(self, process: Process) -> bool:
+        """Whether `--for` ends the command."""
+        limit = self.wish.seconds
+        return limit is not None and process.age_seconds > limit
+
+    def _telemetry(self, recorder: Recorder) -> dict[str, str]:
+        """What the command's telemetry and its Locust are told."""
+        grpc = self.wish.protocol == "grpc"
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": recorder.grpc_endpoint if grpc else recorder.endpoint,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": self.wish.protocol,
+            "WORTHIT_OUT": str(self.load_folder),
+        }
+
+    async def _pass_time(self, recorder: Process) -> None:
+        limit = self.wish.seconds
+        self.say("Ctrl-C ends it" if limit is None else f"for {limit:g} s, or until Ctrl-C")
+        end = time.monotonic() + limit if limit is not None else float("inf")
+        while time.monotonic() < end and not self.stop.is_set():
+            _still_there(recorder)
+            await _pause(self.stop, min(0.2, end - time.monotonic()))
+
+
+async def record(
+    wish: Wish, *, out: Path, environ: Mapping[str, str], say: Callable[[str], None]
+) -> Recorded:
+    """Record and leave a whole run directory in `out`, or nothing."""
+    if wish.command and shutil.which(wish.command[0], path=environ.get("PATH")) is None:
+        raise UsageError(
+            f"The command {wish.command[0]} was not found; check its spelling and PATH."
+        )
+    check_space(out, SPANS_EXPECTED / 10)
+    started_ns = time.time_ns()
+    directory: RunDirectory | None = None
+    try:
+        async with Workspace() as workspace:
+            with stop_on_signal(at_once=lambda: False, give_up=workspace.abandon) as stop:
+                directory = RunDirectory(out, wish.name, datetime.now(tz=UTC))
+                workspace.remove_at_end(directory.path)
+                recording = Recording(
+                    wish=wish,
+                    directory=directory,
+                    workspace=workspace,
+                    environ=environ,
+                    say=say,
+                    stop=stop,
+                )
+                return await _recorded(recording, started_ns)
+    finally:
+        if directory is not None:
+            directory.discard()
+
+
+async def _recorded(recording: Recording, started_ns: int) -> Recorded:
+    """Record, and make a whole run directory of it."""
+    directory, workspace = recording.directory, recording.workspace
+    await recording.run()
+    if recording.stats["spans"]:
+        recording.say(f"writing the tables of {recording.stats['spans']} spans")
+    finishing.copy_logs(directory, workspace.logs)
+    recorded = await in_thread(finish, recording, started_ns)
+    path = directory.finish()
+    workspace.spare(directory.path)
+    command = recording.command
+    return Recorded(
+        path=path,
+        command_code=None if command is None else command.returncode,
+        command_stopped=recording.command_stopped,
+        **recorded,
+    )
+
+
+def finish(recording: Recording, started_ns: int) -> dict[str, Any]:
+    """Write tables, manifest and verdict; an empty recording is an error, not a run."""
+    from analysis.traces import convert  # noqa: PLC0415 - compiled code that only this end needs
+
+    directory = recording.directory
+    if not recording.stats["spans"]:
+        raise HarnessError(
+            "No span came in, so there is nothing to keep: have the service export OTLP to the "
+            f"address printed above ({recording.stats['refused']} batches were refused)."
+        )
+    converted = convert(directory.raw / "traces.otlp", directory.path / "spans.parquet")
+    requests = finishing.read_requests(recording.load_folder)
+    pq.write_table(requests, directory.path / "requests.parquet", compression="zstd")
+    metrics = metric_samples(directory.raw / "traces.otlp.metrics")
+    write_counters([*recording.rows, *metrics], directory.path / "counters.parquet")
+    recording.events.write(directory.path / "events.parquet")
+    counts = {
+        "spans": converted.spans,
+        "requests": requests.num_rows,
+        "bytes": recording.stats["bytes"],
+        "refused_batches": recording.stats["refused"],
+        "undecodable_bytes": converted.undecodable_bytes,
+    }
+    content = manifest(recording, started_ns, counts)
+    verdict = finishing.judge(directory, content)
+    return {"spans": converted.spans, "requests": requests.num_rows, "verdict": verdict}
+
+
+def manifest(recording: Recording, started_ns: int, counts: dict[str, int]) -> dict[str, Any]:
+    """All but the verdict; arms and blocks are those found on the spans."""
+    from worthit.run.recorded_arms import found_on_spans  # noqa: PLC0415 - pandas, needed here alone
+
+    directory, wish = recording.directory, recording.wish
+    return {
+        "format_version": 1,
+        "run_id": directory.run_id,
+        "name": wish.name,
+        "complete": recording.complete,
+        "question": "Where does the time go, and what does it do to the database?",
+        "started_ns": started_ns,
+        "ended_ns": time.time_ns(),
+        "experiment": {"command": list(wish.command), "seconds": wish.seconds},
+        "seed": None,
+        "profile": "",
+        "scenario": "",
+        **found_on_spans(directory.path / "spans.parquet"),
+        "machine": machine(),
+        "versions": versions("", ""),
+        "git_commit": git_commit(Path.cwd()),
+        "parts": {
+            "recorder": {
+                "embedded": True,
+                **({"passed_on": asdict(recording.passed_on)} if recording.passed_on else {}),
+            },
+            "service": {"embedded": False},
+            **recording.bystanders.facts(),
+        },
+        "recorded": counts,
+        **finishing.generator_report(recording.load_folder),
+    }
+
+
+async def _until_quiet(recorder: Recorder, quiet_seconds: float) -> None:
+    """Wait until no batch has come for so long, but not for ever."""
+    deadline = time.monotonic() + LAST_BATCH_SECONDS
+    batches, since = -1, time.monotonic()
+    while time.monotonic() < deadline and time.monotonic() - since < quiet_seconds:
+        now = (await recorder.stats())["batches"]
+        if now != batches:
+            batches, since = now, time.monotonic()
+        await asyncio.sleep(0.1)
+
+
+def _still_there(recorder: Process) -> None:
+    if not recorder.alive:
+        raise HarnessError(
+            f"The recorder died ({recorder.ending()}); {recorder.last_words()} Nothing was kept."
+        )
+
+
+async def _pause(stop: asyncio.Event, seconds: float = 0.1) -> None:
+    """Sleep, but wake when stopped."""
+    if stop.is_set():
+        await asyncio.sleep(0.02)
+        return
+    try:
+        await asyncio.wait_for(stop.wait(), max(0.0, seconds))
+    except TimeoutError:
+        return
+
+
+def _without(environ: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in names}
+
+
+def _name(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return process.name()
+    return f"process {process.pid}"
+
+
+def _pids(process: Process) -> Callable[[], list[int]]:
+    return lambda: [child.pid for child in process.tree()]
+
+
+def default_name(command: tuple[str, ...]) -> str:
+    """A run's name: the command's own, or `recording`."""
+    return os.path.basename(command[0]) if command else "recording"  # noqa: PTH119 - a name

@@ -1,0 +1,39 @@
+"""`python -m worthit.simulator`: run the LLM simulator until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+
+from worthit.http_server import LOOPBACK, run_until_signalled
+from worthit.simulator.latency import PROFILES
+from worthit.simulator.server import serve
+
+
+@click.command()
+@click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port to listen on.")
+@click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True)
+@click.option(
+    "--profile", type=click.Choice(sorted(PROFILES)), default="native", show_default=True
+)
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="JSON lines, one a call.",
+)
+def command(host: str, port: int, seed: int, profile: str, log: Path) -> None:
+    """Serve an OpenAI-compatible API that takes log-normal time and says what it did."""
+    sys.exit(
+        run_until_signalled(
+            partial(serve, host=host, port=port, seed=seed, profile=PROFILES[profile], log=log)
+        )
+    )
+
+
+if __name__ == "__main__":
+    command()
