@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.calltree.call_tree import Forest, plant
+from analysis.calltree.call_tree import CallTrees, build_trees
 from analysis.calltree.identity import ids_at
 from analysis.errors import AnalysisError
 from analysis.kernels import hashing, walks
@@ -36,7 +36,7 @@ class Path:
     start: NDArray[np.int64]
     end: NDArray[np.int64]
     critical: NDArray[np.int64]
-    """By position of the forest: ns on the critical path."""
+    """By position of the call trees: ns on the critical path."""
 
 
 def sections(spans: pd.DataFrame, rules: Rules = "jaeger") -> pd.DataFrame:
@@ -44,10 +44,10 @@ def sections(spans: pd.DataFrame, rules: Rules = "jaeger") -> pd.DataFrame:
 
     Raises ``ColumnError`` for a table that is not spans, ``AnalysisError`` for unknown rules.
     """
-    forest = plant(spans)
-    path = walk(forest, rules)
+    call_trees = build_trees(spans)
+    path = walk(call_trees, rules)
     rows = np.empty(path.position.size, np.int32)  # half of what numpy would take
-    hashing.looked_up(path.position, forest.order, rows)
+    hashing.looked_up(path.position, call_trees.order, rows)
     columns = {
         "trace_id": ids_at(spans["trace_id"], rows),
         "span_id": ids_at(spans["span_id"], rows),
@@ -57,33 +57,39 @@ def sections(spans: pd.DataFrame, rules: Rules = "jaeger") -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
-def critical_times(forest: Forest, rules: Rules) -> NDArray[np.int64]:
+def critical_times(call_trees: CallTrees, rules: Rules) -> NDArray[np.int64]:
     """Give each position's time on the critical path, ns."""
-    if rules not in forest.known:
-        _walk(forest, rules, keep=False)
-    return forest.known[rules]
+    if rules not in call_trees.known:
+        _walk(call_trees, rules, keep=False)
+    return call_trees.known[rules]
 
 
-def walk(forest: Forest, rules: Rules) -> Path:
-    """Walk all critical paths of a forest."""
-    return _walk(forest, rules, keep=True)
+def walk(call_trees: CallTrees, rules: Rules) -> Path:
+    """Walk all critical paths of a call_trees."""
+    return _walk(call_trees, rules, keep=True)
 
 
-def _walk(forest: Forest, rules: Rules, *, keep: bool) -> Path:
+def _walk(call_trees: CallTrees, rules: Rules, *, keep: bool) -> Path:
     if rules not in ("jaeger", "crisp"):
         raise AnalysisError(
             f"The rules of the critical path are 'jaeger' or 'crisp', not {rules!r}."
         )
     crisp = rules == "crisp"
     start, end, alive = walks.clip(
-        forest.start, forest.end, forest.parent, forest.queue, forest.kind, forest.follows, crisp
+        call_trees.start,
+        call_trees.end,
+        call_trees.parent,
+        call_trees.queue,
+        call_trees.kind,
+        call_trees.follows,
+        crisp,
     )
     by_end, by_start, living = walks.order_children(
-        start, end, alive, forest.queue, forest.child_begin, forest.child_count, crisp
+        start, end, alive, call_trees.queue, call_trees.child_begin, call_trees.child_count, crisp
     )
     position, starts, ends, critical = walks.walk(
-        forest.begins, forest.queue_begins, forest.queue, forest.parent,
-        start, end, by_end, by_start, forest.child_begin, living, crisp, keep,
+        call_trees.begins, call_trees.queue_begins, call_trees.queue, call_trees.parent,
+        start, end, by_end, by_start, call_trees.child_begin, living, crisp, keep,
     )  # fmt: skip
-    forest.known[rules] = critical
+    call_trees.known[rules] = critical
     return Path(position=position, start=starts, end=ends, critical=critical)

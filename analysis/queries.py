@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.calltree.call_tree import Forest, plant, to_rows
+from analysis.calltree.call_tree import CallTrees, build_trees, to_rows
 from analysis.calltree.groups import of_requests
 from analysis.kernels.codes import CLIENT, CONSUMER, PRODUCER, REPEAT, SERVER
 from analysis.traces import attribute
@@ -48,14 +48,14 @@ def per_request(spans: pd.DataFrame, *, by: str | None = None) -> pd.DataFrame:
     makes the call. Raises ``ColumnError`` for a table that is not spans, and for a ``by`` that it
     lacks or that the answer holds already.
     """
-    forest = plant(spans)
+    call_trees = build_trees(spans)
     found, rows = calls(spans)
-    count = forest.begins.size - 1
+    count = call_trees.begins.size - 1
     found["requests"] = count
     if by is not None:
-        group = of_requests(spans, forest, by, (*_KEYS, *_COUNTS))
+        group = of_requests(spans, call_trees, by, (*_KEYS, *_COUNTS))
         trace = np.empty(len(spans), np.int64)
-        trace[forest.order] = np.repeat(np.arange(count), np.diff(forest.begins))
+        trace[call_trees.order] = np.repeat(np.arange(count), np.diff(call_trees.begins))
         which, _ = pd.factorize(group, use_na_sentinel=False)
         found.insert(0, by, group.iloc[trace[rows]].array)
         found["requests"] = np.bincount(which, minlength=1)[which[trace[rows]]]
@@ -76,8 +76,8 @@ def calls(spans: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     not given, unless a span directly below it names the same system: then it wraps the call, as
     an ORM does, and the one below is counted. A span delivered twice is one call.
     """
-    forest = plant(spans)
-    rows = np.flatnonzero(to_rows(_is_call(spans, forest), forest))
+    call_trees = build_trees(spans)
+    rows = np.flatnonzero(to_rows(_is_call(spans, call_trees), call_trees))
     those = spans.iloc[rows].reset_index(drop=True)
     table = pd.DataFrame({name: _text(those, name) for name in _KEYS[1:-1]})
     table.insert(0, "call", _kinds(those))
@@ -85,16 +85,16 @@ def calls(spans: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     return table, rows
 
 
-def _is_call(spans: pd.DataFrame, forest: Forest) -> NDArray[np.bool_]:
-    """By position of the forest, whether a span is a call to a database or cache."""
+def _is_call(spans: pd.DataFrame, call_trees: CallTrees) -> NDArray[np.bool_]:
+    """By position of the call trees, whether a span is a call to a database or cache."""
     system, _ = pd.factorize(_text(spans, "db_system"))
-    system = system[forest.order]
-    chosen: NDArray[np.bool_] = (system >= 0) & (forest.parent != REPEAT)
-    chosen &= ~np.isin(forest.kind, (SERVER, CONSUMER, PRODUCER))
-    inner = np.flatnonzero(chosen & (forest.parent >= 0))
-    above = forest.parent[inner]
+    system = system[call_trees.order]
+    chosen: NDArray[np.bool_] = (system >= 0) & (call_trees.parent != REPEAT)
+    chosen &= ~np.isin(call_trees.kind, (SERVER, CONSUMER, PRODUCER))
+    inner = np.flatnonzero(chosen & (call_trees.parent >= 0))
+    above = call_trees.parent[inner]
     wrappers = above[system[above] == system[inner]]
-    chosen[wrappers[forest.kind[wrappers] != CLIENT]] = False
+    chosen[wrappers[call_trees.kind[wrappers] != CLIENT]] = False
     return chosen
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.calltree.call_tree import Forest, plant, to_rows
+from analysis.calltree.call_tree import CallTrees, build_trees, to_rows
 from analysis.kernels import sums
 
 
@@ -21,19 +21,21 @@ def self_time(spans: pd.DataFrame) -> pd.Series[int]:
     A repeat of a span delivered twice has the self time of the first. Raises ``ColumnError`` for a
     table that is not spans.
     """
-    forest = plant(spans)
-    return pd.Series(to_rows(by_position(forest), forest), index=spans.index, name="self_ns")
+    call_trees = build_trees(spans)
+    return pd.Series(
+        to_rows(by_position(call_trees), call_trees), index=spans.index, name="self_ns"
+    )
 
 
-def by_position(forest: Forest) -> NDArray[np.int64]:
-    """Self time in ns by position of the forest."""
-    if "self" not in forest.known:
-        forest.known["self"] = sums.self_times(
-            forest.start,
-            forest.end,
-            forest.parent,
-            forest.queue,
-            forest.child_begin,
-            forest.child_count,
+def by_position(call_trees: CallTrees) -> NDArray[np.int64]:
+    """Self time in ns by position of the call_trees."""
+    if "self" not in call_trees.known:
+        call_trees.known["self"] = sums.self_times(
+            call_trees.start,
+            call_trees.end,
+            call_trees.parent,
+            call_trees.queue,
+            call_trees.child_begin,
+            call_trees.child_count,
         )
-    return forest.known["self"]
+    return call_trees.known["self"]

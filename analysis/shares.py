@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from analysis import self_time
-from analysis.calltree.call_tree import Forest, plant
+from analysis.calltree.call_tree import CallTrees, build_trees
 from analysis.calltree.groups import of_requests
 from analysis.critical_path import Rules, critical_times
 from analysis.kernels import sums as sums_kernel
@@ -60,26 +60,31 @@ def request_shares(
 
 def sums(spans: pd.DataFrame, rules: Rules = "jaeger", *, by: str | None = None) -> Sums:
     """Add up spans, self and critical time by operation, block and, where given, column ``by``."""
-    forest = plant(spans)
-    return sums_of(forest, critical_times(forest, rules), spans, by=by)
+    call_trees = build_trees(spans)
+    return sums_of(call_trees, critical_times(call_trees, rules), spans, by=by)
 
 
 def sums_of(
-    forest: Forest, critical: NDArray[np.int64], spans: pd.DataFrame, *, by: str | None = None
+    call_trees: CallTrees,
+    critical: NDArray[np.int64],
+    spans: pd.DataFrame,
+    *,
+    by: str | None = None,
 ) -> Sums:
     """Add up what ``sums`` does where the trees and their critical times are known already.
 
-    ``spans`` is the table that ``forest`` was planted from; with another ``forest.operation`` the
-    same trees are added up by other names.
+    ``spans`` is the table that ``call_trees`` were built from; with another
+    ``call_trees.operation`` the same trees are added up by other names.
     """
-    group, groups = _groups(spans, forest, by)
+    group, groups = _groups(spans, call_trees, by)
     counts, root_ns, requests = sums_kernel.added(
-        forest.begins, group, len(groups), forest.operation, len(forest.operations), forest.parent,
-        forest.start, forest.end, self_time.by_position(forest), critical,
+        call_trees.begins, group, len(groups),
+        call_trees.operation, len(call_trees.operations), call_trees.parent,
+        call_trees.start, call_trees.end, self_time.by_position(call_trees), critical,
     )  # fmt: skip
     which, operation = np.nonzero(counts[:, :, 0])
     rows = groups.iloc[which].reset_index(drop=True)
-    operations = rows.join(forest.operations.iloc[operation].reset_index(drop=True))
+    operations = rows.join(call_trees.operations.iloc[operation].reset_index(drop=True))
     for place, name in enumerate(("spans", "self_ns", "critical_ns")):
         operations[name] = counts[which, operation, place]
     return Sums(operations=operations, requests=groups.assign(requests=requests, root_ns=root_ns))
@@ -112,17 +117,17 @@ def from_sums(parts: Iterable[Sums]) -> pd.DataFrame:
 
 
 def _groups(
-    spans: pd.DataFrame, forest: Forest, by: str | None
+    spans: pd.DataFrame, call_trees: CallTrees, by: str | None
 ) -> tuple[NDArray[np.int64], pd.DataFrame]:
     """Number the (by, block) of each trace, taken from its earliest span; give their table too."""
-    rows = forest.order[forest.begins[:-1]]
+    rows = call_trees.order[call_trees.begins[:-1]]
     if "block" in spans.columns:
         block = spans["block"].iloc[rows].astype("Int32").array
     else:
         block = pd.array([pd.NA] * rows.size, dtype="Int32")
     table = pd.DataFrame({"block": block})
     if by:
-        table.insert(0, by, of_requests(spans, forest, by, (*_ANSWER, *_SUMMED)).array)
+        table.insert(0, by, of_requests(spans, call_trees, by, (*_ANSWER, *_SUMMED)).array)
     grouped = table.groupby(list(table.columns), dropna=False, sort=True)
     keys = grouped.size().reset_index().drop(columns=0)
     return grouped.ngroup().to_numpy().astype(np.int64), keys

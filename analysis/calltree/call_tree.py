@@ -36,7 +36,7 @@ _ASKED = (*_NEEDED, "service", "name", "kind", "follows_from")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forest:
+class CallTrees:
     """All traces' trees. n spans, t traces; arrays of n are by position unless said otherwise."""
 
     order: NDArray[np.int64]
@@ -77,11 +77,11 @@ class Forest:
         return roots
 
 
-_REMEMBERED: Remembered[Forest] = Remembered(_ASKED)
+_REMEMBERED: Remembered[CallTrees] = Remembered(_ASKED)
 """Self time, sections and shares of one table are three questions and one planting."""
 
 
-def plant(spans: pd.DataFrame) -> Forest:
+def build_trees(spans: pd.DataFrame) -> CallTrees:
     """Give the trees of a spans table of any order, index and size.
 
     A table that was asked about last is not planted again. Raises ``ColumnError`` where a needed
@@ -95,7 +95,7 @@ def plant(spans: pd.DataFrame) -> Forest:
     return found
 
 
-def _planted(spans: pd.DataFrame) -> Forest:
+def _planted(spans: pd.DataFrame) -> CallTrees:
     key, parent_key, has_parent = span_keys(spans["span_id"], spans["parent_span_id"])
     start, duration, unfinished = _times(spans)
     codes, count = trace_codes(spans["trace_id"])
@@ -114,7 +114,7 @@ def _planted(spans: pd.DataFrame) -> Forest:
         order, begins, start, end, operation, kind, key, parent_key, has_parent
     )
     queue, queue_begins, child_begin, child_count = parents.lay_out(parent_of, begins)
-    return Forest(
+    return CallTrees(
         order=order, begins=begins, start=start, end=end, unfinished=unfinished,
         kind=kind, operation=operation, follows=follows, parent=parent_of,
         queue=queue, queue_begins=queue_begins, child_begin=child_begin, child_count=child_count,
@@ -122,10 +122,10 @@ def _planted(spans: pd.DataFrame) -> Forest:
     )  # fmt: skip
 
 
-def to_rows(values: NDArray[np.generic], forest: Forest) -> NDArray[np.generic]:
+def to_rows(values: NDArray[np.generic], call_trees: CallTrees) -> NDArray[np.generic]:
     """Bring an array from positions to the order of rows."""
     found = np.empty_like(values)
-    found[forest.order] = values
+    found[call_trees.order] = values
     return found
 
 

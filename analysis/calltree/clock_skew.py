@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.calltree.call_tree import Forest, plant, to_rows
+from analysis.calltree.call_tree import CallTrees, build_trees, to_rows
 from analysis.kernels.codes import CLIENT, SERVER
 
 _NS_PER_MS = 1e6
@@ -22,7 +22,7 @@ _NS_PER_MS = 1e6
 
 def skew(spans: pd.DataFrame) -> pd.DataFrame:
     """Bound the clock difference of every pair of services that call each other."""
-    return _offsets(plant(spans))
+    return _offsets(build_trees(spans))
 
 
 def corrected(spans: pd.DataFrame) -> pd.DataFrame:
@@ -31,29 +31,31 @@ def corrected(spans: pd.DataFrame) -> pd.DataFrame:
     Only services found skewed against their caller move, by the middle of what the bounds allow.
     ``attrs["moved_ms"]`` says by how much each was moved.
     """
-    forest = plant(spans)
-    offsets = _offsets(forest)
-    moved = _chained(offsets[offsets["skewed"]], offsets, forest)
-    ahead_ns = forest.operations["service"].map(moved).fillna(0.0).to_numpy(dtype=np.float64)
-    shift = to_rows(np.rint(ahead_ns[forest.operation] * _NS_PER_MS).astype(np.int64), forest)
+    call_trees = build_trees(spans)
+    offsets = _offsets(call_trees)
+    moved = _chained(offsets[offsets["skewed"]], offsets, call_trees)
+    ahead_ns = call_trees.operations["service"].map(moved).fillna(0.0).to_numpy(dtype=np.float64)
+    shift = to_rows(
+        np.rint(ahead_ns[call_trees.operation] * _NS_PER_MS).astype(np.int64), call_trees
+    )
     found = spans.assign(start_ns=spans["start_ns"] - shift)
     found.attrs["moved_ms"] = {service: -ms for service, ms in moved.items() if ms}
     return found
 
 
-def _offsets(forest: Forest) -> pd.DataFrame:
-    child = np.flatnonzero((forest.parent >= 0) & ~forest.unfinished)
-    above = forest.parent[child]
-    service, services = pd.factorize(forest.operations["service"])
-    own, other = service[forest.operation[child]], service[forest.operation[above]]
-    remote = (own != other) & ~forest.unfinished[above]
-    remote &= (forest.kind[child] == SERVER) | (forest.kind[above] == CLIENT)
+def _offsets(call_trees: CallTrees) -> pd.DataFrame:
+    child = np.flatnonzero((call_trees.parent >= 0) & ~call_trees.unfinished)
+    above = call_trees.parent[child]
+    service, services = pd.factorize(call_trees.operations["service"])
+    own, other = service[call_trees.operation[child]], service[call_trees.operation[above]]
+    remote = (own != other) & ~call_trees.unfinished[above]
+    remote &= (call_trees.kind[child] == SERVER) | (call_trees.kind[above] == CLIENT)
     child, above, own, other = child[remote], above[remote], own[remote], other[remote]
     pairs = pd.DataFrame(
         {
             "caller": services.take(other), "callee": services.take(own),
-            "low": (forest.end[child] - forest.end[above]) / _NS_PER_MS,
-            "high": (forest.start[child] - forest.start[above]) / _NS_PER_MS,
+            "low": (call_trees.end[child] - call_trees.end[above]) / _NS_PER_MS,
+            "high": (call_trees.start[child] - call_trees.start[above]) / _NS_PER_MS,
         }
     )  # fmt: skip
     pairs["outside"] = (pairs["low"] > 0) | (pairs["high"] < 0)
@@ -72,12 +74,14 @@ def _offsets(forest: Forest) -> pd.DataFrame:
     return table[[*columns, "offset_ms", "skewed", "steady"]]
 
 
-def _chained(skewed: pd.DataFrame, offsets: pd.DataFrame, forest: Forest) -> dict[str, float]:
+def _chained(
+    skewed: pd.DataFrame, offsets: pd.DataFrame, call_trees: CallTrees
+) -> dict[str, float]:
     """Add offsets up along the calls, from the services of the roots outwards.
 
     Ms ahead by service.
     """
-    roots = forest.operations["service"].iloc[forest.operation[forest.is_root]]
+    roots = call_trees.operations["service"].iloc[call_trees.operation[call_trees.is_root]]
     ahead: dict[str, float] = {str(roots.mode().iloc[0]): 0.0} if len(roots) else {}
     pairs = zip(skewed["caller"], skewed["callee"], strict=True)
     offset = dict(zip(pairs, skewed["offset_ms"].tolist(), strict=True))

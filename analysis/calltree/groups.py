@@ -1,7 +1,7 @@
 """Which group is each request of? What a column says at the request's earliest span.
 
-Answer: one value a trace, in the order of the forest's traces, indexed by the rows that they are
-taken from.
+Answer: one value a trace, in the order of the call trees' traces, indexed by the
+rows that they are taken from.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from analysis.calltree.call_tree import Forest
+from analysis.calltree.call_tree import CallTrees
 from analysis.errors import ColumnError
 
 
 def of_requests(
-    spans: pd.DataFrame, forest: Forest, by: str, answer: Collection[str]
+    spans: pd.DataFrame, call_trees: CallTrees, by: str, answer: Collection[str]
 ) -> pd.Series:
     """Give the value of column ``by`` for each trace; ``answer`` are the columns it is put beside.
 
@@ -29,4 +29,4 @@ def of_requests(
         raise ColumnError(
             f"The answer has a column {by} of its own; split by another one, such as arm."
         )
-    return spans[by].iloc[forest.order[forest.begins[:-1]]]
+    return spans[by].iloc[call_trees.order[call_trees.begins[:-1]]]

@@ -14,19 +14,19 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from analysis.calltree.call_tree import Forest, plant, to_rows
+from analysis.calltree.call_tree import CallTrees, build_trees, to_rows
 
 
-def by_stage(spans: pd.DataFrame, forest: Forest | None = None) -> pd.DataFrame:
+def by_stage(spans: pd.DataFrame, call_trees: CallTrees | None = None) -> pd.DataFrame:
     """Give a copy of the spans in which service and name are those of the stage.
 
-    ``forest`` is that of these spans, where it was planted already.
+    ``call_trees`` is that of these spans, where it was planted already.
     """
     if spans.empty:
         return spans
-    forest = plant(spans) if forest is None else forest
-    stage = stage_of(forest.parent)
-    rows = to_rows(forest.order[stage], forest)
+    call_trees = build_trees(spans) if call_trees is None else call_trees
+    stage = stage_of(call_trees.parent)
+    rows = to_rows(call_trees.order[stage], call_trees)
     renamed = spans.copy(deep=False)
     for column in ("service", "name"):
         chunks = pa.array(spans[column]).take(pa.array(rows))

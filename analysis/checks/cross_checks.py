@@ -1,12 +1,12 @@
-"""Do independent witnesses agree with what the spans say?
+"""Do independent cross-checks agree with what the spans say?
 
 A span is the service's own word. PostgreSQL, Redis, the LLM simulator and the load generator each
 count the same things without knowing of spans. All spans of a run are held against them, warm-up
 included, because the servers do not know which block they are in.
 
-Answer, one row a witness: what, arm, from_spans, independent (missing when nobody counted),
-witness, exact (whether the two must be equal), tolerance (by how much the witness may have counted
-more, because it answered calls whose answer never came back).
+Answer, one row a cross-check: what, arm, from_spans, independent (missing when nobody counted),
+counted_by, exact (whether the two must be equal), tolerance (by how much the independent count may
+be higher, because the server answered calls whose answer never came back).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pandas as pd
 from analysis.formats.attributes import numbers
 from analysis.rundir.manifest import Manifest
 
-COLUMNS = ["what", "arm", "from_spans", "independent", "witness", "exact", "tolerance"]
+COLUMNS = ["what", "arm", "from_spans", "independent", "counted_by", "exact", "tolerance"]
 
 CONNECT_OPERATIONS = ("connect", "CONNECT", "BEGIN", "COMMIT", "ROLLBACK", "fetch")
 """Database spans that are no logical query, so that they match no transaction of their own."""
@@ -30,13 +30,13 @@ POOL_WAIT_ATTRIBUTE = "worthit.pool_wait_ns"
 """On the span of a database call that got its connection: how long it had waited for it."""
 
 TRANSACTIONS = "pg_stat_database: transactions"
-"""The witness of all database calls: every statement is a transaction of its own."""
+"""The cross-check of all database calls: every statement is a transaction of its own."""
 
 SERVED_KINDS = ("SERVER", "CONSUMER")
 """Kinds of span that begin a request in a service even when their parent is somebody else's."""
 
 LLM_LOG = "logs/llm.jsonl"
-"""The witness of all calls of the LLM that is simulated: what the simulator did, line by line."""
+"""What the LLM simulator logged of its own calls, one line a call."""
 
 LLM_KINDS = ("chat", "embeddings")
 """Kinds of call to the LLM, as the simulator's log and the spans' names have them."""
@@ -53,12 +53,12 @@ class _Count:
     arm: str | None
     from_spans: float
     independent: float | None
-    witness: str
+    counted_by: str
     exact: bool
     tolerance: int = 0
 
 
-def witnesses(
+def cross_checks(
     manifest: Manifest,
     spans: pd.DataFrame,
     requests: pd.DataFrame,
@@ -77,9 +77,9 @@ def witnesses(
 
 
 def off_by(from_spans: float, independent: float, tolerance: float = 0.0) -> float:
-    """How far two counts are apart, beyond what the witness may have counted more; 0: they agree.
+    """How far two counts are apart, beyond the tolerance; 0: they agree.
 
-    What the witness counted less is never excused: each of these the service says it was answered.
+    A lower independent count is never excused: the service says that each was answered.
     """
     more = independent - from_spans
     return max(0.0, more - tolerance) if more > 0 else -more
@@ -189,7 +189,7 @@ def _database(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> I
             arm=arm.name,
             from_spans=len(own),
             independent=_transactions(grown, arm.database) if apart else None,
-            witness=TRANSACTIONS,
+            counted_by=TRANSACTIONS,
             exact=True,
         )
         cached = manifest.cached_collection
@@ -203,7 +203,7 @@ def _database(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> I
             independent=_sum(
                 grown, "postgres", "table_scans", database=arm.database, table=cached
             ),
-            witness="pg_stat_user_tables: scans",
+            counted_by="pg_stat_user_tables: scans",
             exact=True,
         )
 
@@ -223,7 +223,7 @@ def _their_database(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count
         arm=None,
         from_spans=len(calls[~_never_sent(calls)]),
         independent=total,
-        witness=TRANSACTIONS,
+        counted_by=TRANSACTIONS,
         exact=False,
     )
 
@@ -240,7 +240,7 @@ def _their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
                 arm=None,
                 from_spans=int(seen),
                 independent=counted,
-                witness="Redis INFO: command_calls",
+                counted_by="Redis INFO: command_calls",
                 exact=False,
             )
     told = spans["cache_hit"].dropna()
@@ -251,7 +251,7 @@ def _their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
             arm=None,
             from_spans=int(told.sum()),
             independent=hits,
-            witness="Redis INFO: keyspace_hits",
+            counted_by="Redis INFO: keyspace_hits",
             exact=False,
         )
 
@@ -291,7 +291,7 @@ def _redis(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iter
                 arm=arm.name,
                 from_spans=float(numbers(own["attributes"], f"worthit.redis.{what}").sum()),
                 independent=counted,
-                witness=f"Redis INFO: keyspace_{what}",
+                counted_by=f"Redis INFO: keyspace_{what}",
                 exact=kept,
                 tolerance=tolerance,
             )
@@ -314,7 +314,7 @@ def _lookups_unanswered(calls: pd.DataFrame) -> int:
 
 
 def _llm(manifest: Manifest, spans: pd.DataFrame, llm_calls: pd.DataFrame) -> Iterator[_Count]:
-    """Calls by kind; a simulator without a log is a witness that is missing."""
+    """Calls by kind; a simulator without a log is a cross-check that is missing."""
     if llm_calls.empty and not is_simulated(manifest):
         return
     for kind in LLM_KINDS:
@@ -326,7 +326,7 @@ def _llm(manifest: Manifest, spans: pd.DataFrame, llm_calls: pd.DataFrame) -> It
             arm=None,
             from_spans=called,
             independent=None if llm_calls.empty else int((llm_calls["kind"] == kind).sum()),
-            witness=LLM_LOG,
+            counted_by=LLM_LOG,
             exact=True,
         )
 
@@ -341,7 +341,7 @@ def _requests(spans: pd.DataFrame, requests: pd.DataFrame) -> Iterator[_Count]:
         arm=None,
         from_spans=int(answered.isin(seen).sum()),
         independent=len(answered),
-        witness="the load generator's rows",
+        counted_by="the load generator's rows",
         exact=True,
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.calltree.call_tree import Forest, plant
+from analysis.calltree.call_tree import CallTrees, build_trees
 from analysis.kernels.codes import CONSUMER, CUT, MISSING, REPEAT, SERVER
 
 TREATMENT = {
@@ -47,17 +47,17 @@ def counted(spans: pd.DataFrame) -> pd.DataFrame:
 
     ``start_ns`` is the example's.
     """
-    forest = plant(spans)
+    call_trees = build_trees(spans)
     trace_ids = spans["trace_id"]
     rows = []
-    for doubt, where in _found(forest).items():
+    for doubt, where in _found(call_trees).items():
         positions = np.flatnonzero(where)
         if positions.size == 0:
             continue
-        traces = np.unique(np.searchsorted(forest.begins, positions, side="right") - 1)
-        starts = forest.start[positions]
+        traces = np.unique(np.searchsorted(call_trees.begins, positions, side="right") - 1)
+        starts = call_trees.start[positions]
         earliest = positions[starts == starts.min()]
-        example = trace_ids.iloc[forest.order[earliest]].min()
+        example = trace_ids.iloc[call_trees.order[earliest]].min()
         rows.append((doubt, positions.size, traces.size, starts.min(), example))
     return pd.DataFrame(rows, columns=["doubt", "spans", "traces", "start_ns", "example"])
 
@@ -76,27 +76,29 @@ def together(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return table.sort_values("doubt", key=lambda doubts: doubts.map(places), ignore_index=True)
 
 
-def _found(forest: Forest) -> dict[str, NDArray[np.bool_]]:
+def _found(call_trees: CallTrees) -> dict[str, NDArray[np.bool_]]:
     """Give each doubt's positions."""
-    roots = forest.is_root
-    trace = np.repeat(np.arange(forest.begins.size - 1), np.diff(forest.begins))
-    per_trace = np.bincount(trace[roots], minlength=forest.begins.size - 1)
+    roots = call_trees.is_root
+    trace = np.repeat(np.arange(call_trees.begins.size - 1), np.diff(call_trees.begins))
+    per_trace = np.bincount(trace[roots], minlength=call_trees.begins.size - 1)
     several = roots & (per_trace[trace] > 1)
-    entry = (forest.parent == MISSING) & ~several & np.isin(forest.kind, (SERVER, CONSUMER))
-    child = forest.parent >= 0
-    above = np.where(child, forest.parent, 0)
+    entry = (
+        (call_trees.parent == MISSING) & ~several & np.isin(call_trees.kind, (SERVER, CONSUMER))
+    )
+    child = call_trees.parent >= 0
+    above = np.where(child, call_trees.parent, 0)
     outside = child & (
-        (forest.start < forest.start[above]) | (forest.end > forest.end[above])
-    ) if forest.start.size else child  # fmt: skip
+        (call_trees.start < call_trees.start[above]) | (call_trees.end > call_trees.end[above])
+    ) if call_trees.start.size else child  # fmt: skip
     return {
         "caller not recorded": entry,
-        "missing parent": (forest.parent == MISSING) & ~entry,
+        "missing parent": (call_trees.parent == MISSING) & ~entry,
         "several roots": several,
-        "repeated span": forest.parent == REPEAT,
-        "shared span id": forest.shares_id,
-        "cycle": forest.parent == CUT,
-        "unfinished span": forest.unfinished & (forest.start != 0),
-        "no times": forest.unfinished & (forest.start == 0),
+        "repeated span": call_trees.parent == REPEAT,
+        "shared span id": call_trees.shares_id,
+        "cycle": call_trees.parent == CUT,
+        "unfinished span": call_trees.unfinished & (call_trees.start != 0),
+        "no times": call_trees.unfinished & (call_trees.start == 0),
         "outside its parent": outside,
-        "zero duration": (forest.end == forest.start) & ~forest.unfinished,
+        "zero duration": (call_trees.end == call_trees.start) & ~call_trees.unfinished,
     }

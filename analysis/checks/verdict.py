@@ -3,7 +3,7 @@
 ``judge(run)`` is called by the harness when a run is being finished, and by anybody who doubts the
 manifest later. It takes an opened run directory (``open_run``) whose manifest need not hold a
 verdict yet: the harness writes everything else first, calls ``judge(open_run(folder))``, and puts
-``judgement.verdict_entry()`` and ``judgement.witness_entries()`` into the manifest. Nothing is
+``judgement.verdict_entry()`` and ``judgement.cross_check_entries()`` into the manifest. Nothing is
 written here.
 
 VALID: nothing speaks against the numbers. SUSPECT: believe them with the reasons beside them.
@@ -16,7 +16,7 @@ An experiment that looks for the limit (``load.find_limit``) offers more than th
 The steps from the first that the generator did not hold are set aside: the run is judged by those
 below, nothing is computed of the others, and the reasons name them.
 
-Answer: ``Judgement`` with verdict, reasons, doubts, steps set aside and the witnesses table.
+Answer: ``Judgement`` with verdict, reasons, doubts, steps set aside and the cross-checks table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.checks.cross_checks import json_object, off_by, unanswered, witnesses
+from analysis.checks.cross_checks import cross_checks, json_object, off_by, unanswered
 from analysis.checks.failing_requests import about_errors, about_unended
 from analysis.checks.fault_windows import arms_of_parts, in_fault
 from analysis.checks.interleaving import about_turns
@@ -57,8 +57,8 @@ class Judgement:
     """VALID, SUSPECT or INVALID."""
     doubts: tuple[Doubt, ...]
     """Everything that speaks against the run, worst first."""
-    witnesses: pd.DataFrame
-    """As ``analysis.checks.cross_checks.witnesses``."""
+    cross_checks: pd.DataFrame
+    """As ``analysis.checks.cross_checks.cross_checks``."""
     set_aside: tuple[int, ...] = ()
     """Steps of which nothing may be computed though the others stand."""
 
@@ -71,9 +71,9 @@ class Judgement:
         """The manifest's ``verdict``."""
         return {"verdict": self.verdict, "reasons": list(self.reasons)}
 
-    def witness_entries(self) -> list[dict[str, Any]]:
-        """The manifest's ``witnesses``: plain numbers, null where nobody counted."""
-        rows = self.witnesses.astype("object")
+    def cross_check_entries(self) -> list[dict[str, Any]]:
+        """The manifest's ``cross_checks``: plain numbers, null where nobody counted."""
+        rows = self.cross_checks.astype("object")
         return [
             {str(key): value for key, value in row.items()}
             for row in rows.where(rows.notna(), None).to_dict("records")
@@ -158,14 +158,14 @@ def _hold(
 ) -> Judgement:
     """Every check, over the steps that the manifest does not set aside."""
     counted = measured(requests, manifest)
-    table = witnesses(manifest, spans, requests, counters, llm_calls)
+    table = cross_checks(manifest, spans, requests, counters, llm_calls)
     doubts = [
         *_about_substance(manifest, spans, requests, counted),
         *about_turns(manifest),
         *about_generator(manifest, requests, counted),
         *about_traces(spans, requests),
         *about_losses(manifest, spans, counters),
-        *_about_witnesses(table),
+        *_about_cross_checks(table),
         *_about_unanswered_caches(spans, events),
         *about_simulator(manifest, spans, llm_calls),
         *about_errors(counted, events),
@@ -176,7 +176,7 @@ def _hold(
     worst = max((doubt.level for doubt in doubts), default=None)
     verdict = worst.name if worst else "VALID"
     return Judgement(
-        verdict=verdict, doubts=tuple(doubts), witnesses=table, set_aside=manifest.set_aside
+        verdict=verdict, doubts=tuple(doubts), cross_checks=table, set_aside=manifest.set_aside
     )
 
 
@@ -219,14 +219,16 @@ def _about_empty_blocks(manifest: Manifest, counted: pd.DataFrame) -> list[Doubt
     return [Doubt(Level.SUSPECT, sentence)]
 
 
-def _about_witnesses(table: pd.DataFrame) -> list[Doubt]:
+def _about_cross_checks(table: pd.DataFrame) -> list[Doubt]:
     """Exact counts that differ by more than what was never answered: a little is SUSPECT."""
     doubts = []
     for row in table[table["exact"].astype(bool)].to_dict("records"):
         what, said, counted = str(row["what"]), float(row["from_spans"]), row["independent"]
         where = f", arm {row['arm']}" if isinstance(row["arm"], str) else ""
         if pd.isna(counted):
-            sentence = f"Nobody but the spans counted {what}{where}: {row['witness']} is missing."
+            sentence = (
+                f"Nobody but the spans counted {what}{where}: {row['counted_by']} is missing."
+            )
             doubts.append(Doubt(Level.SUSPECT, sentence))
             continue
         apart = off_by(said, counted, row["tolerance"])
@@ -234,7 +236,7 @@ def _about_witnesses(table: pd.DataFrame) -> list[Doubt]:
             small = apart <= WITNESS_SUSPECT_SHARE * max(said, counted)
             sentence = (
                 f"{what[0].upper()}{what[1:]}{where}: {said:.0f} by the spans,"
-                f" {counted:.0f} by {row['witness']}."
+                f" {counted:.0f} by {row['counted_by']}."
             )
             if row["tolerance"]:
                 sentence += (

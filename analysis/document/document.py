@@ -168,7 +168,7 @@ class Document:
     traces: tuple[TraceView, ...] = ()
     """Single requests worth looking at."""
     evidence: tuple[Section, ...] = ()
-    """Timeline, witnesses, generator: why the numbers may be believed."""
+    """Timeline, cross-checks, generator: why the numbers may be believed."""
     facts: tuple[Fact, ...] = ()
     """How it was measured."""
     commands: tuple[Fact, ...] = field(default=())

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.calltree.call_tree import Forest
+from analysis.calltree.call_tree import CallTrees
 from analysis.checks.cross_checks import roots
 from analysis.formats.attributes import numbers
 from analysis.kernels import sums
@@ -69,7 +69,9 @@ def emulated(
 _WHICH = ("all", "hits", "misses")
 
 
-def wholes(spans: pd.DataFrame, marked_ns: pd.Series[float], forest: Forest) -> pd.DataFrame:
+def wholes(
+    spans: pd.DataFrame, marked_ns: pd.Series[float], call_trees: CallTrees
+) -> pd.DataFrame:
     """Emulated time by arm and operation with all that runs inside it; hits and misses apart.
 
     A lookup is measured, the query inside it may be emulated: a hit makes none. Columns arm,
@@ -80,13 +82,15 @@ def wholes(spans: pd.DataFrame, marked_ns: pd.Series[float], forest: Forest) -> 
         return pd.DataFrame(columns=columns)
     own = np.zeros(len(spans), np.int64)
     own[_rows(spans.index, marked_ns.index)] = marked_ns.to_numpy(np.int64)
-    inside = sums.gathered(forest.queue, forest.parent, own[forest.order])
-    took = forest.end - forest.start
+    inside = sums.gathered(call_trees.queue, call_trees.parent, own[call_trees.order])
+    took = call_trees.end - call_trees.start
     arms, names = pd.factorize(spans["arm"], use_na_sentinel=False)
     hit = spans["cache_hit"]
     kind = np.where(hit.isna(), 0, np.where(hit.fillna(value=False).astype(bool), 1, 2))
-    operations = len(forest.operations)
-    group = (arms[forest.order] * operations + forest.operation) * 3 + kind[forest.order]
+    operations = len(call_trees.operations)
+    group = (arms[call_trees.order] * operations + call_trees.operation) * 3 + kind[
+        call_trees.order
+    ]
     size = len(names) * operations * 3
     table = np.stack(
         [
@@ -99,7 +103,7 @@ def wholes(spans: pd.DataFrame, marked_ns: pd.Series[float], forest: Forest) -> 
     rows = [
         (
             names[arm] if isinstance(names[arm], str) else None,
-            *forest.operations.iloc[operation],
+            *call_trees.operations.iloc[operation],
             _WHICH[which],
             int(count),
             added / count / 1e6,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.calltree.call_tree import Forest, plant
+from analysis.calltree.call_tree import CallTrees, build_trees
 from analysis.calltree.stages import by_stage
 from analysis.checks.cross_checks import is_database_call, roots
 from analysis.checks.verdict import judge
@@ -34,7 +34,7 @@ from analysis.questions.rows import plain, records
 from analysis.questions.shares import answer as shares_by_arm
 from analysis.questions.worth_caching import answer as worth_caching
 from analysis.rundir.blocks import block_table
-from analysis.rundir.manifest import Manifest, Verdict, Witness
+from analysis.rundir.manifest import CrossCheck, Manifest, Verdict
 from analysis.rundir.run import Run
 
 FORMAT_VERSION = 1
@@ -74,7 +74,7 @@ def findings(run: Run, *, claims_file: Path | None = None) -> dict[str, Any]:
     document = _evidence(run)
     if document["verdict"]["verdict"] == "INVALID":
         return document | {"headline": None}
-    spans = run.lean_measured_spans
+    spans = run.projected_measured_spans
     tops = roots(spans[list(_OF_ROOTS)], ids=spans["span_id"])
     blocks = block_table(run.manifest, run.measured_requests, tops)
     calls = database_load.calls_of(run.manifest, spans)
@@ -101,7 +101,9 @@ def _judged(run: Run) -> Run:
     judgement = judge(run)
     fresh = {
         "verdict": Verdict.model_validate(judgement.verdict_entry()),
-        "witnesses": tuple(Witness.model_validate(row) for row in judgement.witness_entries()),
+        "cross_checks": tuple(
+            CrossCheck.model_validate(row) for row in judgement.cross_check_entries()
+        ),
         "set_aside": judgement.set_aside,
     }
     manifest = run.manifest.model_copy(update=fresh)
@@ -113,8 +115,8 @@ def _evidence(run: Run) -> dict[str, Any]:
     """What is said of every run, also of one that nobody may believe."""
     manifest = run.manifest
     verdict = manifest.verdict.model_dump(mode="json")
-    witnesses = [witness.model_dump(mode="json") for witness in manifest.witnesses]
-    if run.lean_measured_spans.empty and verdict["verdict"] != "INVALID":
+    cross_checks = [cross_check.model_dump(mode="json") for cross_check in manifest.cross_checks]
+    if run.projected_measured_spans.empty and verdict["verdict"] != "INVALID":
         empty = "No span was recorded after the warm-up: nothing was measured."
         verdict = {"verdict": "INVALID", "reasons": [empty, *verdict["reasons"]]}
     return {
@@ -134,10 +136,10 @@ def _evidence(run: Run) -> dict[str, Any]:
             "knobs": {arm.name: arm.knobs for arm in manifest.arms if arm.knobs},
             "users": (manifest.experiment.get("data") or {}).get("users"),
             "requests": len(run.measured_requests),
-            "spans": len(run.lean_measured_spans),
+            "spans": len(run.projected_measured_spans),
         },
         "verdict": {"verdict": verdict["verdict"], "reasons": list(verdict["reasons"])},
-        "witnesses": plain(witnesses),
+        "cross_checks": plain(cross_checks),
         "generator": plain([row.model_dump(mode="json") for row in manifest.generator]),
     }
 
@@ -146,7 +148,7 @@ def _evidence(run: Run) -> dict[str, Any]:
 class _Trees:
     """What needs the call trees of all requests: planted once, walked once under either rules."""
 
-    forest: Forest
+    call_trees: CallTrees
     tables: shares_by_arm.Tables
     shared: pd.DataFrame
     ceilings: pd.DataFrame
@@ -167,11 +169,11 @@ def _answers(run: Run, measured: _Measured) -> dict[str, Any]:
 
 
 def _trees(measured: _Measured) -> _Trees:
-    forest = plant(measured.spans)
-    tables = shares_by_arm.tables(measured.manifest, measured.spans, forest)
+    call_trees = build_trees(measured.spans)
+    tables = shares_by_arm.tables(measured.manifest, measured.spans, call_trees)
     shared = shares_by_arm.shares(measured.manifest, tables)
-    ceilings = _ceilings(measured, shared, forest)
-    return _Trees(forest=forest, tables=tables, shared=shared, ceilings=ceilings)
+    ceilings = _ceilings(measured, shared, call_trees)
+    return _Trees(call_trees=call_trees, tables=tables, shared=shared, ceilings=ceilings)
 
 
 def _shares(_run: Run, measured: _Measured, trees: Future[_Trees]) -> dict[str, Any]:
@@ -243,12 +245,12 @@ def _emulated(_run: Run, measured: _Measured, trees: Future[_Trees]) -> dict[str
     spans, tops = measured.spans, measured.roots
     marks = emulated.marks(spans)
     by_operation = emulated.emulated(spans, marks, tops)
-    stages = by_stage(spans, trees.result().forest)
+    stages = by_stage(spans, trees.result().call_trees)
     return {
         "profile": measured.manifest.profile,
         "rows": records(by_operation),
         "stages": records(emulated.emulated(stages, marks, tops)),
-        "wholes": records(emulated.wholes(spans, marks, trees.result().forest)),
+        "wholes": records(emulated.wholes(spans, marks, trees.result().call_trees)),
     }
 
 
@@ -288,12 +290,12 @@ def _about_cache(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
 
 def _misses(run: Run, blocks: pd.DataFrame) -> pd.DataFrame:
     """Why lookups missed; warm-up included, because it touched keys too."""
-    spans = run.lean_spans
+    spans = run.projected_spans
     lookups = spans[spans["name"] == run.manifest.cached_operation]
     return cache_law.misses(run.manifest, lookups, blocks, run.events)
 
 
-def _ceilings(measured: _Measured, shared: pd.DataFrame, forest: Forest) -> pd.DataFrame:
+def _ceilings(measured: _Measured, shared: pd.DataFrame, call_trees: CallTrees) -> pd.DataFrame:
     """Ceilings of the baseline: the time and queries that are there to be saved."""
     baseline, spans = measured.manifest.baseline, measured.spans
     own, tops = shared, measured.roots
@@ -304,14 +306,14 @@ def _ceilings(measured: _Measured, shared: pd.DataFrame, forest: Forest) -> pd.D
     verbs = [verb for verb in spans["db_operation"].unique() if isinstance(verb, str)]
     writes = [verb for verb in verbs if verb.upper() in ceiling.WRITES]
     reads = ~spans["db_operation"].isin(writes).to_numpy(bool)
-    below = ceiling.queries_under(forest, calls, reads, len(tops))
+    below = ceiling.queries_under(call_trees, calls, reads, len(tops))
     mean_ms = float(tops["duration_ns"].astype("float64").mean()) / 1e6
     return ceiling.ceiling(own, below, request_ms=mean_ms)
 
 
 def _worth_caching(run: Run, ceilings: pd.DataFrame) -> pd.DataFrame:
     baseline = run.manifest.baseline
-    spans = run.lean_spans
+    spans = run.projected_spans
     needed = spans[list(worth_caching.NEEDED)]
     if baseline is not None:
         needed = needed[spans["arm"] == baseline]

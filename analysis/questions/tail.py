@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.calltree.call_tree import plant
+from analysis.calltree.call_tree import build_trees
 from analysis.critical_path import Rules, critical_times
 from analysis.errors import AnalysisError, NotEnoughDataError
 from analysis.kernels.codes import REPEAT
@@ -31,10 +31,10 @@ def tail(spans: pd.DataFrame, quantile: float = 0.95, rules: Rules = "jaeger") -
     """
     if not _MEDIAN < quantile < 1:
         raise AnalysisError(f"A quantile between 0.5 and 1 tells slow requests, not {quantile}.")
-    forest = plant(spans)
-    critical = critical_times(forest, rules)
-    count = forest.begins.size - 1
-    trace = np.repeat(np.arange(count), np.diff(forest.begins))
+    call_trees = build_trees(spans)
+    critical = critical_times(call_trees, rules)
+    count = call_trees.begins.size - 1
+    trace = np.repeat(np.arange(count), np.diff(call_trees.begins))
     whole = np.bincount(trace, weights=critical, minlength=count)
     needed = int(np.ceil(MIN_SLOW / (1 - quantile) - 1e-9))
     if count < needed:
@@ -43,13 +43,13 @@ def tail(spans: pd.DataFrame, quantile: float = 0.95, rules: Rules = "jaeger") -
             f"{needed} or more are needed, or a lower quantile."
         )
     limits = np.quantile(whole, [_MEDIAN, quantile])
-    table = forest.operations.copy()
+    table = call_trees.operations.copy()
     for name, chosen in (("typical", whole <= limits[0]), ("slow", whole >= limits[1])):
-        inside = chosen[trace] & (forest.parent != REPEAT)
+        inside = chosen[trace] & (call_trees.parent != REPEAT)
         size = len(table)
-        spent = np.bincount(forest.operation[inside], weights=critical[inside], minlength=size)
+        spent = np.bincount(call_trees.operation[inside], weights=critical[inside], minlength=size)
         table[f"{name}_ms"] = spent / chosen.sum() / _NS_PER_MS
-        calls = np.bincount(forest.operation[inside], minlength=size)
+        calls = np.bincount(call_trees.operation[inside], minlength=size)
         table[f"{name}_calls"] = calls / chosen.sum()
         table.attrs[f"{name}_requests"] = int(chosen.sum())
     table["difference_ms"] = table["slow_ms"] - table["typical_ms"]

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.calltree.call_tree import Forest, plant
+from analysis.calltree.call_tree import CallTrees, build_trees
 from analysis.kernels.codes import CLIENT, CONSUMER, PRODUCER, REPEAT, SERVER
 from analysis.traces import attribute
 
@@ -47,13 +47,13 @@ def waits(spans: pd.DataFrame, requests: pd.DataFrame | None = None) -> pd.DataF
     ``requests`` is the run's requests table (trace_id, sent_ns); without it the time before a root
     is unknown and left out. Raises ``ColumnError`` for a table that is not spans.
     """
-    forest = plant(spans)
-    found = [*_named(spans, forest), *_between(forest)]
+    call_trees = build_trees(spans)
+    found = [*_named(spans, call_trees), *_between(call_trees)]
     if requests is not None:
-        found.append(_before_roots(spans, forest, requests))
-    root_ns = float((forest.end - forest.start)[forest.is_root].sum())
-    count = max(forest.begins.size - 1, 1)
-    tables = [_table(kind, positions, ns, forest) for kind, positions, ns in found]
+        found.append(_before_roots(spans, call_trees, requests))
+    root_ns = float((call_trees.end - call_trees.start)[call_trees.is_root].sum())
+    count = max(call_trees.begins.size - 1, 1)
+    tables = [_table(kind, positions, ns, call_trees) for kind, positions, ns in found]
     whole = pd.concat(tables, ignore_index=True)
     keys = ["wait", "service", "name"]
     table = whole.groupby(keys, as_index=False).agg(
@@ -72,15 +72,15 @@ def waits(spans: pd.DataFrame, requests: pd.DataFrame | None = None) -> pd.DataF
 _Wait = tuple[str, NDArray[np.int64], NDArray[np.float64]]
 
 
-def _named(spans: pd.DataFrame, forest: Forest) -> Iterator[_Wait]:
+def _named(spans: pd.DataFrame, call_trees: CallTrees) -> Iterator[_Wait]:
     """Waits that a span's name or attribute tells."""
-    once = forest.parent != REPEAT
-    lasting = (forest.end - forest.start).astype(np.float64)
-    names = forest.operations["name"]
+    once = call_trees.parent != REPEAT
+    lasting = (call_trees.end - call_trees.start).astype(np.float64)
+    names = call_trees.operations["name"]
     for kind, pattern in (("pool", _POOL_NAMES), ("lock", _LOCK_NAMES)):
         waiting = names.str.contains(pattern, regex=True).to_numpy(dtype=bool)
         positions = (
-            np.flatnonzero(waiting[forest.operation] & once)
+            np.flatnonzero(waiting[call_trees.operation] & once)
             if len(names)
             else np.zeros(0, np.int64)
         )
@@ -91,37 +91,37 @@ def _named(spans: pd.DataFrame, forest: Forest) -> Iterator[_Wait]:
         values = pd.to_numeric(attribute(spans, key), errors="coerce").to_numpy(
             dtype=np.float64, na_value=np.nan
         )
-        waited = values[forest.order] * unit_ns
+        waited = values[call_trees.order] * unit_ns
         positions = np.flatnonzero(np.isfinite(waited) & once)
         yield "pool", positions, waited[positions]
 
 
-def _between(forest: Forest) -> Iterator[_Wait]:
+def _between(call_trees: CallTrees) -> Iterator[_Wait]:
     """Waits between a call's two sides; a negative one is clock skew and not a wait."""
-    child = np.flatnonzero(forest.parent >= 0)
-    above = forest.parent[child]
+    child = np.flatnonzero(call_trees.parent >= 0)
+    above = call_trees.parent[child]
     for kind, upper, lower, since in (
-        ("queue", CLIENT, SERVER, forest.start),
-        ("message", PRODUCER, CONSUMER, forest.end),
+        ("queue", CLIENT, SERVER, call_trees.start),
+        ("message", PRODUCER, CONSUMER, call_trees.end),
     ):
-        pairs = (forest.kind[above] == upper) & (forest.kind[child] == lower)
-        waited = (forest.start[child] - since[above])[pairs]
+        pairs = (call_trees.kind[above] == upper) & (call_trees.kind[child] == lower)
+        waited = (call_trees.start[child] - since[above])[pairs]
         yield kind, child[pairs][waited >= 0], waited[waited >= 0].astype(np.float64)
 
 
-def _before_roots(spans: pd.DataFrame, forest: Forest, requests: pd.DataFrame) -> _Wait:
+def _before_roots(spans: pd.DataFrame, call_trees: CallTrees, requests: pd.DataFrame) -> _Wait:
     """The time from sending a request to the start of its first root."""
-    first = forest.queue[forest.queue_begins[:-1]]
-    trace = spans["trace_id"].iloc[forest.order[first]]
+    first = call_trees.queue[call_trees.queue_begins[:-1]]
+    trace = spans["trace_id"].iloc[call_trees.order[first]]
     sent = requests.drop_duplicates("trace_id").set_index("trace_id")["sent_ns"].astype("Int64")
-    start = pd.Series(forest.start[first], index=trace, dtype="Int64")  # doubles lose ns
+    start = pd.Series(call_trees.start[first], index=trace, dtype="Int64")  # doubles lose ns
     waited = (start - sent.reindex(trace)).to_numpy(dtype=np.float64, na_value=np.nan)
     known = np.isfinite(waited) & (waited >= 0)
     return "queue", first[known].astype(np.int64), waited[known]
 
 
 def _table(
-    kind: str, positions: NDArray[np.int64], ns: NDArray[np.float64], forest: Forest
+    kind: str, positions: NDArray[np.int64], ns: NDArray[np.float64], call_trees: CallTrees
 ) -> pd.DataFrame:
-    named = forest.operations.iloc[forest.operation[positions]].reset_index(drop=True)
+    named = call_trees.operations.iloc[call_trees.operation[positions]].reset_index(drop=True)
     return named.assign(wait=kind, ns=ns)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.calltree.call_tree import plant
+from analysis.calltree.call_tree import build_trees
 from analysis.critical_path import critical_times
 from analysis.errors import AnalysisError, NotEnoughDataError
 from analysis.kernels import replay, walks
@@ -34,27 +34,33 @@ def what_if(
     """
     if not 0 <= faster <= 1:
         raise AnalysisError(f"faster is a part of the time, from 0 to 1; {faster} was asked for.")
-    forest = plant(spans)
-    chosen = forest.operations["name"] == name
+    call_trees = build_trees(spans)
+    chosen = call_trees.operations["name"] == name
     if service is not None:
-        chosen &= forest.operations["service"] == service
+        chosen &= call_trees.operations["service"] == service
     if not chosen.any():
-        known = ", ".join(forest.operations["name"].unique()[:8])
+        known = ", ".join(call_trees.operations["name"].unique()[:8])
         raise AnalysisError(f"No operation is called {name}; there are {known}.")
     crisp = False
     start, end, alive = walks.clip(
-        forest.start, forest.end, forest.parent, forest.queue, forest.kind, forest.follows, crisp
+        call_trees.start,
+        call_trees.end,
+        call_trees.parent,
+        call_trees.queue,
+        call_trees.kind,
+        call_trees.follows,
+        crisp,
     )
-    factor = np.where(chosen.to_numpy(dtype=bool), 1.0 - faster, 1.0)[forest.operation]
+    factor = np.where(chosen.to_numpy(dtype=bool), 1.0 - faster, 1.0)[call_trees.operation]
     after = replay.durations(
-        start, end, alive, factor, forest.queue, forest.child_begin, forest.child_count
+        start, end, alive, factor, call_trees.queue, call_trees.child_begin, call_trees.child_count
     )
-    roots = forest.is_root & (forest.end > forest.start)
+    roots = call_trees.is_root & (call_trees.end > call_trees.start)
     if not roots.any():
         raise NotEnoughDataError("No request has a duration; a replay needs finished requests.")
-    critical = critical_times(forest, "jaeger")
-    of_operation = critical[chosen.to_numpy(dtype=bool)[forest.operation]].sum()
-    before = (forest.end - forest.start)[roots] / _NS_PER_MS
+    critical = critical_times(call_trees, "jaeger")
+    of_operation = critical[chosen.to_numpy(dtype=bool)[call_trees.operation]].sum()
+    before = (call_trees.end - call_trees.start)[roots] / _NS_PER_MS
     now = after[roots] / _NS_PER_MS
     table = _compared(before, now)
     table["ceiling"] = np.nan

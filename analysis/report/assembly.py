@@ -67,7 +67,7 @@ def assemble(run: Run, findings: Mapping[str, Any], *, jaeger_url: str | None = 
         sections=tuple(section for section in written if section is not None),
         evidence=(
             evidence.timeline_section(run, setting),
-            evidence.witness_section(findings.get("witnesses") or ()),
+            evidence.cross_check_section(findings.get("cross_checks") or ()),
             evidence.generator_section(findings.get("generator") or ()),
         ),
         facts=method.facts(manifest),
@@ -82,7 +82,7 @@ def _meaning(findings: Mapping[str, Any]) -> str:
         return "Do not use any number of this run. It did not prove itself:"
     if verdict != "VALID":
         return "The numbers stand, with the doubts listed here."
-    counts = findings.get("witnesses") or ()
+    counts = findings.get("cross_checks") or ()
     compared = [row for row in counts if row["independent"] is not None]
     agree = sum(agrees(row) for row in compared)
     kept = ["the load kept its schedule"] if findings.get("generator") else []

@@ -1,4 +1,4 @@
-"""Why may the numbers be believed? The run over time, the witnesses, the generator."""
+"""Why may the numbers be believed? The run over time, the cross-checks, the generator."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def timeline_section(run: Run, setting: Setting) -> Section:
     manifest = run.manifest
     started, ended = _span_of_time(run)
     width = bin_width_ns(started, ended)
-    table = timeline(run.requests, run.lean_spans, run.counters, started_ns=started, bin_ns=width)
+    table = timeline(
+        run.requests, run.projected_spans, run.counters, started_ns=started, bin_ns=width
+    )
     question = "What happened when?"
     if table.empty:
         return Section(
@@ -66,36 +68,36 @@ def timeline_section(run: Run, setting: Setting) -> Section:
         ),
         sample=(
             f"{formatting.count(len(run.requests))} requests, "
-            f"{formatting.count(len(run.lean_spans))} spans, warm-up included."
+            f"{formatting.count(len(run.projected_spans))} spans, warm-up included."
         ),
         drawings=(Drawing(name="timeline", alt=_timeline_alt(table), draw=draw),),
         notes=_not_recorded(table),
     )
 
 
-def witness_section(witnesses: Sequence[Mapping[str, Any]]) -> Section:
+def cross_check_section(cross_checks: Sequence[Mapping[str, Any]]) -> Section:
     """Counts from spans beside the same counts by the servers themselves."""
     question = "Do independent counts agree?"
-    if not witnesses:
+    if not cross_checks:
         return Section(
-            key="witnesses",
+            key="cross_checks",
             question=question,
             answer=(
                 "No independent count was taken in this run, so the counts from spans stand alone."
             ),
         )
     rows, tones = [], []
-    for witness in witnesses:
-        counted, independent = witness.get("from_spans"), witness.get("independent")
-        verdict, tone = _agreement(witness)
+    for cross_check in cross_checks:
+        counted, independent = cross_check.get("from_spans"), cross_check.get("independent")
+        verdict, tone = _agreement(cross_check)
         rows.append(
             (
-                str(witness.get("what", "")),
-                str(witness.get("arm") or ""),
+                str(cross_check.get("what", "")),
+                str(cross_check.get("arm") or ""),
                 formatting.count(counted),
                 formatting.count(independent),
                 verdict,
-                str(witness.get("witness", "")),
+                str(cross_check.get("counted_by", "")),
             )
         )
         tones.append(tone)
@@ -104,12 +106,12 @@ def witness_section(witnesses: Sequence[Mapping[str, Any]]) -> Section:
         Column(label="What"),
         Column(label="Arm"),
         Column(label="From spans", numeric=True, without=COUNTED, sample=True),
-        Column(label="By the witness", numeric=True, without=COUNTED, sample=True),
+        Column(label="By the cross_check", numeric=True, without=COUNTED, sample=True),
         Column(label="Agree?"),
-        Column(label="Witness", code=True),
+        Column(label="CrossCheck", code=True),
     )
     return Section(
-        key="witnesses",
+        key="cross_checks",
         question=question,
         answer=(
             f"{agree} of {len(rows)} counts from spans equal what the servers counted themselves."
@@ -170,16 +172,16 @@ def generator_section(generator: Sequence[Mapping[str, Any]]) -> Section:
     )
 
 
-def _agreement(witness: Mapping[str, Any]) -> tuple[str, Tone]:
+def _agreement(cross_check: Mapping[str, Any]) -> tuple[str, Tone]:
     """Yes, or by how much not; a missing count is no agreement."""
-    counted, independent = witness.get("from_spans"), witness.get("independent")
+    counted, independent = cross_check.get("from_spans"), cross_check.get("independent")
     if formatting.is_missing(counted) or formatting.is_missing(independent):
         return "not counted", Tone.DOUBT
     difference = float(counted or 0.0) - float(independent or 0.0)
     if difference == 0:
         return "exactly", Tone.GOOD
     text = f"{'+' if difference > 0 else ''}{formatting.plain(difference)}"
-    excused = agrees(witness) or not witness.get("exact", True)
+    excused = agrees(cross_check) or not cross_check.get("exact", True)
     return (f"within {text}", Tone.PLAIN) if excused else (f"off by {text}", Tone.BAD)
 
 
@@ -188,9 +190,9 @@ def _span_of_time(run: Run) -> tuple[int, int]:
     manifest = run.manifest
     if manifest.ended_ns > manifest.started_ns > 0:
         return manifest.started_ns, manifest.ended_ns
-    if run.lean_spans.empty:
+    if run.projected_spans.empty:
         return 0, 1
-    starts = run.lean_spans["start_ns"]
+    starts = run.projected_spans["start_ns"]
     return int(starts.min()), int(starts.max()) + 1
 
 

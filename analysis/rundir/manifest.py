@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 
 class _Part(BaseModel):
@@ -83,16 +83,16 @@ class Recorded(_Part):
     undecodable_bytes: int = 0
 
 
-class Witness(_Part):
+class CrossCheck(_Part):
     """One count taken from spans beside the same count by somebody independent."""
 
     what: str
     from_spans: float | None = None
     independent: float | None = None
-    witness: str = ""
+    counted_by: str = Field("", validation_alias=AliasChoices("counted_by", "witness"))
     exact: bool = True
     tolerance: float = 0.0
-    """By how much the witness may have counted more: it answered, and nobody heard it."""
+    """By how much the cross-check may have counted more: it answered, and nobody heard it."""
 
 
 class Verdict(_Part):
@@ -132,7 +132,9 @@ class Manifest(_Part):
     recorded: Recorded = Recorded()
     generator: tuple[Generator, ...] = ()
     workers: tuple[Worker, ...] = ()
-    witnesses: tuple[Witness, ...] = ()
+    cross_checks: tuple[CrossCheck, ...] = Field(
+        (), validation_alias=AliasChoices("cross_checks", "witnesses")
+    )
     verdict: Verdict = Verdict()
     set_aside: tuple[int, ...] = ()
     """Steps beyond what the generator could hold, in a run that looked for this limit."""

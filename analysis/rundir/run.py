@@ -113,21 +113,21 @@ class Run:
         return measured(self.spans, self.manifest)
 
     @cached_property
-    def lean_spans(self) -> pd.DataFrame:
+    def projected_spans(self) -> pd.DataFrame:
         """All spans, warm-up included, without the columns that no answer needs."""
-        return _to_frame(self._lean)
+        return _to_frame(self._projected)
 
     @cached_property
-    def lean_measured_spans(self) -> pd.DataFrame:
+    def projected_measured_spans(self) -> pd.DataFrame:
         """The spans that count, without the columns that no answer needs."""
         if not self.manifest.blocks:
-            return self.lean_spans
+            return self.projected_spans
         counted = [block.block for block in self.manifest.measured_blocks]
-        inside = pc.is_in(self._lean.column("block"), pa.array(counted, pa.int32()))
-        return _to_frame(column_projection.rows(self._lean, inside.to_numpy()))
+        inside = pc.is_in(self._projected.column("block"), pa.array(counted, pa.int32()))
+        return _to_frame(column_projection.rows(self._projected, inside.to_numpy()))
 
     @cached_property
-    def _lean(self) -> pa.Table:
+    def _projected(self) -> pa.Table:
         """What was read already is not read again; of irregular types it is read with care."""
         file = self.path / "spans.parquet"
         _check_table(self.path, "spans")

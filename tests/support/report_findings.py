@@ -35,20 +35,20 @@ def cache_findings() -> dict[str, Any]:
     return {
         "format_version": 1,
         "verdict": {"verdict": "VALID", "reasons": []},
-        "witnesses": [
+        "cross_checks": [
             {
                 "what": "database calls",
                 "from_spans": 6000.0,
                 "independent": 6000.0,
                 "exact": True,
-                "witness": "pg_stat_database",
+                "counted_by": "pg_stat_database",
             },
             {
                 "what": "cache hits",
                 "from_spans": 1140.0,
                 "independent": 1139.0,
                 "exact": True,
-                "witness": "INFO",
+                "counted_by": "INFO",
             },
         ],
         "generator": [

@@ -78,7 +78,7 @@ SPAN_COLUMNS = (
 """The spans table's columns in the format's order."""
 
 INVALID = Damage(lag_ms=900.0, achieved_share=0.8, dropped=12, extra_commits=5)
-"""A run whose generator and witnesses both failed it."""
+"""A run whose generator and cross-checks both failed it."""
 
 EMPTY = Damage(empty=True)
 """A run in which nothing was ever sent."""
@@ -361,7 +361,7 @@ def _manifest(
             for step, rate in steps
         ],
         "workers": [{"worker": "0", "cpu_share_max": damage.worker_cpu, "gc_pause_max_ms": 1.0}],
-        "witnesses": [],
+        "cross_checks": [],
     }
 
 

@@ -115,7 +115,7 @@ class Bystanders:
         """Give, as sentences, which servers' counts are missing and why."""
         return [
             f"{NAMES[source]} could not be asked for its counts ({why}); they are left out, and "
-            "the spans stand without its witness"
+            "the spans stand without its cross_check"
             for source, why in self.silent.items()
         ]
 

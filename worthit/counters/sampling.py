@@ -1,7 +1,7 @@
 """What did the servers and the machine count while the run went on? Rows for counters.parquet.
 
-PostgreSQL's count of transactions is a witness against the spans, so sampling must not add to it:
-the samples come from a connection to another database (`postgres`), and a table's own statistics,
+PostgreSQL's count of transactions is held against the spans, so sampling must not add to it: the
+samples come from a connection to another database (`postgres`), and a table's own statistics,
 which can only be read from inside its database, are read before the first and after the last look
 at the transactions. A connection's start is itself a transaction; `sessions` counts them, so that
 `xact_commit - sessions` is the number of transactions that clients asked for.

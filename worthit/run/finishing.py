@@ -157,13 +157,13 @@ def _parts(material: Material) -> dict[str, Any]:
 
 
 def judge(directory: RunDirectory, content: dict[str, Any]) -> Verdict:
-    """Hold the run against its witnesses, and write the manifest with the verdict."""
+    """Hold the run against its cross-checks, and write the manifest with the verdict."""
     from analysis.checks.verdict import judge as judge_run  # noqa: PLC0415 - as above
     from analysis.rundir.run import open_run  # noqa: PLC0415 - pandas, which only this end needs
 
     directory.write_json("manifest.json", content)
     judgement = judge_run(open_run(directory.path))
-    content["witnesses"] = judgement.witness_entries()
+    content["cross_checks"] = judgement.cross_check_entries()
     content["verdict"] = judgement.verdict_entry()
     content["set_aside"] = list(judgement.set_aside)
     directory.write_json("manifest.json", content)

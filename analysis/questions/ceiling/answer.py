@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.calltree.call_tree import Forest
+from analysis.calltree.call_tree import CallTrees
 from analysis.stats.intervals import Estimate
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
@@ -69,19 +69,19 @@ def speedup_at_most(share: Estimate) -> Estimate:
 
 
 def queries_under(
-    forest: Forest, calls: NDArray[np.bool_], reads: NDArray[np.bool_], requests: int
+    call_trees: CallTrees, calls: NDArray[np.bool_], reads: NDArray[np.bool_], requests: int
 ) -> pd.DataFrame:
     """Logical queries per request made directly under each operation.
 
     ``calls`` and ``reads`` say by row of the spans which are queries and which a cache could
     answer. Columns operation, queries_per_request, reads_per_request, all_per_request.
     """
-    operations = len(forest.operations)
+    operations = len(call_trees.operations)
     counts = {}
     for name, chosen in (("queries_per_request", calls), ("reads_per_request", calls & reads)):
-        above = forest.parent[chosen[forest.order]]
-        made = np.bincount(forest.operation[above[above >= 0]], minlength=operations)
+        above = call_trees.parent[chosen[call_trees.order]]
+        made = np.bincount(call_trees.operation[above[above >= 0]], minlength=operations)
         counts[name] = made / max(requests, 1)
-    table = pd.DataFrame({"operation": forest.operations["name"], **counts})
+    table = pd.DataFrame({"operation": call_trees.operations["name"], **counts})
     table = table.groupby("operation", as_index=False).sum()
     return table.assign(all_per_request=float(calls.sum()) / max(requests, 1))

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.calltree.call_tree import Forest
+from analysis.calltree.call_tree import CallTrees
 from analysis.calltree.stages import stage_of
 from analysis.critical_path import critical_times
 from analysis.rundir.blocks import by_block
@@ -40,17 +40,17 @@ class Tables:
     """By operation, CRISP's rules."""
 
 
-def tables(manifest: Manifest, spans: pd.DataFrame, forest: Forest) -> Tables:
+def tables(manifest: Manifest, spans: pd.DataFrame, call_trees: CallTrees) -> Tables:
     """The three tables from one planting, because planting is what takes the time."""
     by = "arm" if manifest.arms else None
-    critical = critical_times(forest, "jaeger")
-    whole = replace(forest, operation=forest.operation[stage_of(forest.parent)])
+    critical = critical_times(call_trees, "jaeger")
+    whole = replace(call_trees, operation=call_trees.operation[stage_of(call_trees.parent)])
     made = [
         from_sums([sums_of(trees, times, spans, by=by)])
         for trees, times in (
-            (forest, critical),
+            (call_trees, critical),
             (whole, critical),
-            (forest, critical_times(forest, "crisp")),
+            (call_trees, critical_times(call_trees, "crisp")),
         )
     ]
     own, inside, crisp = (table if by else table.assign(arm=None) for table in made)

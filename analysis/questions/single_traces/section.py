@@ -34,7 +34,7 @@ _OF_LOOKUPS = ("trace_id", "arm", "duration_ns", "cache_hit")
 
 def trace_views(run: Run, setting: Setting, jaeger_url: str | None) -> tuple[TraceView, ...]:
     """Lay out each of them, with its address in Jaeger when one is configured."""
-    spans = run.lean_measured_spans
+    spans = run.projected_measured_spans
     if spans.empty:
         return ()
     chosen = list(_chosen(spans, setting))

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import self_time
-from analysis.calltree.call_tree import Forest, plant
+from analysis.calltree.call_tree import CallTrees, build_trees
 from analysis.critical_path import Rules, critical_times
 from analysis.errors import InputError
 from analysis.kernels import distances, trees
@@ -36,21 +36,23 @@ def waterfall(spans: pd.DataFrame, trace_id: str, rules: Rules = "jaeger") -> pd
     no or several traces fit.
     """
     rows = spans[spans["trace_id"] == one_trace(spans, trace_id)]
-    forest = plant(rows)
-    critical = critical_times(forest, rules)
+    call_trees = build_trees(rows)
+    critical = critical_times(call_trees, rules)
     order, depth = trees.preorder(
-        forest.parent, forest.queue, forest.child_begin, forest.child_count
+        call_trees.parent, call_trees.queue, call_trees.child_begin, call_trees.child_count
     )
-    taken = rows.iloc[forest.order[order]].reset_index(drop=True)
+    taken = rows.iloc[call_trees.order[order]].reset_index(drop=True)
     table = pd.DataFrame({"depth": depth})
     for name in ("trace_id", "span_id", "service", "name", "kind", "status"):
         table[name] = taken[name] if name in taken.columns else pd.NA
-    table["start_ms"] = (forest.start[order] - forest.start[forest.queue[0]]) / _NS_PER_MS
-    duration = (forest.end - forest.start)[order] / _NS_PER_MS
-    table["duration_ms"] = np.where(forest.unfinished[order], np.nan, duration)
-    table["self_ms"] = self_time.by_position(forest)[order] / _NS_PER_MS
+    table["start_ms"] = (
+        call_trees.start[order] - call_trees.start[call_trees.queue[0]]
+    ) / _NS_PER_MS
+    duration = (call_trees.end - call_trees.start)[order] / _NS_PER_MS
+    table["duration_ms"] = np.where(call_trees.unfinished[order], np.nan, duration)
+    table["self_ms"] = self_time.by_position(call_trees)[order] / _NS_PER_MS
     table["critical_ms"] = critical[order] / _NS_PER_MS
-    table["note"] = _notes(forest, order)
+    table["note"] = _notes(call_trees, order)
     return table
 
 
@@ -82,37 +84,37 @@ def choose(spans: pd.DataFrame, which: Which = "typical") -> str:
     """
     if spans.empty:
         raise InputError("There are no spans; no request can be shown.")
-    forest = plant(spans)
-    trace = np.repeat(np.arange(forest.begins.size - 1), np.diff(forest.begins))
+    call_trees = build_trees(spans)
+    trace = np.repeat(np.arange(call_trees.begins.size - 1), np.diff(call_trees.begins))
     if which == "slowest":
-        lasting = np.where(forest.is_root, forest.end - forest.start, -1)
+        lasting = np.where(call_trees.is_root, call_trees.end - call_trees.start, -1)
         place = int(trace[np.argmax(lasting)])
     else:
-        place = _medoid(forest, trace)
-    return str(spans["trace_id"].iloc[forest.order[forest.begins[place]]])
+        place = _medoid(call_trees, trace)
+    return str(spans["trace_id"].iloc[call_trees.order[call_trees.begins[place]]])
 
 
-def _medoid(forest: Forest, trace: NDArray[np.int64]) -> int:
+def _medoid(call_trees: CallTrees, trace: NDArray[np.int64]) -> int:
     """Find the trace of least total distance to all others; of several, the earliest to start."""
-    critical = critical_times(forest, "jaeger")
-    distance = np.zeros(forest.begins.size - 1)
-    by_operation = np.argsort(forest.operation, kind="stable")
-    ends = np.cumsum(np.bincount(forest.operation, minlength=len(forest.operations)))
+    critical = critical_times(call_trees, "jaeger")
+    distance = np.zeros(call_trees.begins.size - 1)
+    by_operation = np.argsort(call_trees.operation, kind="stable")
+    ends = np.cumsum(np.bincount(call_trees.operation, minlength=len(call_trees.operations)))
     for begin, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
         places = by_operation[begin:end]
         spent = np.bincount(trace[places], weights=critical[places], minlength=distance.size)
         distances.add_to_all_others(
             distance, spent.astype(np.float64), np.argsort(spent, kind="stable")
         )
-    starts = forest.start[forest.begins[:-1]]
+    starts = call_trees.start[call_trees.begins[:-1]]
     return int(np.lexsort((starts, distance))[0])
 
 
-def _notes(forest: Forest, order: NDArray[np.int64]) -> list[str]:
+def _notes(call_trees: CallTrees, order: NDArray[np.int64]) -> list[str]:
     notes = []
     for p in order:
-        words = [_NOTES.get(int(forest.parent[p]), "")]
-        if forest.unfinished[p]:
+        words = [_NOTES.get(int(call_trees.parent[p]), "")]
+        if call_trees.unfinished[p]:
             words.append("did not end")
         notes.append("; ".join(word for word in words if word))
     return notes

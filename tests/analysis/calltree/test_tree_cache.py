@@ -26,12 +26,12 @@ def _answers(table: pd.DataFrame) -> list[object]:
 def test_one_table_is_planted_once_for_many_questions() -> None:
     """Self time, sections and shares of one table are answered from the same trees."""
     table = _TABLE.copy()
-    planted = call_tree.plant(table)
+    planted = call_tree.build_trees(table)
 
     _answers(table)
 
-    assert planted is call_tree.plant(table)
-    assert planted is not call_tree.plant(table.copy())
+    assert planted is call_tree.build_trees(table)
+    assert planted is not call_tree.build_trees(table.copy())
 
 
 def _change_in_place(table: pd.DataFrame) -> None:
@@ -61,18 +61,18 @@ def _turn_a_reference(table: pd.DataFrame) -> None:
 def test_a_changed_table_is_another_one(change: Callable[[pd.DataFrame], None]) -> None:
     """Whatever is changed in a table, the answers are those of a fresh table."""
     table = _TABLE.copy()
-    planted = call_tree.plant(table)
+    planted = call_tree.build_trees(table)
 
     change(table)
 
-    assert planted is not call_tree.plant(table)
+    assert planted is not call_tree.build_trees(table)
     assert _answers(table.copy()) == _answers(table)
 
 
 def test_nothing_is_kept_of_a_table_that_is_gone() -> None:
     """The trees go when their table goes: partitions do not pile up."""
     table = _TABLE.copy()
-    call_tree.plant(table)
+    call_tree.build_trees(table)
 
     del table
     gc.collect()

@@ -94,7 +94,7 @@ def test_a_cache_call_without_an_answer_excuses_its_own_keys_and_no_more(
     found = judgement(run, spans=unheard(run), counters=hits_at_the_end(run, more))
 
     assert verdict == found.verdict, found.reasons
-    assert {0, 2} == set(found.witnesses["tolerance"])
+    assert {0, 2} == set(found.cross_checks["tolerance"])
     assert ("explain 2 more at most" in " ".join(found.reasons)) == (verdict != "VALID")
 
 

@@ -13,12 +13,12 @@ from tests.analysis.conftest import Changed
 
 
 def test_a_whole_run_is_valid(run: Run) -> None:
-    """Nothing speaks against the run in which nothing is wrong, and every witness agrees."""
+    """Nothing speaks against the run in which nothing is wrong, and every cross-check agrees."""
     judgement = judge(run)
 
     assert ("VALID", ()) == (judgement.verdict, judgement.reasons)
-    assert (judgement.witnesses["from_spans"] == judgement.witnesses["independent"]).all()
-    assert {"off", "on"} == set(judgement.witnesses["arm"].dropna())
+    assert (judgement.cross_checks["from_spans"] == judgement.cross_checks["independent"]).all()
+    assert {"off", "on"} == set(judgement.cross_checks["arm"].dropna())
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def judged(run: Run, **changes: Any) -> tuple[str, str]:  # noqa: ANN401 - table
     return judgement.verdict, " ".join(judgement.reasons)
 
 
-def test_a_witness_that_is_missing_is_a_doubt(run: Run) -> None:
+def test_a_cross_check_that_is_missing_is_a_doubt(run: Run) -> None:
     """When nobody sampled PostgreSQL the spans' count stands alone, and the verdict says so."""
     verdict, reasons = judged(run, counters=run.counters[run.counters["source"] != "postgres"])
 
@@ -77,7 +77,7 @@ def test_a_witness_that_is_missing_is_a_doubt(run: Run) -> None:
     assert "Nobody but the spans counted database calls, arm off" in reasons
 
 
-def test_a_counter_that_fell_is_no_witness(run: Run) -> None:
+def test_a_counter_that_fell_is_no_cross_check(run: Run) -> None:
     """A server that was restarted in the run lost its count: missing, not a negative number."""
     counters = run.counters.copy()
     commits = (counters["name"] == "xact_commit") & (counters["value"] > 100)
@@ -186,7 +186,7 @@ def test_no_warm_up_is_a_doubt_unless_it_was_asked_for(run: Run) -> None:
 def test_the_manifest_entries_are_plain_json(run: Run) -> None:
     """What the harness writes into the manifest holds no numpy number and no NaN."""
     judgement = judge(run)
-    entries = judgement.witness_entries()
+    entries = judgement.cross_check_entries()
 
     assert {"verdict": "VALID", "reasons": []} == judgement.verdict_entry()
     assert {str, float, int, bool, type(None)} >= {

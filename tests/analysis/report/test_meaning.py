@@ -33,9 +33,9 @@ def test_counts_are_looked_at_and_not_only_there(
     run: Run, counts: list[dict[str, Any]], said: str
 ) -> None:
     """That somebody counted proves nothing; that the counts agree does."""
-    rows = [{"what": "cache hits", "witness": "INFO", "exact": False, **row} for row in counts]
+    rows = [{"what": "cache hits", "counted_by": "INFO", "exact": False, **row} for row in counts]
 
-    document = assemble(run, cache_findings() | {"witnesses": rows})
+    document = assemble(run, cache_findings() | {"cross_checks": rows})
 
     assert said in document.meaning
     assert document.meaning.startswith("The run proved itself") == (counts == [AGREES, WITHIN])

@@ -97,7 +97,7 @@ def test_the_verdict_comes_first_then_the_answer_then_the_headline_then_the_clai
         'id="load"',
         'id="traces"',
         'id="timeline"',
-        'id="witnesses"',
+        'id="cross_checks"',
         'id="method"',
     ]
     places = [text.index(mark) for mark in order]
@@ -253,14 +253,14 @@ def test_emulated_time_is_told_apart(document: Document) -> None:
     assert rows["chat sim"][place] == "100\u202f%"
 
 
-def test_disagreeing_witnesses_are_seen(document: Document) -> None:
+def test_disagreeing_cross_checks_are_seen(document: Document) -> None:
     """A count that the server does not confirm is marked and told by how much it is off."""
-    witnesses = next(section for section in document.evidence if section.key == "witnesses")
-    rows = {row[0]: row for row in witnesses.tables[0].rows}
+    cross_checks = next(section for section in document.evidence if section.key == "cross_checks")
+    rows = {row[0]: row for row in cross_checks.tables[0].rows}
 
     assert rows["database calls"][4] == "exactly"
     assert rows["cache hits"][4] == "off by +1"
-    assert [str(tone) for tone in witnesses.tables[0].tones] == ["good", "bad"]
+    assert [str(tone) for tone in cross_checks.tables[0].tones] == ["good", "bad"]
 
 
 def test_single_requests_can_be_copied_and_found_in_jaeger(document: Document, text: str) -> None:

@@ -39,13 +39,14 @@ def test_lean_spans_are_the_measured_spans(run: Run) -> None:
     expected = run.measured_spans[list(column_projection.COLUMNS)].reset_index(drop=True)
 
     pd.testing.assert_frame_equal(
-        expected, as_texts(open_run(run.path).lean_measured_spans)[list(column_projection.COLUMNS)]
+        expected,
+        as_texts(open_run(run.path).projected_measured_spans)[list(column_projection.COLUMNS)],
     )
 
 
 def test_each_attribute_is_read_as_a_json_parser_reads_it(run: Run) -> None:
     """The attributes that are asked for stand in columns of their own."""
-    spans = open_run(run.path).lean_spans
+    spans = open_run(run.path).projected_spans
     for key in column_projection.ATTRIBUTES:
         actual = [None if pd.isna(value) else value for value in spans[key]]
 
@@ -79,7 +80,7 @@ def test_a_number_is_read_however_it_is_written(
 
 def test_words_are_in_lexical_order(run: Run) -> None:
     """The numbers of words sort as the words do, so that tables come in the same order."""
-    spans = open_run(run.path).lean_spans
+    spans = open_run(run.path).projected_spans
     for name in column_projection.WORDS:
         words = list(spans[name].cat.categories)
 
@@ -92,7 +93,8 @@ def test_a_run_read_whole_gives_the_same_lean_spans(run: Run) -> None:
     assert not whole.spans.empty
 
     pd.testing.assert_frame_equal(
-        as_texts(open_run(run.path).lean_measured_spans), as_texts(whole.lean_measured_spans)
+        as_texts(open_run(run.path).projected_measured_spans),
+        as_texts(whole.projected_measured_spans),
     )
 
 
@@ -114,7 +116,7 @@ def test_a_span_without_a_start_is_refused(tmp_path: Path) -> None:
     spans.to_parquet(folder / "spans.parquet")
 
     with pytest.raises(ColumnError, match="does not hold what"):
-        _ = open_run(folder).lean_spans
+        _ = open_run(folder).projected_spans
 
 
 def test_a_damaged_row_group_is_refused_in_one_sentence(run: Run, tmp_path: Path) -> None:
@@ -127,4 +129,4 @@ def test_a_damaged_row_group_is_refused_in_one_sentence(run: Run, tmp_path: Path
     opened = dataclasses.replace(run, path=folder)
 
     with pytest.raises(InputError, match="damaged"):
-        _ = opened.lean_spans
+        _ = opened.projected_spans

@@ -13,7 +13,7 @@ import pytest
 from tests.support.load_plans import a_block, a_plan
 from worthit.contract.plan import Plan
 from worthit.load.coordination.assignment import WINDOW_NS, Dealing, Share, Single, unpacked
-from worthit.load.coordination.progress_page import NOTHING, Address, Begun, Journal, witness
+from worthit.load.coordination.progress_page import NOTHING, Address, Begun, Journal, cross_check
 from worthit.load.schedule.schedule import Schedule
 
 
@@ -171,7 +171,7 @@ def test_a_journal_outlives_its_worker() -> None:
     )
     assert process.stdout is not None
     number, descriptor, token = process.stdout.readline().split()
-    found = witness(Address(int(number), int(descriptor), token))
+    found = cross_check(Address(int(number), int(descriptor), token))
     assert found is not None
     alive = found.dead
     process.send_signal(signal.SIGSTOP)
@@ -190,8 +190,8 @@ def test_somebody_elses_process_is_no_worker() -> None:
     own = Journal().address
     assert own is not None
 
-    assert witness(Address(own.process, own.descriptor, "00" * 16)) is None
-    assert witness(Address(1, 3, own.token)) is None
+    assert cross_check(Address(own.process, own.descriptor, "00" * 16)) is None
+    assert cross_check(Address(1, 3, own.token)) is None
 
 
 def test_what_has_begun_is_known_up_to_the_first_arrival_that_has_not() -> None:

@@ -173,9 +173,9 @@ def test_resume_makes_it_whole(halves: Halves) -> None:
     measured = sorted(block["block"] for block in second["blocks"] if not block["warmup"])
     assert list(range(2, LAST_BLOCK)) == measured
     assert 2 == len(second["segments"])
-    witnesses = [row for row in second["witnesses"] if row["exact"]]
-    assert len(witnesses) > 5
-    for row in witnesses:
+    cross_checks = [row for row in second["cross_checks"] if row["exact"]]
+    assert len(cross_checks) > 5
+    for row in cross_checks:
         assert row["from_spans"] == row["independent"], row
 
 

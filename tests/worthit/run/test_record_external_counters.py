@@ -89,7 +89,9 @@ async def test_their_servers_counts_stand_beside_the_spans(tmp_path: Path) -> No
     assert "PostgreSQL and Redis will be asked for what they counted" in said.stderr
     run = Path(json.loads(said.stdout)["run"])
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-    rows = {row["what"]: (row["from_spans"], row["independent"]) for row in manifest["witnesses"]}
+    rows = {
+        row["what"]: (row["from_spans"], row["independent"]) for row in manifest["cross_checks"]
+    }
     assert rows == {
         "database calls": (11, 11),  # the table's making and ten misses
         "cache calls: GET": (40, 40),
@@ -147,7 +149,7 @@ async def test_a_variable_meant_for_the_service_alone_stops_nothing() -> None:
     assert all(note.endswith("; recording without its counts") for note in notes)
 
 
-async def test_a_witness_that_goes_away_costs_its_own_counts_alone() -> None:
+async def test_a_cross_check_that_goes_away_costs_its_own_counts_alone() -> None:
     """Redis is gone at the end: its rows are left out and it is said; PostgreSQL's stay."""
     async with (
         Workspace() as workspace,

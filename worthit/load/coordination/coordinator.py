@@ -21,7 +21,7 @@ from worthit.contract.plan import Plan
 from worthit.load.chat_population import personalities_wanted
 from worthit.load.coordination import reconciliation
 from worthit.load.coordination.assignment import Dealing
-from worthit.load.coordination.progress_page import Address, Begun, witness
+from worthit.load.coordination.progress_page import Address, Begun, cross_check
 from worthit.load.coordination.worker import BEGIN, CLOSE, HAND_OVER, PROGRESS, SHARE, schedule_of
 from worthit.load.coordination.worker_state import Member, Run
 from worthit.load.requests.counters import StepTally, unpack_into
@@ -164,7 +164,7 @@ class Conductor:
         member.heard(now, data)
         if member.journal is None and data["journal"] and not member.journal_asked:
             member.journal_asked = True
-            member.journal = witness(Address(*data["journal"]))
+            member.journal = cross_check(Address(*data["journal"]))
         self.live.add(name, data)
         run = self.run
         if run is None:

@@ -82,7 +82,7 @@ class Journal:
         return _read(self._memory)
 
 
-class Witness:
+class CrossCheck:
     """The master's side: is the worker dead, and what had it begun?"""
 
     def __init__(self, process: int, memory: mmap.mmap) -> None:
@@ -115,7 +115,7 @@ def _read(memory: mmap.mmap | bytearray) -> Begun:
     )
 
 
-def witness(address: Address) -> Witness | None:
+def cross_check(address: Address) -> CrossCheck | None:
     """Open a worker's journal; None when it is not on this machine, or not this user's."""
     if not hasattr(os, "pidfd_open"):
         return None
@@ -126,7 +126,7 @@ def witness(address: Address) -> Witness | None:
     with contextlib.suppress(OSError, ValueError):
         memory = _memory_at(address)
         if memory is not None:
-            return Witness(process, memory)
+            return CrossCheck(process, memory)
     os.close(process)
     return None
 

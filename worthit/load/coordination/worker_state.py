@@ -8,7 +8,7 @@ from typing import Any
 
 from worthit.contract.plan import Plan
 from worthit.load.coordination.assignment import Dealing
-from worthit.load.coordination.progress_page import Witness
+from worthit.load.coordination.progress_page import CrossCheck
 from worthit.load.requests.counters import StepTally
 
 
@@ -21,7 +21,7 @@ class Member:
     """Its number, which no other worker ever had."""
     recording: bool = False
     """Whether it has rows that are not closed."""
-    journal: Witness | None = None
+    journal: CrossCheck | None = None
     journal_asked: bool = False
     driven: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
     """By step: arrivals sent, arrivals dropped, most in flight, hits of the cap."""
