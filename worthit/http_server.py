@@ -2,7 +2,7 @@
 
 Both share two cores with what is measured, so every microsecond they take is taken from the run.
 A request is parsed by httptools (C) and answered from a callback, without a task, a scope or a
-framework. See docs/decisions/0030-lean-http-server.md.
+framework. See docs/decisions/recorder-checks-and-keeps-bytes.md.
 """
 
 from __future__ import annotations

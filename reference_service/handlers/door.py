@@ -2,7 +2,7 @@
 
 A chat waits seconds for the model and needs PostgreSQL afterwards. Without a limit an overloaded
 service lets everybody in, pays for the model, and then fails them at the last step.
-See docs/decisions/0100-door-before-the-model.md.
+See docs/decisions/overload-is-refused-early.md.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def read(path: Path) -> Plan:
         ) from error
     except ValueError as error:
         raise PlanError(
-            f"The plan {path} is not JSON ({error}); docs/how-the-parts-meet.md shows one."
+            f"The plan {path} is not JSON ({error}); docs/load.md shows one."
         ) from error
     return parse(document, where=str(path))
 
@@ -199,7 +199,7 @@ def _known(document: object, kind: type[Plan | Block], where: str) -> dict[str, 
     if not isinstance(document, dict):
         raise PlanError(
             f"{where} is {type(document).__name__}, not an object; "
-            f"docs/how-the-parts-meet.md shows one."
+            f"docs/load.md shows one."
         )
     names = {each.name for each in fields(kind)}
     if unknown := sorted(set(document) - names):
@@ -232,7 +232,7 @@ def _checked_fields(raw: object, where: str) -> dict[str, Any]:
     for name in _NEEDED:
         if name not in found:
             raise PlanError(
-                f"{where} lacks {name!r}; docs/how-the-parts-meet.md shows a whole block."
+                f"{where} lacks {name!r}; docs/load.md shows a whole block."
             )
     for name, value in found.items():
         if wanted := _wanted(name, value):

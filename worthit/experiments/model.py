@@ -39,7 +39,7 @@ SERVICE_SETTINGS: Final = frozenset(
         "DB_POOL_MAX",
     }
 )
-"""The service's settings that an arm may set, as docs/how-the-parts-meet.md lists them.
+"""The service's settings that an arm may set, as docs/service.md lists them.
 
 A closed list, because a misspelt setting would make two arms the same without a word."""
 

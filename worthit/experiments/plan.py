@@ -18,7 +18,7 @@ from worthit.experiments.model import MAX_ARMS_AT_ONCE, Experiment
 from worthit.experiments.scenarios import Setting
 
 POPULAR_PERSONALITIES: Final = 50
-"""The scenario's own default for the knob ``popular``, as docs/how-the-parts-meet.md says."""
+"""The scenario's own default for the knob ``popular``, as docs/load.md says."""
 
 COLD_FRACTION: Final = 0.05
 """The scenario's own default for the knob ``cold_fraction``."""

@@ -48,7 +48,7 @@ class LoadResult:
 
 
 def plan_document(plan: Plan, run_id: str, hosts: Mapping[str, str]) -> dict[str, Any]:
-    """Write the plan in the words that docs/how-the-parts-meet.md fixes for PLAN.json."""
+    """Write the plan in the words that docs/load.md fixes for PLAN.json."""
     experiment = plan.experiment
     population = {"personalities": plan.personalities, "people": experiment.data.users}
     own = {arm.name: arm.knobs for arm in plan.arms}

@@ -32,9 +32,9 @@ def changed(**changes: object) -> dict[str, Any]:
 
 
 def test_the_documented_plan_is_read(tmp_path: Path) -> None:
-    """The plan that docs/how-the-parts-meet.md shows is read as it stands."""
-    page = Path(__file__).parents[3] / "docs" / "how-the-parts-meet.md"
-    shown = page.read_text(encoding="utf-8").split("## The load")[1].split("```json")[1]
+    """The plan that docs/load.md shows is read as it stands."""
+    page = Path(__file__).parents[3] / "docs" / "load.md"
+    shown = page.read_text(encoding="utf-8").split("## The plan")[1].split("```json")[1]
     (tmp_path / "plan.json").write_text(shown.split("```")[0], encoding="utf-8")
 
     plan = read(tmp_path / "plan.json")

@@ -240,9 +240,9 @@ def test_lines_are_found_whatever_the_spelling() -> None:
 
 
 def test_the_service_settings_are_those_of_the_contract() -> None:
-    """The settings an arm may name are on docs/how-the-parts-meet.md, others by their kind."""
-    page = (ROOT / "docs" / "how-the-parts-meet.md").read_text(encoding="utf-8")
-    table = page.split("## The service")[1].split("Routes:")[0]
+    """The settings an arm may name are on docs/service.md, others by their kind."""
+    page = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+    table = page.split("## Settings")[1].split("For whoever operates it:")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| ")]
     named = {name.strip() for row in rows[1:] for name in row.split(",")}
 
