@@ -8,6 +8,8 @@ import importlib
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -215,6 +217,23 @@ def test_every_decision_says_what_it_rejected() -> None:
     }
 
     assert found == {}
+
+
+def test_the_python_api_page_is_current() -> None:
+    """docs/python-api.md is what `python -m tests.support.project.python_api` writes."""
+    # in a process of its own, because importing Locust patches sockets
+    written = subprocess.run(
+        [sys.executable, "-m", "tests.support.project.python_api"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert written.returncode == 0, written.stderr
+    assert written.stdout == (ROOT / "docs/python-api.md").read_text(encoding="utf-8"), (
+        "run: python -m tests.support.project.python_api > docs/python-api.md"
+    )
 
 
 def test_lines_of_pages_wrap() -> None:

@@ -72,6 +72,13 @@ RUN_ELSEWHERE: dict[str, str] = {
     "locust -f loadtests personality_lookup --headless --host http://127.0.0.1:8000"
     " --arrival-rate 100 --duration 20s": "tests/worthit/load/test_commands.py"
     "::test_every_scenario_speaks_the_services_language",
+    "locust -f checkout.py --headless --host http://127.0.0.1:8000 --arrival-rate 50 --duration 4s"
+    " --buy-fraction 0.5 --worthit-out out/": "tests/repository/test_add_a_scenario.py"
+    "::test_the_scenario_runs_as_written",
+    "python -c 'import json; from analysis.questions.published import schema;"
+    " print(json.dumps(schema(), indent=1))' > docs/schemas/findings.schema.json": (
+        "tests/repository/test_add_a_question.py::test_the_schema_describes_the_answer"
+    ),
     "python3 deploy/make_env.py": _MAKE_ENV,
     "python test_redis_cache.py": _SET,
     "locust -f loadtests": _SET,
@@ -130,7 +137,7 @@ def fenced(page: Path) -> Iterator[str]:
     """
     text = page.read_text(encoding="utf-8")
     for kind, block in BLOCK.findall(text):
-        for line in block.replace("\\\n", " ").splitlines():
+        for line in block.replace(" \\\n", " ").splitlines():
             command = re.sub(r"\s+#\s.*$|\s{3,}.*$", "", line.strip().removeprefix("run: "))
             if kind in SHELLS and command and not command.startswith("#"):
                 yield from re.split(r"\s+&&\s+", command)
