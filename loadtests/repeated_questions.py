@@ -1,8 +1,7 @@
-"""Does a memory-search cache pay? People who ask the same few questions again and again.
+"""Users ask the same few questions again and again: does a memory-search cache pay?
 
-Each person has ``--questions-each`` questions of their own and asks them by Zipf's law, so that a
-cache of memory searches finds what it can find; ``--new-question-fraction`` of the questions are
-never asked twice.
+Each user has ``--questions-each`` questions of their own and asks them by Zipf's law, so that a
+cache of memory searches can hit; ``--new-question-fraction`` of the questions are never asked twice.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _FIRST_NEW_QUESTION = 10_000_000
 
 
 class repeated_questions(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on the page
-    """People who repeat themselves."""
+    """Users who repeat their questions."""
 
     host = "http://127.0.0.1:8000"
     default_rate = "10"
@@ -36,7 +35,7 @@ class repeated_questions(OpenLoopUser):  # noqa: N801 - the scenario's name in -
         """Add how many people ask how many questions."""
         add_population_knobs(parser)
         parser.add_argument(
-            "--askers", type=whole_number_from_1, default=20, help="People who repeat themselves."
+            "--askers", type=whole_number_from_1, default=20, help="Users who repeat their questions."
         )
         parser.add_argument(
             "--questions-each",
