@@ -1,7 +1,8 @@
 """Users ask the same few questions again and again: does a memory-search cache pay?
 
 Each user has ``--questions-each`` questions of their own and asks them by Zipf's law, so that a
-cache of memory searches can hit; ``--new-question-fraction`` of the questions are never asked twice.
+cache of memory searches can hit. ``--new-question-fraction`` of the questions are never asked
+twice.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class repeated_questions(OpenLoopUser):  # noqa: N801 - the scenario's name in -
         """Add how many people ask how many questions."""
         add_population_knobs(parser)
         parser.add_argument(
-            "--askers", type=whole_number_from_1, default=20, help="Users who repeat their questions."
+            "--askers", type=whole_number_from_1, default=20, help="People who repeat themselves."
         )
         parser.add_argument(
             "--questions-each",
