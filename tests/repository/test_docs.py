@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -217,6 +218,18 @@ def test_every_decision_says_what_it_rejected() -> None:
     }
 
     assert found == {}
+
+
+def test_the_catalogue_of_experiments_is_current() -> None:
+    """docs/experiments.md lists every file of experiments/ with the question that it asks."""
+    page = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
+    files = sorted((ROOT / "experiments").glob("*.toml"))
+    asked = [
+        (f"experiments/{file.name}", tomllib.loads(file.read_text(encoding="utf-8"))["question"])
+        for file in files
+    ]
+
+    assert re.findall(r"^\| `(experiments/.+?)` \| (.+?) \|$", page, re.MULTILINE) == asked
 
 
 def test_the_python_api_page_is_current() -> None:
