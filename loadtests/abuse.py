@@ -1,7 +1,7 @@
-"""One user sends far more than the others, and a rate limiter should refuse that user alone.
+"""What does the rate limiter stop? One user hammers while many behave.
 
-The abuser's refused requests (429) are expected and count as successes; those of others count as
-failures. The two have different names, so that Locust shows them apart.
+The abuser's refused requests (429) are what should happen and count as successes here; anybody
+else's count as failures. The two go by different names, so that Locust shows them apart.
 """
 
 from __future__ import annotations

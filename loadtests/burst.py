@@ -1,6 +1,6 @@
-"""A low rate, a burst of many times that, and the low rate again: does the service recover?
+"""What do sudden crowds do? A quiet rate, a burst of many times that, and does it recover?
 
-The load levels come from ``--arrival-rate`` (default 10, then 100, then 10 again), each for
+The steps come from ``--arrival-rate`` (default 10, then 100, then 10 again), each for
 ``--duration``; every request is the first message of a conversation, many to one personality.
 """
 

@@ -1,8 +1,8 @@
-"""Conversations: users with memories write to personalities, a few of which are popular.
+"""Conversations: people with memories write to personalities, a few of which are popular.
 
-Arrivals belong to many conversations at once: a conversation is one user and one topic, and there
-is time between its messages. With probability ``--cold-fraction`` an arrival asks for a
-personality that was not asked for before.
+Arrivals take turns in many conversations at once: a conversation is one user and one topic, and
+its turns lie apart as people's do. With probability ``--cold-fraction`` an arrival asks for a
+personality that nobody asked for before.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A cold cache warms up: personalities not asked for before come first, then they come again.
+"""How fast does a cold cache warm up? Names never asked before come first, then they come back.
 
 Arrival n of the run asks for a new personality until ``--names`` of them have been asked for, one
 after the other or (``--order uniform``) as uniform draws among them all, for which the expected

@@ -1,7 +1,7 @@
-"""Personalities are changed while they are looked up: what do changes cost the cache?
+"""What do changes cost the cache? Personalities are changed while they are looked up.
 
 ``--write-fraction`` of the arrivals change a personality, drawn as the lookups are: a change of a
-popular one makes a cached answer stale, and the service must not return it again.
+popular one makes a cached answer stale, and the service must not give it any more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ARCHETYPES = ("wise_mentor", "playful_friend", "calm_listener", "curious_schola
 
 
 class mixed_read_write(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on the page
-    """Lookups and changes."""
+    """Lookups amid changes."""
 
     host = "http://127.0.0.1:8000"
     default_rate = "100"

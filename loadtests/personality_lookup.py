@@ -1,6 +1,6 @@
-"""The cached operation alone, cheap enough for 1000 requests per second.
+"""The cached operation alone: who is this personality? Cheap enough for 1000 a second.
 
-No LLM and no memories. The personality is drawn as in ``chat``.
+Nothing hides the lookup here: no LLM, no memories. The personality is drawn as in ``chat``.
 """
 
 from __future__ import annotations

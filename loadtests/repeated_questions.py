@@ -1,8 +1,8 @@
-"""Users ask the same few questions again and again: does a memory-search cache pay?
+"""Does a memory-search cache pay? People who ask the same few questions again and again.
 
-Each user has ``--questions-each`` questions of their own and asks them by Zipf's law, so that a
-cache of memory searches can hit. ``--new-question-fraction`` of the questions are never asked
-twice.
+Each person has ``--questions-each`` questions of their own and asks them by Zipf's law, so that a
+cache of memory searches finds what it can find; ``--new-question-fraction`` of the questions are
+never asked twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FIRST_NEW_QUESTION = 10_000_000
 
 
 class repeated_questions(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on the page
-    """Users who repeat their questions."""
+    """People who repeat themselves."""
 
     host = "http://127.0.0.1:8000"
     default_rate = "10"
