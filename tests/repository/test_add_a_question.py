@@ -52,7 +52,9 @@ def _add_to_list(catalogue: Path, imported: str, entry: str) -> None:
     text = catalogue.read_text(encoding="utf-8")
     first = text.index("from analysis.")
     text = f"{text[:first]}{imported}\n{text[first:]}"
-    whole, begun = re.subn(r"^(QUESTIONS: .*= \()$", rf"\1\n{entry}", text, flags=re.MULTILINE)
+    whole, begun = re.subn(
+        r"^(QUESTIONS: .*= \()$", rf"\1\n{entry.strip()},", text, flags=re.MULTILINE
+    )
     assert begun == 1
     catalogue.write_text(whole, encoding="utf-8")
 

@@ -198,8 +198,7 @@ def _is_whole(value: object) -> bool:
 def _known(document: object, kind: type[Plan | Block], where: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise PlanError(
-            f"{where} is {type(document).__name__}, not an object; "
-            f"docs/load.md shows one."
+            f"{where} is {type(document).__name__}, not an object; docs/load.md shows one."
         )
     names = {each.name for each in fields(kind)}
     if unknown := sorted(set(document) - names):
@@ -231,9 +230,7 @@ def _checked_fields(raw: object, where: str) -> dict[str, Any]:
     found = {name: value for name, value in _known(raw, Block, where).items() if value is not None}
     for name in _NEEDED:
         if name not in found:
-            raise PlanError(
-                f"{where} lacks {name!r}; docs/load.md shows a whole block."
-            )
+            raise PlanError(f"{where} lacks {name!r}; docs/load.md shows a whole block.")
     for name, value in found.items():
         if wanted := _wanted(name, value):
             raise PlanError(f"{where} has {name} {value!r}; {wanted} was expected.")
