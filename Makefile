@@ -49,7 +49,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 corpus: $(READY)
-	@if [ -f ../shared/corpus/check.py ]; then $(BIN)/python -m tests.support.corpus ../shared/corpus/check.py; fi
+	@if [ -f ../shared/corpus/check.py ]; then $(BIN)/python -m tests.support.project.corpus ../shared/corpus/check.py; fi
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.locust_process import ROOT, end_of, start_locust, stub_server
+from tests.support.load.locust_process import ROOT, end_of, start_locust, stub_server
 
 LOCUSTFILE = """
 import time

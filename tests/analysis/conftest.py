@@ -11,7 +11,7 @@ import pytest
 
 from analysis.questions.findings import findings
 from analysis.rundir.run import Run, open_run
-from tests.support.synthetic_run import Damage, Truth, write_run
+from tests.support.runs.synthetic_run import Damage, Truth, write_run
 
 Changed = Callable[..., Run]
 

@@ -14,7 +14,7 @@ from analysis.errors import AnalysisError
 from analysis.questions.findings import findings
 from analysis.report import notebooks, writing
 from analysis.rundir.run import open_run
-from tests.support.synthetic_run import INVALID, Truth, write_run
+from tests.support.runs.synthetic_run import INVALID, Truth, write_run
 
 BOOKS = notebooks.sources()
 NAMES = [path.stem for path in BOOKS]

@@ -12,8 +12,8 @@ import pytest
 
 from reference_service.errors import ServiceError
 from reference_service.models import ChatRequest
-from tests.support.chat_servers import ChatServers
-from tests.support.span_sink import attributes
+from tests.support.servers.chat_servers import ChatServers
+from tests.support.traces.span_sink import attributes
 
 pytestmark = pytest.mark.integration
 

@@ -15,9 +15,9 @@ from starlette.types import Message
 from reference_service.application import create_app
 from reference_service.errors import ModelTimeoutError
 from reference_service.handlers.event_stream import EventStream, Item
-from tests.support.chat_servers import ChatServers
-from tests.support.model_stub import events, model, pieces, whole
-from tests.support.span_sink import attributes
+from tests.support.servers.chat_servers import ChatServers
+from tests.support.servers.model_stub import events, model, pieces, whole
+from tests.support.traces.span_sink import attributes
 from worthit.environment.service import Service
 
 pytestmark = pytest.mark.integration

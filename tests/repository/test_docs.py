@@ -16,8 +16,8 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from analysis.rundir.run import Run, open_run
-from tests.support import decision_index, documented_commands
-from tests.support.documented_commands import (
+from tests.support.project import decision_index, documented_commands
+from tests.support.project.documented_commands import (
     NOT_RUN,
     RUN_ELSEWHERE,
     RUN_HERE,
@@ -25,9 +25,9 @@ from tests.support.documented_commands import (
     inline,
     pages,
 )
-from tests.support.otlp_receiver import receiver
-from tests.support.source_tree import ROOT, spelled
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.project.source_tree import ROOT, spelled
+from tests.support.runs.synthetic_run import Truth, write_run
+from tests.support.servers.otlp_receiver import receiver
 from worthit.__main__ import VERBS, main
 from worthit.export.messages import messages
 
@@ -190,7 +190,7 @@ def test_every_page_is_reached_from_the_index() -> None:
 
 
 def test_the_index_of_decisions_is_current() -> None:
-    """docs/decisions/README.md is what `python -m tests.support.decision_index` writes."""
+    """docs/decisions/README.md is what `python -m tests.support.project.decision_index` writes."""
     written = (ROOT / "docs/decisions/README.md").read_text(encoding="utf-8")
 
     assert decision_index.index() == written

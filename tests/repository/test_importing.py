@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.source_tree import ROOT, module_name, python_files
+from tests.support.project.source_tree import ROOT, module_name, python_files
 
 PROBE = """
 import importlib, json, logging, os, signal, sys, threading

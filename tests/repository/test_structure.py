@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from tests.support.source_tree import PACKAGES, functions, python_files, spelled, tree
+from tests.support.project.source_tree import PACKAGES, functions, python_files, spelled, tree
 
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager"}
 LONGEST_FUNCTION_LINES = 50

@@ -9,7 +9,7 @@ import pytest
 from analysis.claims.thresholds import claim_rows, evaluate, of_run, parse
 from analysis.errors import InputError
 from analysis.rundir.run import Run, open_run
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.runs.synthetic_run import Truth, write_run
 
 ZERO_NS = 1_795_000_000_000_000_000
 RNG = np.random.default_rng(7)

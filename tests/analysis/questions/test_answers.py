@@ -22,7 +22,7 @@ from analysis.rundir.blocks import block_table
 from analysis.rundir.run import Run
 from analysis.stats.intervals import Estimate
 from tests.analysis.conftest import Changed
-from tests.support.synthetic_run import Truth
+from tests.support.runs.synthetic_run import Truth
 
 Found = Mapping[str, Any]
 

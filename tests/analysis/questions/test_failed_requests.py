@@ -18,7 +18,7 @@ from analysis.questions.findings import findings
 from analysis.rundir.blocks import block_table
 from analysis.rundir.run import Run
 from tests.analysis.conftest import Changed
-from tests.support.synthetic_run import Truth
+from tests.support.runs.synthetic_run import Truth
 
 
 def _mean(table: pd.DataFrame) -> pd.Series[Any]:

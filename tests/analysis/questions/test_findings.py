@@ -14,7 +14,7 @@ import pytest
 from analysis.claims.claims import check, read
 from analysis.questions.findings import findings
 from analysis.rundir.run import open_run
-from tests.support.synthetic_run import EMPTY, INVALID, Truth, write_foreign_run, write_run
+from tests.support.runs.synthetic_run import EMPTY, INVALID, Truth, write_foreign_run, write_run
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "findings.json"

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.report.assembly import assemble
 from analysis.rundir.run import Run
-from tests.support.report_findings import cache_findings
+from tests.support.runs.report_findings import cache_findings
 
 AGREES = {"from_spans": 10, "independent": 10, "tolerance": 0}
 WITHIN = {"from_spans": 10, "independent": 12, "tolerance": 2}

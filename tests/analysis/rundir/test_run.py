@@ -10,7 +10,7 @@ import pytest
 
 from analysis.errors import ColumnError, InputError
 from analysis.rundir.run import TABLE_COLUMNS, Run, open_run, read_table
-from tests.support.synthetic_run import Truth, write_foreign_run, write_run
+from tests.support.runs.synthetic_run import Truth, write_foreign_run, write_run
 
 TINY = Truth(rates_per_s=(10.0,), pairs=1, block_s=1.0)
 

@@ -10,7 +10,7 @@ import pytest
 from reference_service.telemetry import wire
 from reference_service.telemetry.export import OtlpPoster, SpanExporter
 from reference_service.telemetry.spans import SpanShape, Tracer
-from tests.support.otlp_receiver import Receiver, receiver
+from tests.support.servers.otlp_receiver import Receiver, receiver
 
 
 def _frame(spans: list[bytes]) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.experiments import SMALL
+from tests.support.runs.experiments import SMALL
 from worthit.__main__ import main
 from worthit.errors import ExitCode
 

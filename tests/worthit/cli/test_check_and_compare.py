@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.synthetic_run import INVALID, Truth, write_foreign_run, write_run
+from tests.support.runs.synthetic_run import INVALID, Truth, write_foreign_run, write_run
 from worthit.__main__ import main
 
 TRUTH = Truth(rates_per_s=(40.0,), pairs=6, block_s=2.0)

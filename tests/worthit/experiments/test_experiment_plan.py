@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.support.experiments import SMALL, experiment
+from tests.support.runs.experiments import SMALL, experiment
 from worthit.experiments.description import describe, doubts, lines
 from worthit.experiments.plan import make_plan
 

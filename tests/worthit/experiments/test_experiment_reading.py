@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.experiments import SMALL, experiment
+from tests.support.runs.experiments import SMALL, experiment
 from worthit.errors import ExitCode, UsageError
 from worthit.experiments.model import FIXED_SETTINGS, HARNESS_SETTINGS, SERVICE_SETTINGS
 from worthit.experiments.reading import check_text, read_experiment

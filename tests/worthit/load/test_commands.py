@@ -17,7 +17,7 @@ import pytest
 
 from analysis.checks.run_checks import Level, about_generator
 from analysis.rundir.manifest import Manifest
-from tests.support.locust_process import (
+from tests.support.load.locust_process import (
     block,
     code_but_for_lag,
     end_of,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from analysis.claims.thresholds import evaluate, parse
-from tests.support.locust_process import (
+from tests.support.load.locust_process import (
     block,
     code_but_for_lag,
     end_of,

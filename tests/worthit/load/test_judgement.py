@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.checks import run_checks
-from tests.support.load_plans import a_block, a_plan
+from tests.support.load.load_plans import a_block, a_plan
 from worthit.contract.plan import Plan, UserMistakeError
 from worthit.load.requests.counters import StepTally, pack, step_rows, unpack_into
 from worthit.load.requests.recent_seconds import Live

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.load_plans import a_block, a_plan
+from tests.support.load.load_plans import a_block, a_plan
 from worthit.load.coordination import reconciliation
 from worthit.load.coordination.assignment import WINDOW_NS, Dealing
 from worthit.load.coordination.progress_page import Begun

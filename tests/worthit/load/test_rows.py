@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.load_plans import a_block
+from tests.support.load.load_plans import a_block
 from worthit.load.requests.request_log import Clock, Ledger, Mark
 from worthit.load.requests.rows import SCHEMA, Rows, StreamFile, read_stream
 

@@ -26,8 +26,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from tests.support.otlp import batch_of_traces, json_of_traces, read_recording, spans_in
-from tests.support.otlp_receiver import receiver
+from tests.support.servers.otlp_receiver import receiver
+from tests.support.traces.otlp import batch_of_traces, json_of_traces, read_recording, spans_in
 from worthit.environment.reach import answers, child_environment
 from worthit.environment.recorder import Recorder
 from worthit.process.workspace import Workspace

@@ -14,9 +14,9 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support import locust_process
-from tests.support.locust_process import ROOT, stub_server
-from tests.support.otlp import batch_of_traces
+from tests.support.load import locust_process
+from tests.support.load.locust_process import ROOT, stub_server
+from tests.support.traces.otlp import batch_of_traces
 from worthit.environment.reach import child_environment
 from worthit.process.workspace import Workspace
 

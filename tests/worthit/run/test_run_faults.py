@@ -10,7 +10,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tests.support.experiments import SMALL, experiment
+from tests.support.runs.experiments import SMALL, experiment
 from worthit.environment.faults import Faults
 from worthit.environment.redis import ExternalRedis, Redis, ask
 from worthit.errors import UsageError

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.rundir.run import TABLE_COLUMNS
-from tests.support.experiments import experiment
+from tests.support.runs.experiments import experiment
 from worthit.contract.scenario_files import scenarios_folder
 from worthit.errors import HarnessError, UsageError
 from worthit.experiments.plan import make_plan

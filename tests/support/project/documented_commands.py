@@ -1,6 +1,6 @@
 """Every command of README.md and docs/: which test runs it, or why none can. The one list.
 
-``python -m tests.support.documented_commands`` prints the commands that are in no list.
+``python -m tests.support.project.documented_commands`` prints the commands that are in no list.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.source_tree import ROOT
+from tests.support.project.source_tree import ROOT
 
 RUN_HERE = (
     "worthit export runs/RUN --otlp http://127.0.0.1:4318",

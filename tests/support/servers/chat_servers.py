@@ -24,7 +24,7 @@ import redis
 from reference_service.composition import Service as Parts
 from reference_service.composition import build
 from reference_service.settings import Settings
-from tests.support.span_sink import SpanSink
+from tests.support.traces.span_sink import SpanSink
 from worthit.environment.postgres import Postgres
 from worthit.environment.recorder import Recorder
 from worthit.environment.redis import Redis
@@ -37,7 +37,7 @@ T = TypeVar("T")
 PERSONALITIES, USERS, MEMORIES_PER_USER = 60, 20, 12
 """What the database is seeded with, besides `elara`."""
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class ChatServers:

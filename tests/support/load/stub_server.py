@@ -1,7 +1,8 @@
 """A small HTTP server that answers after a set time and counts what it saw: the truth.
 
-Run as a process of its own: ``python tests/support/stub_server.py --port 0 --latency-ms 10``. It
-prints its port on the first line. ``GET /__seen`` gives what it counted; SIGSTOP freezes it.
+Run as a process of its own: ``python tests/support/load/stub_server.py --port 0 --latency-ms
+10``. It prints its port on the first line. ``GET /__seen`` gives what it counted; SIGSTOP
+freezes it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Hold `analysis` against published traces: ``python -m tests.support.corpus CHECK.PY``.
+"""Hold `analysis` against published traces: ``python -m tests.support.project.corpus CHECK.PY``.
 
 The corpus' own script is run as it is, with one repair: it expects one count a file, and one of
 its files (one document a line) has one count a line. Those are added up, so that this case is

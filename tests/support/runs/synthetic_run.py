@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.support.synthetic_spans import Arrivals, Columns, chat_spans
+from tests.support.traces.synthetic_spans import Arrivals, Columns, chat_spans
 
 START_NS = 1_795_442_400_000_000_000
 """Beginning of every synthetic run: fixed, so that two runs of one seed are equal."""

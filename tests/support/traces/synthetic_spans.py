@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from tests.support.synthetic_run import Truth
+    from tests.support.runs.synthetic_run import Truth
 
 GAP_NS = 50_000
 """Self time of a parent before, between and after its children."""

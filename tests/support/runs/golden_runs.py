@@ -1,6 +1,6 @@
 """The synthetic runs whose findings are kept in ``tests/golden/``, and how two are compared.
 
-``python -m tests.support.golden_runs`` writes the kept findings anew. Only a change that is meant
+``python -m tests.support.runs.golden_runs`` writes the kept findings anew. Only a change that is meant
 to change what is found may do that.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.support.synthetic_run import (
+from tests.support.runs.synthetic_run import (
     EMPTY,
     INVALID,
     Damage,
@@ -23,7 +23,7 @@ from tests.support.synthetic_run import (
     write_run,
 )
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 """Where the kept findings lie, one file a run."""
 
 RELATIVE_TOLERANCE = 1e-9

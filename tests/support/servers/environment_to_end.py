@@ -1,7 +1,7 @@
-"""A harness to be ended in every way: starts the parts, says what it started, waits for its end.
+"""A whole environment to be ended in every way: starts the parts, prints their ids, waits.
 
-Run as ``python harness_to_end.py MODE`` with the environment variable HALF_WRITTEN naming a folder
-to make. It prints one JSON line: the workspace and every process id.
+Run as ``python environment_to_end.py MODE`` with the environment variable HALF_WRITTEN naming a
+folder to make. It prints one JSON line: the workspace and every process id.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.source_tree import ROOT
+from tests.support.project.source_tree import ROOT
 
 FILE = ROOT / "docker-compose.yml"
 

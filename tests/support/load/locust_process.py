@@ -20,7 +20,7 @@ import pandas as pd
 from worthit.load.requests.rows import read_stream
 from worthit.process.workspace import PORTS, is_free
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 LOCUST = Path(sys.executable).with_name("locust")
 
 
@@ -43,7 +43,7 @@ class Stub:
 @contextmanager
 def stub_server(*, latency_ms: float = 0.0, status: int = 200) -> Iterator[Stub]:
     """Run the stub server on a free port of 127.0.0.1."""
-    script = ROOT / "tests" / "support" / "stub_server.py"
+    script = ROOT / "tests" / "support" / "load" / "stub_server.py"
     process = subprocess.Popen(
         [sys.executable, str(script), "--latency-ms", str(latency_ms), "--status", str(status)],
         stdout=subprocess.PIPE,

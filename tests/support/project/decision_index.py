@@ -1,6 +1,6 @@
 """docs/decisions/README.md, made from the pages beside it.
 
-``python -m tests.support.decision_index > docs/decisions/README.md`` writes it anew.
+``python -m tests.support.project.decision_index > docs/decisions/README.md`` writes it anew.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 
-from tests.support.source_tree import ROOT
+from tests.support.project.source_tree import ROOT
 
 FOLDER = ROOT / "docs" / "decisions"
 
@@ -16,7 +16,7 @@ PREAMBLE = """\
 # Decisions
 
 One page a decision: context, decision, consequences, and what was rejected.
-Written from the pages' titles by `python -m tests.support.decision_index`.
+Written from the pages' titles by `python -m tests.support.project.decision_index`.
 
 """
 

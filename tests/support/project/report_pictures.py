@@ -1,7 +1,7 @@
 """The pictures of README.md and docs/, from a real run's report.
 
-``python -m tests.support.report_pictures RUN`` writes docs/images/: the headline figure as the run
-has it, and a screenshot of the report's waterfalls, taken by a headless Chromium.
+``python -m tests.support.project.report_pictures RUN`` writes docs/images/: the headline figure
+as the run has it, and a screenshot of the report's waterfalls, taken by a headless Chromium.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.support.source_tree import ROOT
+from tests.support.project.source_tree import ROOT
 
 IMAGES = ROOT / "docs" / "images"
 

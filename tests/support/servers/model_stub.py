@@ -13,7 +13,7 @@ from reference_service.storage.model_client import ModelClient
 from reference_service.telemetry.metrics import Registry
 from reference_service.telemetry.model_metrics import ModelMetrics
 from reference_service.telemetry.spans import Tracer
-from tests.support.span_sink import SpanSink
+from tests.support.traces.span_sink import SpanSink
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 MESSAGES = [{"role": "user", "content": "Hi"}]
