@@ -1,4 +1,4 @@
-"""Cached values as typed JSON: whose, of which schema, of which version of the row."""
+"""Cached values as typed JSON with owner, schema version and row version."""
 
 from __future__ import annotations
 

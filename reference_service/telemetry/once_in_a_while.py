@@ -1,4 +1,4 @@
-"""Log lines that would come with every request, said once in a while instead."""
+"""Log lines that every request could cause, limited to one per interval."""
 
 from __future__ import annotations
 
