@@ -9,7 +9,7 @@ _KEYS_KEPT: Final = 1000
 """Beyond these the memory of what was said is dropped; a line may then come early."""
 
 
-class OnceInAWhile:
+class LogLimit:
     """Says whether a key's line is due."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
