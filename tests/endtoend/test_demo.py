@@ -64,7 +64,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
         text=True,
         check=False,
         cwd=theirs.folder,
-        env=theirs.variables(TMPDIR=str(scratch)),
+        env=theirs.variables(TMPDIR=str(scratch), LOCUST_RUN_TIME="5s"),
         timeout=TIMEOUT_S,
     )
     assert ended.stdout, ended.stderr

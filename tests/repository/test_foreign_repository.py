@@ -79,7 +79,7 @@ def test_the_plugin_records_a_master_and_a_worker_there(
         master = start(
             theirs, *locust, "--master", "--master-bind-host", "127.0.0.1",
             "--master-bind-port", port, "--expect-workers", "1", "--users", "2",
-            "--spawn-rate", "2", "--run-time", "2s", "--only-summary", "--host", stub.url,
+            "--spawn-rate", "2", "--only-summary", "--host", stub.url,
             "--worthit-out", str(tmp_path), "--threshold", "requests: count>20",
         )  # fmt: skip
         worker = start(

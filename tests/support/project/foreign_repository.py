@@ -125,6 +125,7 @@ def make_foreign_repository(folder: Path) -> ForeignRepository:
         (theirs / name).mkdir(parents=True)
         (theirs / name / "__init__.py").write_text(PACKAGE, encoding="utf-8")
     (theirs / "locustfile.py").write_text(LOCUSTFILE, encoding="utf-8")
+    (theirs / "locust.conf").write_text("run-time = 2s\n", encoding="utf-8")
     (theirs / "service.py").write_text(SERVICE, encoding="utf-8")
     return ForeignRepository(folder=theirs, environment=environment, wheel=wheel)
 
