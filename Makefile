@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --only-binary :all:
 INSTALL_FAILED = The locked dependencies could not be installed; see above. Is the package index reachable, and is there a wheel for $$($(BIN)/python -c 'import platform; print(platform.platform())')?
 
-.PHONY: demo test bench lint types corpus notebooks report lock clean setup
+.PHONY: demo test bench lint types corpus cases notebooks report lock clean setup
 
 setup: $(READY)
 
@@ -50,7 +50,10 @@ types: $(READY)
 	$(BIN)/mypy
 
 corpus: $(READY)
-	@if [ -f ../shared/corpus/check.py ]; then $(BIN)/python -m tests.support.project.corpus ../shared/corpus/check.py; fi
+	@if [ -f ../shared/corpus/check.py ]; then $(BIN)/python ../shared/corpus/check.py; fi
+
+cases: $(READY)
+	@if [ -f ../shared/cases/check.py ]; then $(BIN)/python ../shared/cases/check.py; fi
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -1,4 +1,4 @@
-"""What does the plugin cost a locustfile? Requests a second of one full core, stock and plugin.
+"""What does the plugin cost? Requests per second of one full core, stock and with the plugin.
 
 Both run the same closed-loop locustfile against the same server, in pairs whose order alternates
 (stock, plugin, plugin, stock, ...), so that a machine that grows busy is unfair to neither.

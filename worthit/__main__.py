@@ -14,13 +14,20 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import click
 from typing_extensions import override
 
-from analysis.errors import AnalysisError, ColumnError, InputError
-from worthit.errors import ExitCode, HarnessError
+# The current folder or PYTHONPATH may come first and hold a package `analysis` of its own: ours is
+# imported from beside this one, and stays the one that every later import of it means.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+importlib.import_module("analysis")
+del sys.path[0]
+
+from analysis.errors import AnalysisError, ColumnError, InputError  # noqa: E402 - see above
+from worthit.errors import ExitCode, HarnessError  # noqa: E402 - see above
 
 INTERRUPTED_EXIT_CODE: Final = 130
 """What a shell reports for a command ended by Ctrl-C: 128 + SIGINT."""

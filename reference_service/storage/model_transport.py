@@ -1,4 +1,4 @@
-"""HTTP/1.1 to one server, as an httpx transport whose cost does not grow with what is in flight.
+"""HTTP/1.1 to one server, as an httpx transport whose cost is constant in requests in flight.
 
 One write a request, one wake-up an answer that comes in one piece, and a dict of idle connections:
 nothing here looks at more than one connection. httptools (C) parses. Connections are used again

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from benchmarks._cache_invariants import cancelled_lookups, races
+from benchmarks.support.cache_invariants import cancelled_lookups, races
 from reference_service.composition import Service as Parts
 from reference_service.errors import OverloadedError, PersonalityNotFoundError
 from reference_service.models import PersonalityConfig

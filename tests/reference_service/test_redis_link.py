@@ -1,4 +1,4 @@
-"""The door to Redis: what is sent again, how long anybody queues, and who tells the breaker."""
+"""Redis access: what is retried, how long callers queue, and what opens the breaker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streamed replies that end badly, readers that read slowly, and the door before the model."""
+"""Streamed replies that end early, slow readers, and the limit of concurrent chats."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_who_comes_beyond_the_limit_is_told_at_once(
     stream: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     """With two under way the third gets 503 and Retry-After, and neither model nor database."""
-    users = [f"door-{number}-{stream}" for number in range(3)]
+    users = [f"limit-{number}-{stream}" for number in range(3)]
     inside: list[httpx.Response] = []
     with servers.service(CHATS_MAX_IN_FLIGHT="2") as service:
         servers.call(servers.llm.fault(kind="chat", extra_ms=1500))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from worthit.environment.reach import child_environment
+
 
 @click.command("plugin")
 @click.option("--arguments", is_flag=True, help="Print the arguments that it adds to Locust.")
@@ -19,7 +21,8 @@ def command(*, arguments: bool) -> int:
     """
     if arguments:
         # in a process of its own, because importing Locust patches sockets
-        return subprocess.run([sys.executable, "-m", "worthit.load"], check=False).returncode
+        listing = [sys.executable, "-m", "worthit.load"]
+        return subprocess.run(listing, check=False, env=child_environment()).returncode
     spec = find_spec("worthit")
     places = list(spec.submodule_search_locations or ()) if spec else []
     click.echo(Path(places[0]) / "load" / "plugin.py")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worthit.contract.scenario_files import scenarios_folder
+
 if TYPE_CHECKING:
     from worthit.environment.dev_stack import Standing, Wish
 
@@ -107,7 +109,13 @@ def addresses(parts: Standing) -> str:
             "Try it:     curl -s " + parts.service.url + "/chat -H 'X-User-Id: u00000' "
             "-H 'Content-Type: application/json' "
             '-d \'{"message": "Hello", "personality_name": "elara"}\'',
-            f"Load it:    locust -f loadtests --host {parts.service.url}",
+            f"Load it:    locust -f {_scenarios()} --host {parts.service.url}",
             "End it:     Ctrl-C",
         ]
     )
+
+
+def _scenarios() -> Path:
+    """Give the scenarios' folder as it is named from here: ``loadtests`` in the project's root."""
+    folder = scenarios_folder()
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

@@ -18,11 +18,20 @@ ANSWER_SECONDS = 2.0
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The harness's environment for a Python child: this source tree first, no OTEL settings."""
+    """Give the environment of a Python child: our packages first, no OTEL_* or LOCUST_*.
+
+    Our packages come before PYTHONPATH, and the current folder is no place to import from: either
+    may hold an `analysis` of its own.
+    """
     tree = str(Path(worthit.__path__[0]).parent)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OTEL_", "LOCUST_"))
+    }
     path = os.pathsep.join(filter(None, (tree, kept.get("PYTHONPATH"))))
-    return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(extra or {})}
+    ours = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    return {**kept, **ours, **(extra or {})}
 
 
 def must_be_free(port: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worthit.contract.scenario_files import scenarios_folder
+from worthit.environment.reach import child_environment
 from worthit.errors import PartError
 from worthit.experiments.plan import Plan
 from worthit.process.supervision import Process
@@ -80,11 +81,10 @@ def plan_document(plan: Plan, run_id: str, hosts: Mapping[str, str]) -> dict[str
 async def start_load(workspace: Workspace, document: dict[str, Any], folder: Path) -> Process:
     """Start Locust with the plan `document`; it writes what it sends to `folder`."""
     plan_file = _write_plan(document, folder)
-    scenarios = scenarios_folder()
     return await workspace.start(
         "locust",
         [
-            *(sys.executable, "-m", "locust", "-f", str(scenarios), document["scenario"]),
+            *(sys.executable, "-m", "locust", "-f", str(scenarios_folder()), document["scenario"]),
             *(
                 "--headless",
                 "--stop-timeout",
@@ -95,7 +95,7 @@ async def start_load(workspace: Workspace, document: dict[str, Any], folder: Pat
                 str(folder),
             ),
         ],
-        cwd=scenarios.parent,
+        env=child_environment(),
     )
 
 

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers after a set time and counts what it saw: the truth.
+"""A small HTTP server that answers after a set time and counts the requests it received.
 
 Run as a process of its own: ``python tests/support/load/stub_server.py --port 0 --latency-ms
 10``. It prints its port on the first line. ``GET /__seen`` gives what it counted; SIGSTOP

@@ -13,9 +13,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
-def _messages(path: Path) -> Iterator[bytes]:
-    """Give the messages of a file of varint-length-delimited ones."""
-    content, position = path.read_bytes(), 0
+def messages(content: bytes) -> Iterator[bytes]:
+    """Give the messages of a recorder's file: varint-length-delimited, split by hand."""
+    position = 0
     while position < len(content):
         length = shift = 0
         while True:
@@ -25,6 +25,7 @@ def _messages(path: Path) -> Iterator[bytes]:
             shift += 7
             if byte < 0x80:
                 break
+        assert position + length <= len(content), "the recording is cut off"
         yield content[position : position + length]
         position += length
 
@@ -33,7 +34,7 @@ def read_spans(path: Path) -> tuple[dict[str, Any], list[Span]]:
     """Return the last resource's attributes and all spans of a recorder's file."""
     resource: dict[str, Any] = {}
     spans: list[Span] = []
-    for message in _messages(path):
+    for message in messages(path.read_bytes()):
         for batch in ExportTraceServiceRequest.FromString(message).resource_spans:
             resource = {pair.key: pair.value.string_value for pair in batch.resource.attributes}
             for scope in batch.scope_spans:
@@ -44,7 +45,7 @@ def read_spans(path: Path) -> tuple[dict[str, Any], list[Span]]:
 def read_metrics(path: Path) -> dict[str, list[Any]]:
     """Return the data points by metric, as the last push had them."""
     last: dict[str, list[Any]] = {}
-    for message in _messages(path):
+    for message in messages(path.read_bytes()):
         for batch in ExportMetricsServiceRequest.FromString(message).resource_metrics:
             for scope in batch.scope_metrics:
                 for metric in scope.metrics:

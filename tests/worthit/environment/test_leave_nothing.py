@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
-HARNESS = Path(__file__).parents[2] / "support" / "servers" / "environment_to_end.py"
+HARNESS = Path(__file__).parents[2] / "support" / "servers" / "worthit_to_end.py"
 
 GONE_SECONDS = 20.0
 """A noisy machine's allowance; an idle one needs less than one."""

@@ -1,6 +1,6 @@
 """A whole environment to be ended in every way: starts the parts, prints their ids, waits.
 
-Run as ``python environment_to_end.py MODE`` with the environment variable HALF_WRITTEN naming a
+Run as ``python worthit_to_end.py MODE`` with the environment variable HALF_WRITTEN naming a
 folder to make. It prints one JSON line: the workspace and every process id.
 """
 

@@ -1,4 +1,4 @@
-"""What a chat meets while a server is away: a chat service process, a real fault, a stop-watch."""
+"""Chats while a server is away: a service process, a real fault, and how long each chat takes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from time import perf_counter
 
 import httpx
 
-from benchmarks._chat_rig import USERS, Servers, service
+from benchmarks.support.chat_servers import USERS, Servers, service
 from worthit.environment.server import Server
 
 ALL_CACHES = {

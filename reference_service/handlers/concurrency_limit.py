@@ -1,7 +1,7 @@
-"""How many chats may be under way in one process: who comes beyond is told so at once.
+"""Limits how many chats are under way in one process; one more is refused at once.
 
 A chat waits seconds for the model and needs PostgreSQL afterwards. Without a limit an overloaded
-service lets everybody in, pays for the model, and then fails them at the last step.
+service accepts every chat, pays for the model, and then fails at the last step.
 See docs/decisions/overload-is-refused-early.md.
 """
 
@@ -15,13 +15,15 @@ from reference_service.errors import OverloadedError
 from reference_service.telemetry.metrics import Labels, Registry
 
 
-class Door:
-    """A bounded number of places and no queue; a context manager holds one of them."""
+class ConcurrencyLimit:
+    """Lets in `places` chats at a time and queues none; a context manager holds one place."""
 
     def __init__(self, places: int, registry: Registry) -> None:
         self._places = places
         self._taken = 0
-        self._shed = registry.counter("chat.shed", "{chat}", "Chats refused at the door.")
+        self._shed = registry.counter(
+            "chat.shed", "{chat}", "Chats refused because too many are under way."
+        )
 
         def taken() -> Iterator[tuple[Labels, float]]:
             yield (), self._taken

@@ -1,4 +1,4 @@
-"""Parquet files of 12-span chat traces, as many as asked for, written a chunk at a time."""
+"""Writes Parquet files of 12-span chat traces, any number of them, in chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tries that the personality cache must survive: small in tests, at full size in benchmarks."""
+"""Checks of the personality cache's invariants: small in tests, full size in a benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers, a service to be measured, and a lean client for the service's benchmarks."""
+"""The servers, the service under test and a small HTTP client for the service's benchmarks."""
 
 from __future__ import annotations
 

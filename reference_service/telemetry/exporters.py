@@ -1,4 +1,4 @@
-"""Where a process's spans and metrics go: to the collector that the settings name, or nowhere."""
+"""Exports a process's spans and metrics to the collector that the settings name, if any."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _SCOPE: Final = "reference_service"
 _SCOPE_VERSION: Final = "1.0.0"
 
 
-class Outlet:
-    """The exporters; with no endpoint, or with OTEL_SDK_DISABLED, there are none."""
+class Exporters:
+    """The span and metric exporters; without an endpoint, or with OTEL_SDK_DISABLED, none."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._registry = registry

@@ -1,4 +1,4 @@
-"""Log lines that would come with every request, said once in a while instead."""
+"""Log lines that every request could cause, limited to one per interval."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _KEYS_KEPT: Final = 1000
 """Beyond these the memory of what was said is dropped; a line may then come early."""
 
 
-class OnceInAWhile:
+class LogLimit:
     """Says whether a key's line is due."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:

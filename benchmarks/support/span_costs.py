@@ -1,4 +1,4 @@
-"""Where the cost of tracing goes: one span made, ended and encoded, here and by the SDK."""
+"""The cost of one span, made, ended and encoded: the service's own and the SDK's."""
 
 from __future__ import annotations
 
