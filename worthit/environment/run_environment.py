@@ -17,6 +17,7 @@ import redis.asyncio as redis_client
 from redis.exceptions import RedisError
 from typing_extensions import override
 
+from worthit.contract import names
 from worthit.environment.assembly import Assembly
 from worthit.environment.choice import choose_llm, choose_postgres, choose_recorder, choose_redis
 from worthit.environment.postgres import ExternalPostgres, Postgres
@@ -101,7 +102,7 @@ class Stage(Assembly):
         env["OTEL_EXPORTER_OTLP_ENDPOINT"] = self.recorder.endpoint
         env["OTEL_SERVICE_NAME"] = SERVICE_NAME
         env["OTEL_RESOURCE_ATTRIBUTES"] = (
-            f"worthit.run={self.directory.run_id},worthit.arm={arm.name}"
+            f"{names.RUN}={self.directory.run_id},{names.ARM}={arm.name}"
         )
         return Service(
             self.workspace,

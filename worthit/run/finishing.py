@@ -13,6 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from worthit.contract.tables import REQUESTS
 from worthit.counters.recorded_metrics import metric_samples
 from worthit.counters.sampling import Sample, write_counters
 from worthit.environment.recorder import PassedOn
@@ -25,25 +26,6 @@ from worthit.run.timeline import Events, block_rows
 
 SOURCE_TREE: Final = Path(__file__).parents[2]
 """Where the commit is asked for."""
-
-REQUEST_COLUMNS: Final = pa.schema(
-    [
-        ("trace_id", pa.string()),
-        ("scenario", pa.string()),
-        ("name", pa.string()),
-        ("arm", pa.string()),
-        ("step", pa.int32()),
-        ("block", pa.int32()),
-        ("draw", pa.int64()),
-        ("intended_ns", pa.int64()),
-        ("sent_ns", pa.int64()),
-        ("end_ns", pa.int64()),
-        ("status_code", pa.int32()),
-        ("error", pa.string()),
-        ("response_bytes", pa.int64()),
-    ]
-)
-"""Of requests.parquet; see docs/run-directory.md."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +86,8 @@ def read_requests(folder: Path) -> pa.Table:
         # a stream cut off inside a message: what came before it is sound
         with file.open("rb") as stream, contextlib.suppress(pa.ArrowInvalid, OSError):
             batches.extend(pa.ipc.open_stream(stream))
-        tables.append(pa.Table.from_batches(batches, schema=REQUEST_COLUMNS))
-    whole = pa.concat_tables(tables) if tables else REQUEST_COLUMNS.empty_table()
+        tables.append(pa.Table.from_batches(batches, schema=REQUESTS))
+    whole = pa.concat_tables(tables) if tables else REQUESTS.empty_table()
     return whole.sort_by("intended_ns")
 
 

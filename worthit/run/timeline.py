@@ -10,10 +10,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from worthit.contract.tables import EVENTS
 from worthit.experiments.plan import Block, Plan
-
-SCHEMA: Final = pa.schema([("t_ns", pa.int64()), ("kind", pa.string()), ("detail", pa.string())])
-"""Of events.parquet; see docs/run-directory.md."""
 
 NS_PER_S: Final = 1_000_000_000
 
@@ -49,8 +47,8 @@ class Events:
     def write(self, path: Path) -> None:
         """Write events.parquet, in order of time."""
         rows = sorted(self.rows)
-        columns = {name: [row[index] for row in rows] for index, name in enumerate(SCHEMA.names)}
-        pq.write_table(pa.table(columns, schema=SCHEMA), path)
+        columns = {name: [row[index] for row in rows] for index, name in enumerate(EVENTS.names)}
+        pq.write_table(pa.table(columns, schema=EVENTS), path)
 
 
 def block_rows(plan: Plan, t0_ns: int, until_ns: int) -> list[dict[str, Any]]:

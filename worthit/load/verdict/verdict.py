@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worthit.contract.limits import LAG_VALID_MS
 from worthit.contract.plan import UserMistakeError
+from worthit.contract.tables import REQUESTS
 from worthit.load.requests.whole_file import write_json
-from worthit.load.verdict.judgement import LAG_VALID_MS, Judgement, about_lost_rows, in_ms, judge
+from worthit.load.verdict.judgement import Judgement, about_lost_rows, in_ms, judge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,10 +122,10 @@ def _requests(out: Path, run: Run | None) -> pd.DataFrame:
     """Return the recorded rows without those of warm-up blocks."""
     import pandas as pd  # noqa: PLC0415 - as above
 
-    from worthit.load.requests.rows import SCHEMA, read_stream  # noqa: PLC0415 - as above
+    from worthit.load.requests.rows import read_stream  # noqa: PLC0415 - as above
 
     tables = [read_stream(path).to_pandas() for path in sorted(out.glob("requests-*.arrows"))]
-    tables = tables or [SCHEMA.empty_table().to_pandas()]
+    tables = tables or [REQUESTS.empty_table().to_pandas()]
     rows: pd.DataFrame = pd.concat(tables, ignore_index=True)
     if run is None:
         return rows
