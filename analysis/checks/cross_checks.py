@@ -135,7 +135,7 @@ def calls_of_llm(spans: pd.DataFrame, kind: str) -> int:
 
 def is_simulated(manifest: Manifest) -> bool:
     """Whether the LLM was the simulator of the run, which logs what it does."""
-    return bool(manifest.parts.get("llm", {}).get("embedded"))
+    return "llm" in manifest.parts and manifest.parts["llm"].embedded
 
 
 def roots(spans: pd.DataFrame, *, ids: pd.Series | None = None) -> pd.DataFrame:

@@ -23,12 +23,9 @@ from pydantic import ValidationError
 from analysis.errors import ColumnError, InputError
 from analysis.formats.columns import with_numbers
 from analysis.rundir import column_projection
-from analysis.rundir.manifest import Manifest
+from analysis.rundir.manifest import FORMAT_VERSION, Manifest, parse
 from analysis.rundir.renumbering import follow, is_needed, renumbered
 from worthit.contract.tables import NEVER_NULL, OPTIONAL_COLUMNS, TABLES
-
-FORMAT_VERSION = 1
-"""The format that docs/run-directory.md describes. History: 1, the first."""
 
 _PANDAS_TYPES = {
     pa.large_string(): "str",
@@ -243,7 +240,7 @@ def _read_manifest(file: Path) -> Manifest:
             " read this run with the version of worthit that wrote it"
         )
     try:
-        return Manifest.model_validate(content)
+        return parse(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])

@@ -47,7 +47,8 @@ class Block:
     start_s: float
     """From the schedule's zero."""
     duration_s: float
-    host: str
+    host: str = ""
+    """Where the requests go; empty until the arm's service has an address."""
     warmup: bool = False
     knobs: dict[str, Any] | None = field(default=None, hash=False)
     """Knobs of this block alone, which override the plan's; None: the plan's."""
@@ -80,9 +81,7 @@ class Block:
 
 def unscheduled(arm: str = "-", *, block: int = 0) -> Block:
     """Return the block of requests that no schedule sends."""
-    return Block(
-        block=block, arm=arm, step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0, host=""
-    )
+    return Block(block=block, arm=arm, step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

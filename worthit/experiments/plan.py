@@ -12,8 +12,10 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from worthit.contract.manifest import Step
+from worthit.contract.plan import Block
 from worthit.experiments.model import MAX_ARMS_AT_ONCE, Experiment
 from worthit.experiments.scenarios import Setting
 
@@ -51,20 +53,6 @@ class PlannedArm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """One repeat of an arm at a step, as planned; seconds count from the schedule's zero."""
-
-    block: int
-    pair: int
-    arm: str
-    step: int
-    rate_per_s: float
-    start_s: float
-    duration_s: float
-    warmup: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What will be run."""
 
@@ -76,15 +64,15 @@ class Plan:
     batch_of_block: tuple[int, ...]
 
     @property
-    def steps(self) -> list[dict[str, Any]]:
+    def steps(self) -> tuple[Step, ...]:
         """Give the load levels as the manifest lists them."""
         rates = self.experiment.load.rates_per_s
-        return [{"step": step, "rate_per_s": rate} for step, rate in enumerate(rates)]
+        return tuple(Step(step=step, rate_per_s=rate) for step, rate in enumerate(rates))
 
     @property
     def load_s(self) -> float:
         """Give the seconds from the first planned arrival to the last."""
-        return max(block.start_s + block.duration_s for block in self.blocks)
+        return max(block.end_s for block in self.blocks)
 
     @property
     def estimated_s(self) -> float:
@@ -93,7 +81,7 @@ class Plan:
 
     def arrivals(self, arm: str) -> float:
         """Give the expected number of arrivals of an arm, warm-up included."""
-        return sum(b.rate_per_s * b.duration_s for b in self.blocks if b.arm == arm)
+        return sum(b.expected_arrivals for b in self.blocks if b.arm == arm)
 
     @property
     def personalities(self) -> int:
@@ -101,7 +89,7 @@ class Plan:
         if self.experiment.data.personalities is not None:
             return self.experiment.data.personalities
         # The load numbers arrivals over the whole plan: later batches go on counting.
-        pairs = {block.pair: block.rate_per_s * block.duration_s for block in self.blocks}
+        pairs = {block.pair: block.expected_arrivals for block in self.blocks}
         return max(_personalities(arm, sum(pairs.values())) for arm in self.arms)
 
 
@@ -120,7 +108,7 @@ def make_plan(experiment: Experiment) -> Plan:
             blocks.append(block)
             batch_of_block.append(number)
         pair = blocks[-1].pair + 1
-        start_s = blocks[-1].start_s + blocks[-1].duration_s
+        start_s = blocks[-1].end_s
     return Plan(
         experiment=experiment,
         arms=arms,

@@ -83,4 +83,4 @@ def _reduction(plan: Plan, arm: PlannedArm) -> dict[str, Any]:
 def _measured(plan: Plan, arm: str) -> float:
     """Give the expected number of an arm's arrivals that count."""
     blocks = [block for block in plan.blocks if block.arm == arm and not block.warmup]
-    return sum(block.rate_per_s * block.duration_s for block in blocks)
+    return sum(block.expected_arrivals for block in blocks)

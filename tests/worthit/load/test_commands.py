@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from analysis.checks.run_checks import Level, about_generator
-from analysis.rundir.manifest import Manifest
+from analysis.rundir.manifest import parse
 from tests.support.locust_process import (
     block,
     code_but_for_lag,
@@ -135,7 +135,7 @@ def check_the_standstill(out: Path) -> None:
     """All was sent in the end, so only the lag tells: the load, and the run's verdict."""
     document = json.loads((out / "generator.json").read_text())
     row, rows, verdict = document["generator"][0], recorded(out), document.pop("verdict")
-    manifest = Manifest.model_validate({**document, "format_version": 1, "run_id": "late"})
+    manifest = parse({**document, "format_version": 1, "run_id": "late"})
     doubts = about_generator(manifest, rows, rows)
     assert (verdict, row["dropped"]) == ("INVALID", 0)
     assert row["achieved_per_s"] > 0.99 * row["offered_per_s"]

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.load_plans import a_block
-from worthit.contract.tables import REQUESTS
+from worthit.contract.tables import REQUESTS, read_stream
 from worthit.load.requests.request_log import Clock, Ledger, Mark
-from worthit.load.requests.rows import Rows, StreamFile, read_stream
+from worthit.load.requests.rows import Rows, StreamFile
 
 BLOCK = a_block(block=3, step=1)
 

@@ -3,7 +3,7 @@
 A row is packed into 64 bytes of a fixed buffer; a full or old buffer becomes one record batch of
 an Arrow IPC stream, ``requests-<worker>.arrows``, whose columns are those of requests.parquet
 (docs/run-directory.md). A stream that was cut off, as by kill -9, is read up to its last whole
-batch; ``read_stream`` does so.
+batch; ``worthit.contract.tables.read_stream`` does so.
 """
 
 from __future__ import annotations
@@ -266,18 +266,3 @@ class StreamFile:
                 file.seek(self._whole_bytes)
             raise
         self._whole_bytes += len(memoryview(data))
-
-
-def read_stream(path: Path) -> pa.Table:
-    """Read a stream, whole or cut off, up to its last whole batch."""
-    batches = []
-    with path.open("rb") as file:
-        try:
-            reader = pa.ipc.open_stream(file)
-            while True:
-                batches.append(reader.read_next_batch())
-        except (StopIteration, pa.ArrowInvalid, OSError):
-            # the end, or a stream that ends inside a message: what came before it is sound, and
-            # `batches` holds it
-            pass
-    return pa.Table.from_batches(batches, schema=REQUESTS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from worthit.contract.limits import LAG_VALID_MS
 from worthit.contract.plan import UserMistakeError
-from worthit.contract.tables import REQUESTS
+from worthit.contract.tables import REQUESTS, read_stream
 from worthit.load.requests.whole_file import write_json
 from worthit.load.verdict.judgement import Judgement, about_lost_rows, in_ms, judge
 
@@ -121,8 +121,6 @@ def _crossed(thresholds: Sequence[Threshold], run: Run | None, out: Path | None)
 def _requests(out: Path, run: Run | None) -> pd.DataFrame:
     """Return the recorded rows without those of warm-up blocks."""
     import pandas as pd  # noqa: PLC0415 - as above
-
-    from worthit.load.requests.rows import read_stream  # noqa: PLC0415 - as above
 
     tables = [read_stream(path).to_pandas() for path in sorted(out.glob("requests-*.arrows"))]
     tables = tables or [REQUESTS.empty_table().to_pandas()]
