@@ -20,6 +20,7 @@ import click
 from typing_extensions import override
 
 from analysis.errors import AnalysisError, ColumnError, InputError
+from worthit.contract.errors import UserMistakeError
 from worthit.errors import ExitCode, HarnessError
 
 INTERRUPTED_EXIT_CODE: Final = 130
@@ -133,7 +134,7 @@ def _explain(error: Exception) -> int:
 def _sentence(error: Exception) -> tuple[str, ExitCode]:
     if isinstance(error, HarnessError):
         return str(error), error.exit_code
-    if isinstance(error, InputError | ColumnError):
+    if isinstance(error, InputError | ColumnError | UserMistakeError):
         return str(error), ExitCode.WRONG_USAGE
     if isinstance(error, AnalysisError):
         return str(error), ExitCode.TOOL_FAILED

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from worthit.contract.errors import UserMistakeError
+
 ARRIVALS = ("poisson", "even", "replay")
 """How the times between arrivals come about."""
 
@@ -22,10 +24,6 @@ _MOST_PAIRS = 1_000_000_000
 
 _OVERLAP_SECONDS = 1e-9
 """Blocks may touch; rounding of their starts is no overlap."""
-
-
-class UserMistakeError(Exception):
-    """Something asked for cannot be; the message says what was found, expected and to do."""
 
 
 class PlanError(UserMistakeError):

@@ -16,7 +16,8 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from worthit.contract.plan import Plan, PlanError, UserMistakeError, parse, unscheduled
+from worthit.contract.errors import UserMistakeError
+from worthit.contract.plan import Plan, PlanError, parse, unscheduled
 from worthit.load import arguments
 from worthit.load.coordination.coordinator import Conductor
 from worthit.load.coordination.worker import Worker
@@ -27,7 +28,7 @@ from worthit.load.verdict import verdict
 if TYPE_CHECKING:
     from locust.web import WebUI
 
-    from analysis.claims.thresholds import Threshold
+    from worthit.contract.thresholds import Threshold
 
 BLOCKS_APART = 100_000
 """Between the block numbers of two Locusts that record into one folder; none has so many."""
@@ -286,7 +287,7 @@ def _conclude(conductor: Conductor) -> None:
         _HERE.exit_code = verdict.conclude(
             conductor.report(),
             run=conductor.run,
-            thresholds=_HERE.thresholds,
+            limits=_HERE.thresholds,
             out=_HERE.out,
             rows_lost=conductor.rows_lost,
         )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support.load_plans import a_block, a_plan
-from worthit.contract.plan import Plan, UserMistakeError
+from worthit.contract.errors import UserMistakeError
+from worthit.contract.plan import Plan
 from worthit.load.requests.counters import StepTally, pack, step_rows, unpack_into
 from worthit.load.requests.recent_seconds import Live
 from worthit.load.requests.request_log import StepCounts
