@@ -16,14 +16,8 @@ from typing import Final
 
 from worthit.contract.manifest import Step
 from worthit.contract.plan import Block
+from worthit.contract.scenario_arguments import ARGUMENTS, Value
 from worthit.experiments.model import MAX_ARMS_AT_ONCE, Experiment
-from worthit.experiments.scenarios import Setting
-
-POPULAR_PERSONALITIES: Final = 50
-"""The scenario's own default for the knob ``popular``, as docs/how-the-parts-meet.md says."""
-
-COLD_FRACTION: Final = 0.05
-"""The scenario's own default for the knob ``cold_fraction``."""
 
 SET_UP_S: Final = 15.0
 """Starting the parts and filling the database: for the estimate of time alone."""
@@ -41,7 +35,7 @@ class PlannedArm:
 
     name: str
     env: dict[str, str]
-    knobs: dict[str, Setting]
+    knobs: dict[str, Value]
     instances: int
     baseline: bool
     uses_redis: bool
@@ -50,6 +44,10 @@ class PlannedArm:
 
     database: str
     """The name of the arm's own database."""
+
+    def knob(self, name: str) -> Value:
+        """Give a knob's value: the arm's, or the scenario's own default."""
+        return self.knobs.get(name, ARGUMENTS[name].default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +190,6 @@ def _batch_blocks(
 
 def _personalities(arm: PlannedArm, arrivals: float) -> int:
     """Give the popular ones plus a Poisson count of cold ones six deviations above its mean."""
-    cold = float(arm.knobs.get("cold_fraction", COLD_FRACTION)) * arrivals
-    popular = int(arm.knobs.get("popular", POPULAR_PERSONALITIES))
+    cold = float(arm.knob("cold_fraction")) * arrivals
+    popular = int(arm.knob("popular"))
     return popular + math.ceil(cold + 6 * math.sqrt(cold)) + 100

@@ -68,7 +68,7 @@ def _mean(plan: Plan, baseline: PlannedArm, arm: PlannedArm) -> dict[str, Any]:
 def _reduction(plan: Plan, arm: PlannedArm) -> dict[str, Any]:
     """Misses are counted events: the relative error of their number is 1/sqrt of it."""
     requests = _measured(plan, arm.name)
-    misses = max(1.0, float(arm.knobs.get("cold_fraction", 0.05)) * requests)
+    misses = max(1.0, float(arm.knob("cold_fraction")) * requests)
     relative = REACH / math.sqrt(misses)
     return {
         "effect": "reduction factor",
