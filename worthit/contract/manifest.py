@@ -248,8 +248,12 @@ class Manifest:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Give the file's content."""
-        return asdict(self)
+        """Give the file's content; of a part, only what there is to say of it."""
+        parts = {
+            name: {key: value for key, value in asdict(part).items() if value is not None}
+            for name, part in self.parts.items()
+        }
+        return {**asdict(self), "parts": parts}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

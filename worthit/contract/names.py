@@ -43,3 +43,6 @@ COLUMN_ATTRIBUTES: Final[Mapping[str, str]] = {
 }
 """Columns of the spans table that are taken from an attribute, each with that attribute's name of
 today; ``analysis.formats.columns`` knows superseded ones."""
+
+OUT_VARIABLE: Final = "WORTHIT_OUT"
+"""Environment variable: the folder in which every Locust of a recorded command records."""

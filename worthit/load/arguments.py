@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worthit.contract.names import OUT_VARIABLE
 from worthit.contract.plan import DRAWS_PER_BLOCK, Block, Plan, PlanError, read
 from worthit.contract.scenario_arguments import whole_number_from_1
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
 
 
-OUT_VARIABLE = "WORTHIT_OUT"
 DEFAULT_DURATION = "60s"
 _SPLIT_AT = 0.9 * DRAWS_PER_BLOCK
 """Expected arrivals at which a long block made from arguments is cut: its draws must not run into

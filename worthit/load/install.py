@@ -17,6 +17,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from worthit.contract.errors import UserMistakeError
+from worthit.contract.names import OUT_VARIABLE
 from worthit.contract.plan import Plan, PlanError, parse, unscheduled
 from worthit.load import arguments
 from worthit.load.coordination.coordinator import Conductor
@@ -178,7 +179,7 @@ def _folder(options: argparse.Namespace) -> Path | None:
         options.worthit_out = _HERE.borrowed.name
     home = _HERE.home or Path(options.worthit_out)
     out = home
-    for_many = home == Path(os.environ.get(arguments.OUT_VARIABLE) or os.devnull)
+    for_many = home == Path(os.environ.get(OUT_VARIABLE) or os.devnull)
     try:
         if again or for_many:
             number = _next_number(home, 1 if for_many else 2)

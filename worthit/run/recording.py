@@ -28,6 +28,7 @@ from worthit.contract.manifest import (
     Verdict,
 )
 from worthit.contract.manifest import Recorded as Counts
+from worthit.contract.names import OUT_VARIABLE
 from worthit.counters.external_counters import Bystanders, Named, find
 from worthit.counters.recorded_metrics import metric_samples
 from worthit.counters.sampling import Sample, recorder_counters, write_counters
@@ -212,7 +213,7 @@ class Recording:
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": recorder.grpc_endpoint if grpc else recorder.endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": self.wish.protocol,
-            "WORTHIT_OUT": str(self.load_folder),
+            OUT_VARIABLE: str(self.load_folder),
         }
 
     async def _pass_time(self, recorder: Process) -> None:
