@@ -24,9 +24,10 @@ from analysis.calltree.identity import trace_codes
 from analysis.checks.trace_quality import doubts
 from analysis.errors import AnalysisError, InputError
 from analysis.formats import found
-from analysis.formats.columns import REQUIRED, SCHEMA, empty, to_pandas
+from analysis.formats.columns import REQUIRED, empty, to_pandas
 from analysis.formats.partitions import Partitions
 from analysis.rundir.recorded import Converted, convert
+from worthit.contract.tables import SPANS
 
 __all__ = ["Converted", "Partitions", "attribute", "convert", "doubts", "read"]
 
@@ -142,7 +143,7 @@ def _rows_of(
 
 
 def _only(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
-    return table if columns is None else table.select([n for n in SCHEMA.names if n in columns])
+    return table if columns is None else table.select([n for n in SPANS.names if n in columns])
 
 
 def is_address(path: str | PathLike[str]) -> bool:

@@ -27,6 +27,7 @@ importlib.import_module("analysis")
 del sys.path[0]
 
 from analysis.errors import AnalysisError, ColumnError, InputError  # noqa: E402 - see above
+from worthit.contract.errors import UserMistakeError  # noqa: E402 - see above
 from worthit.errors import ExitCode, HarnessError  # noqa: E402 - see above
 
 INTERRUPTED_EXIT_CODE: Final = 130
@@ -140,7 +141,7 @@ def _explain(error: Exception) -> int:
 def _sentence(error: Exception) -> tuple[str, ExitCode]:
     if isinstance(error, HarnessError):
         return str(error), error.exit_code
-    if isinstance(error, InputError | ColumnError):
+    if isinstance(error, InputError | ColumnError | UserMistakeError):
         return str(error), ExitCode.WRONG_USAGE
     if isinstance(error, AnalysisError):
         return str(error), ExitCode.TOOL_FAILED

@@ -18,9 +18,7 @@ from analysis.calltree.call_tree import CallTrees
 from analysis.checks.cross_checks import roots
 from analysis.formats.attributes import numbers
 from analysis.kernels import sums
-
-KEY = "worthit.emulated_ns"
-"""The attribute that carries the mark."""
+from worthit.contract.names import EMULATED_NS as KEY
 
 
 def marks(spans: pd.DataFrame) -> pd.Series[float]:

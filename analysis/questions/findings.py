@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from analysis.questions.rows import plain, records
 from analysis.questions.shares import answer as shares_by_arm
 from analysis.questions.worth_caching import answer as worth_caching
 from analysis.rundir.blocks import block_table
-from analysis.rundir.manifest import CrossCheck, Manifest, Verdict
+from analysis.rundir.manifest import Generator, Manifest
 from analysis.rundir.run import Run
 
 FORMAT_VERSION = 1
@@ -99,14 +99,12 @@ def _judged(run: Run) -> Run:
     if run.manifest.verdict.verdict != "UNJUDGED":
         return run
     judgement = judge(run)
-    fresh = {
-        "verdict": Verdict.model_validate(judgement.verdict_entry()),
-        "cross_checks": tuple(
-            CrossCheck.model_validate(row) for row in judgement.cross_check_entries()
-        ),
-        "set_aside": judgement.set_aside,
-    }
-    manifest = run.manifest.model_copy(update=fresh)
+    manifest = replace(
+        run.manifest,
+        verdict=judgement.verdict_entry(),
+        cross_checks=judgement.cross_check_entries(),
+        set_aside=judgement.set_aside,
+    )
     is_regular = run.written is run.manifest
     return replace(run, manifest=manifest, written=manifest if is_regular else run.written)
 
@@ -114,8 +112,8 @@ def _judged(run: Run) -> Run:
 def _evidence(run: Run) -> dict[str, Any]:
     """What is said of every run, also of one that nobody may believe."""
     manifest = run.manifest
-    verdict = manifest.verdict.model_dump(mode="json")
-    cross_checks = [cross_check.model_dump(mode="json") for cross_check in manifest.cross_checks]
+    verdict = asdict(manifest.verdict)
+    cross_checks = [asdict(cross_check) for cross_check in manifest.cross_checks]
     if run.projected_measured_spans.empty and verdict["verdict"] != "INVALID":
         empty = "No span was recorded after the warm-up: nothing was measured."
         verdict = {"verdict": "INVALID", "reasons": [empty, *verdict["reasons"]]}
@@ -140,8 +138,14 @@ def _evidence(run: Run) -> dict[str, Any]:
         },
         "verdict": {"verdict": verdict["verdict"], "reasons": list(verdict["reasons"])},
         "cross_checks": plain(cross_checks),
-        "generator": plain([row.model_dump(mode="json") for row in manifest.generator]),
+        "generator": plain([_told(row) for row in manifest.generator]),
     }
+
+
+def _told(row: Generator) -> dict[str, Any]:
+    """What the load said of a step; what only newer loads say is left out where it is missing."""
+    newer = {"unknown", "requests", "errors", "service_ms", "response_ms"}
+    return {k: value for k, value in asdict(row).items() if k not in newer or value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

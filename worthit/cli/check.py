@@ -12,6 +12,7 @@ import click
 
 from worthit.cli.terminal.console import table_console
 from worthit.cli.terminal.options import json_option
+from worthit.contract.thresholds import parse
 from worthit.errors import ExitCode, HarnessError, UsageError
 from worthit.experiments import catalogue
 from worthit.experiments.reading import read_experiment
@@ -66,7 +67,7 @@ def command(
     if not claim_files and not limits:
         raise UsageError("Nothing is to be checked; give --claims FILE or --threshold.")
     ledgers = [claims.read(file) for file in claim_files]
-    wanted = [thresholds.parse(text) for text in limits]
+    wanted = [parse(text) for text in limits]
     opened = [_trusted(run) for run in runs]
     found = [document for _, document in opened]
     if len(found) == 1:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from worthit.contract.errors import UserMistakeError
+
 ARRIVALS = ("poisson", "even", "replay")
 """How the times between arrivals come about."""
 
@@ -22,10 +24,6 @@ _MOST_PAIRS = 1_000_000_000
 
 _OVERLAP_SECONDS = 1e-9
 """Blocks may touch; rounding of their starts is no overlap."""
-
-
-class UserMistakeError(Exception):
-    """Something asked for cannot be; the message says what was found, expected and to do."""
 
 
 class PlanError(UserMistakeError):
@@ -47,7 +45,8 @@ class Block:
     start_s: float
     """From the schedule's zero."""
     duration_s: float
-    host: str
+    host: str = ""
+    """Where the requests go; empty until the arm's service has an address."""
     warmup: bool = False
     knobs: dict[str, Any] | None = field(default=None, hash=False)
     """Knobs of this block alone, which override the plan's; None: the plan's."""
@@ -80,9 +79,7 @@ class Block:
 
 def unscheduled(arm: str = "-", *, block: int = 0) -> Block:
     """Return the block of requests that no schedule sends."""
-    return Block(
-        block=block, arm=arm, step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0, host=""
-    )
+    return Block(block=block, arm=arm, step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

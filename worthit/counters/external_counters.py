@@ -11,12 +11,12 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import psycopg
 from redis.exceptions import RedisError
 
+from worthit.contract.manifest import Part
 from worthit.counters.sampling import (
     Sample,
     Sampler,
@@ -70,10 +70,10 @@ class Bystanders:
         """The service's database, the only one whose counts are kept."""
         return [] if self.postgres is None else [database_of(self.postgres)]
 
-    def facts(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, Part]:
         """Give their rows of the manifest's ``parts``."""
         servers = (("postgres", self.postgres), ("redis", self.redis))
-        return {name: {"embedded": False} for name, url in servers if url is not None}
+        return {name: Part() for name, url in servers if url is not None}
 
     def sampler(self) -> Sampler:
         """Samples them every second."""

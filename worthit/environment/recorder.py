@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 from typing_extensions import override
 
+from worthit.contract.manifest import PassedOn
 from worthit.environment.reach import answers, child_environment, must_be_free
 from worthit.environment.server import Server
 from worthit.errors import PartError
@@ -20,25 +20,6 @@ from worthit.process.workspace import Workspace
 
 PASSING_ON_SECONDS = 5.0
 """How long a finished run waits for the last copies to be passed on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassedOn:
-    """What became of the copies for an endpoint of the person's own."""
-
-    endpoint: str
-    batches: int
-    missed: int
-    """Batches that it did not take; they are in the recording."""
-
-    def sentence(self) -> str:
-        """How many arrived, for a person."""
-        if not self.missed:
-            return f"All {self.batches} batches of telemetry were passed on to {self.endpoint}."
-        return (
-            f"{self.missed} of {self.batches} batches of telemetry were not passed on to "
-            f"{self.endpoint}, which has to take OTLP/HTTP there; the run itself lacks nothing."
-        )
 
 
 class Recorder(Server):

@@ -11,12 +11,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import redis.asyncio as redis_client
 from redis.exceptions import RedisError
 from typing_extensions import override
 
+from worthit.contract import names
+from worthit.contract.manifest import Part
 from worthit.environment.assembly import Assembly
 from worthit.environment.choice import choose_llm, choose_postgres, choose_recorder, choose_redis
 from worthit.environment.postgres import ExternalPostgres, Postgres
@@ -101,7 +103,7 @@ class Stage(Assembly):
         env["OTEL_EXPORTER_OTLP_ENDPOINT"] = self.recorder.endpoint
         env["OTEL_SERVICE_NAME"] = SERVICE_NAME
         env["OTEL_RESOURCE_ATTRIBUTES"] = (
-            f"worthit.run={self.directory.run_id},worthit.arm={arm.name}"
+            f"{names.RUN}={self.directory.run_id},{names.ARM}={arm.name}"
         )
         return Service(
             self.workspace,
@@ -123,15 +125,15 @@ class Stage(Assembly):
                 found[f"redis-{arm}"] = cache.process
         return found
 
-    def facts(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, Part]:
         """Give the manifest's ``parts``."""
         caches = list(self.caches.values())
         return {
-            "postgres": {"embedded": self.postgres.embedded},
-            "redis": {"embedded": all(cache.embedded for cache in caches)},
-            "llm": {"embedded": self.llm.embedded},
-            "recorder": {"embedded": True},
-            "service": {"embedded": True, "instances": self.plan.experiment.instances},
+            "postgres": Part(embedded=self.postgres.embedded),
+            "redis": Part(embedded=all(cache.embedded for cache in caches)),
+            "llm": Part(embedded=self.llm.embedded),
+            "recorder": Part(embedded=True),
+            "service": Part(embedded=True, instances=self.plan.experiment.instances),
         }
 
     def _common(self) -> dict[str, str]:

@@ -20,7 +20,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from worthit.experiments.scenarios import Setting, check_knobs, check_scenario
+from worthit.contract.scenario_arguments import Value as Setting
+from worthit.experiments.scenarios import check_knobs, check_scenario
 
 SERVICE_SETTINGS: Final = frozenset(
     {

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import psutil
 
+from worthit.contract.manifest import Memory
 from worthit.process.supervision import Process
 
 INTERVAL_S: Final = 2.0
@@ -23,13 +24,13 @@ class MemoryMeter:
         self.peak_bytes = 0
         self._task: asyncio.Task[None] | None = None
 
-    def facts(self) -> dict[str, Any]:
+    def peak(self) -> Memory:
         """Give the manifest's ``memory``."""
-        return {
-            "peak_bytes": self.peak_bytes,
-            "what": "all processes together, shared pages counted once (PSS)",
-            "interval_s": INTERVAL_S,
-        }
+        return Memory(
+            peak_bytes=self.peak_bytes,
+            what="all processes together, shared pages counted once (PSS)",
+            interval_s=INTERVAL_S,
+        )
 
     def look(self) -> None:
         """Take one reading."""

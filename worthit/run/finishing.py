@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
+from worthit.contract.manifest import (
+    FORMAT_VERSION,
+    Arm,
+    LoadReport,
+    Manifest,
+    Memory,
+    Part,
+    PassedOn,
+    Recorded,
+    Verdict,
+)
+from worthit.contract.tables import REQUESTS, read_stream
 from worthit.counters.recorded_metrics import metric_samples
 from worthit.counters.sampling import Sample, write_counters
-from worthit.environment.recorder import PassedOn
 from worthit.experiments.plan import Plan
 from worthit.run.load_process import LoadResult
 from worthit.run.machine import git_commit, machine, versions
 from worthit.run.resuming import merge_generator
 from worthit.run.run_directory import RunDirectory
-from worthit.run.timeline import Events, block_rows
+from worthit.run.timeline import Events, blocks_run
 
 SOURCE_TREE: Final = Path(__file__).parents[2]
 """Where the commit is asked for."""
 
-REQUEST_COLUMNS: Final = pa.schema(
-    [
-        ("trace_id", pa.string()),
-        ("scenario", pa.string()),
-        ("name", pa.string()),
-        ("arm", pa.string()),
-        ("step", pa.int32()),
-        ("block", pa.int32()),
-        ("draw", pa.int64()),
-        ("intended_ns", pa.int64()),
-        ("sent_ns", pa.int64()),
-        ("end_ns", pa.int64()),
-        ("status_code", pa.int32()),
-        ("error", pa.string()),
-        ("response_bytes", pa.int64()),
-    ]
-)
-"""Of requests.parquet; see docs/run-directory.md."""
+_LOAD_REPORT: Final = TypeAdapter(LoadReport)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,23 +51,15 @@ class Material:
     ended_ns: int
     recorder: dict[str, int]
     """The recorder's own counts."""
-    parts: dict[str, Any]
+    parts: dict[str, Part]
     passed_on: PassedOn | None
     databases: dict[str, str]
-    memory: dict[str, Any]
+    memory: Memory
     postgres_version: str
     redis_version: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a finished run is worth."""
-
-    verdict: str
-    reasons: tuple[str, ...]
-
-
-def write_tables(directory: RunDirectory, material: Material) -> dict[str, int]:
+def write_tables(directory: RunDirectory, material: Material) -> Recorded:
     """Write the four tables and give the manifest's ``recorded``."""
     from analysis.traces import convert  # noqa: PLC0415 - compiled code that only this end needs
 
@@ -84,13 +69,13 @@ def write_tables(directory: RunDirectory, material: Material) -> dict[str, int]:
     metrics = metric_samples(directory.raw / "traces.otlp.metrics")
     write_counters([*material.counters, *metrics], directory.path / "counters.parquet")
     material.events.write(directory.path / "events.parquet")
-    return {
-        "spans": converted.spans,
-        "requests": requests.num_rows,
-        "bytes": material.recorder.get("bytes", 0),
-        "refused_batches": material.recorder.get("refused", 0),
-        "undecodable_bytes": converted.undecodable_bytes,
-    }
+    return Recorded(
+        spans=converted.spans,
+        requests=requests.num_rows,
+        bytes=material.recorder.get("bytes", 0),
+        refused_batches=material.recorder.get("refused", 0),
+        undecodable_bytes=converted.undecodable_bytes,
+    )
 
 
 def read_requests(folder: Path) -> pa.Table:
@@ -98,14 +83,8 @@ def read_requests(folder: Path) -> pa.Table:
 
     Each Locust of a recorded script has a folder of its own in `folder`.
     """
-    tables = []
-    for file in sorted(folder.rglob("requests-*.arrows")):
-        batches = []
-        # a stream cut off inside a message: what came before it is sound
-        with file.open("rb") as stream, contextlib.suppress(pa.ArrowInvalid, OSError):
-            batches.extend(pa.ipc.open_stream(stream))
-        tables.append(pa.Table.from_batches(batches, schema=REQUEST_COLUMNS))
-    whole = pa.concat_tables(tables) if tables else REQUEST_COLUMNS.empty_table()
+    tables = [read_stream(file) for file in sorted(folder.rglob("requests-*.arrows"))]
+    whole = pa.concat_tables(tables) if tables else REQUESTS.empty_table()
     return whole.sort_by("intended_ns")
 
 
@@ -115,90 +94,90 @@ def copy_logs(directory: RunDirectory, logs: Path) -> None:
         shutil.copyfile(log, directory.path / "logs" / log.name)
 
 
-def manifest(
-    directory: RunDirectory, material: Material, recorded: dict[str, int]
-) -> dict[str, Any]:
+def manifest(directory: RunDirectory, material: Material, recorded: Recorded) -> Manifest:
     """Put together the manifest, all but the verdict."""
     plan = material.plan
     experiment = plan.experiment
-    return {
-        "format_version": 1,
-        "run_id": directory.run_id,
-        "name": experiment.name,
-        "complete": not material.load.stopped_early,
-        "question": experiment.question,
-        "started_ns": material.started_ns,
-        "ended_ns": material.ended_ns,
-        "experiment": experiment.model_dump(mode="json"),
-        "seed": experiment.seed,
-        "profile": experiment.profile,
-        "scenario": experiment.scenario,
-        "arms": arm_rows(plan, material.databases),
-        "cached_operation": experiment.cached_operation,
-        "cached_collection": experiment.cached_collection,
-        "steps": plan.steps,
-        "blocks": block_rows(plan, material.load.t0_ns, _until_ns(material)),
-        "machine": machine(),
-        "versions": versions(material.postgres_version, material.redis_version),
-        "git_commit": git_commit(SOURCE_TREE),
-        "parts": _parts(material),
-        "memory": material.memory,
-        "recorded": recorded,
-        **generator_report(material.load.folder),
-    }
+    report = load_report(material.load.folder)
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        run_id=directory.run_id,
+        name=experiment.name,
+        complete=not material.load.stopped_early,
+        question=experiment.question,
+        started_ns=material.started_ns,
+        ended_ns=material.ended_ns,
+        experiment=experiment.model_dump(mode="json"),
+        seed=experiment.seed,
+        profile=experiment.profile,
+        scenario=experiment.scenario,
+        arms=arms_of(plan, material.databases),
+        cached_operation=experiment.cached_operation,
+        cached_collection=experiment.cached_collection,
+        steps=plan.steps,
+        blocks=blocks_run(plan, material.load.t0_ns, _until_ns(material)),
+        machine=machine(),
+        versions=versions(material.postgres_version, material.redis_version),
+        git_commit=git_commit(SOURCE_TREE),
+        parts={
+            **material.parts,
+            "recorder": replace(material.parts["recorder"], passed_on=material.passed_on),
+        },
+        memory=material.memory,
+        recorded=recorded,
+        generator=report.generator,
+        workers=report.workers,
+    )
 
 
-def _parts(material: Material) -> dict[str, Any]:
-    """Give the manifest's ``parts``, and with the recorder what it passed on."""
-    if material.passed_on is None:
-        return material.parts
-    recorder = {**material.parts["recorder"], "passed_on": asdict(material.passed_on)}
-    return {**material.parts, "recorder": recorder}
-
-
-def judge(directory: RunDirectory, content: dict[str, Any]) -> Verdict:
+def judge(directory: RunDirectory, written: Manifest) -> Verdict:
     """Hold the run against its cross-checks, and write the manifest with the verdict."""
     from analysis.checks.verdict import judge as judge_run  # noqa: PLC0415 - as above
     from analysis.rundir.run import open_run  # noqa: PLC0415 - pandas, which only this end needs
 
-    directory.write_json("manifest.json", content)
+    directory.write_json("manifest.json", written.as_json())
     judgement = judge_run(open_run(directory.path))
-    content["cross_checks"] = judgement.cross_check_entries()
-    content["verdict"] = judgement.verdict_entry()
-    content["set_aside"] = list(judgement.set_aside)
-    directory.write_json("manifest.json", content)
-    return Verdict(verdict=judgement.verdict, reasons=judgement.reasons)
+    verdict = judgement.verdict_entry()
+    judged = replace(
+        written,
+        cross_checks=judgement.cross_check_entries(),
+        verdict=verdict,
+        set_aside=judgement.set_aside,
+    )
+    directory.write_json("manifest.json", judged.as_json())
+    return verdict
 
 
-def arm_rows(plan: Plan, databases: dict[str, str]) -> list[dict[str, Any]]:
+def arms_of(plan: Plan, databases: dict[str, str]) -> tuple[Arm, ...]:
     """Give the manifest's ``arms``."""
-    return [
-        {
-            "name": arm.name,
-            "env": arm.env,
-            "baseline": arm.baseline,
-            "database": databases.get(arm.name),
-            "redis": arm.uses_redis,
-            "instances": arm.instances,
-            "knobs": arm.knobs,
-            **({"fault": arm.fault} if arm.fault else {}),
-        }
+    return tuple(
+        Arm(
+            name=arm.name,
+            env=arm.env,
+            baseline=arm.baseline,
+            database=databases.get(arm.name),
+            redis=arm.uses_redis,
+            instances=arm.instances,
+            knobs=arm.knobs,
+            fault=arm.fault,
+        )
         for arm in plan.arms
-    ]
+    )
 
 
-def generator_report(folder: Path) -> dict[str, Any]:
+def load_report(folder: Path) -> LoadReport:
     """Give the manifest's ``generator`` and ``workers`` as the load, or several, wrote them."""
-    generator: list[dict[str, Any]] = []
-    workers: list[dict[str, Any]] = []
+    whole = LoadReport()
     for file in sorted(folder.rglob("generator.json")):
         try:
-            report = json.loads(file.read_text(encoding="utf-8"))
+            report = _LOAD_REPORT.validate_json(file.read_bytes())
         except (OSError, ValueError):
             continue
-        generator = merge_generator(generator, report.get("generator", []))
-        workers += report.get("workers", [])
-    return {"generator": generator, "workers": workers}
+        whole = LoadReport(
+            generator=merge_generator(whole.generator, report.generator),
+            workers=whole.workers + report.workers,
+        )
+    return whole
 
 
 def _until_ns(material: Material) -> int:

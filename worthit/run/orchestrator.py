@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from worthit.cli.terminal.progress import Progress
+from worthit.contract.manifest import PassedOn, Verdict
 from worthit.counters.sampling import (
     Sample,
     Sampler,
@@ -21,7 +22,6 @@ from worthit.counters.sampling import (
 from worthit.counters.sampling import redis_counters as read_redis
 from worthit.environment.arm_services import Crew
 from worthit.environment.faults import Faults
-from worthit.environment.recorder import PassedOn
 from worthit.environment.run_environment import Stage
 from worthit.errors import PartError
 from worthit.experiments.plan import SET_UP_S, Plan
@@ -35,7 +35,7 @@ from worthit.run.load_process import (
     await_end,
     await_zero,
     begun_until_s,
-    plan_document,
+    load_plan,
     start_load,
 )
 from worthit.run.resuming import Unfinished, merge_manifest, merge_tables
@@ -58,7 +58,7 @@ class Outcome:
     interrupted: bool
     blocks_done: int
     blocks_planned: int
-    verdict: finishing.Verdict | None
+    verdict: Verdict | None
     passed_on: PassedOn | None = None
 
 
@@ -127,10 +127,10 @@ class Conduct:
             started_ns=started_ns,
             ended_ns=time.time_ns(),
             recorder=counts,
-            parts=stage.facts(),
+            parts=stage.parts(),
             passed_on=await stage.recorder.passed_on(),
             databases=stage.databases,
-            memory=memory.facts(),
+            memory=memory.peak(),
             postgres_version=stage.postgres.version,
             redis_version=caches[0].version if caches else "",
         )
@@ -148,8 +148,8 @@ class Conduct:
     ) -> LoadResult:
         folder = self.directory.raw / "load"
         self._say(0.9 * SET_UP_S, "starting Locust")
-        document = plan_document(self.plan, self.directory.run_id, crew.hosts)
-        locust = await start_load(self.workspace, document, folder)
+        load = load_plan(self.plan, self.directory.run_id, crew.hosts)
+        locust = await start_load(self.workspace, load, folder)
         t0_ns = self.t0_ns = await await_zero(locust, folder)
         sampler.parts = {**sampler.parts, "locust": pids_of(locust)}
         crew.follow(t0_ns)
@@ -181,7 +181,7 @@ class Conduct:
         if self.t0_ns is None:
             return 0
         elapsed_s = (time.time_ns() - self.t0_ns) / 1e9
-        return sum(block.start_s + block.duration_s <= elapsed_s for block in self.plan.blocks)
+        return sum(block.end_s <= elapsed_s for block in self.plan.blocks)
 
     def _check(self, stage: Stage, crew: Crew, faults: Faults) -> None:
         """Note a part that died; stop with a sentence when nothing can be measured without it."""
@@ -273,20 +273,20 @@ async def _conducted(conduct: Conduct, earlier: Unfinished | None) -> Outcome:
 
 def _finish(
     directory: RunDirectory, material: finishing.Material, earlier: Unfinished | None
-) -> finishing.Verdict:
+) -> Verdict:
     recorded = finishing.write_tables(directory, material)
-    content = finishing.manifest(directory, material, recorded)
+    written = finishing.manifest(directory, material, recorded)
     if earlier is not None:
-        merge_tables(earlier, directory.path, content["arms"])
-        content = merge_manifest(earlier, content)
-    return finishing.judge(directory, content)
+        merge_tables(earlier, directory.path, written.arms)
+        written = merge_manifest(earlier, written)
+    return finishing.judge(directory, written)
 
 
 def _outcome(
     plan: Plan,
     path: Path | None,
     done: int,
-    verdict: finishing.Verdict | None,
+    verdict: Verdict | None,
     *,
     interrupted: bool,
 ) -> Outcome:
@@ -304,7 +304,7 @@ def _blocks_done(material: finishing.Material) -> int:
     if not material.load.stopped_early:
         return len(material.plan.blocks)
     ended = material.load.begun_until_s
-    return sum(block.start_s + block.duration_s <= ended for block in material.plan.blocks)
+    return sum(block.end_s <= ended for block in material.plan.blocks)
 
 
 async def _redis_bracket(stage: Stage) -> list[Sample]:

@@ -13,18 +13,26 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
 
+from worthit.contract.manifest import (
+    FORMAT_VERSION,
+    Manifest,
+    Part,
+    PassedOn,
+    Verdict,
+)
+from worthit.contract.manifest import Recorded as Counts
+from worthit.contract.names import OUT_VARIABLE
 from worthit.counters.external_counters import Bystanders, Named, find
 from worthit.counters.recorded_metrics import metric_samples
 from worthit.counters.sampling import Sample, recorder_counters, write_counters
-from worthit.environment.recorder import PassedOn, Recorder
+from worthit.environment.recorder import Recorder
 from worthit.errors import HarnessError, UsageError
 from worthit.process.interruption import in_thread, stop_on_signal
 from worthit.process.supervision import Process
@@ -80,7 +88,7 @@ class Recorded:
     path: Path
     spans: int
     requests: int
-    verdict: finishing.Verdict
+    verdict: Verdict
     command_code: int | None
     """The command's exit code; None without one."""
     command_stopped: bool
@@ -205,7 +213,7 @@ class Recording:
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": recorder.grpc_endpoint if grpc else recorder.endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": self.wish.protocol,
-            "WORTHIT_OUT": str(self.load_folder),
+            OUT_VARIABLE: str(self.load_folder),
         }
 
     async def _pass_time(self, recorder: Process) -> None:
@@ -254,19 +262,21 @@ async def _recorded(recording: Recording, started_ns: int) -> Recorded:
     if recording.stats["spans"]:
         recording.say(f"writing the tables of {recording.stats['spans']} spans")
     finishing.copy_logs(directory, workspace.logs)
-    recorded = await in_thread(finish, recording, started_ns)
+    counts, verdict = await in_thread(finish, recording, started_ns)
     path = directory.finish()
     workspace.spare(directory.path)
     command = recording.command
     return Recorded(
         path=path,
+        spans=counts.spans,
+        requests=counts.requests,
+        verdict=verdict,
         command_code=None if command is None else command.returncode,
         command_stopped=recording.command_stopped,
-        **recorded,
     )
 
 
-def finish(recording: Recording, started_ns: int) -> dict[str, Any]:
+def finish(recording: Recording, started_ns: int) -> tuple[Counts, Verdict]:
     """Write tables, manifest and verdict; an empty recording is an error, not a run."""
     from analysis.traces import convert  # noqa: PLC0415 - compiled code that only this end needs
 
@@ -282,50 +292,47 @@ def finish(recording: Recording, started_ns: int) -> dict[str, Any]:
     metrics = metric_samples(directory.raw / "traces.otlp.metrics")
     write_counters([*recording.rows, *metrics], directory.path / "counters.parquet")
     recording.events.write(directory.path / "events.parquet")
-    counts = {
-        "spans": converted.spans,
-        "requests": requests.num_rows,
-        "bytes": recording.stats["bytes"],
-        "refused_batches": recording.stats["refused"],
-        "undecodable_bytes": converted.undecodable_bytes,
-    }
-    content = manifest(recording, started_ns, counts)
-    verdict = finishing.judge(directory, content)
-    return {"spans": converted.spans, "requests": requests.num_rows, "verdict": verdict}
+    counts = Counts(
+        spans=converted.spans,
+        requests=requests.num_rows,
+        bytes=recording.stats["bytes"],
+        refused_batches=recording.stats["refused"],
+        undecodable_bytes=converted.undecodable_bytes,
+    )
+    return counts, finishing.judge(directory, manifest(recording, started_ns, counts))
 
 
-def manifest(recording: Recording, started_ns: int, counts: dict[str, int]) -> dict[str, Any]:
+def manifest(recording: Recording, started_ns: int, counts: Counts) -> Manifest:
     """All but the verdict; arms and blocks are those found on the spans."""
     from worthit.run.recorded_arms import found_on_spans  # noqa: PLC0415 - pandas, needed here alone
 
     directory, wish = recording.directory, recording.wish
-    return {
-        "format_version": 1,
-        "run_id": directory.run_id,
-        "name": wish.name,
-        "complete": recording.complete,
-        "question": "Where does the time go, and what does it do to the database?",
-        "started_ns": started_ns,
-        "ended_ns": time.time_ns(),
-        "experiment": {"command": list(wish.command), "seconds": wish.seconds},
-        "seed": None,
-        "profile": "",
-        "scenario": "",
-        **found_on_spans(directory.path / "spans.parquet"),
-        "machine": machine(),
-        "versions": versions("", ""),
-        "git_commit": git_commit(Path.cwd()),
-        "parts": {
-            "recorder": {
-                "embedded": True,
-                **({"passed_on": asdict(recording.passed_on)} if recording.passed_on else {}),
-            },
-            "service": {"embedded": False},
-            **recording.bystanders.facts(),
+    found = found_on_spans(directory.path / "spans.parquet")
+    report = finishing.load_report(recording.load_folder)
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        run_id=directory.run_id,
+        name=wish.name,
+        complete=recording.complete,
+        question="Where does the time go, and what does it do to the database?",
+        started_ns=started_ns,
+        ended_ns=time.time_ns(),
+        experiment={"command": list(wish.command), "seconds": wish.seconds},
+        arms=found.arms,
+        steps=found.steps,
+        blocks=found.blocks,
+        machine=machine(),
+        versions=versions("", ""),
+        git_commit=git_commit(Path.cwd()),
+        parts={
+            "recorder": Part(embedded=True, passed_on=recording.passed_on),
+            "service": Part(),
+            **recording.bystanders.parts(),
         },
-        "recorded": counts,
-        **finishing.generator_report(recording.load_folder),
-    }
+        recorded=counts,
+        generator=report.generator,
+        workers=report.workers,
+    )
 
 
 async def _until_quiet(recorder: Recorder, quiet_seconds: float) -> None:

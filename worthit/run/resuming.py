@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from worthit.contract.manifest import Arm, Generator, Manifest, Recorded, Segment
+from worthit.contract.plan import Block
 from worthit.errors import UsageError
 from worthit.experiments.model import Experiment
-from worthit.experiments.plan import SETTLE_S, Block, Plan, make_plan
+from worthit.experiments.plan import SETTLE_S, Plan, make_plan
 
 SET_ASIDE: Final = 1_000_000
 """Added to the number of a block that was begun and is run again, so that both can be kept."""
@@ -32,6 +34,8 @@ CUMULATIVE_SOURCES: Final = ("postgres", "redis")
 GAUGES: Final = ("connections", "keys", "used_memory_bytes")
 """Their values that are no counts, and must not be carried on."""
 
+Number = TypeVar("Number", int, float)
+
 CLOCK_TICK_S: Final = 1e-6
 """Manifests count in ns and plans in seconds: what rounding may make of the same length."""
 
@@ -41,6 +45,8 @@ class Unfinished:
     """An interrupted run that can be carried on."""
 
     folder: Path
+    manifest: Manifest
+    """Its own, as it was written."""
     plan: Plan
     """What is left."""
     set_aside: frozenset[int]
@@ -59,7 +65,7 @@ def unfinished(folder: Path) -> Unfinished:
     """
     from analysis.rundir.run import open_run  # noqa: PLC0415 - pandas, which --help never needs
 
-    manifest = open_run(folder).manifest
+    manifest = open_run(folder).written
     if manifest.complete:
         raise UsageError(f"{folder} is complete: there is nothing left to run.")
     if not manifest.experiment or not manifest.blocks:
@@ -73,7 +79,12 @@ def unfinished(folder: Path) -> Unfinished:
     if not left:
         raise UsageError(f"Every block of {folder} was run: there is nothing left to run.")
     again = {block.block for block in left} & set(begun)
-    return Unfinished(folder=folder, plan=_plan_of(plan, left), set_aside=frozenset(again))
+    return Unfinished(
+        folder=folder,
+        manifest=manifest,
+        plan=_plan_of(plan, left),
+        set_aside=frozenset(again),
+    )
 
 
 def _experiment(content: dict[str, Any], folder: Path) -> Experiment:
@@ -122,7 +133,7 @@ def _gap_s(plan: Plan, earlier: Block | None, block: Block, *, new_batch: bool) 
     return plan.experiment.load.pause_s
 
 
-def merge_tables(earlier: Unfinished, folder: Path, arms: list[dict[str, Any]]) -> None:
+def merge_tables(earlier: Unfinished, folder: Path, arms: Iterable[Arm]) -> None:
     """Put the first half's rows before those of the second, which stand in `folder`.
 
     `arms` are the second half's: on a server of the person's own each half had databases of its
@@ -157,11 +168,10 @@ def _set_aside(table: pa.Table, blocks: frozenset[int]) -> pa.Table:
     return table.set_column(place, table.schema.field(place), moved.cast(column.type))
 
 
-def _database_names(earlier: Unfinished, arms: list[dict[str, Any]]) -> dict[str, str]:
+def _database_names(earlier: Unfinished, arms: Iterable[Arm]) -> dict[str, str]:
     """Give the second half's name of each database of the first."""
-    first = json.loads((earlier.folder / "manifest.json").read_text(encoding="utf-8"))["arms"]
-    second = {arm["name"]: arm["database"] for arm in arms}
-    pairs = ((arm["database"], second.get(arm["name"])) for arm in first)
+    second = {arm.name: arm.database for arm in arms}
+    pairs = ((arm.database, second.get(arm.name)) for arm in earlier.manifest.arms)
     return {old: new for old, new in pairs if old and new}
 
 
@@ -207,61 +217,68 @@ def _prepend(first: Path, second: Path) -> None:
         file.write(content)
 
 
-def merge_manifest(earlier: Unfinished, second: dict[str, Any]) -> dict[str, Any]:
+def merge_manifest(earlier: Unfinished, second: Manifest) -> Manifest:
     """Give the manifest of the whole run."""
-    first = json.loads((earlier.folder / "manifest.json").read_text(encoding="utf-8"))
-    kept = [
-        {**row, "block": row["block"] + SET_ASIDE, "warmup": True}
-        if row["block"] in earlier.set_aside
-        else row
-        for row in first["blocks"]
-    ]
-    halves = [first, second]
-    segments = first.get("segments") or [_segment(first)]
-    return {
-        **second,
-        "started_ns": first["started_ns"],
-        "segments": [*segments, _segment(second)],
-        "blocks": kept + second["blocks"],
-        "recorded": {
-            name: sum(half["recorded"][name] for half in halves) for name in second["recorded"]
-        },
-        "generator": merge_generator(first["generator"], second["generator"]),
-        "workers": first["workers"] + second["workers"],
-        "memory": max((h["memory"] for h in halves), key=lambda m: int(m["peak_bytes"])),
-    }
+    first = earlier.manifest
+    kept = tuple(
+        replace(block, block=block.block + SET_ASIDE, warmup=True)
+        if block.block in earlier.set_aside
+        else block
+        for block in first.blocks
+    )
+    one, two = asdict(first.recorded), asdict(second.recorded)
+    return replace(
+        second,
+        started_ns=first.started_ns,
+        segments=(*(first.segments or [_segment(first)]), _segment(second)),
+        blocks=kept + second.blocks,
+        recorded=Recorded(**{name: one[name] + two[name] for name in one}),
+        generator=merge_generator(first.generator, second.generator),
+        workers=first.workers + second.workers,
+        memory=max(
+            (half.memory for half in (first, second) if half.memory is not None),
+            key=lambda memory: memory.peak_bytes,
+            default=None,
+        ),
+    )
 
 
-def _segment(half: dict[str, Any]) -> dict[str, Any]:
-    names = ("run_id", "started_ns", "ended_ns", "git_commit")
-    return {name: half[name] for name in names}
-
-
-SUMS: Final = ("arrivals_planned", "arrivals_sent", "dropped", "in_flight_cap_hits")
-"""What of a step's self-check adds up."""
+def _segment(half: Manifest) -> Segment:
+    return Segment(
+        run_id=half.run_id,
+        started_ns=half.started_ns,
+        ended_ns=half.ended_ns,
+        git_commit=half.git_commit,
+    )
 
 
 def merge_generator(
-    first: list[dict[str, Any]], second: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+    first: Iterable[Generator], second: Iterable[Generator]
+) -> tuple[Generator, ...]:
     """Give each step's self-check over both halves: sums, and the worse of the rest."""
-    merged = {row["step"]: row for row in first if row["arrivals_planned"]}
+    merged = {row.step: row for row in first if row.arrivals_planned}
     for row in second:
-        before = merged.get(row["step"])
-        if before is None or not row["arrivals_planned"]:
-            merged.setdefault(row["step"], row)
+        before = merged.get(row.step)
+        if before is None or not row.arrivals_planned:
+            merged.setdefault(row.step, row)
             continue
-        worse = row if _achieved(row) < _achieved(before) else before
-        lags = {
-            name: max(
-                (half[name] for half in (before, row) if half[name] is not None), default=None
-            )
-            for name in ("lag_p50_ms", "lag_p99_ms", "lag_max_ms", "in_flight_max")
-        }
-        sums = {name: before[name] + row[name] for name in SUMS}
-        merged[row["step"]] = {**worse, **lags, **sums}
-    return [merged[step] for step in sorted(merged)]
+        merged[row.step] = replace(
+            row if _achieved(row) < _achieved(before) else before,
+            lag_p50_ms=_larger(before.lag_p50_ms, row.lag_p50_ms),
+            lag_p99_ms=_larger(before.lag_p99_ms, row.lag_p99_ms),
+            lag_max_ms=_larger(before.lag_max_ms, row.lag_max_ms),
+            in_flight_max=_larger(before.in_flight_max, row.in_flight_max),
+            arrivals_planned=before.arrivals_planned + row.arrivals_planned,
+            arrivals_sent=before.arrivals_sent + row.arrivals_sent,
+            dropped=before.dropped + row.dropped,
+            in_flight_cap_hits=before.in_flight_cap_hits + row.in_flight_cap_hits,
+        )
+    return tuple(merged[step] for step in sorted(merged))
 
 
-def _achieved(row: dict[str, Any]) -> float:
-    return float(row["achieved_per_s"]) / (float(row["offered_per_s"]) or 1.0)
+def _larger(one: Number | None, two: Number | None) -> Number | None:
+    return max((value for value in (one, two) if value is not None), default=None)
+
+
+def _achieved(row: Generator) -> float:
+    return row.achieved_per_s / (row.offered_per_s or 1.0)

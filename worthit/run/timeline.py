@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worthit.experiments.plan import Block, Plan
-
-SCHEMA: Final = pa.schema([("t_ns", pa.int64()), ("kind", pa.string()), ("detail", pa.string())])
-"""Of events.parquet; see docs/run-directory.md."""
+from worthit.contract import manifest
+from worthit.contract.plan import Block
+from worthit.contract.tables import EVENTS
+from worthit.experiments.plan import Plan
 
 NS_PER_S: Final = 1_000_000_000
 
@@ -33,13 +33,13 @@ class Events:
     def add_schedule(self, plan: Plan, t0_ns: int, until_ns: int) -> None:
         """Note the begin and end of every block and step that had begun by `until_ns`."""
         steps: dict[int, list[int]] = {}
-        for row in block_rows(plan, t0_ns, until_ns):
-            about = {"block": row["block"], "arm": row["arm"], "step": row["step"]}
-            self.add("block_start", row["start_ns"], **about)
-            self.add("block_end", row["end_ns"], **about)
-            if not row["warmup"]:
-                ends = steps.setdefault(row["step"], [row["start_ns"], row["end_ns"]])
-                ends[1] = row["end_ns"]
+        for block in blocks_run(plan, t0_ns, until_ns):
+            about = {"block": block.block, "arm": block.arm, "step": block.step}
+            self.add("block_start", block.start_ns, **about)
+            self.add("block_end", block.end_ns, **about)
+            if not block.warmup:
+                ends = steps.setdefault(block.step, [block.start_ns, block.end_ns])
+                ends[1] = block.end_ns
         for step, (start_ns, end_ns) in steps.items():
             self.add("step_start", start_ns, step=step)
             self.add("step_end", end_ns, step=step)
@@ -49,31 +49,30 @@ class Events:
     def write(self, path: Path) -> None:
         """Write events.parquet, in order of time."""
         rows = sorted(self.rows)
-        columns = {name: [row[index] for row in rows] for index, name in enumerate(SCHEMA.names)}
-        pq.write_table(pa.table(columns, schema=SCHEMA), path)
+        columns = {name: [row[index] for row in rows] for index, name in enumerate(EVENTS.names)}
+        pq.write_table(pa.table(columns, schema=EVENTS), path)
 
 
-def block_rows(plan: Plan, t0_ns: int, until_ns: int) -> list[dict[str, Any]]:
+def blocks_run(plan: Plan, t0_ns: int, until_ns: int) -> tuple[manifest.Block, ...]:
     """Give the manifest's ``blocks``: those that began before `until_ns`, cut there."""
-    rows = []
+    found = []
     for block in plan.blocks:
         start_ns = t0_ns + round(block.start_s * NS_PER_S)
-        end_ns = t0_ns + round((block.start_s + block.duration_s) * NS_PER_S)
         if start_ns >= until_ns:
             continue
-        rows.append(
-            {
-                "block": block.block,
-                "pair": block.pair,
-                "arm": block.arm,
-                "step": block.step,
-                "rate_per_s": block.rate_per_s,
-                "warmup": block.warmup,
-                "start_ns": start_ns,
-                "end_ns": min(end_ns, until_ns),
-            }
+        found.append(
+            manifest.Block(
+                block=block.block,
+                pair=block.pair,
+                arm=block.arm,
+                step=block.step,
+                rate_per_s=block.rate_per_s,
+                warmup=block.warmup,
+                start_ns=start_ns,
+                end_ns=min(t0_ns + round(block.end_s * NS_PER_S), until_ns),
+            )
         )
-    return rows
+    return tuple(found)
 
 
 def current_block(plan: Plan, elapsed_s: float) -> tuple[int, Block] | None:
@@ -82,7 +81,7 @@ def current_block(plan: Plan, elapsed_s: float) -> tuple[int, Block] | None:
     The place, not the block's number: what is left of an interrupted run keeps its numbers.
     """
     for place, block in enumerate(plan.blocks):
-        if block.start_s <= elapsed_s < block.start_s + block.duration_s:
+        if block.start_s <= elapsed_s < block.end_s:
             return place, block
     return None
 

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import orjson
 
+from worthit.contract import names
 from worthit.errors import HarnessError
 from worthit.http_server import LOOPBACK, Request, listen
 from worthit.simulator import openai_api
@@ -41,6 +42,7 @@ CHAT, EMBEDDINGS, FAILURE, LENGTH = 1, 2, 3, 4
 MAX_EXTRA_MS = 600_000
 """Ten minutes: more is a mistake."""
 
+DRAW_KEY = names.DRAW.encode()
 DRAW = re.compile(rb"[0-9]{1,19}")
 """A draw in the baggage: a non-negative decimal integer below 2^63."""
 
@@ -316,7 +318,7 @@ def _draw(request: Request) -> tuple[int | None, int]:
         for member in baggage.split(b","):
             key, _, value = member.partition(b";")[0].partition(b"=")
             value = value.strip()
-            if key.strip() == b"worthit.draw" and DRAW.fullmatch(value):
+            if key.strip() == DRAW_KEY and DRAW.fullmatch(value):
                 return int(value), int(value)
     return None, int.from_bytes(hashlib.blake2b(request.body, digest_size=8).digest(), "big")
 

@@ -33,9 +33,7 @@ from analysis.stats.intervals import (
     ratio_of_sums,
     share,
 )
-
-POOL_WAIT = "worthit.pool_wait_ns"
-"""The attribute that says how long a query waited for its connection."""
+from worthit.contract.names import POOL_WAIT_NS as POOL_WAIT
 
 WAITED_MS = 1.0
 """Taking a free connection costs tens of microseconds; above this a query stood in line."""

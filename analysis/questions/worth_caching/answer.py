@@ -18,13 +18,10 @@ from numpy.typing import NDArray
 
 from analysis.formats.attributes import words_of
 from analysis.stats.intervals import Estimate, Floats
+from worthit.contract.names import CACHE_KEY as KEY
 
 TTLS_SECONDS = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
 """From "one burst" to the reference cache's day."""
-
-KEY = "worthit.key"
-"""The attribute that says, hashed, what an operation's answer depends on."""
-
 
 NEEDED = ("service", "name", "parent_span_id", "start_ns", KEY)
 """The columns of lean spans that the question asks for."""

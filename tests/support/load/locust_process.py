@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from worthit.load.requests.rows import read_stream
+from worthit.contract.tables import read_stream
 from worthit.process.workspace import PORTS, is_free
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.support.traces.synthetic_spans import Arrivals, Columns, chat_spans
+from worthit.contract.tables import TABLES
 
 START_NS = 1_795_442_400_000_000_000
 """Beginning of every synthetic run: fixed, so that two runs of one seed are equal."""
@@ -365,24 +366,6 @@ def _manifest(
     }
 
 
-SCHEMAS = {
-    "step": pa.int32(),
-    "block": pa.int32(),
-    "status_code": pa.int32(),
-    "end_ns": pa.int64(),
-    "duration_ns": pa.int64(),
-    "cache_hit": pa.bool_(),
-    "draw": pa.int64(),
-    "value": pa.float64(),
-}
-"""Columns whose Parquet type pandas would guess wrongly when they are empty or hold nulls."""
-
-
 def _write(file: Path, table: pd.DataFrame) -> None:
-    fields = []
-    for name in table.columns:
-        default = pa.int64() if name.endswith("_ns") or name == "response_bytes" else pa.string()
-        fields.append(pa.field(name, SCHEMAS.get(name, default)))
-    pq.write_table(
-        pa.Table.from_pandas(table, schema=pa.schema(fields), preserve_index=False), file
-    )
+    schema = pa.schema([TABLES[file.stem].field(name) for name in table.columns])
+    pq.write_table(pa.Table.from_pandas(table, schema=schema, preserve_index=False), file)

@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from worthit.contract.plan import Block, Plan, PlanError, parse, read
+from worthit.contract.scenario_arguments import (
+    fraction_from_0_to_1,
+    number_from_0,
+    whole_number_from_1,
+)
 from worthit.load.arguments import plan_from, rates, seconds, with_knobs
-from worthit.load.knob_types import fraction_from_0_to_1, number_from_0, whole_number_from_1
 
 BLOCK = {
     "block": 0,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.claims.thresholds import evaluate, parse
+from analysis.claims.thresholds import evaluate
 from tests.support.load.locust_process import (
     block,
     code_but_for_lag,
@@ -22,6 +22,7 @@ from tests.support.load.locust_process import (
     stub_server,
     write_plan,
 )
+from worthit.contract.thresholds import parse
 
 pytestmark = pytest.mark.integration
 

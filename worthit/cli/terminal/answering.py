@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worthit.cli.terminal import claims_shown
+from worthit.contract.thresholds import parse
 from worthit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _held(thresholds: Sequence[str], run: Run) -> list[dict[str, Any]]:
     from analysis.claims import thresholds as limits  # noqa: PLC0415 - pandas, which --help never needs
     from analysis.questions.rows import records  # noqa: PLC0415 - as above
 
-    table = limits.of_run([limits.parse(text) for text in thresholds], run)
+    table = limits.of_run([parse(text) for text in thresholds], run)
     said = limits.claim_rows(table)
     return [
         {**row, "verdict": told["verdict"], "sentence": told["sentence"]}
@@ -98,16 +99,17 @@ def check_before_running(claim_files: Sequence[Path], thresholds: Sequence[str])
     UsageError
         A file of claims is missing.
     InputError
-        A claim or a threshold cannot be understood.
+        A claim cannot be understood.
+    ThresholdError
+        A threshold cannot be understood.
     """
     if not claim_files and not thresholds:
         return
     from analysis.claims import claims  # noqa: PLC0415 - pandas, which --help never needs
-    from analysis.claims import thresholds as limits  # noqa: PLC0415 - as above
 
     for file in claim_files:
         if not file.is_file():
             raise UsageError(f"The experiment names claims in {file}, and there is no such file.")
         claims.read(file)
     for text in thresholds:
-        limits.parse(text)
+        parse(text)
