@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.locust_process import ROOT, end_of, start_locust, stub_server
+from tests.support.locust_process import PLUGIN, end_of, start_locust, stub_server
 
 LOCUSTFILE = """
 import time
@@ -69,14 +69,13 @@ def cost(host: str, files: str, folder: Path, seconds: int, *arguments: str) -> 
 
 def measure(pairs: int, seconds: int) -> dict[str, list[Cost]]:
     """Return the costs of each kind, pair by pair."""
-    plugin = ROOT / "worthit" / "load" / "plugin.py"
     costs: dict[str, list[Cost]] = {"stock": [], "plugin": []}
     with tempfile.TemporaryDirectory() as name, stub_server() as stub:
         folder = Path(name)
         (folder / "theirs.py").write_text(LOCUSTFILE, encoding="utf-8")
         for pair in range(pairs):
             for kind in ("stock", "plugin") if pair % 2 == 0 else ("plugin", "stock"):
-                files = "theirs.py" if kind == "stock" else f"theirs.py,{plugin}"
+                files = "theirs.py" if kind == "stock" else f"theirs.py,{PLUGIN}"
                 extra = () if kind == "stock" else ("--worthit-out", str(folder / f"{pair}"))
                 costs[kind].append(cost(stub.url, files, folder, seconds, *extra))
     return costs

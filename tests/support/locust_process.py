@@ -22,6 +22,8 @@ from worthit.process.workspace import PORTS, is_free
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOCUST = Path(sys.executable).with_name("locust")
+PLUGIN = ROOT / "worthit" / "load" / "plugin" / "worthit_load_plugin_file.py"
+"""What `worthit plugin` prints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

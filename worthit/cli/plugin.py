@@ -22,5 +22,5 @@ def command(*, arguments: bool) -> int:
         return subprocess.run([sys.executable, "-m", "worthit.load"], check=False).returncode
     spec = find_spec("worthit")
     places = list(spec.submodule_search_locations or ()) if spec else []
-    click.echo(Path(places[0]) / "load" / "plugin.py")
+    click.echo(Path(places[0]) / "load" / "plugin" / "worthit_load_plugin_file.py")
     return 0

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.support.locust_process import (
-    ROOT,
+    PLUGIN,
     Stub,
     end_of,
     free_port,
@@ -77,7 +77,7 @@ async def test_every_request_of_a_strangers_locustfile_is_traced_and_recorded(
                 "--master-port", port, "--host", stub.url, "--worthit-out", str(out),
                 "--worthit-run", "nightly", "--worthit-arm", "canary",
                 "--threshold", "requests: count>100",
-                files=f"{theirs},{ROOT / 'worthit' / 'load' / 'plugin.py'}", cwd=tmp_path,
+                files=f"{theirs},{PLUGIN}", cwd=tmp_path,
                 environment={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url},
             )  # fmt: skip
             await asyncio.to_thread(wait_for_requests, stub, 200)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support import locust_process
-from tests.support.locust_process import ROOT, stub_server
+from tests.support.locust_process import PLUGIN, stub_server
 from tests.support.otlp import batch_of_traces
 from worthit.environment.reach import child_environment
 from worthit.process.workspace import Workspace
@@ -220,7 +220,7 @@ def test_two_locusts_of_one_script_are_two_arms(tmp_path: Path) -> None:
         script = "".join(
             LOCUST.format(
                 locust=locust_process.LOCUST,
-                plugin=ROOT / "worthit" / "load" / "plugin.py",
+                plugin=PLUGIN,
                 host=stub.url,
                 arm=arm,
             )

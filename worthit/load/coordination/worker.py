@@ -22,7 +22,7 @@ from worthit.load.requests.instrument import Instrument
 from worthit.load.requests.request_log import Clock, Ledger, warm_up
 from worthit.load.requests.whole_file import write_json
 from worthit.load.schedule.schedule import Schedule
-from worthit.load.verdict.selfcheck import TIDY_SECONDS, ProcessCheck
+from worthit.load.coordination.process_check import TIDY_SECONDS, ProcessCheck
 
 if TYPE_CHECKING:
     from locust.env import Environment
