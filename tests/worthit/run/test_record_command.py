@@ -14,7 +14,6 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support import locust_process
 from tests.support.locust_process import PLUGIN, stub_server
 from tests.support.otlp import batch_of_traces
 from worthit.environment.reach import child_environment
@@ -205,8 +204,8 @@ class Shop(HttpUser):
         self.client.get("/look")
 """
 LOCUST = (
-    "'{locust}' -f theirs.py,{plugin} --headless --only-summary -u 1 -t 5s --host {host} "
-    "--worthit-arm {arm} || exit 9\n"
+    "'{python}' -m locust -f theirs.py,{plugin} --headless --only-summary -u 1 -t 5s "
+    "--host {host} --worthit-arm {arm} || exit 9\n"
 )
 
 
@@ -219,7 +218,7 @@ def test_two_locusts_of_one_script_are_two_arms(tmp_path: Path) -> None:
     with stub_server() as stub:
         script = "".join(
             LOCUST.format(
-                locust=locust_process.LOCUST,
+                python=sys.executable,
                 plugin=PLUGIN,
                 host=stub.url,
                 arm=arm,
