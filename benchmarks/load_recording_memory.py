@@ -48,7 +48,7 @@ def drive(requests: int, folder: Path) -> list[int]:
 
     from worthit.contract.plan import unscheduled  # noqa: PLC0415 - as above
     from worthit.load.requests.instrument import Instrument, wrap  # noqa: PLC0415 - as above
-    from worthit.load.requests.request_log import Clock, Ledger  # noqa: PLC0415 - as above
+    from worthit.load.requests.request_log import Clock, RequestLog  # noqa: PLC0415 - as above
 
     class Stranger(FastHttpUser):
         host = "http://127.0.0.1:1"
@@ -59,20 +59,20 @@ def drive(requests: int, folder: Path) -> list[int]:
     user.client.client.urlopen = lambda _url, **_: Answer()
     instrument = Instrument()
     wrap(instrument, events)
-    ledger = Ledger(folder / "requests-0.arrows", Clock())
-    instrument.start(ledger, run="run", block=unscheduled(), first_draw=1 << 40)
+    log = RequestLog(folder / "requests-0.arrows", Clock())
+    instrument.start(log, run="run", block=unscheduled(), first_draw=1 << 40)
     memory = []
     for number in range(1, requests + 1):
         user.client.get("/personalities/elara")
         if number % _FLUSH_EVERY == 0:
-            ledger.flush()
-            ledger.take_lags()
-            ledger.take_fresh()
+            log.flush()
+            log.take_delays()
+            log.take_fresh()
         if number % (requests // 10) == 0:
             memory.append(resident_bytes())
     instrument.stop(reason="")
-    if ledger.rows_written != requests:
-        raise RuntimeError(f"{requests} requests were made and {ledger.rows_written} recorded")
+    if log.rows_written != requests:
+        raise RuntimeError(f"{requests} requests were made and {log.rows_written} recorded")
     return memory
 
 

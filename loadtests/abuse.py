@@ -9,15 +9,13 @@ from __future__ import annotations
 from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
+from worthit.load import Arrival, OpenLoopUser, fraction_from_0_to_1
 from worthit.load.chat_population import (
     add_population_knobs,
     message_number,
     personality_of,
     user_name,
 )
-from worthit.load.knob_types import fraction_from_0_to_1
-from worthit.load.open_loop import OpenLoopUser
-from worthit.load.schedule.arrival import Arrival
 
 _ABUSER = 0
 """The number of the user who hammers; everybody else has a number from 1 up."""

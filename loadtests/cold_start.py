@@ -10,10 +10,8 @@ from __future__ import annotations
 from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
+from worthit.load import Arrival, OpenLoopUser, whole_number_from_1
 from worthit.load.chat_population import personality_name
-from worthit.load.knob_types import whole_number_from_1
-from worthit.load.open_loop import OpenLoopUser
-from worthit.load.schedule.arrival import Arrival
 
 
 class cold_start(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on the page

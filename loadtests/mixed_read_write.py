@@ -9,10 +9,8 @@ from __future__ import annotations
 from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
+from worthit.load import Arrival, OpenLoopUser, fraction_from_0_to_1
 from worthit.load.chat_population import add_population_knobs, personality_of
-from worthit.load.knob_types import fraction_from_0_to_1
-from worthit.load.open_loop import OpenLoopUser
-from worthit.load.schedule.arrival import Arrival
 
 _ARCHETYPES = ("wise_mentor", "playful_friend", "calm_listener", "curious_scholar")
 

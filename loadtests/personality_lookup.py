@@ -8,9 +8,8 @@ from __future__ import annotations
 from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
+from worthit.load import Arrival, OpenLoopUser
 from worthit.load.chat_population import add_population_knobs, personality_of
-from worthit.load.open_loop import OpenLoopUser
-from worthit.load.schedule.arrival import Arrival
 
 
 class personality_lookup(OpenLoopUser):  # noqa: N801 - the class's name is the scenario's name in --list and on the page

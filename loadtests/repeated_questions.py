@@ -10,15 +10,13 @@ from __future__ import annotations
 from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
+from worthit.load import Arrival, OpenLoopUser, fraction_from_0_to_1, whole_number_from_1
 from worthit.load.chat_population import (
     add_population_knobs,
     message_number,
     personality_of,
     user_name,
 )
-from worthit.load.knob_types import fraction_from_0_to_1, whole_number_from_1
-from worthit.load.open_loop import OpenLoopUser
-from worthit.load.schedule.arrival import Arrival
 
 _FIRST_NEW_QUESTION = 10_000_000
 """Questions from here on are asked once; below are those that people repeat."""
