@@ -1,4 +1,4 @@
-"""How fast does a cold cache warm up? Names never asked before come first, then they come back.
+"""Names never asked for before, then the same again: shows how fast a cold cache warms up.
 
 Arrival n of the run asks for a new personality until ``--names`` of them have been asked for, one
 after the other or (``--order uniform``) as uniform draws among them all, for which the expected

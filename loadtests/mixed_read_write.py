@@ -1,4 +1,4 @@
-"""What do changes cost the cache? Personalities are changed while they are looked up.
+"""Personalities are changed while they are looked up: shows what changes cost the cache.
 
 ``--write-fraction`` of the arrivals change a personality, drawn as the lookups are: a change of a
 popular one makes a cached answer stale, and the service must not give it any more.
@@ -16,7 +16,7 @@ _ARCHETYPES = ("wise_mentor", "playful_friend", "calm_listener", "curious_schola
 
 
 class mixed_read_write(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on the page
-    """Lookups amid changes."""
+    """Lookups and changes."""
 
     host = "http://127.0.0.1:8000"
     default_rate = "100"

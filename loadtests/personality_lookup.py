@@ -1,6 +1,6 @@
-"""The cached operation alone: who is this personality? Cheap enough for 1000 a second.
+"""The cached operation alone, without LLM and memories: cheap enough for 1000 per second.
 
-Nothing hides the lookup here: no LLM, no memories. The personality is drawn as in ``chat``.
+The personality is drawn as in ``chat``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Does a memory-search cache pay? People who ask the same few questions again and again.
+"""People who ask the same few questions again: shows whether a memory-search cache pays.
 
 Each person has ``--questions-each`` questions of their own and asks them by Zipf's law, so that a
-cache of memory searches finds what it can find; ``--new-question-fraction`` of the questions are
+cache of memory searches can hit; ``--new-question-fraction`` of the questions are
 never asked twice.
 """
 

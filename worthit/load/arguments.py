@@ -157,12 +157,12 @@ def plan_from(
     """Return the plan file's plan, or the one that the arguments make."""
     if options.worthit_plan:
         return read(Path(options.worthit_plan))
+    arm = str(options.worthit_arm)
     if options.arrivals == "replay":
-        return _replay_plan(options, scenario=scenario, host=host, knobs=knobs)
-    duration_s = seconds(str(options.duration))
-    blocks = _step_blocks(
-        rates(str(options.arrival_rate or default_rate)), duration_s, host, options.worthit_arm
-    )
+        blocks = [_replay_block(options, host, arm)]
+    else:
+        steps = rates(str(options.arrival_rate or default_rate))
+        blocks = _step_blocks(steps, seconds(str(options.duration)), host, arm)
     return Plan(
         run=options.worthit_run,
         seed=options.load_seed,
@@ -171,6 +171,7 @@ def plan_from(
         knobs=knobs,
         start_at_ns=None,
         blocks=tuple(blocks),
+        replay=str(options.replay) if options.arrivals == "replay" else None,
     )
 
 
@@ -231,9 +232,7 @@ def _step_blocks(
     return blocks
 
 
-def _replay_plan(
-    options: argparse.Namespace, *, scenario: str | None, host: str, knobs: dict[str, Any]
-) -> Plan:
+def _replay_block(options: argparse.Namespace, host: str, arm: str) -> Block:
     if not options.replay:
         raise PlanError(
             "--arrivals replay was asked for without --replay; name a run directory or a"
@@ -241,22 +240,12 @@ def _replay_plan(
         )
     offsets = recorded_offsets(Path(options.replay))
     duration_s = float(offsets[-1]) / 1e9 + 1e-3
-    block = Block(
+    return Block(
         block=0,
-        arm=options.worthit_arm,
+        arm=arm,
         step=0,
         rate_per_s=len(offsets) / duration_s,
         start_s=0.0,
         duration_s=duration_s,
         host=host,
-    )
-    return Plan(
-        run=options.worthit_run,
-        seed=options.load_seed,
-        arrivals="replay",
-        scenario=scenario,
-        knobs=knobs,
-        start_at_ns=None,
-        blocks=(block,),
-        replay=str(options.replay),
     )
