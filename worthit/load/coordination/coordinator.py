@@ -276,12 +276,13 @@ class Coordinator:
             gevent.sleep(0.02)
 
     def _awaited(self) -> list[str]:
-        """Return the workers that have an open file and are there to close it."""
+        """Return the workers that have rows to close or spans to send, and are there to do it."""
         now = time.monotonic()
         return [
             name
             for name, worker in self._workers.items()
-            if worker.recording and worker.silent_s(now) < _GIVEN_UP_SECONDS
+            if (worker.recording or worker.sending_spans)
+            and worker.silent_s(now) < _GIVEN_UP_SECONDS
         ]
 
     def report(self) -> dict[str, Any] | None:

@@ -50,6 +50,7 @@ class Worker:
         self._check = ProcessCheck()
         self._number = -1
         self._active = False
+        self._sending_spans = False
 
     @property
     def index(self) -> int:
@@ -165,6 +166,7 @@ class Worker:
             "number": self._number,
             "worker": self.index,
             "recording": self._active,
+            "sending_spans": self._sending_spans,
             "check": self._check.as_json(str(self.index)),
             "cpu_share": self._check.cpu_share,
             "in_flight": log.open_requests if log else 0,
@@ -207,8 +209,11 @@ class Worker:
         spans = self._instrument.stop(reason="stopped before it ended")
         self._check.stop()
         self._active = False
+        self._sending_spans = spans is not None
         self._runner.send_message(PROGRESS, self._progress(log))
         self._driver = None
         if spans is not None:
-            # last: an endpoint that hangs must not hold up the report that the master waits for
+            # after the report, so that an endpoint that hangs cannot hold it up
             spans.close()
+            self._sending_spans = False
+            self.report()

@@ -21,6 +21,8 @@ class WorkerState:
     """Its number, which no other worker ever had."""
     recording: bool = False
     """Whether it has rows that are not closed."""
+    sending_spans: bool = False
+    """Whether it still sends its last client spans; the master's end would end it too."""
     has_left: bool = False
     """Whether it has stopped recording while the run went on."""
     silence_noted: bool = False
@@ -45,6 +47,7 @@ class WorkerState:
         """Note that it has reported."""
         self.last_heard = now
         self.recording = report["recording"]
+        self.sending_spans = report["sending_spans"]
         self.rows_lost = max(self.rows_lost, report["rows_lost"])
 
     def silent_s(self, now: float) -> float:
