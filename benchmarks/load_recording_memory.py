@@ -4,7 +4,7 @@
 client with the plugin around it, mark, headers, event, row, statistics, and every 250 requests a
 batch of rows to disk. Only the network is left out: a stand-in answers at once. So time is an
 hour's in requests, not in seconds. Printed is the resident memory at each tenth. The limit is 64
-bytes a request beyond Locust's own, from the first tenth to the last, when all is warm.
+bytes per request beyond Locust's own, from the first tenth to the last, when all is warm.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-BYTES_A_REQUEST_LIMIT = 64.0
+BYTES_PER_REQUEST_LIMIT = 64.0
 RATE_PER_S = 500
 _FLUSH_EVERY = 250
 """Requests between two writes: what half a second brings."""
@@ -90,11 +90,11 @@ def main(argv: list[str]) -> int:
         print(f"after {tenth * requests // 10:>9,} requests: {resident / 2**20:6.1f} MiB resident")
     growth = (memory[-1] - memory[0]) / (0.9 * requests)
     print(
-        f"growth from the first tenth on: {growth:.2f} bytes a request "
-        f"(limit {BYTES_A_REQUEST_LIMIT:.0f}); {on_disk / requests:.0f} bytes a request on disk; "
-        f"{took_us:.1f} us of CPU a request, Locust's own and ours"
+        f"growth from the first tenth on: {growth:.2f} bytes per request "
+        f"(limit {BYTES_PER_REQUEST_LIMIT:.0f}); {on_disk / requests:.0f} on disk; "
+        f"{took_us:.1f} us of CPU per request, Locust's own and ours"
     )
-    return 0 if growth <= BYTES_A_REQUEST_LIMIT else 1
+    return 0 if growth <= BYTES_PER_REQUEST_LIMIT else 1
 
 
 if __name__ == "__main__":
