@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from worthit.contract.exit_codes import ExitCode
 from worthit.contract.plan import Plan
 from worthit.contract.scenario_files import scenarios_folder
 from worthit.environment.reach import child_environment
@@ -32,9 +33,6 @@ LAST_REPLIES_S: Final = 20
 
 GRACE_S: Final = LAST_REPLIES_S + 10.0
 """When stopped early: after this the load is killed."""
-
-RATE_MISSED: Final = 4
-"""The load's exit code when it could not keep the offered rate; the run goes on and is judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +147,8 @@ async def await_end(
                 f"{_reason(process)}"
             )
         await asyncio.sleep(POLL_S)
-    if process.returncode not in {0, RATE_MISSED}:
+    # a load that could not keep the offered rate ends as INVALID: the run goes on and is judged
+    if process.returncode not in {ExitCode.DONE, ExitCode.RUN_INVALID}:
         raise PartError(f"Locust failed with {process.ending()}; {_reason(process)}")
     return False
 

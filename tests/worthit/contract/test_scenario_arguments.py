@@ -47,8 +47,7 @@ def test_every_default_is_accepted_and_every_argument_has_help() -> None:
 
 OF_A_USER = """
 from locust import task
-from worthit.contract.scenario_arguments import Argument, whole_number_from_1
-from worthit.load.open_loop import OpenLoopUser
+from worthit.load import Argument, OpenLoopUser, whole_number_from_1
 
 
 class Shop(OpenLoopUser):

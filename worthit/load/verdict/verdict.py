@@ -12,20 +12,15 @@ import pyarrow.compute as pc
 
 from worthit.contract import thresholds
 from worthit.contract.errors import UserMistakeError
+from worthit.contract.exit_codes import ExitCode
 from worthit.contract.limits import LAG_VALID_MS
 from worthit.contract.tables import REQUESTS, read_stream
 from worthit.contract.thresholds import Threshold
-from worthit.load.requests.whole_file import write_json
 from worthit.load.verdict.judgement import Judgement, about_lost_rows, in_ms, judge
 
 if TYPE_CHECKING:
     from worthit.load.coordination.worker_state import Run
 
-EXIT_DONE = 0
-EXIT_TOOL_FAILED = 1
-EXIT_WRONG_USAGE = 2
-EXIT_THRESHOLD_CROSSED = 3
-EXIT_INVALID = 4
 _STALLED = 10.0
 """A 99th percentile this many times the median is called a stall or a queue."""
 _LATE = 1.05
@@ -52,12 +47,12 @@ def conclude(
     limits: Sequence[Threshold],
     out: Path | None,
     rows_lost: int = 0,
-) -> int:
+) -> ExitCode:
     """Write generator.json, say how it went, and return the exit code.
 
     ``rows_lost`` is for a run without a report; a report has them.
     """
-    found = Judgement() if report is None else _judged(report, out)
+    found = Judgement() if report is None else _judged(report, run)
     if report is None:
         about_lost_rows(rows_lost, found)
     crossed = failed = False
@@ -73,22 +68,22 @@ def conclude(
     if report is not None:
         _LOGGER.info("The load's own verdict: %s.", found.verdict)
     if found.invalid:
-        return EXIT_INVALID
+        return ExitCode.RUN_INVALID
     if failed:
-        return EXIT_TOOL_FAILED
-    return EXIT_THRESHOLD_CROSSED if crossed else EXIT_DONE
+        return ExitCode.TOOL_FAILED
+    return ExitCode.CLAIM_DOES_NOT_HOLD if crossed else ExitCode.DONE
 
 
-def _judged(report: dict[str, Any], out: Path | None) -> Judgement:
+def _judged(report: dict[str, Any], run: Run | None) -> Judgement:
     """Write generator.json with the verdict, and say of each step how it went."""
     found = judge(report)
-    if out:
+    if run is not None:
         try:
-            write_json(out / "generator.json", {**report, **found.as_json()})
+            run.write_json("generator.json", {**report, **found.as_json()})
         except OSError as error:
             found.invalid.append(
-                f"{out / 'generator.json'} could not be written: {error.strerror}; without it "
-                "nobody else can tell how this run went."
+                f"generator.json could not be written into {run.out}: {error.strerror}; without "
+                "it nobody else can tell how this run went."
             )
     for row in report["generator"]:
         _LOGGER.info("%s", step_in_words(row))
@@ -123,7 +118,7 @@ def _requests(out: Path, run: Run | None) -> pa.Table:
     rows = pa.concat_tables([REQUESTS.empty_table(), *tables])
     if run is None:
         return rows
-    expected = sum(tally.requests for tally in run.steps.values())
+    expected = sum(totals.requests for totals in run.steps.values())
     if rows.num_rows < expected:
         raise UserMistakeError(
             f"{expected} requests were recorded and {rows.num_rows} of them are in {out}; "
@@ -139,8 +134,8 @@ def step_in_words(row: dict[str, Any]) -> str:
     return (
         f"Step {row['step']}: offered {row['offered_per_s']:.2f}/s, achieved "
         f"{row['achieved_per_s']:.2f}/s, {row['arrivals_sent']} of {row['arrivals_planned']} "
-        f"arrivals sent, lag p99 {in_ms(row['lag_p99_ms'])} (at most {in_ms(row['lag_max_ms'])}), "
-        f"at most {row['in_flight_max']} in flight."
+        f"arrivals sent, schedule delay p99 {in_ms(row['lag_p99_ms'])} (at most "
+        f"{in_ms(row['lag_max_ms'])}), at most {row['in_flight_max']} in flight."
     )
 
 
@@ -161,8 +156,9 @@ def _explanation(row: dict[str, Any]) -> str:
     if late:
         why = "the cap on requests in flight" if row["in_flight_cap_hits"] else "the generator"
         return (
-            f"They differ because {why} sent late (lag p99 {in_ms(row['lag_p99_ms'])}): people "
-            "would have waited the response time, whatever the service time says."
+            f"They differ because {why} sent late (schedule delay p99 "
+            f"{in_ms(row['lag_p99_ms'])}): people would have waited the response time, "
+            "whatever the service time says."
         )
     if response["p99"] > _STALLED * response["p50"]:
         return (
