@@ -20,7 +20,7 @@ import click
 from typing_extensions import override
 
 from analysis.errors import AnalysisError, ColumnError, InputError
-from worthit.errors import ExitCode, HarnessError
+from worthit.errors import ExitCode, WorthitError
 
 INTERRUPTED_EXIT_CODE: Final = 130
 """What a shell reports for a command ended by Ctrl-C: 128 + SIGINT."""
@@ -66,7 +66,7 @@ class LazyVerbs(click.Group):
                 f"'worthit {cmd_name}' cannot be loaded ({error}); the other commands still work. "
                 "Install the locked dependencies again: make setup."
             )
-            raise HarnessError(sentence) from error
+            raise WorthitError(sentence) from error
         command = module.command
         assert isinstance(command, click.Command), module_name  # noqa: S101 - a verb's contract
         return command
@@ -131,7 +131,7 @@ def _explain(error: Exception) -> int:
 
 
 def _sentence(error: Exception) -> tuple[str, ExitCode]:
-    if isinstance(error, HarnessError):
+    if isinstance(error, WorthitError):
         return str(error), error.exit_code
     if isinstance(error, InputError | ColumnError):
         return str(error), ExitCode.WRONG_USAGE

@@ -20,7 +20,7 @@ import httptools
 import uvloop
 from typing_extensions import override
 
-from worthit.errors import HarnessError
+from worthit.errors import WorthitError
 
 REASONS = {
     200: b"OK",
@@ -301,7 +301,7 @@ async def listen(
             family=socket.AF_INET,
         )
     except (OSError, OverflowError) as error:
-        raise HarnessError(
+        raise WorthitError(
             f"{what} cannot listen on {host}:{port}, {listen_problem(error)}; "
             "end what listens there or choose another port."
         ) from error
@@ -327,7 +327,7 @@ def run_until_signalled(serve: Callable[[asyncio.Event], Awaitable[None]]) -> in
 
     try:
         uvloop.run(main())
-    except HarnessError as error:
+    except WorthitError as error:
         sys.stderr.write(f"{error}\n")
         return int(error.exit_code)
     return 0

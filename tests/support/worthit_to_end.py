@@ -1,6 +1,6 @@
-"""A harness to be ended in every way: starts the parts, says what it started, waits for its end.
+"""A worthit process to be ended in every way: starts the parts, says what, waits for its end.
 
-Run as ``python harness_to_end.py MODE`` with the environment variable HALF_WRITTEN naming a folder
+Run as ``python worthit_to_end.py MODE`` with the environment variable HALF_WRITTEN naming a folder
 to make. It prints one JSON line: the workspace and every process id.
 """
 

@@ -12,7 +12,7 @@ import click
 
 from worthit.cli.terminal.console import table_console
 from worthit.cli.terminal.options import json_option
-from worthit.errors import ExitCode, HarnessError, UsageError
+from worthit.errors import ExitCode, UsageError, WorthitError
 from worthit.experiments import catalogue
 from worthit.experiments.reading import read_experiment
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from analysis.rundir.run import Run
 
 
-class InvalidRunError(HarnessError):
+class InvalidRunError(WorthitError):
     """Claims were to be checked in a run that did not prove itself."""
 
     exit_code = ExitCode.RUN_INVALID

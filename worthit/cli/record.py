@@ -89,14 +89,14 @@ def command(
     With --database-url or --redis-url the servers' own counts are recorded too, so that the
     report can hold the spans against them.
     """
-    from worthit.run.recording import Wish, default_name, record  # noqa: PLC0415 - for a fast --help
+    from worthit.run.recording import RecordingOptions, default_name, record  # noqa: PLC0415 - for a fast --help
 
     chosen = name or default_name(command_line)
     if not NAME.fullmatch(chosen):
         raise UsageError(
             f"The name {chosen!r} cannot be a folder's; use letters, digits, dots, - and _."
         )
-    wish = Wish(
+    options = RecordingOptions(
         name=chosen,
         command=command_line,
         seconds=seconds,
@@ -108,7 +108,7 @@ def command(
         stdout=STDERR if as_json else None,
     )
     try:
-        recorded = asyncio.run(record(wish, out=out, environ=dict(os.environ), say=_say))
+        recorded = asyncio.run(record(options, out=out, environ=dict(os.environ), say=_say))
     except asyncio.CancelledError:  # a second Ctrl-C
         raise click.Abort from None
     _show(recorded, as_json=as_json)

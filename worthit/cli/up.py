@@ -1,4 +1,4 @@
-"""``worthit up``: the embedded parts, kept running for a load of the person's own."""
+"""``worthit up``: the embedded parts, kept running for a load of the user's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from worthit.environment.dev_stack import Standing, Wish
+    from worthit.environment.dev_stack import DevStack, DevStackOptions
 
 
 @click.command("up")
@@ -45,9 +45,9 @@ def command(
     DATABASE_URL, REDIS_URL and LLM_BASE_URL replace a part by one of yours;
     OTEL_EXPORTER_OTLP_ENDPOINT is sent a copy of all telemetry.
     """
-    from worthit.environment.dev_stack import Wish  # noqa: PLC0415 - so that `worthit --help` stays fast
+    from worthit.environment.dev_stack import DevStackOptions  # noqa: PLC0415 - so that `worthit --help` stays fast
 
-    wish = Wish(
+    options = DevStackOptions(
         instances=instances,
         port=port,
         profile=profile,
@@ -56,14 +56,14 @@ def command(
         traces=traces.resolve() if traces else None,
     )
     try:
-        asyncio.run(_stand(wish))
+        asyncio.run(_stand(options))
     except asyncio.CancelledError:  # a signal while the parts were starting, or a second one
         raise click.Abort from None
     return 0
 
 
-async def _stand(wish: Wish) -> None:
-    from worthit.environment.dev_stack import Standing  # noqa: PLC0415 - as above
+async def _stand(options: DevStackOptions) -> None:
+    from worthit.environment.dev_stack import DevStack  # noqa: PLC0415 - as above
     from worthit.process.interruption import stop_on_signal  # noqa: PLC0415 - as above
     from worthit.process.workspace import Workspace  # noqa: PLC0415 - as above
 
@@ -71,8 +71,10 @@ async def _stand(wish: Wish) -> None:
     async with Workspace() as workspace:
         # While parts are still starting there is nothing to wait for: end at once.
         with stop_on_signal(at_once=lambda: not up, give_up=workspace.abandon) as stop:
-            standing = Standing(wish=wish, workspace=workspace, environ=dict(os.environ), say=_say)
-            async with standing as parts:
+            stack = DevStack(
+                options=options, workspace=workspace, environ=dict(os.environ), say=_say
+            )
+            async with stack as parts:
                 up = True
                 click.echo(addresses(parts))
                 await parts.watch(stop)
@@ -83,7 +85,7 @@ def _say(doing: str) -> None:
     click.echo(f"worthit up: {doing}", err=True)
 
 
-def addresses(parts: Standing) -> str:
+def addresses(parts: DevStack) -> str:
     """What is where, and what to do next."""
     lines = [
         *(f"service     {url}" for url in parts.service.urls),
@@ -98,8 +100,8 @@ def addresses(parts: Standing) -> str:
         lines.append(f"passed on   all of it, to {parts.recorder.forward}")
     if parts.jaeger is not None:
         lines.append(f"Jaeger      {parts.jaeger.url}")
-    if parts.wish.traces is not None:
-        lines.append(f"traces      {parts.wish.traces}")
+    if parts.options.traces is not None:
+        lines.append(f"traces      {parts.options.traces}")
     return "\n".join(
         [
             *lines,

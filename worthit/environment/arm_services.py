@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from worthit.environment.run_environment import Stage
+from worthit.environment.run_environment import RunEnvironment
 from worthit.environment.service import Service
 from worthit.experiments.plan import SETTLE_S, Plan
 from worthit.process.supervision import Process
@@ -16,12 +16,12 @@ HEAD_START_S = 0.5
 """After the last arrival of a batch, before the next batch's services load the machine."""
 
 
-class Crew:
-    """Starts and stops services as the plan's batches come; ``async with Crew(...)``."""
+class ArmServices:
+    """Starts and stops services as the plan's batches come; ``async with ArmServices(...)``."""
 
-    def __init__(self, stage: Stage, plan: Plan) -> None:
+    def __init__(self, environment: RunEnvironment, plan: Plan) -> None:
         self._plan = plan
-        self._services = {arm.name: stage.service(arm) for arm in plan.arms}
+        self._services = {arm.name: environment.service(arm) for arm in plan.arms}
         self._up: list[str] = []
         self._follower: asyncio.Task[None] | None = None
 

@@ -1,4 +1,4 @@
-"""Which parts are embedded and which are the person's own? The environment decides.
+"""Which parts are embedded and which are the user's own? The environment decides.
 
 DATABASE_URL, REDIS_URL and LLM_BASE_URL each replace a part; OTEL_EXPORTER_OTLP_ENDPOINT has the
 recorder pass everything on, since a run without a recording has nothing to say.

@@ -1,4 +1,4 @@
-"""All parts up and kept up, for a person who brings the load: what `worthit up` does."""
+"""All parts up and kept up, for a user who brings the load: what `worthit up` does."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PERSONALITIES, USERS, MEMORIES_PER_USER = 5_000, 200, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class DevStackOptions:
     """What `worthit up` was asked for."""
 
     instances: int = 1
@@ -45,10 +45,10 @@ class Wish:
 
 
 @dataclass(slots=True, kw_only=True)
-class Standing(Assembly):
-    """The parts, up; `async with Standing(...) as standing`."""
+class DevStack(Assembly):
+    """The parts, up; `async with DevStack(...) as stack`."""
 
-    wish: Wish
+    options: DevStackOptions
     workspace: Workspace
     environ: Mapping[str, str]
     say: Callable[[str], None]
@@ -63,12 +63,12 @@ class Standing(Assembly):
     @override
     async def _assemble(self) -> None:
         workspace, environ, enter = self.workspace, self.environ, self._stack.enter_async_context
-        jaeger = find_jaeger(environ) if self.wish.jaeger else None
+        jaeger = find_jaeger(environ) if self.options.jaeger else None
         self.say("starting PostgreSQL, Redis, the LLM and the recorder")
         self.postgres = await enter(choose_postgres(workspace, environ))
         self.redis = await enter(choose_redis(workspace, environ))
         self.llm = await enter(
-            choose_llm(workspace, environ, seed=self.wish.seed, profile=self.wish.profile)
+            choose_llm(workspace, environ, seed=self.options.seed, profile=self.options.profile)
         )
         if jaeger is not None:
             self.jaeger = await enter(Jaeger(workspace, jaeger))
@@ -80,7 +80,7 @@ class Standing(Assembly):
         await self.service.command(
             "seed",
             *("--personalities", str(PERSONALITIES), "--users", str(USERS)),
-            *("--memories-per-user", str(MEMORIES_PER_USER), "--seed", str(self.wish.seed)),
+            *("--memories-per-user", str(MEMORIES_PER_USER), "--seed", str(self.options.seed)),
         )
         self.say("starting the service")
         await enter(self.service)
@@ -88,8 +88,8 @@ class Standing(Assembly):
     def _recorder(self) -> Recorder:
         return Recorder(
             self.workspace,
-            path=self.wish.traces,
-            keep=self.wish.traces is not None,
+            path=self.options.traces,
+            keep=self.options.traces is not None,
             forward=self.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
             forward_headers=self.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
             forward_traces=self.jaeger.endpoint if self.jaeger else None,
@@ -106,12 +106,12 @@ class Standing(Assembly):
             "REDIS_URL": self.redis.url,
             "REDIS_ENABLED": self.environ.get("REDIS_ENABLED", "true"),
             "LLM_BASE_URL": self.llm.base_url,
-            "LATENCY_PROFILE": self.wish.profile,
+            "LATENCY_PROFILE": self.options.profile,
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.recorder.endpoint,
             "OTEL_SERVICE_NAME": "chat",
         }
         return Service(
-            self.workspace, env=given, instances=self.wish.instances, port=self.wish.port
+            self.workspace, env=given, instances=self.options.instances, port=self.options.port
         )
 
     def processes(self) -> dict[str, Process]:
@@ -136,7 +136,7 @@ class Standing(Assembly):
                 if not process.alive:
                     raise PartError(
                         f"{name[0].upper()}{name[1:]} died ({process.ending()}); "
-                        f"{process.last_words()} Everything else was stopped."
+                        f"{process.last_output()} Everything else was stopped."
                     )
             try:
                 await asyncio.wait_for(stop.wait(), WATCH_SECONDS)

@@ -32,7 +32,7 @@ class Faults:
         Raises
         ------
         UsageError
-            A Redis that is to fail is the person's own.
+            A Redis that is to fail is the user's own.
         """
         self._events = events
         self._inflicted: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Jaeger, where the person has its binary: traces in memory, its page on a free port."""
+"""Jaeger, where the user has its binary: traces in memory, its page on a free port."""
 
 from __future__ import annotations
 

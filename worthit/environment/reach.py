@@ -18,7 +18,7 @@ ANSWER_SECONDS = 2.0
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The harness's environment for a Python child: this source tree first, no OTEL settings."""
+    """Worthit's environment for a Python child: this source tree first, no OTEL settings."""
     tree = str(Path(worthit.__path__[0]).parent)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     path = os.pathsep.join(filter(None, (tree, kept.get("PYTHONPATH"))))

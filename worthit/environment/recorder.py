@@ -1,4 +1,4 @@
-"""The recorder as a child process; it can pass spans on to an endpoint of the person's own."""
+"""The recorder as a child process; it can pass spans on to an endpoint of the user's own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSING_ON_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassedOn:
-    """What became of the copies for an endpoint of the person's own."""
+    """What became of the copies for an endpoint of the user's own."""
 
     endpoint: str
     batches: int
@@ -32,7 +32,7 @@ class PassedOn:
     """Batches that it did not take; they are in the recording."""
 
     def sentence(self) -> str:
-        """How many arrived, for a person."""
+        """How many arrived, for a user."""
         if not self.missed:
             return f"All {self.batches} batches of telemetry were passed on to {self.endpoint}."
         return (
@@ -127,7 +127,7 @@ class Recorder(Server):
         except httpx.HTTPError as error:
             raise PartError(
                 f"The recorder did not answer ({type(error).__name__}); "
-                f"{self.process.last_words()}"
+                f"{self.process.last_output()}"
             ) from error
         found: dict[str, Any] = answer.json()
         return found

@@ -1,7 +1,7 @@
-"""The stage of one run: databases, caches, LLM and recorder, up before and after the load.
+"""The environment of one run: databases, caches, LLM and recorder, up before and after the load.
 
 Every arm has a database of its own, cloned from one that was filled once, and a Redis of its own
-if it uses one: so each server's own count is exactly one arm's count. A server of the person's own
+if it uses one: so each server's own count is exactly one arm's count. A server of the user's own
 (``DATABASE_URL``, ``REDIS_URL``) is used the same way: databases are made beside the one named and
 dropped afterwards, and its Redis must be empty.
 """
@@ -38,8 +38,8 @@ SERVICE_NAME: Final = "chat"
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage(Assembly):
-    """The parts of a run that outlive its services; ``async with Stage.set(...) as stage``."""
+class RunEnvironment(Assembly):
+    """The parts of a run that outlive its services; ``async with RunEnvironment(...)``."""
 
     plan: Plan
     workspace: Workspace
@@ -141,7 +141,7 @@ class Stage(Assembly):
         }
 
     def _prefix(self) -> str:
-        """Give what keeps two runs on one server of the person's own apart."""
+        """Give what keeps two runs on one server of the user's own apart."""
         if isinstance(self.postgres, Postgres):
             return ""
         return f"w{zlib.crc32(self.directory.run_id.encode()):08x}_"

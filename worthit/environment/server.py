@@ -1,7 +1,7 @@
 """What is the same for every part: it starts, may be frozen or killed, and is gone afterwards.
 
-A `Server` is one process of our own on a port of 127.0.0.1; a `PersonsOwn` is a server that the
-person named, which is asked for a sign of life and otherwise left alone.
+A `Server` is one process of our own on a port of 127.0.0.1; an `ExternalServer` is one that
+the user named, which is asked for a sign of life and otherwise left alone.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Server(Part):
 
 @dataclass(frozen=True, slots=True)
 class NamedBy:
-    """Where a server of the person's own was named, for the sentences about it."""
+    """Where a server of the user's own was named, for the sentences about it."""
 
     name: str
     """Such as DATABASE_URL."""
@@ -134,8 +134,8 @@ class NamedBy:
     """What to do if it cannot be used."""
 
 
-class PersonsOwn(ABC):
-    """A server that the person named: used, never started, paused or stopped."""
+class ExternalServer(ABC):
+    """A server that the user named: used, never started, paused or stopped."""
 
     embedded = False
 

@@ -76,7 +76,7 @@ class Service(Part):
         workers: int = 1,
         port: int = 0,
     ) -> None:
-        """`env` is added to the harness's environment; `name` names the logs, such as `name-0`.
+        """`env` is added to worthit's environment; `name` names the logs, such as `name-0`.
 
         `port` fixes the first instance's, for an address that must be known before the start.
         """
@@ -128,7 +128,7 @@ class Service(Part):
         if process.returncode != 0:
             raise PartError(
                 f"`python -m reference_service {' '.join(arguments)}` ended with "
-                f"{process.ending()}; {process.last_words()}"
+                f"{process.ending()}; {process.last_output()}"
             )
 
     @override

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from worthit.errors import HarnessError
+from worthit.errors import WorthitError
 
 FOLDER_IN_WHEEL = Path(__file__).with_name("files")
 """Where the wheel puts the experiment files (pyproject.toml, force-include)."""
@@ -18,7 +18,7 @@ def folder() -> Path:
     for candidate in (FOLDER_IN_WHEEL, FOLDER_IN_TREE):
         if candidate.is_dir():
             return candidate
-    raise HarnessError(
+    raise WorthitError(
         "The experiment files that belong to worthit are missing; install the project again."
     )
 
@@ -33,11 +33,11 @@ def find(name: str) -> Path:
 
     Raises
     ------
-    HarnessError
+    WorthitError
         There is none of that name.
     """
     file = folder() / f"{name}.toml"
     if not file.is_file():
         known = ", ".join(path.stem for path in files())
-        raise HarnessError(f"No experiment named {name} comes along; those are: {known}.")
+        raise WorthitError(f"No experiment named {name} comes along; those are: {known}.")
     return file

@@ -78,7 +78,7 @@ def doubts(plan: Plan) -> list[str]:
 
 
 def lines(document: dict[str, Any]) -> list[str]:
-    """Spell the document of `describe` for a person."""
+    """Spell the document of `describe` for a user."""
     rates = ", ".join(f"{rate:g}" for rate in document["rates_per_s"])
     blocks = document["blocks_per_arm_and_step"]
     text = [

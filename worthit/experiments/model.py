@@ -1,6 +1,6 @@
 """What may stand in an experiment file, and what everything left out means.
 
-The only place in the harness where an experiment's keys, defaults and limits are written. Read
+The only place in worthit where an experiment's keys, defaults and limits are written. Read
 with ``worthit.experiments.reading``, which turns what is wrong into a sentence with a line number.
 """
 
@@ -43,7 +43,7 @@ SERVICE_SETTINGS: Final = frozenset(
 
 A closed list, because a misspelt setting would make two arms the same without a word."""
 
-HARNESS_SETTINGS: Final = frozenset(
+RESERVED_SETTINGS: Final = frozenset(
     {
         "DATABASE_URL",
         "REDIS_URL",
@@ -57,7 +57,7 @@ HARNESS_SETTINGS: Final = frozenset(
         "API_KEY",
     }
 )
-"""Settings that the harness itself gives to every arm."""
+"""Settings that worthit itself gives to every arm."""
 
 FIXED_SETTINGS: Final = frozenset(
     {
@@ -108,7 +108,7 @@ MAX_ARMS_AT_ONCE: Final = 4
 
 
 def _as_text(value: object) -> object:
-    """Environment values are text; TOML's ``false`` and ``20`` are what a person writes."""
+    """Environment values are text; TOML's ``false`` and ``20`` are what a user writes."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -151,9 +151,9 @@ class Arm(_Table):
     @classmethod
     def _known(cls, env: dict[str, str]) -> dict[str, str]:
         for key in env:
-            if key in HARNESS_SETTINGS:
+            if key in RESERVED_SETTINGS:
                 raise PydanticCustomError(
-                    "reserved_setting", "{key} is set by the harness for every arm", {"key": key}
+                    "reserved_setting", "{key} is set by worthit for every arm", {"key": key}
                 )
             if key not in SERVICE_SETTINGS:
                 raise PydanticCustomError(

@@ -136,7 +136,7 @@ def _inside(path: KeyPath) -> str:
 
 
 def _spelling(path: KeyPath) -> str:
-    """Spell ``("arms", 1, "env")`` as a person would: ``arms[1].env``."""
+    """Spell ``("arms", 1, "env")`` as a user would: ``arms[1].env``."""
     spelled = ""
     for key in path:
         spelled += f"[{key}]" if isinstance(key, int) else f".{key}" if spelled else key

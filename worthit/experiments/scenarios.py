@@ -1,6 +1,6 @@
 """Which scenarios are there, and which knobs do they have?
 
-Written again here because the harness never imports Locust: a misspelt knob, or a value that will
+Written again here because worthit never imports Locust: a misspelt knob, or a value that will
 not do, is told before anything is started. A test holds the lists against the scenarios.
 """
 

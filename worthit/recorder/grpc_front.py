@@ -7,7 +7,7 @@ from functools import partial
 import grpc
 import grpc.aio
 
-from worthit.errors import HarnessError
+from worthit.errors import WorthitError
 from worthit.http_server import PORT_IN_USE
 from worthit.recorder.keeping import Recorder
 from worthit.recorder.otlp import LOGS, METRICS, TRACES, RefusedError, Signal, from_protobuf
@@ -53,7 +53,7 @@ class GrpcFront:
 async def listen_grpc(
     recorder: Recorder, *, host: str, port: int, max_message_bytes: int
 ) -> grpc.aio.Server:
-    """Serve OTLP/gRPC; a port in use is a HarnessError."""
+    """Serve OTLP/gRPC; a port in use is a WorthitError."""
     server = grpc.aio.server(
         options=[
             ("grpc.so_reuseport", 0),
@@ -64,7 +64,7 @@ async def listen_grpc(
     try:
         server.add_insecure_port(f"{host}:{port}")
     except RuntimeError:
-        raise HarnessError(
+        raise WorthitError(
             f"The recorder cannot listen on {host}:{port} for gRPC, {PORT_IN_USE}; "
             "end what listens there or choose another port."
         ) from None

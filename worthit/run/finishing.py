@@ -47,7 +47,7 @@ REQUEST_COLUMNS: Final = pa.schema(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
+class RunArtifacts:
     """What the run left behind."""
 
     plan: Plan
@@ -74,21 +74,21 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def write_tables(directory: RunDirectory, material: Material) -> dict[str, int]:
+def write_tables(directory: RunDirectory, artifacts: RunArtifacts) -> dict[str, int]:
     """Write the four tables and give the manifest's ``recorded``."""
     from analysis.traces import convert  # noqa: PLC0415 - compiled code that only this end needs
 
     converted = convert(directory.raw / "traces.otlp", directory.path / "spans.parquet")
-    requests = read_requests(material.load.folder)
+    requests = read_requests(artifacts.load.folder)
     pq.write_table(requests, directory.path / "requests.parquet", compression="zstd")
     metrics = metric_samples(directory.raw / "traces.otlp.metrics")
-    write_counters([*material.counters, *metrics], directory.path / "counters.parquet")
-    material.events.write(directory.path / "events.parquet")
+    write_counters([*artifacts.counters, *metrics], directory.path / "counters.parquet")
+    artifacts.events.write(directory.path / "events.parquet")
     return {
         "spans": converted.spans,
         "requests": requests.num_rows,
-        "bytes": material.recorder.get("bytes", 0),
-        "refused_batches": material.recorder.get("refused", 0),
+        "bytes": artifacts.recorder.get("bytes", 0),
+        "refused_batches": artifacts.recorder.get("refused", 0),
         "undecodable_bytes": converted.undecodable_bytes,
     }
 
@@ -116,44 +116,44 @@ def copy_logs(directory: RunDirectory, logs: Path) -> None:
 
 
 def manifest(
-    directory: RunDirectory, material: Material, recorded: dict[str, int]
+    directory: RunDirectory, artifacts: RunArtifacts, recorded: dict[str, int]
 ) -> dict[str, Any]:
     """Put together the manifest, all but the verdict."""
-    plan = material.plan
+    plan = artifacts.plan
     experiment = plan.experiment
     return {
         "format_version": 1,
         "run_id": directory.run_id,
         "name": experiment.name,
-        "complete": not material.load.stopped_early,
+        "complete": not artifacts.load.stopped_early,
         "question": experiment.question,
-        "started_ns": material.started_ns,
-        "ended_ns": material.ended_ns,
+        "started_ns": artifacts.started_ns,
+        "ended_ns": artifacts.ended_ns,
         "experiment": experiment.model_dump(mode="json"),
         "seed": experiment.seed,
         "profile": experiment.profile,
         "scenario": experiment.scenario,
-        "arms": arm_rows(plan, material.databases),
+        "arms": arm_rows(plan, artifacts.databases),
         "cached_operation": experiment.cached_operation,
         "cached_collection": experiment.cached_collection,
         "steps": plan.steps,
-        "blocks": block_rows(plan, material.load.t0_ns, _until_ns(material)),
+        "blocks": block_rows(plan, artifacts.load.t0_ns, _until_ns(artifacts)),
         "machine": machine(),
-        "versions": versions(material.postgres_version, material.redis_version),
+        "versions": versions(artifacts.postgres_version, artifacts.redis_version),
         "git_commit": git_commit(SOURCE_TREE),
-        "parts": _parts(material),
-        "memory": material.memory,
+        "parts": _parts(artifacts),
+        "memory": artifacts.memory,
         "recorded": recorded,
-        **generator_report(material.load.folder),
+        **generator_report(artifacts.load.folder),
     }
 
 
-def _parts(material: Material) -> dict[str, Any]:
+def _parts(artifacts: RunArtifacts) -> dict[str, Any]:
     """Give the manifest's ``parts``, and with the recorder what it passed on."""
-    if material.passed_on is None:
-        return material.parts
-    recorder = {**material.parts["recorder"], "passed_on": asdict(material.passed_on)}
-    return {**material.parts, "recorder": recorder}
+    if artifacts.passed_on is None:
+        return artifacts.parts
+    recorder = {**artifacts.parts["recorder"], "passed_on": asdict(artifacts.passed_on)}
+    return {**artifacts.parts, "recorder": recorder}
 
 
 def judge(directory: RunDirectory, content: dict[str, Any]) -> Verdict:
@@ -201,6 +201,6 @@ def generator_report(folder: Path) -> dict[str, Any]:
     return {"generator": generator, "workers": workers}
 
 
-def _until_ns(material: Material) -> int:
+def _until_ns(artifacts: RunArtifacts) -> int:
     """Give when the schedule ended: at its end, or when it was stopped."""
-    return material.load.t0_ns + round(material.load.begun_until_s * 1e9)
+    return artifacts.load.t0_ns + round(artifacts.load.begun_until_s * 1e9)

@@ -162,7 +162,7 @@ async def await_end(
 def begun_until_s(folder: Path) -> float:
     """Give how far a stopped load had come, by its own word; 0 when it died without one.
 
-    The clock of the harness does not say it: a load that is told to stop sends nothing more and
+    The clock of worthit does not say it: a load that is told to stop sends nothing more and
     then waits for replies, and blocks that would have ended meanwhile were never sent.
     """
     try:
@@ -193,4 +193,4 @@ def _reason(process: Process) -> str:
     """
     text = process.log.read_text(encoding="utf-8", errors="replace")
     told = [line for line in text.splitlines() if "/ERROR/" in line or "/CRITICAL/" in line]
-    return told[-1].partition(": ")[2] if told else process.last_words()
+    return told[-1].partition(": ")[2] if told else process.last_output()

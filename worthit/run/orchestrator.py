@@ -1,4 +1,4 @@
-"""Run one experiment: set the stage, drive the load, collect, judge; only then the run appears."""
+"""Run one experiment: start the parts, drive the load, collect, judge; only then the run appears."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from worthit.counters.sampling import (
     recorder_counters,
 )
 from worthit.counters.sampling import redis_counters as read_redis
-from worthit.environment.arm_services import Crew
+from worthit.environment.arm_services import ArmServices
 from worthit.environment.faults import Faults
 from worthit.environment.recorder import PassedOn
-from worthit.environment.run_environment import Stage
+from worthit.environment.run_environment import RunEnvironment
 from worthit.errors import PartError
 from worthit.experiments.plan import SET_UP_S, Plan
 from worthit.process.interruption import in_thread, stop_on_signal
@@ -63,7 +63,7 @@ class Outcome:
 
 
 @dataclass(slots=True, kw_only=True)
-class Conduct:
+class RunSession:
     """One run under way."""
 
     plan: Plan
@@ -77,49 +77,49 @@ class Conduct:
     """When the load began."""
     _dead: set[str] = field(default_factory=set)
 
-    async def conduct(self) -> tuple[finishing.Material, bool]:
-        """Set the stage, drive the load, take the last samples; all parts are down afterwards."""
+    async def run(self) -> tuple[finishing.RunArtifacts, bool]:
+        """Start the parts, drive the load, take the last samples; all parts are down afterwards."""
         started_ns = time.time_ns()
         self.events.add("run_start", started_ns)
         self._say(0.0, "starting PostgreSQL, Redis, the LLM and the recorder")
         async with (
             MemoryMeter(lambda: self.workspace.processes) as memory,
-            Stage(
+            RunEnvironment(
                 plan=self.plan,
                 workspace=self.workspace,
                 directory=self.directory,
                 environ=self.environ,
-            ) as stage,
+            ) as environment,
         ):
             self._say(0.2 * SET_UP_S, "filling the databases")
-            await stage.fill()
-            material = await self._measure(stage, memory, started_ns)
-        return material, material.load.stopped_early
+            await environment.fill()
+            artifacts = await self._measure(environment, memory, started_ns)
+        return artifacts, artifacts.load.stopped_early
 
     async def _measure(
-        self, stage: Stage, memory: MemoryMeter, started_ns: int
-    ) -> finishing.Material:
+        self, environment: RunEnvironment, memory: MemoryMeter, started_ns: int
+    ) -> finishing.RunArtifacts:
         """Bracket the load with the servers' own counts."""
-        address = stage.postgres.url()
-        databases = list(stage.databases.values())
+        address = environment.postgres.url()
+        databases = list(environment.databases.values())
         sampler = Sampler(
             postgres=address,
             databases=databases,
-            redis={arm: cache.url for arm, cache in stage.caches.items()},
-            parts={name: pids_of(process) for name, process in stage.processes().items()},
+            redis={arm: cache.url for arm, cache in environment.caches.items()},
+            parts={name: pids_of(process) for name, process in environment.processes().items()},
         )
         sampler.rows += await first_postgres_counters(address, databases)
-        sampler.rows += await _redis_bracket(stage)
+        sampler.rows += await _redis_bracket(environment)
         self._say(0.6 * SET_UP_S, "starting the services")
-        load = await self._drive(stage, sampler)
+        load = await self._drive(environment, sampler)
         self._say(SET_UP_S + self.plan.load_s, "taking the last counts")
         sampler.rows += await last_postgres_counters(address, databases)
-        sampler.rows += await _redis_bracket(stage)
-        counts = await stage.recorder.stats()
+        sampler.rows += await _redis_bracket(environment)
+        counts = await environment.recorder.stats()
         sampler.rows += recorder_counters(counts, time.time_ns())
         self.events.add("run_end")
-        caches = list(stage.caches.values())
-        return finishing.Material(
+        caches = list(environment.caches.values())
+        return finishing.RunArtifacts(
             plan=self.plan,
             load=load,
             events=self.events,
@@ -127,32 +127,32 @@ class Conduct:
             started_ns=started_ns,
             ended_ns=time.time_ns(),
             recorder=counts,
-            parts=stage.facts(),
-            passed_on=await stage.recorder.passed_on(),
-            databases=stage.databases,
+            parts=environment.facts(),
+            passed_on=await environment.recorder.passed_on(),
+            databases=environment.databases,
             memory=memory.facts(),
-            postgres_version=stage.postgres.version,
+            postgres_version=environment.postgres.version,
             redis_version=caches[0].version if caches else "",
         )
 
-    async def _drive(self, stage: Stage, sampler: Sampler) -> LoadResult:
+    async def _drive(self, environment: RunEnvironment, sampler: Sampler) -> LoadResult:
         """Start the services, then the load; stop the services when it has ended."""
-        faults = Faults(self.plan, stage.caches, self.events)
-        async with Crew(stage, self.plan) as crew:
-            sampler.services = crew.pids()
+        faults = Faults(self.plan, environment.caches, self.events)
+        async with ArmServices(environment, self.plan) as services:
+            sampler.services = services.pids()
             async with sampler, faults:
-                return await self._load(stage, sampler, crew, faults)
+                return await self._load(environment, sampler, services, faults)
 
     async def _load(
-        self, stage: Stage, sampler: Sampler, crew: Crew, faults: Faults
+        self, environment: RunEnvironment, sampler: Sampler, services: ArmServices, faults: Faults
     ) -> LoadResult:
         folder = self.directory.raw / "load"
         self._say(0.9 * SET_UP_S, "starting Locust")
-        document = plan_document(self.plan, self.directory.run_id, crew.hosts)
+        document = plan_document(self.plan, self.directory.run_id, services.hosts)
         locust = await start_load(self.workspace, document, folder)
         t0_ns = self.t0_ns = await await_zero(locust, folder)
         sampler.parts = {**sampler.parts, "locust": pids_of(locust)}
-        crew.follow(t0_ns)
+        services.follow(t0_ns)
         faults.follow(t0_ns)
 
         def elapsed() -> float:
@@ -164,7 +164,7 @@ class Conduct:
             elapsed=elapsed,
             on_tick=self._tell,
             stop=self.stop,
-            check=lambda: self._check(stage, crew, faults),
+            check=lambda: self._check(environment, services, faults),
         )
         until_s = begun_until_s(folder) if stopped else self.plan.load_s
         self.events.add_schedule(self.plan, t0_ns, t0_ns + round(until_s * 1e9))
@@ -183,18 +183,18 @@ class Conduct:
         elapsed_s = (time.time_ns() - self.t0_ns) / 1e9
         return sum(block.start_s + block.duration_s <= elapsed_s for block in self.plan.blocks)
 
-    def _check(self, stage: Stage, crew: Crew, faults: Faults) -> None:
+    def _check(self, environment: RunEnvironment, services: ArmServices, faults: Faults) -> None:
         """Note a part that died; stop with a sentence when nothing can be measured without it."""
-        crew.check()
+        services.check()
         faults.check()
-        for name, process in {**stage.processes(), **crew.processes()}.items():
+        for name, process in {**environment.processes(), **services.processes()}.items():
             if process.alive or name in self._dead:
                 continue
             self._dead.add(name)
             self.events.add("part_died", part=name, ending=process.ending())
             if name.partition(" ")[0] in VITAL_PARTS:
                 raise PartError(
-                    f"{name} died during the run ({process.ending()}); {process.last_words()} "
+                    f"{name} died during the run ({process.ending()}); {process.last_output()} "
                     "Nothing was kept."
                 )
 
@@ -228,10 +228,10 @@ async def run_plan(
     check_space(out, sum(plan.arrivals(arm.name) for arm in plan.arms))
     progress.begin(plan.experiment.name, plan.estimated_s)
     directory: RunDirectory | None = None
-    conduct: Conduct | None = None
+    session: RunSession | None = None
 
     def nothing_to_keep() -> bool:
-        return not keep_interrupted or conduct is None or conduct.t0_ns is None
+        return not keep_interrupted or session is None or session.t0_ns is None
 
     try:
         with (
@@ -240,7 +240,7 @@ async def run_plan(
         ):
             directory = RunDirectory(out, plan.experiment.name, datetime.now(tz=UTC))
             workspace.remove_at_end(directory.path)
-            conduct = Conduct(
+            session = RunSession(
                 plan=plan,
                 directory=directory,
                 workspace=workspace,
@@ -248,9 +248,9 @@ async def run_plan(
                 environ=environ,
                 stop=stop,
             )
-            return await _conducted(conduct, earlier)
+            return await _run_session(session, earlier)
     except asyncio.CancelledError:
-        done = 0 if conduct is None else conduct.blocks_done()
+        done = 0 if session is None else session.blocks_done()
         return _outcome(plan, None, done, None, interrupted=True)
     finally:
         progress.end()
@@ -258,24 +258,24 @@ async def run_plan(
             directory.discard()
 
 
-async def _conducted(conduct: Conduct, earlier: Unfinished | None) -> Outcome:
+async def _run_session(session: RunSession, earlier: Unfinished | None) -> Outcome:
     """Run it, and make a whole run directory of what it left."""
-    material, interrupted = await conduct.conduct()
-    plan, directory, workspace = conduct.plan, conduct.directory, conduct.workspace
-    conduct.progress.at(plan.estimated_s - 8, "writing the tables")
+    artifacts, interrupted = await session.run()
+    plan, directory, workspace = session.plan, session.directory, session.workspace
+    session.progress.at(plan.estimated_s - 8, "writing the tables")
     finishing.copy_logs(directory, workspace.logs)
-    verdict = await in_thread(_finish, directory, material, earlier)
+    verdict = await in_thread(_finish, directory, artifacts, earlier)
     path = directory.finish()
     workspace.spare(directory.path)
-    outcome = _outcome(plan, path, _blocks_done(material), verdict, interrupted=interrupted)
-    return replace(outcome, passed_on=material.passed_on)
+    outcome = _outcome(plan, path, _blocks_done(artifacts), verdict, interrupted=interrupted)
+    return replace(outcome, passed_on=artifacts.passed_on)
 
 
 def _finish(
-    directory: RunDirectory, material: finishing.Material, earlier: Unfinished | None
+    directory: RunDirectory, artifacts: finishing.RunArtifacts, earlier: Unfinished | None
 ) -> finishing.Verdict:
-    recorded = finishing.write_tables(directory, material)
-    content = finishing.manifest(directory, material, recorded)
+    recorded = finishing.write_tables(directory, artifacts)
+    content = finishing.manifest(directory, artifacts, recorded)
     if earlier is not None:
         merge_tables(earlier, directory.path, content["arms"])
         content = merge_manifest(earlier, content)
@@ -299,17 +299,17 @@ def _outcome(
     )
 
 
-def _blocks_done(material: finishing.Material) -> int:
+def _blocks_done(artifacts: finishing.RunArtifacts) -> int:
     """Count the blocks that ran to their end."""
-    if not material.load.stopped_early:
-        return len(material.plan.blocks)
-    ended = material.load.begun_until_s
-    return sum(block.start_s + block.duration_s <= ended for block in material.plan.blocks)
+    if not artifacts.load.stopped_early:
+        return len(artifacts.plan.blocks)
+    ended = artifacts.load.begun_until_s
+    return sum(block.start_s + block.duration_s <= ended for block in artifacts.plan.blocks)
 
 
-async def _redis_bracket(stage: Stage) -> list[Sample]:
+async def _redis_bracket(environment: RunEnvironment) -> list[Sample]:
     rows: list[Sample] = []
-    for arm, cache in stage.caches.items():
+    for arm, cache in environment.caches.items():
         rows += await read_redis(cache.url, arm=arm)
     return rows
 

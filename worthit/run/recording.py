@@ -1,6 +1,6 @@
 """Record any OTLP service under any load: what `worthit record` does.
 
-The recorder goes up, the person's command runs (or time passes), and what came in becomes a run
+The recorder goes up, the user's command runs (or time passes), and what came in becomes a run
 directory. Arms, steps and blocks are those that the requests' baggage put on the spans, if any.
 """
 
@@ -21,11 +21,11 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 
-from worthit.counters.external_counters import Bystanders, Named, find
+from worthit.counters.external_counters import ExternalCounters, Named, find
 from worthit.counters.recorded_metrics import metric_samples
 from worthit.counters.sampling import Sample, recorder_counters, write_counters
 from worthit.environment.recorder import PassedOn, Recorder
-from worthit.errors import HarnessError, UsageError
+from worthit.errors import UsageError, WorthitError
 from worthit.process.interruption import in_thread, stop_on_signal
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace
@@ -55,7 +55,7 @@ SIGNAL_SETTINGS = tuple(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class RecordingOptions:
     """What `worthit record` was asked for."""
 
     name: str
@@ -70,7 +70,7 @@ class Wish:
     cache: Named | None = None
     """Its Redis, likewise."""
     stdout: int | None = None
-    """A descriptor that the command writes to in place of the harness's own stdout."""
+    """A descriptor that the command writes to in place of worthit's own stdout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class Recorded:
 class Recording:
     """One recording under way."""
 
-    wish: Wish
+    options: RecordingOptions
     directory: RunDirectory
     workspace: Workspace
     environ: Mapping[str, str]
@@ -104,7 +104,7 @@ class Recording:
     command_stopped: bool = False
     complete: bool = True
     passed_on: PassedOn | None = None
-    bystanders: Bystanders = field(default_factory=Bystanders)
+    external: ExternalCounters = field(default_factory=ExternalCounters)
 
     @property
     def load_folder(self) -> Path:
@@ -114,14 +114,14 @@ class Recording:
     async def run(self) -> None:
         """Record until the command has ended, the time is over, or somebody says stop."""
         self.load_folder.mkdir()
-        await self._find_bystanders()
+        await self._find_external()
         recorder = Recorder(
             self.workspace,
             path=self.directory.raw / "traces.otlp",
             forward=self.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
             forward_headers=self.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
-            http_port=self.wish.http_port,
-            grpc_port=self.wish.grpc_port,
+            http_port=self.options.http_port,
+            grpc_port=self.options.grpc_port,
         )
         async with recorder:
             self.say(
@@ -130,18 +130,18 @@ class Recording:
                 + (f"; all of it is passed on to {recorder.forward}" if recorder.forward else "")
             )
             self.events.add("run_start")
-            first = await self.bystanders.first_counts()
-            sampler = self.bystanders.sampler()
+            first = await self.external.first_counts()
+            sampler = self.external.sampler()
             sampler.parts = {"recorder": _pids(recorder.process)}
             async with sampler:
-                if self.wish.command:
+                if self.options.command:
                     await self._command(recorder)
                 else:
                     await self._pass_time(recorder.process)
             await self._last_spans(recorder)
-            last = await self.bystanders.last_counts(first)
-            self.rows = self.bystanders.kept([*first, *sampler.rows, *last])
-            for note in self.bystanders.notes:
+            last = await self.external.last_counts(first)
+            self.rows = self.external.kept([*first, *sampler.rows, *last])
+            for note in self.external.notes:
                 self.say(note)
             self.passed_on = await recorder.passed_on()
             if self.passed_on is not None:
@@ -150,11 +150,11 @@ class Recording:
             self.rows += recorder_counters(self.stats, time.time_ns())
             self.events.add("run_end")
 
-    async def _find_bystanders(self) -> None:
-        self.bystanders, notes = await find(self.wish.database, self.wish.cache)
+    async def _find_external(self) -> None:
+        self.external, notes = await find(self.options.database, self.options.cache)
         for note in notes:
             self.say(note)
-        servers = (("PostgreSQL", self.bystanders.postgres), ("Redis", self.bystanders.redis))
+        servers = (("PostgreSQL", self.external.postgres), ("Redis", self.external.redis))
         asked = [name for name, url in servers if url is not None]
         if asked:
             self.say(f"{' and '.join(asked)} will be asked for what they counted themselves")
@@ -162,11 +162,11 @@ class Recording:
     async def _command(self, recorder: Recorder) -> None:
         process = await self.workspace.start(
             "command",
-            self.wish.command,
+            self.options.command,
             env={**_without(self.environ, SIGNAL_SETTINGS), **self._telemetry(recorder)},
             cwd=Path.cwd(),
             attached=True,
-            stdout=self.wish.stdout,
+            stdout=self.options.stdout,
             stop_signal=signal.SIGINT,
         )
         self.command = process
@@ -196,20 +196,20 @@ class Recording:
 
     def _over(self, process: Process) -> bool:
         """Whether `--for` ends the command."""
-        limit = self.wish.seconds
+        limit = self.options.seconds
         return limit is not None and process.age_seconds > limit
 
     def _telemetry(self, recorder: Recorder) -> dict[str, str]:
         """What the command's telemetry and its Locust are told."""
-        grpc = self.wish.protocol == "grpc"
+        grpc = self.options.protocol == "grpc"
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": recorder.grpc_endpoint if grpc else recorder.endpoint,
-            "OTEL_EXPORTER_OTLP_PROTOCOL": self.wish.protocol,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": self.options.protocol,
             "WORTHIT_OUT": str(self.load_folder),
         }
 
     async def _pass_time(self, recorder: Process) -> None:
-        limit = self.wish.seconds
+        limit = self.options.seconds
         self.say("Ctrl-C ends it" if limit is None else f"for {limit:g} s, or until Ctrl-C")
         end = time.monotonic() + limit if limit is not None else float("inf")
         while time.monotonic() < end and not self.stop.is_set():
@@ -218,12 +218,12 @@ class Recording:
 
 
 async def record(
-    wish: Wish, *, out: Path, environ: Mapping[str, str], say: Callable[[str], None]
+    options: RecordingOptions, *, out: Path, environ: Mapping[str, str], say: Callable[[str], None]
 ) -> Recorded:
     """Record and leave a whole run directory in `out`, or nothing."""
-    if wish.command and shutil.which(wish.command[0], path=environ.get("PATH")) is None:
+    if options.command and shutil.which(options.command[0], path=environ.get("PATH")) is None:
         raise UsageError(
-            f"The command {wish.command[0]} was not found; check its spelling and PATH."
+            f"The command {options.command[0]} was not found; check its spelling and PATH."
         )
     check_space(out, SPANS_EXPECTED / 10)
     started_ns = time.time_ns()
@@ -231,10 +231,10 @@ async def record(
     try:
         async with Workspace() as workspace:
             with stop_on_signal(at_once=lambda: False, give_up=workspace.abandon) as stop:
-                directory = RunDirectory(out, wish.name, datetime.now(tz=UTC))
+                directory = RunDirectory(out, options.name, datetime.now(tz=UTC))
                 workspace.remove_at_end(directory.path)
                 recording = Recording(
-                    wish=wish,
+                    options=options,
                     directory=directory,
                     workspace=workspace,
                     environ=environ,
@@ -272,7 +272,7 @@ def finish(recording: Recording, started_ns: int) -> dict[str, Any]:
 
     directory = recording.directory
     if not recording.stats["spans"]:
-        raise HarnessError(
+        raise WorthitError(
             "No span came in, so there is nothing to keep: have the service export OTLP to the "
             f"address printed above ({recording.stats['refused']} batches were refused)."
         )
@@ -298,16 +298,16 @@ def manifest(recording: Recording, started_ns: int, counts: dict[str, int]) -> d
     """All but the verdict; arms and blocks are those found on the spans."""
     from worthit.run.recorded_arms import found_on_spans  # noqa: PLC0415 - pandas, needed here alone
 
-    directory, wish = recording.directory, recording.wish
+    directory, options = recording.directory, recording.options
     return {
         "format_version": 1,
         "run_id": directory.run_id,
-        "name": wish.name,
+        "name": options.name,
         "complete": recording.complete,
         "question": "Where does the time go, and what does it do to the database?",
         "started_ns": started_ns,
         "ended_ns": time.time_ns(),
-        "experiment": {"command": list(wish.command), "seconds": wish.seconds},
+        "experiment": {"command": list(options.command), "seconds": options.seconds},
         "seed": None,
         "profile": "",
         "scenario": "",
@@ -321,7 +321,7 @@ def manifest(recording: Recording, started_ns: int, counts: dict[str, int]) -> d
                 **({"passed_on": asdict(recording.passed_on)} if recording.passed_on else {}),
             },
             "service": {"embedded": False},
-            **recording.bystanders.facts(),
+            **recording.external.facts(),
         },
         "recorded": counts,
         **finishing.generator_report(recording.load_folder),
@@ -341,8 +341,8 @@ async def _until_quiet(recorder: Recorder, quiet_seconds: float) -> None:
 
 def _still_there(recorder: Process) -> None:
     if not recorder.alive:
-        raise HarnessError(
-            f"The recorder died ({recorder.ending()}); {recorder.last_words()} Nothing was kept."
+        raise WorthitError(
+            f"The recorder died ({recorder.ending()}); {recorder.last_output()} Nothing was kept."
         )
 
 

@@ -125,7 +125,7 @@ def _gap_s(plan: Plan, earlier: Block | None, block: Block, *, new_batch: bool) 
 def merge_tables(earlier: Unfinished, folder: Path, arms: list[dict[str, Any]]) -> None:
     """Put the first half's rows before those of the second, which stand in `folder`.
 
-    `arms` are the second half's: on a server of the person's own each half had databases of its
+    `arms` are the second half's: on a server of the user's own each half had databases of its
     own names, and the whole run goes by those of the second.
     """
     for name in ("spans", "requests"):

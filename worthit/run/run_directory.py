@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from worthit.errors import HarnessError, UsageError
+from worthit.errors import UsageError, WorthitError
 from worthit.process.workspace import LOCK_NAME, remove_abandoned
 
 BYTES_PER_ARRIVAL: Final = 14_000
@@ -101,7 +101,7 @@ class RunDirectory:
 
 
 def sweep(out: Path) -> list[Path]:
-    """Remove the halves of runs whose harness died with its guard, as in a power cut."""
+    """Remove the halves of runs whose worthit process died with its guard, as in a power cut."""
     removed = []
     for folder in out.glob(".*.part"):
         with contextlib.suppress(OSError):
@@ -116,7 +116,7 @@ def check_space(folder: Path, arrivals: float) -> None:
 
     Raises
     ------
-    HarnessError
+    WorthitError
         Too little space is free.
     """
     existing = folder.resolve()
@@ -125,7 +125,7 @@ def check_space(folder: Path, arrivals: float) -> None:
     free = shutil.disk_usage(existing).free
     needed = int(arrivals * BYTES_PER_ARRIVAL) + SPARE_BYTES
     if free < needed:
-        raise HarnessError(
+        raise WorthitError(
             f"The disk of {folder} has {free / 1e6:.0f} MB free and this run needs about "
             f"{needed / 1e6:.0f} MB; free some, or name another folder with --out DIR."
         )

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import orjson
 
-from worthit.errors import HarnessError
+from worthit.errors import WorthitError
 from worthit.http_server import LOOPBACK, Request, listen
 from worthit.simulator import openai_api
 from worthit.simulator.latency import LogNormal, Profile, mix, uniform
@@ -340,7 +340,7 @@ async def serve(
     try:
         opened = log.open("ab")
     except OSError as error:
-        raise HarnessError(
+        raise WorthitError(
             f"The simulator cannot write its log {log}: {error.strerror}; name another file."
         ) from error
     with opened as file:

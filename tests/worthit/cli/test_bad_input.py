@@ -1,4 +1,4 @@
-"""What a person may get wrong ends in one sentence and its exit code; nothing is left."""
+"""What a user may get wrong ends in one sentence and its exit code; nothing is left."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import worthit.__main__ as cli
 from analysis.errors import InputError, NotEnoughDataError
 from worthit.__main__ import VERBS, main
 from worthit.cli.terminal import reference
-from worthit.errors import HarnessError, PartError, UsageError
+from worthit.errors import PartError, UsageError, WorthitError
 
 ROOT = Path(__file__).parents[3]
 
@@ -105,4 +105,4 @@ def test_the_page_of_the_command_line_is_current() -> None:
 
 def test_harness_errors_have_codes() -> None:
     """Each class of error carries the exit code that DESIGN.md names for its cause."""
-    assert [int(kind.exit_code) for kind in (HarnessError, UsageError, PartError)] == [1, 2, 1]
+    assert [int(kind.exit_code) for kind in (WorthitError, UsageError, PartError)] == [1, 2, 1]

@@ -47,5 +47,5 @@ def test_a_new_phase_is_told_at_once() -> None:
     [(0, "0 s"), (59.6, "1 min"), (61, "1 min 1 s"), (3600, "1 h"), (7500, "2 h 5 min")],
 )
 def test_durations_are_spelt_for_people(seconds: float, spelt: str) -> None:
-    """Seconds are spelt in the units that a waiting person thinks in."""
+    """Seconds are spelt in the units that a waiting user thinks in."""
     assert spelt == spell_seconds(seconds)

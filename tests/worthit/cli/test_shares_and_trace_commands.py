@@ -52,7 +52,7 @@ def test_shares_of_a_run_leave_warm_up_out_and_carry_intervals(run: Path) -> Non
 
 
 def test_shares_by_arm_keep_the_schema_and_the_table_is_text(run: Path) -> None:
-    """--by-arm gives each arm's table; without --json a person reads it."""
+    """--by-arm gives each arm's table; without --json a user reads it."""
     document = json.loads(_call(shares.command, run, "--json", "--by-arm").stdout)
 
     jsonschema.validate(document, json.loads((SCHEMAS / "shares.schema.json").read_text()))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.experiments import SMALL, experiment
 from worthit.errors import ExitCode, UsageError
-from worthit.experiments.model import FIXED_SETTINGS, HARNESS_SETTINGS, SERVICE_SETTINGS
+from worthit.experiments.model import FIXED_SETTINGS, RESERVED_SETTINGS, SERVICE_SETTINGS
 from worthit.experiments.reading import check_text, read_experiment
 from worthit.experiments.toml_lines import line_of
 
@@ -61,7 +61,7 @@ def test_values_are_read_with_their_defaults() -> None:
         (
             "REDIS_ENABLED = true",
             'DATABASE_URL = "x"',
-            "x.toml:16: DATABASE_URL is set by the harness for every arm; take it out.",
+            "x.toml:16: DATABASE_URL is set by worthit for every arm; take it out.",
         ),
         ('name = "on"', 'name = "off"', "x.toml:15: two arms are named off; change one of them."),
         (
@@ -179,7 +179,7 @@ SWEEP = '[[sweep]]\narm = "on"\nset = "{set}"\nvalues = {values}\n'
         "one value twice",
         "too long a name",
         "knob is text",
-        "half a person",
+        "half a user",
         "misspelt scenario",
     ],
 )
@@ -246,5 +246,5 @@ def test_the_service_settings_are_those_of_the_contract() -> None:
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| ")]
     named = {name.strip() for row in rows[1:] for name in row.split(",")}
 
-    assert named == SERVICE_SETTINGS | ((HARNESS_SETTINGS | FIXED_SETTINGS) & named)
+    assert named == SERVICE_SETTINGS | ((RESERVED_SETTINGS | FIXED_SETTINGS) & named)
     assert named >= SERVICE_SETTINGS

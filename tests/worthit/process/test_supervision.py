@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worthit.errors import HarnessError, PartError
+from worthit.errors import PartError, WorthitError
 from worthit.process.supervision import Process, Ready
 from worthit.process.workspace import LOCK_NAME, PREFIX, Workspace, sweep
 
@@ -102,13 +102,13 @@ async def test_a_paused_process_can_be_stopped() -> None:
 
 
 async def test_a_process_that_ends_at_its_start_is_quoted() -> None:
-    """Its exit code and last words are in the sentence."""
+    """Its exit code and last output are in the sentence."""
     async with Workspace() as workspace:
         with pytest.raises(PartError) as raised:
             await start(workspace, "import sys; sys.exit('no such luck')")
 
     assert str(raised.value) == (
-        "child ended at its start with exit code 1; its last words: no such luck."
+        "child ended at its start with exit code 1; last output: no such luck."
     )
 
 
@@ -195,7 +195,7 @@ def test_free_ports_differ_and_are_free() -> None:
 
 def test_a_workspace_that_is_not_open_says_so() -> None:
     """Using the path before entering is a sentence, not an AttributeError."""
-    with pytest.raises(HarnessError, match="enter it with"):
+    with pytest.raises(WorthitError, match="enter it with"):
         _ = Workspace().path
 
 
@@ -207,7 +207,7 @@ def test_no_room_for_a_workspace_is_a_sentence(
     tmp_path.chmod(0o500)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    with pytest.raises(HarnessError, match="A temporary folder could not be made"):
+    with pytest.raises(WorthitError, match="A temporary folder could not be made"):
         Workspace().open()
 
 

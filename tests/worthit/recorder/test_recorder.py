@@ -284,7 +284,7 @@ async def test_it_passes_on_without_waiting() -> None:
 
 
 async def test_it_passes_on_with_the_headers_of_the_environment() -> None:
-    """The key of a hosted backend goes to the person's endpoint, and not to another's."""
+    """The key of a hosted backend goes to the user's endpoint, and not to another's."""
     async with receiver() as theirs, receiver() as other, Workspace() as workspace:
         recorder = Recorder(
             workspace,
@@ -310,7 +310,7 @@ async def test_without_a_file_nothing_is_kept() -> None:
         stats = await recorder.stats()
         files = {path.name for path in workspace.path.iterdir()}
 
-    assert (stats["spans"], files) == (10, {"harness.lock", "logs"})
+    assert (stats["spans"], files) == (10, {"worthit.lock", "logs"})
 
 
 async def test_a_frozen_recorder_takes_up_where_it_stood() -> None:

@@ -1,4 +1,4 @@
-"""`worthit record`, as a person runs it."""
+"""`worthit record`, as a user runs it."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ async def answers(redis: Redis) -> bool:
 
 
 async def test_each_fault_lasts_from_its_arms_warm_up_to_the_loads_end() -> None:
-    """One hangs, one refuses, a bystander answers; afterwards all answer; both ends are events."""
+    """One hangs, one refuses, a third Redis answers; afterwards all do; both ends are events."""
     plan = make_plan(experiment(OUTAGE))
     events = Events(time.time_ns)
     async with (

@@ -15,7 +15,7 @@ import pytest
 from analysis.rundir.run import TABLE_COLUMNS
 from tests.support.experiments import experiment
 from worthit.contract.scenario_files import scenarios_folder
-from worthit.errors import HarnessError, UsageError
+from worthit.errors import UsageError, WorthitError
 from worthit.experiments.plan import make_plan
 from worthit.run import resuming, run_directory
 from worthit.run.finishing import REQUEST_COLUMNS, generator_report, read_requests
@@ -92,7 +92,7 @@ def test_too_little_space_is_told_before_anything_starts(
     usage = shutil.disk_usage(tmp_path)._replace(free=10_000_000)
     monkeypatch.setattr(run_directory.shutil, "disk_usage", lambda _: usage)
 
-    with pytest.raises(HarnessError, match=r"has 10 MB free .* needs about 314 MB; .*--out DIR"):
+    with pytest.raises(WorthitError, match=r"has 10 MB free .* needs about 314 MB; .*--out DIR"):
         check_space(tmp_path / "not" / "there" / "yet", 1000)
 
 
@@ -270,7 +270,7 @@ def test_progress_counts_the_blocks_of_what_is_left() -> None:
 
 
 def test_databases_of_one_arm_are_one() -> None:
-    """On a server of the person's own each half names its databases anew; the counts go on."""
+    """On a server of the user's own each half names its databases anew; the counts go on."""
     first = counters((1, "postgres", "xact_commit", 3), (2, "postgres", "xact_commit", 10))
     second = counters((3, "postgres", "xact_commit", 2), (4, "postgres", "xact_commit", 6))
     labels = [

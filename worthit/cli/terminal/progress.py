@@ -1,4 +1,4 @@
-"""What is running, how far, how long still: on stderr, for a person who waits.
+"""What is running, how far, how long still: on stderr, for a user who waits.
 
 A bar where stderr is a terminal; elsewhere plain lines, one when something new begins and one
 every `PLAIN_INTERVAL_S` seconds, so that a log of a run reads well.
@@ -129,7 +129,7 @@ def progress_on(
 
 
 def spell_seconds(seconds: float) -> str:
-    """Spell a duration as a waiting person wants it: ``40 s``, ``3 min 50 s``, ``2 h 5 min``."""
+    """Spell a duration as a waiting user wants it: ``40 s``, ``3 min 50 s``, ``2 h 5 min``."""
     whole = round(seconds)
     if whole < 60:  # noqa: PLR2004 - seconds in a minute
         return f"{whole} s"

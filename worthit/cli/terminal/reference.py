@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import click
 
 from worthit.__main__ import VERBS, worthit
-from worthit.errors import ExitCode, HarnessError
+from worthit.errors import ExitCode, WorthitError
 
 PREAMBLE = """\
 # The command line
@@ -54,7 +54,7 @@ def page() -> str:
     for verb in VERBS:
         try:
             command = worthit.get_command(context, verb)
-        except HarnessError:
+        except WorthitError:
             continue
         if command is not None:
             parts.append(_section(command, verb, context))

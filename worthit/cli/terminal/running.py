@@ -16,13 +16,13 @@ from worthit.__main__ import INTERRUPTED_EXIT_CODE
 from worthit.cli.terminal.answering import Answers, answer, check_before_running
 from worthit.cli.terminal.progress import Progress, Silence, progress_on
 from worthit.errors import ExitCode
-from worthit.experiments.model import FIXED_SETTINGS, HARNESS_SETTINGS, SERVICE_SETTINGS
+from worthit.experiments.model import FIXED_SETTINGS, RESERVED_SETTINGS, SERVICE_SETTINGS
 from worthit.experiments.plan import Plan
 from worthit.run.orchestrator import Outcome, run_plan
 from worthit.run.resuming import Unfinished
 
 OWN_SERVERS = frozenset({"DATABASE_URL", "REDIS_URL", "LLM_BASE_URL", "LLM_API_KEY"})
-"""Settings in the person's environment that replace parts of a run."""
+"""Settings in the user's environment that replace parts of a run."""
 
 
 def run_and_answer(
@@ -89,7 +89,7 @@ def _forget_settings(environ: MutableMapping[str, str]) -> None:
 
     A setting left in the shell would reach every arm and make the experiment another one.
     """
-    settings = SERVICE_SETTINGS | HARNESS_SETTINGS | FIXED_SETTINGS
+    settings = SERVICE_SETTINGS | RESERVED_SETTINGS | FIXED_SETTINGS
     for name in [name for name in environ if name.upper() in settings]:
         if name not in OWN_SERVERS:
             del environ[name]

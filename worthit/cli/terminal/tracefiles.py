@@ -35,7 +35,7 @@ class Loaded:
 
 
 def load(files: Sequence[str], *, skip_damaged: bool) -> Loaded:
-    """Read the files that a person named; a run directory's warm-up blocks do not count."""
+    """Read the files that a user named; a run directory's warm-up blocks do not count."""
     import pandas as pd  # noqa: PLC0415 - --help must not wait for it
 
     with in_parts(files, skip_damaged=skip_damaged, columns=None, partitions=None) as loaded:
