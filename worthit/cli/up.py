@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def command(
     *, instances: int, port: int, profile: str, seed: int, jaeger: bool, traces: Path | None
 ) -> int:
-    """Start PostgreSQL, Redis, the LLM simulator, the recorder and the service; Ctrl-C ends them.
+    """Start PostgreSQL, Redis, the LLM simulator, the recorder and the service; Ctrl-C stops them.
 
     DATABASE_URL, REDIS_URL and LLM_BASE_URL replace a part by one of yours;
     OTEL_EXPORTER_OTLP_ENDPOINT is sent a copy of all telemetry.
@@ -56,13 +56,13 @@ def command(
         traces=traces.resolve() if traces else None,
     )
     try:
-        asyncio.run(_stand(options))
+        asyncio.run(_keep_up(options))
     except asyncio.CancelledError:  # a signal while the parts were starting, or a second one
         raise click.Abort from None
     return 0
 
 
-async def _stand(options: DevStackOptions) -> None:
+async def _keep_up(options: DevStackOptions) -> None:
     from worthit.environment.dev_stack import DevStack  # noqa: PLC0415 - as above
     from worthit.process.interruption import stop_on_signal  # noqa: PLC0415 - as above
     from worthit.process.workspace import Workspace  # noqa: PLC0415 - as above
@@ -71,13 +71,13 @@ async def _stand(options: DevStackOptions) -> None:
     async with Workspace() as workspace:
         # While parts are still starting there is nothing to wait for: end at once.
         with stop_on_signal(at_once=lambda: not up, give_up=workspace.abandon) as stop:
-            stack = DevStack(
-                options=options, workspace=workspace, environ=dict(os.environ), say=_say
-            )
-            async with stack as parts:
+            environ = dict(os.environ)
+            async with DevStack(
+                options=options, workspace=workspace, environ=environ, say=_say
+            ) as stack:
                 up = True
-                click.echo(addresses(parts))
-                await parts.watch(stop)
+                click.echo(addresses(stack))
+                await stack.watch(stop)
                 _say("stopping")
 
 
@@ -85,31 +85,31 @@ def _say(doing: str) -> None:
     click.echo(f"worthit up: {doing}", err=True)
 
 
-def addresses(parts: DevStack) -> str:
+def addresses(stack: DevStack) -> str:
     """What is where, and what to do next."""
     lines = [
-        *(f"service     {url}" for url in parts.service.urls),
-        f"PostgreSQL  {parts.database_url}",
-        f"Redis       {parts.redis.url}",
-        f"LLM         {parts.llm.base_url}",
-        f"recorder    {parts.recorder.endpoint} (OTLP/HTTP)",
-        f"            {parts.recorder.grpc_endpoint} (OTLP/gRPC)",
-        f"live view   {parts.recorder.endpoint}/live?seconds=5",
+        *(f"service     {url}" for url in stack.service.urls),
+        f"PostgreSQL  {stack.database_url}",
+        f"Redis       {stack.redis.url}",
+        f"LLM         {stack.llm.base_url}",
+        f"recorder    {stack.recorder.endpoint} (OTLP/HTTP)",
+        f"            {stack.recorder.grpc_endpoint} (OTLP/gRPC)",
+        f"live view   {stack.recorder.endpoint}/live?seconds=5",
     ]
-    if parts.recorder.forward is not None:
-        lines.append(f"passed on   all of it, to {parts.recorder.forward}")
-    if parts.jaeger is not None:
-        lines.append(f"Jaeger      {parts.jaeger.url}")
-    if parts.options.traces is not None:
-        lines.append(f"traces      {parts.options.traces}")
+    if stack.recorder.forward is not None:
+        lines.append(f"passed on   all of it, to {stack.recorder.forward}")
+    if stack.jaeger is not None:
+        lines.append(f"Jaeger      {stack.jaeger.url}")
+    if stack.options.traces is not None:
+        lines.append(f"traces      {stack.options.traces}")
     return "\n".join(
         [
             *lines,
             "",
-            "Try it:     curl -s " + parts.service.url + "/chat -H 'X-User-Id: u00000' "
+            "Try it:     curl -s " + stack.service.url + "/chat -H 'X-User-Id: u00000' "
             "-H 'Content-Type: application/json' "
             '-d \'{"message": "Hello", "personality_name": "elara"}\'',
-            f"Load it:    locust -f loadtests --host {parts.service.url}",
+            f"Load it:    locust -f loadtests --host {stack.service.url}",
             "End it:     Ctrl-C",
         ]
     )

@@ -1,4 +1,4 @@
-"""Run one experiment: start the parts, drive the load, collect, judge; only then the run appears."""
+"""Run one experiment: start the parts, drive the load, collect, judge; then the run appears."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class RunSession:
     _dead: set[str] = field(default_factory=set)
 
     async def run(self) -> tuple[finishing.RunArtifacts, bool]:
-        """Start the parts, drive the load, take the last samples; all parts are down afterwards."""
+        """Start the parts, drive the load, take the last samples; then all parts are down."""
         started_ns = time.time_ns()
         self.events.add("run_start", started_ns)
         self._say(0.0, "starting PostgreSQL, Redis, the LLM and the recorder")
