@@ -114,8 +114,8 @@ class ExternalCounters:
     def notes(self) -> list[str]:
         """Give, as sentences, which servers' counts are missing and why."""
         return [
-            f"{NAMES[source]} could not be asked for its counts ({why}); they are left out, and "
-            "the spans stand without its cross_check"
+            f"{NAMES[source]} could not be asked for its counts ({why}); they are left out, so "
+            "there is no cross-check with it"
             for source, why in self.silent.items()
         ]
 

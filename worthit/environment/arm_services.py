@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from worthit.environment.run_environment import RunEnvironment
-from worthit.environment.service import Service
 from worthit.experiments.plan import SETTLE_S, Plan
 from worthit.process.supervision import Process
 
@@ -32,7 +31,7 @@ class ArmServices:
 
     def pids(self) -> dict[str, Callable[[], Sequence[int]]]:
         """For each arm, a function that gives the processes of its service."""
-        return {arm: _pids_of(service) for arm, service in self._services.items()}
+        return {arm: service.pids for arm, service in self._services.items()}
 
     def processes(self) -> dict[str, Process]:
         """Give every instance that is meant to be up."""
@@ -81,10 +80,6 @@ class ArmServices:
             self._follower.cancel()
             await asyncio.gather(self._follower, return_exceptions=True)
         await self._stop(list(self._up))
-
-
-def _pids_of(service: Service) -> Callable[[], Sequence[int]]:
-    return lambda: service.pids
 
 
 async def _until(t0_ns: int, seconds: float) -> None:

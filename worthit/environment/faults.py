@@ -1,4 +1,4 @@
-"""Faults that an experiment wishes: an arm's Redis hangs or is gone once its warm-up is over.
+"""Faults that an experiment asks for: an arm's Redis hangs or is gone once its warm-up is over.
 
 The fault lasts until the load has ended; then it is mended, so that the server can be asked for
 its own counts. Begin and end are events of the run: the verdict forgives in between what is not an
@@ -9,32 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Final, Self
+from collections.abc import Callable, Mapping
+from typing import Self
 
 from worthit.environment.redis import ExternalRedis, Redis
 from worthit.errors import UsageError
 from worthit.experiments.plan import Plan
-from worthit.run.timeline import Events
-
-KINDS: Final = {"redis-hangs": "frozen: whoever asks it waits", "redis-gone": "killed: refused"}
-"""What an arm's ``fault`` may be, and what is done to its Redis."""
 
 
 class Faults:
     """Inflicts a plan's faults when their time comes; `async with Faults(...) as faults`."""
 
     def __init__(
-        self, plan: Plan, caches: Mapping[str, Redis | ExternalRedis], events: Events
+        self,
+        plan: Plan,
+        caches: Mapping[str, Redis | ExternalRedis],
+        add_event: Callable[..., None],
     ) -> None:
-        """`caches` are the arms' own.
+        """`caches` are the arms' own; `add_event` takes an event's kind and details.
 
         Raises
         ------
         UsageError
             A Redis that is to fail is the user's own.
         """
-        self._events = events
+        self._add_event = add_event
         self._inflicted: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
         self._due: list[tuple[float, str, str, Redis]] = []
@@ -63,7 +62,7 @@ class Faults:
     async def _follow(self, t0_ns: int) -> None:
         for start_s, arm, kind, cache in self._due:
             await asyncio.sleep(max(0.0, start_s - (time.time_ns() - t0_ns) / 1e9))
-            self._events.add("fault_start", fault=kind, arm=arm)
+            self._add_event("fault_start", fault=kind, arm=arm)
             self._inflicted[arm] = kind
             if kind == "redis-hangs":
                 cache.pause()
@@ -82,7 +81,7 @@ class Faults:
                 cache.resume()
             else:
                 await cache.start()
-            self._events.add("fault_end", fault=kind, arm=arm)
+            self._add_event("fault_end", fault=kind, arm=arm)
 
     async def __aenter__(self) -> Self:
         return self

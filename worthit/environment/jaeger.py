@@ -11,8 +11,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from worthit.environment.reach import answers
-from worthit.environment.server import Server
+from worthit.environment.server import Server, answers
 from worthit.errors import UsageError
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace

@@ -12,8 +12,7 @@ from typing import Any
 import httpx
 from typing_extensions import override
 
-from worthit.environment.reach import answers, child_environment, must_be_free
-from worthit.environment.server import Server
+from worthit.environment.server import Server, answers, child_environment, must_be_free
 from worthit.errors import PartError
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace

@@ -9,8 +9,7 @@ from typing import Any
 import httpx
 from typing_extensions import override
 
-from worthit.environment.reach import answers, child_environment
-from worthit.environment.server import ExternalServer, Server
+from worthit.environment.server import ExternalServer, Server, answers, child_environment
 from worthit.errors import PartError, UsageError
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace

@@ -163,6 +163,10 @@ class Process:
             return [child, *child.children(recursive=True)]
         return []
 
+    def pids(self) -> list[int]:
+        """Give the process ids of the child and all its descendants."""
+        return [child.pid for child in self.tree()]
+
     def session(self) -> list[psutil.Process]:
         """What lives in its session, itself included, also when it has ended and left others.
 

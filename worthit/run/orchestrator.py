@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,6 @@ from worthit.errors import PartError
 from worthit.experiments.plan import SET_UP_S, Plan
 from worthit.process.interruption import in_thread, stop_on_signal
 from worthit.process.memory import MemoryMeter
-from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace
 from worthit.run import finishing
 from worthit.run.load_process import (
@@ -87,8 +86,9 @@ class RunSession:
             RunEnvironment(
                 plan=self.plan,
                 workspace=self.workspace,
-                directory=self.directory,
                 environ=self.environ,
+                run_id=self.directory.run_id,
+                traces=self.directory.raw / "traces.otlp",
             ) as environment,
         ):
             self._say(0.2 * SET_UP_S, "filling the databases")
@@ -106,7 +106,7 @@ class RunSession:
             postgres=address,
             databases=databases,
             redis={arm: cache.url for arm, cache in environment.caches.items()},
-            parts={name: pids_of(process) for name, process in environment.processes().items()},
+            parts={name: process.pids for name, process in environment.processes().items()},
         )
         sampler.rows += await first_postgres_counters(address, databases)
         sampler.rows += await _redis_bracket(environment)
@@ -137,7 +137,7 @@ class RunSession:
 
     async def _drive(self, environment: RunEnvironment, sampler: Sampler) -> LoadResult:
         """Start the services, then the load; stop the services when it has ended."""
-        faults = Faults(self.plan, environment.caches, self.events)
+        faults = Faults(self.plan, environment.caches, self.events.add)
         async with ArmServices(environment, self.plan) as services:
             sampler.services = services.pids()
             async with sampler, faults:
@@ -151,7 +151,7 @@ class RunSession:
         document = plan_document(self.plan, self.directory.run_id, services.hosts)
         locust = await start_load(self.workspace, document, folder)
         t0_ns = self.t0_ns = await await_zero(locust, folder)
-        sampler.parts = {**sampler.parts, "locust": pids_of(locust)}
+        sampler.parts = {**sampler.parts, "locust": locust.pids}
         services.follow(t0_ns)
         faults.follow(t0_ns)
 
@@ -312,8 +312,3 @@ async def _redis_bracket(environment: RunEnvironment) -> list[Sample]:
     for arm, cache in environment.caches.items():
         rows += await read_redis(cache.url, arm=arm)
     return rows
-
-
-def pids_of(process: Process) -> Callable[[], Sequence[int]]:
-    """Give a function that lists the process and all below it."""
-    return lambda: [child.pid for child in process.tree()]

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from worthit.counters.external_counters import ExternalCounters, Named, find
 from worthit.counters.recorded_metrics import metric_samples
 from worthit.counters.sampling import Sample, recorder_counters, write_counters
+from worthit.environment.parts import forwarding_recorder
 from worthit.environment.recorder import PassedOn, Recorder
 from worthit.errors import UsageError, WorthitError
 from worthit.process.interruption import in_thread, stop_on_signal
@@ -115,11 +116,10 @@ class Recording:
         """Record until the command has ended, the time is over, or somebody says stop."""
         self.load_folder.mkdir()
         await self._find_external()
-        recorder = Recorder(
+        recorder = forwarding_recorder(
             self.workspace,
+            self.environ,
             path=self.directory.raw / "traces.otlp",
-            forward=self.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
-            forward_headers=self.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
             http_port=self.options.http_port,
             grpc_port=self.options.grpc_port,
         )
@@ -132,7 +132,7 @@ class Recording:
             self.events.add("run_start")
             first = await self.external.first_counts()
             sampler = self.external.sampler()
-            sampler.parts = {"recorder": _pids(recorder.process)}
+            sampler.parts = {"recorder": recorder.process.pids}
             async with sampler:
                 if self.options.command:
                     await self._command(recorder)
@@ -365,10 +365,6 @@ def _name(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.Error):
         return process.name()
     return f"process {process.pid}"
-
-
-def _pids(process: Process) -> Callable[[], list[int]]:
-    return lambda: [child.pid for child in process.tree()]
 
 
 def default_name(command: tuple[str, ...]) -> str:

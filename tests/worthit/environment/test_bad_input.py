@@ -16,9 +16,9 @@ import pytest
 from worthit.environment import postgres as postgres_part
 from worthit.environment.jaeger import Jaeger, find_jaeger
 from worthit.environment.postgres import Postgres
-from worthit.environment.reach import child_environment
 from worthit.environment.recorder import Recorder
 from worthit.environment.redis import Redis
+from worthit.environment.server import child_environment
 from worthit.errors import PartError, UsageError, WorthitError
 from worthit.process.workspace import Workspace
 

@@ -28,8 +28,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from tests.support.otlp import batch_of_traces, json_of_traces, read_recording, spans_in
 from tests.support.otlp_receiver import receiver
-from worthit.environment.reach import answers, child_environment
 from worthit.environment.recorder import Recorder
+from worthit.environment.server import answers, child_environment
 from worthit.process.workspace import Workspace
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]

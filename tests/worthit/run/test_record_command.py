@@ -17,7 +17,7 @@ import pytest
 from tests.support import locust_process
 from tests.support.locust_process import ROOT, stub_server
 from tests.support.otlp import batch_of_traces
-from worthit.environment.reach import child_environment
+from worthit.environment.server import child_environment
 from worthit.process.workspace import Workspace
 
 pytestmark = pytest.mark.integration

@@ -15,8 +15,8 @@ from worthit.__main__ import main
 from worthit.counters.external_counters import ExternalCounters, Named, database_of, find
 from worthit.counters.sampling import table_counters
 from worthit.environment.postgres import Postgres
-from worthit.environment.reach import child_environment
 from worthit.environment.redis import Redis
+from worthit.environment.server import child_environment
 from worthit.process.workspace import Workspace
 
 pytestmark = pytest.mark.integration
