@@ -1,7 +1,7 @@
 """What may stand in an experiment file, and what everything left out means.
 
 The only place in worthit where an experiment's keys, defaults and limits are written. Read
-with ``worthit.experiments.reading``, which turns what is wrong into a sentence with a line number.
+with ``worthit.experiments.reading``, which turns what is wrong into a sentence.
 """
 
 from __future__ import annotations
@@ -207,13 +207,13 @@ class Sweep(_Table):
     """One arm repeated with each of several values of one setting."""
 
     arm: ArmName
-    """The arm that is repeated; it is replaced by one arm a value."""
+    """The arm that is repeated; it is replaced by one arm per value."""
     set: Annotated[str, Field(pattern=r"^(env\.[A-Z_]+|knobs\.[a-z_]+|instances)$")]
     """``env.NAME``, ``knobs.name`` or ``instances``."""
     values: Annotated[tuple[Setting, ...], Field(min_length=1, max_length=30)]
 
     def arms_of(self, arm: Arm) -> list[Arm]:
-        """Give one arm a value if `arm` is the one to repeat, else the arm itself."""
+        """Give one arm per value if `arm` is the one to repeat, else the arm itself."""
         if arm.name != self.arm and not arm.name.startswith(f"{self.arm}."):
             return [arm]
         kind, _, key = self.set.partition(".")
@@ -254,8 +254,8 @@ def _sweep_fault(error: ValidationError, index: int) -> PydanticCustomError:
     else:
         place, context = "values", {}
         what = (
-            f"an arm of the sweep would have the {fault['loc'][0]} {fault['input']!r}, which "
-            f"will not do: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+            f"an arm of the sweep would have the {fault['loc'][0]} {fault['input']!r}; "
+            f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
         )
     kind = fault["type"] if context else "sweep_value"
     return PydanticCustomError(
@@ -339,7 +339,7 @@ class Experiment(_Table):
         return self
 
     def swept_arms(self) -> list[Arm]:
-        """Give the arms with each swept one replaced by one a value."""
+        """Give the arms with each swept one replaced by one per value."""
         arms = list(self.arms)
         for sweep in self.sweep:
             arms = [variant for arm in arms for variant in sweep.arms_of(arm)]

@@ -92,10 +92,12 @@ def test_a_redis_of_the_persons_own_is_never_stopped() -> None:
 
 
 def test_an_arm_without_redis_has_none_that_could_fail() -> None:
-    """The mistake is told with the file's line."""
+    """The mistake is told with the key's path."""
     text = SMALL.replace(
         "env = { REDIS_ENABLED = false }", 'env = { REDIS_ENABLED = false }\nfault = "redis-gone"'
     )
 
-    with pytest.raises(UsageError, match=r"small\.toml:\d+: the arm off has no Redis"):
+    with pytest.raises(
+        UsageError, match=r"small\.toml: arms\[0\]\.fault: the arm off has no Redis"
+    ):
         experiment(text)
