@@ -43,7 +43,7 @@ def command(
     """
     from worthit.experiments.plan import make_plan  # noqa: PLC0415 - --help is fast
     from worthit.experiments.reading import read_experiment  # noqa: PLC0415 - as above
-    from worthit.run.resuming import unfinished  # noqa: PLC0415 - as above
+    from worthit.run.resume import unfinished  # noqa: PLC0415 - as above
 
     if (file is None) == (resume is None):
         raise UsageError("Name an experiment file, or an interrupted run with --resume RUN.")

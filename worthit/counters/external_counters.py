@@ -70,6 +70,12 @@ class ExternalCounters:
         """The service's database, the only one whose counts are kept."""
         return [] if self.postgres is None else [database_of(self.postgres)]
 
+    @property
+    def names(self) -> list[str]:
+        """Give what the servers are called."""
+        servers = (("postgres", self.postgres), ("redis", self.redis))
+        return [NAMES[source] for source, url in servers if url is not None]
+
     def facts(self) -> dict[str, Any]:
         """Give their rows of the manifest's ``parts``."""
         servers = (("postgres", self.postgres), ("redis", self.redis))

@@ -14,26 +14,29 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pyarrow.parquet as pq
 
 from worthit.counters.external_counters import ExternalCounters, Named, find
-from worthit.counters.recorded_metrics import metric_samples
-from worthit.counters.sampling import Sample, recorder_counters, write_counters
+from worthit.counters.sampling import Sample, recorder_counters
 from worthit.environment.parts import forwarding_recorder
 from worthit.environment.recorder import PassedOn, Recorder
 from worthit.errors import UsageError, WorthitError
 from worthit.process.interruption import in_thread, stop_on_signal
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace
-from worthit.run import finishing
+from worthit.run.artifacts import (
+    Events,
+    Verdict,
+    copy_logs,
+    generator_report,
+    judge,
+    write_tables,
+)
 from worthit.run.machine import git_commit, machine, versions
 from worthit.run.run_directory import RunDirectory, check_space
-from worthit.run.timeline import Events
 
 GRACE_SECONDS = 15.0
 """How long the command may take over its end after a Ctrl-C."""
@@ -81,7 +84,7 @@ class Recorded:
     path: Path
     spans: int
     requests: int
-    verdict: finishing.Verdict
+    verdict: Verdict
     command_code: int | None
     """The command's exit code; None without one."""
     command_stopped: bool
@@ -124,10 +127,10 @@ class Recording:
             grpc_port=self.options.grpc_port,
         )
         async with recorder:
+            copied = f"; a copy goes to {recorder.forward}" if recorder.forward else ""
             self.say(
                 f"recording; OTLP/HTTP at {recorder.endpoint}, OTLP/gRPC at "
-                f"{recorder.grpc_endpoint}"
-                + (f"; all of it is passed on to {recorder.forward}" if recorder.forward else "")
+                f"{recorder.grpc_endpoint}{copied}"
             )
             self.events.add("run_start")
             first = await self.external.first_counts()
@@ -154,16 +157,15 @@ class Recording:
         self.external, notes = await find(self.options.database, self.options.cache)
         for note in notes:
             self.say(note)
-        servers = (("PostgreSQL", self.external.postgres), ("Redis", self.external.redis))
-        asked = [name for name, url in servers if url is not None]
-        if asked:
-            self.say(f"{' and '.join(asked)} will be asked for what they counted themselves")
+        if self.external.names:
+            self.say(f"own counts will be read from {' and '.join(self.external.names)}")
 
     async def _command(self, recorder: Recorder) -> None:
+        kept = {name: text for name, text in self.environ.items() if name not in SIGNAL_SETTINGS}
         process = await self.workspace.start(
             "command",
             self.options.command,
-            env={**_without(self.environ, SIGNAL_SETTINGS), **self._telemetry(recorder)},
+            env={**kept, **self._telemetry(recorder)},
             cwd=Path.cwd(),
             attached=True,
             stdout=self.options.stdout,
@@ -218,7 +220,11 @@ class Recording:
 
 
 async def record(
-    options: RecordingOptions, *, out: Path, environ: Mapping[str, str], say: Callable[[str], None]
+    options: RecordingOptions,
+    *,
+    out: Path,
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
 ) -> Recorded:
     """Record and leave a whole run directory in `out`, or nothing."""
     if options.command and shutil.which(options.command[0], path=environ.get("PATH")) is None:
@@ -227,11 +233,9 @@ async def record(
         )
     check_space(out, SPANS_EXPECTED / 10)
     started_ns = time.time_ns()
-    directory: RunDirectory | None = None
-    try:
+    with RunDirectory(out, options.name) as directory:
         async with Workspace() as workspace:
             with stop_on_signal(at_once=lambda: False, give_up=workspace.abandon) as stop:
-                directory = RunDirectory(out, options.name, datetime.now(tz=UTC))
                 workspace.remove_at_end(directory.path)
                 recording = Recording(
                     options=options,
@@ -241,61 +245,44 @@ async def record(
                     say=say,
                     stop=stop,
                 )
-                return await _recorded(recording, started_ns)
-    finally:
-        if directory is not None:
-            directory.discard()
-
-
-async def _recorded(recording: Recording, started_ns: int) -> Recorded:
-    """Record, and make a whole run directory of it."""
-    directory, workspace = recording.directory, recording.workspace
-    await recording.run()
-    if recording.stats["spans"]:
-        recording.say(f"writing the tables of {recording.stats['spans']} spans")
-    finishing.copy_logs(directory, workspace.logs)
-    recorded = await in_thread(finish, recording, started_ns)
-    path = directory.finish()
-    workspace.spare(directory.path)
+                await recording.run()
+                if recording.stats["spans"]:
+                    say(f"writing the tables of {recording.stats['spans']} spans")
+                copy_logs(directory, workspace.logs)
+                counts, verdict = await in_thread(finish, recording, started_ns)
+                path = directory.finish()
+                workspace.spare(directory.path)
     command = recording.command
     return Recorded(
         path=path,
+        spans=counts["spans"],
+        requests=counts["requests"],
+        verdict=verdict,
         command_code=None if command is None else command.returncode,
         command_stopped=recording.command_stopped,
-        **recorded,
     )
 
 
-def finish(recording: Recording, started_ns: int) -> dict[str, Any]:
+def finish(recording: Recording, started_ns: int) -> tuple[dict[str, int], Verdict]:
     """Write tables, manifest and verdict; an empty recording is an error, not a run."""
-    from analysis.traces import convert  # noqa: PLC0415 - compiled code that only this end needs
-
     directory = recording.directory
     if not recording.stats["spans"]:
         raise WorthitError(
             "No span came in, so there is nothing to keep: have the service export OTLP to the "
             f"address printed above ({recording.stats['refused']} batches were refused)."
         )
-    converted = convert(directory.raw / "traces.otlp", directory.path / "spans.parquet")
-    requests = finishing.read_requests(recording.load_folder)
-    pq.write_table(requests, directory.path / "requests.parquet", compression="zstd")
-    metrics = metric_samples(directory.raw / "traces.otlp.metrics")
-    write_counters([*recording.rows, *metrics], directory.path / "counters.parquet")
-    recording.events.write(directory.path / "events.parquet")
-    counts = {
-        "spans": converted.spans,
-        "requests": requests.num_rows,
-        "bytes": recording.stats["bytes"],
-        "refused_batches": recording.stats["refused"],
-        "undecodable_bytes": converted.undecodable_bytes,
-    }
-    content = manifest(recording, started_ns, counts)
-    verdict = finishing.judge(directory, content)
-    return {"spans": converted.spans, "requests": requests.num_rows, "verdict": verdict}
+    counts = write_tables(
+        directory,
+        load_folder=recording.load_folder,
+        counters=recording.rows,
+        events=recording.events,
+        recorder=recording.stats,
+    )
+    return counts, judge(directory, manifest(recording, started_ns, counts))
 
 
 def manifest(recording: Recording, started_ns: int, counts: dict[str, int]) -> dict[str, Any]:
-    """All but the verdict; arms and blocks are those found on the spans."""
+    """Give the manifest without its verdict; arms and blocks are those found on the spans."""
     from worthit.run.recorded_arms import found_on_spans  # noqa: PLC0415 - pandas, needed here alone
 
     directory, options = recording.directory, recording.options
@@ -324,7 +311,7 @@ def manifest(recording: Recording, started_ns: int, counts: dict[str, int]) -> d
             **recording.external.facts(),
         },
         "recorded": counts,
-        **finishing.generator_report(recording.load_folder),
+        **generator_report(recording.load_folder),
     }
 
 
@@ -351,14 +338,8 @@ async def _pause(stop: asyncio.Event, seconds: float = 0.1) -> None:
     if stop.is_set():
         await asyncio.sleep(0.02)
         return
-    try:
+    with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), max(0.0, seconds))
-    except TimeoutError:
-        return
-
-
-def _without(environ: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name not in names}
 
 
 def _name(process: psutil.Process) -> str:

@@ -11,7 +11,7 @@ import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from worthit.errors import UsageError, WorthitError
 from worthit.process.workspace import LOCK_NAME, remove_abandoned
@@ -30,9 +30,12 @@ ATTEMPTS: Final = 100
 
 
 class RunDirectory:
-    """A run directory under a hidden name; `finish` renames it, `discard` removes it."""
+    """A run directory under a hidden name; `finish` renames it, `discard` removes it.
 
-    def __init__(self, out: Path, name: str, started: datetime) -> None:
+    Used with `with`, it is discarded at the end unless it was finished.
+    """
+
+    def __init__(self, out: Path, name: str, started: datetime | None = None) -> None:
         """Make the folder.
 
         Parameters
@@ -42,14 +45,15 @@ class RunDirectory:
         name
             The experiment's name.
         started
-            When the run began, in UTC.
+            When the run began; now if absent.
 
         Raises
         ------
         UsageError
             `out` cannot be written to.
         """
-        stamp = started.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        began = (started or datetime.now(tz=UTC)).astimezone(UTC)
+        stamp = began.strftime("%Y%m%dT%H%M%SZ")
         try:
             out.mkdir(parents=True, exist_ok=True)
             sweep(out)
@@ -92,6 +96,12 @@ class RunDirectory:
         """Remove it all; nothing half-written stays."""
         self._let_go()
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.discard()
 
     def _let_go(self) -> None:
         """Give up the lock; a dead process's is given up by the kernel."""

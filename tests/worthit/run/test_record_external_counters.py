@@ -86,7 +86,7 @@ async def test_their_servers_counts_stand_beside_the_spans(tmp_path: Path) -> No
         )
 
     assert said.code == 0, said.stderr
-    assert "PostgreSQL and Redis will be asked for what they counted" in said.stderr
+    assert "own counts will be read from PostgreSQL and Redis" in said.stderr
     run = Path(json.loads(said.stdout)["run"])
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     rows = {

@@ -16,7 +16,7 @@ from worthit.environment.redis import ExternalRedis, Redis, ask
 from worthit.errors import UsageError
 from worthit.experiments.plan import make_plan
 from worthit.process.workspace import Workspace
-from worthit.run.timeline import Events
+from worthit.run.artifacts import Events
 
 pytestmark = pytest.mark.integration
 

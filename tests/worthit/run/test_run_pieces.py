@@ -17,11 +17,17 @@ from tests.support.experiments import experiment
 from worthit.contract.scenario_files import scenarios_folder
 from worthit.errors import UsageError, WorthitError
 from worthit.experiments.plan import make_plan
-from worthit.run import resuming, run_directory
-from worthit.run.finishing import REQUEST_COLUMNS, generator_report, read_requests
+from worthit.run import resume, run_directory
+from worthit.run.artifacts import (
+    REQUEST_COLUMNS,
+    Events,
+    block_rows,
+    generator_report,
+    read_requests,
+)
 from worthit.run.load_process import begun_until_s, plan_document
 from worthit.run.run_directory import RunDirectory, check_space
-from worthit.run.timeline import Events, block_rows, spell_position
+from worthit.run.session import spell_position
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -168,7 +174,7 @@ def test_what_is_left_begins_with_a_warm_up_and_keeps_numbers_and_draws() -> Non
     plan = make_plan(experiment())
     left = [b for b in plan.blocks if not b.warmup and b.block > 3]
 
-    rest = resuming._plan_of(plan, left)
+    rest = resume._plan_of(plan, left)
 
     assert [b.block for b in left] == [b.block for b in rest.blocks if not b.warmup]
     assert [b.pair for b in left] == [b.pair for b in rest.blocks if not b.warmup]
@@ -203,7 +209,7 @@ def test_counts_go_on_and_gauges_do_not() -> None:
         (4, "postgres", "connections", 1),
     )
 
-    assert [10, 14, 1] == resuming._carried_on(first, second).column("value").to_pylist()
+    assert [10, 14, 1] == resume._carried_on(first, second).column("value").to_pylist()
 
 
 def test_self_checks_add_up_or_keep_the_worse() -> None:
@@ -223,7 +229,7 @@ def test_self_checks_add_up_or_keep_the_worse() -> None:
     }
     worse = {**half, "achieved_per_s": 9.0, "arrivals_sent": 9, "dropped": 1, "lag_p99_ms": 8.0}
 
-    (row,) = resuming.merge_generator([half], [worse])
+    (row,) = resume.merge_generator([half], [worse])
 
     assert (20, 19, 1) == (row["arrivals_planned"], row["arrivals_sent"], row["dropped"])
     assert (9.0, 8.0, None) == (row["achieved_per_s"], row["lag_p99_ms"], row["lag_max_ms"])
@@ -239,7 +245,7 @@ def test_a_complete_run_is_not_resumed(tmp_path: Path) -> None:
     )
 
     with pytest.raises(UsageError, match="is complete: there is nothing left to run"):
-        resuming.unfinished(tmp_path)
+        resume.unfinished(tmp_path)
 
 
 def test_a_recording_is_not_resumed(tmp_path: Path) -> None:
@@ -258,13 +264,13 @@ def test_a_recording_is_not_resumed(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
 
     with pytest.raises(UsageError, match="holds no experiment that could be carried on"):
-        resuming.unfinished(tmp_path)
+        resume.unfinished(tmp_path)
 
 
 def test_progress_counts_the_blocks_of_what_is_left() -> None:
     """A resumed run's blocks keep their numbers; the progress counts those of this half."""
     plan = make_plan(experiment())
-    rest = resuming._plan_of(plan, [b for b in plan.blocks if not b.warmup and b.block > 13])
+    rest = resume._plan_of(plan, [b for b in plan.blocks if not b.warmup and b.block > 13])
 
     assert "load 20/s, arm off, block 3 of 6" == spell_position(rest, 6.5)
 
@@ -282,10 +288,10 @@ def test_databases_of_one_arm_are_one() -> None:
         for table, texts in zip((first, second), labels, strict=True)
     ]
 
-    renamed = resuming.renamed(tables[0], {"w1_off": "w2_off"})
+    renamed = resume.renamed(tables[0], {"w1_off": "w2_off"})
 
     assert labels[1] == renamed.column("labels").to_pylist()
-    assert [10, 14] == resuming._carried_on(renamed, tables[1]).column("value").to_pylist()
+    assert [10, 14] == resume._carried_on(renamed, tables[1]).column("value").to_pylist()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from worthit.errors import UsageError
 from worthit.experiments.model import Experiment
-from worthit.experiments.plan import SETTLE_S, Block, Plan, make_plan
+from worthit.experiments.plan import CLOCK_TICK_S, SETTLE_S, Block, Plan, make_plan
 
 SET_ASIDE: Final = 1_000_000
 """Added to the number of a block that was begun and is run again, so that both can be kept."""
@@ -31,9 +31,6 @@ CUMULATIVE_SOURCES: Final = ("postgres", "redis")
 
 GAUGES: Final = ("connections", "keys", "used_memory_bytes")
 """Their values that are no counts, and must not be carried on."""
-
-CLOCK_TICK_S: Final = 1e-6
-"""Manifests count in ns and plans in seconds: what rounding may make of the same length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from worthit.cli.terminal.progress import Progress
 from worthit.counters.sampling import (
     Sample,
     Sampler,
     first_postgres_counters,
     last_postgres_counters,
     recorder_counters,
+    redis_counters,
 )
-from worthit.counters.sampling import redis_counters as read_redis
 from worthit.environment.arm_services import ArmServices
 from worthit.environment.faults import Faults
 from worthit.environment.recorder import PassedOn
 from worthit.environment.run_environment import RunEnvironment
 from worthit.errors import PartError
-from worthit.experiments.plan import SET_UP_S, Plan
+from worthit.experiments.plan import CLOCK_TICK_S, SET_UP_S, Plan
 from worthit.process.interruption import in_thread, stop_on_signal
 from worthit.process.memory import MemoryMeter
 from worthit.process.workspace import Workspace
-from worthit.run import finishing
+from worthit.run.artifacts import (
+    Events,
+    RunArtifacts,
+    Verdict,
+    copy_logs,
+    judge,
+    manifest,
+    write_tables,
+)
 from worthit.run.load_process import (
     LoadResult,
     await_end,
@@ -37,15 +43,17 @@ from worthit.run.load_process import (
     plan_document,
     start_load,
 )
-from worthit.run.resuming import Unfinished, merge_manifest, merge_tables
+from worthit.run.resume import Unfinished, merge_manifest, merge_tables
 from worthit.run.run_directory import RunDirectory, check_space
-from worthit.run.timeline import Events, spell_position
 
 VITAL_PARTS: Final = ("postgres", "recorder", "service")
 """Without one of these a run goes nowhere; a service may survive a dead cache or LLM."""
 
-CLOCK_TICK_S: Final = 1e-6
-"""The load counts in ns and the plan in seconds: what rounding may make of the same end."""
+WRITING_S: Final = 8.0
+"""Writing the tables, of the planned seconds after the load: for the progress alone."""
+
+Say = Callable[[float, str], None]
+"""Told how many of the estimated seconds are over, and what is being done now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +65,7 @@ class Outcome:
     interrupted: bool
     blocks_done: int
     blocks_planned: int
-    verdict: finishing.Verdict | None
+    verdict: Verdict | None
     passed_on: PassedOn | None = None
 
 
@@ -68,7 +76,7 @@ class RunSession:
     plan: Plan
     directory: RunDirectory
     workspace: Workspace
-    progress: Progress
+    say: Say
     environ: Mapping[str, str]
     stop: asyncio.Event
     events: Events = field(default_factory=lambda: Events(time.time_ns))
@@ -76,11 +84,11 @@ class RunSession:
     """When the load began."""
     _dead: set[str] = field(default_factory=set)
 
-    async def run(self) -> tuple[finishing.RunArtifacts, bool]:
+    async def run(self) -> RunArtifacts:
         """Start the parts, drive the load, take the last samples; then all parts are down."""
         started_ns = time.time_ns()
         self.events.add("run_start", started_ns)
-        self._say(0.0, "starting PostgreSQL, Redis, the LLM and the recorder")
+        self.say(0.0, "starting PostgreSQL, Redis, the LLM and the recorder")
         async with (
             MemoryMeter(lambda: self.workspace.processes) as memory,
             RunEnvironment(
@@ -91,15 +99,14 @@ class RunSession:
                 traces=self.directory.raw / "traces.otlp",
             ) as environment,
         ):
-            self._say(0.2 * SET_UP_S, "filling the databases")
+            self.say(0.2 * SET_UP_S, "filling the databases")
             await environment.fill()
-            artifacts = await self._measure(environment, memory, started_ns)
-        return artifacts, artifacts.load.stopped_early
+            return await self._measure(environment, memory, started_ns)
 
     async def _measure(
         self, environment: RunEnvironment, memory: MemoryMeter, started_ns: int
-    ) -> finishing.RunArtifacts:
-        """Bracket the load with the servers' own counts."""
+    ) -> RunArtifacts:
+        """Take the servers' own counts before and after the load."""
         address = environment.postgres.url()
         databases = list(environment.databases.values())
         sampler = Sampler(
@@ -109,17 +116,17 @@ class RunSession:
             parts={name: process.pids for name, process in environment.processes().items()},
         )
         sampler.rows += await first_postgres_counters(address, databases)
-        sampler.rows += await _redis_bracket(environment)
-        self._say(0.6 * SET_UP_S, "starting the services")
+        sampler.rows += await _redis_counts(environment)
+        self.say(0.6 * SET_UP_S, "starting the services")
         load = await self._drive(environment, sampler)
-        self._say(SET_UP_S + self.plan.load_s, "taking the last counts")
+        self.say(SET_UP_S + self.plan.load_s, "taking the last counts")
         sampler.rows += await last_postgres_counters(address, databases)
-        sampler.rows += await _redis_bracket(environment)
+        sampler.rows += await _redis_counts(environment)
         counts = await environment.recorder.stats()
         sampler.rows += recorder_counters(counts, time.time_ns())
         self.events.add("run_end")
         caches = list(environment.caches.values())
-        return finishing.RunArtifacts(
+        return RunArtifacts(
             plan=self.plan,
             load=load,
             events=self.events,
@@ -147,21 +154,17 @@ class RunSession:
         self, environment: RunEnvironment, sampler: Sampler, services: ArmServices, faults: Faults
     ) -> LoadResult:
         folder = self.directory.raw / "load"
-        self._say(0.9 * SET_UP_S, "starting Locust")
+        self.say(0.9 * SET_UP_S, "starting Locust")
         document = plan_document(self.plan, self.directory.run_id, services.hosts)
         locust = await start_load(self.workspace, document, folder)
         t0_ns = self.t0_ns = await await_zero(locust, folder)
         sampler.parts = {**sampler.parts, "locust": locust.pids}
         services.follow(t0_ns)
         faults.follow(t0_ns)
-
-        def elapsed() -> float:
-            return (time.time_ns() - t0_ns) / 1e9
-
         stopped = await await_end(
             locust,
             load_s=self.plan.load_s,
-            elapsed=elapsed,
+            elapsed=lambda: (time.time_ns() - t0_ns) / 1e9,
             on_tick=self._tell,
             stop=self.stop,
             check=lambda: self._check(environment, services, faults),
@@ -180,8 +183,7 @@ class RunSession:
         """Count the blocks that have run to their end by now."""
         if self.t0_ns is None:
             return 0
-        elapsed_s = (time.time_ns() - self.t0_ns) / 1e9
-        return sum(block.start_s + block.duration_s <= elapsed_s for block in self.plan.blocks)
+        return self.plan.blocks_ended_by((time.time_ns() - self.t0_ns) / 1e9)
 
     def _check(self, environment: RunEnvironment, services: ArmServices, faults: Faults) -> None:
         """Note a part that died; stop with a sentence when nothing can be measured without it."""
@@ -203,17 +205,14 @@ class RunSession:
         doing = spell_position(self.plan, elapsed_s)
         if self.stop.is_set():
             doing = "stopping: waiting for the last replies (Ctrl-C again keeps nothing)"
-        self._say(SET_UP_S + min(elapsed_s, self.plan.load_s), doing)
-
-    def _say(self, done_s: float, doing: str) -> None:
-        self.progress.at(done_s, doing)
+        self.say(SET_UP_S + min(elapsed_s, self.plan.load_s), doing)
 
 
 async def run_plan(
     plan: Plan,
     *,
     out: Path,
-    progress: Progress,
+    say: Say,
     environ: Mapping[str, str],
     keep_interrupted: bool,
     earlier: Unfinished | None = None,
@@ -226,8 +225,6 @@ async def run_plan(
     With `earlier`, `plan` is what that run has left to do, and the two become one run.
     """
     check_space(out, sum(plan.arrivals(arm.name) for arm in plan.arms))
-    progress.begin(plan.experiment.name, plan.estimated_s)
-    directory: RunDirectory | None = None
     session: RunSession | None = None
 
     def nothing_to_keep() -> bool:
@@ -235,80 +232,81 @@ async def run_plan(
 
     try:
         with (
+            RunDirectory(out, plan.experiment.name) as directory,
             Workspace() as workspace,
             stop_on_signal(at_once=nothing_to_keep, give_up=workspace.abandon) as stop,
         ):
-            directory = RunDirectory(out, plan.experiment.name, datetime.now(tz=UTC))
             workspace.remove_at_end(directory.path)
             session = RunSession(
                 plan=plan,
                 directory=directory,
                 workspace=workspace,
-                progress=progress,
+                say=say,
                 environ=environ,
                 stop=stop,
             )
-            return await _run_session(session, earlier)
+            artifacts = await session.run()
+            say(plan.estimated_s - WRITING_S, "writing the tables")
+            copy_logs(directory, workspace.logs)
+            verdict = await in_thread(_finish, directory, artifacts, earlier)
+            path = directory.finish()
+            workspace.spare(directory.path)
+            return Outcome(
+                path=path,
+                interrupted=artifacts.load.stopped_early,
+                blocks_done=plan.blocks_ended_by(artifacts.load.begun_until_s),
+                blocks_planned=len(plan.blocks),
+                verdict=verdict,
+                passed_on=artifacts.passed_on,
+            )
     except asyncio.CancelledError:
-        done = 0 if session is None else session.blocks_done()
-        return _outcome(plan, None, done, None, interrupted=True)
-    finally:
-        progress.end()
-        if directory is not None:
-            directory.discard()
-
-
-async def _run_session(session: RunSession, earlier: Unfinished | None) -> Outcome:
-    """Run it, and make a whole run directory of what it left."""
-    artifacts, interrupted = await session.run()
-    plan, directory, workspace = session.plan, session.directory, session.workspace
-    session.progress.at(plan.estimated_s - 8, "writing the tables")
-    finishing.copy_logs(directory, workspace.logs)
-    verdict = await in_thread(_finish, directory, artifacts, earlier)
-    path = directory.finish()
-    workspace.spare(directory.path)
-    outcome = _outcome(plan, path, _blocks_done(artifacts), verdict, interrupted=interrupted)
-    return replace(outcome, passed_on=artifacts.passed_on)
+        return Outcome(
+            path=None,
+            interrupted=True,
+            blocks_done=0 if session is None else session.blocks_done(),
+            blocks_planned=len(plan.blocks),
+            verdict=None,
+        )
 
 
 def _finish(
-    directory: RunDirectory, artifacts: finishing.RunArtifacts, earlier: Unfinished | None
-) -> finishing.Verdict:
-    recorded = finishing.write_tables(directory, artifacts)
-    content = finishing.manifest(directory, artifacts, recorded)
+    directory: RunDirectory, artifacts: RunArtifacts, earlier: Unfinished | None
+) -> Verdict:
+    recorded = write_tables(
+        directory,
+        load_folder=artifacts.load.folder,
+        counters=artifacts.counters,
+        events=artifacts.events,
+        recorder=artifacts.recorder,
+    )
+    content = manifest(directory, artifacts, recorded)
     if earlier is not None:
         merge_tables(earlier, directory.path, content["arms"])
         content = merge_manifest(earlier, content)
-    return finishing.judge(directory, content)
+    return judge(directory, content)
 
 
-def _outcome(
-    plan: Plan,
-    path: Path | None,
-    done: int,
-    verdict: finishing.Verdict | None,
-    *,
-    interrupted: bool,
-) -> Outcome:
-    return Outcome(
-        path=path,
-        interrupted=interrupted,
-        blocks_done=done,
-        blocks_planned=len(plan.blocks),
-        verdict=verdict,
-    )
-
-
-def _blocks_done(artifacts: finishing.RunArtifacts) -> int:
-    """Count the blocks that ran to their end."""
-    if not artifacts.load.stopped_early:
-        return len(artifacts.plan.blocks)
-    ended = artifacts.load.begun_until_s
-    return sum(block.start_s + block.duration_s <= ended for block in artifacts.plan.blocks)
-
-
-async def _redis_bracket(environment: RunEnvironment) -> list[Sample]:
+async def _redis_counts(environment: RunEnvironment) -> list[Sample]:
     rows: list[Sample] = []
     for arm, cache in environment.caches.items():
-        rows += await read_redis(cache.url, arm=arm)
+        rows += await redis_counters(cache.url, arm=arm)
     return rows
+
+
+def spell_position(plan: Plan, elapsed_s: float) -> str:
+    """Say where the schedule stands, for the progress."""
+    # the place, not the block's number: what is left of an interrupted run keeps its numbers
+    running = (
+        (place, block)
+        for place, block in enumerate(plan.blocks, start=1)
+        if block.start_s <= elapsed_s < block.start_s + block.duration_s
+    )
+    place, block = next(running, (0, None))
+    if block is None:
+        if elapsed_s < 0:
+            return "starting Locust"
+        after = elapsed_s >= plan.load_s
+        return "waiting for the last replies" if after else "between two steps"
+    if block.warmup:
+        return f"warming up, arm {block.arm}"
+    return f"load {block.rate_per_s:g}/s, arm {block.arm}, block {place} of {len(plan.blocks)}"

@@ -1,11 +1,11 @@
-"""From what the parts left behind to a whole run directory: tables, logs, manifest, verdict."""
+"""What a run leaves behind becomes a run directory: tables, logs, events, manifest, verdict."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +19,8 @@ from worthit.environment.recorder import PassedOn
 from worthit.experiments.plan import Plan
 from worthit.run.load_process import LoadResult
 from worthit.run.machine import git_commit, machine, versions
-from worthit.run.resuming import merge_generator
+from worthit.run.resume import merge_generator
 from worthit.run.run_directory import RunDirectory
-from worthit.run.timeline import Events, block_rows
 
 SOURCE_TREE: Final = Path(__file__).parents[2]
 """Where the commit is asked for."""
@@ -44,6 +43,51 @@ REQUEST_COLUMNS: Final = pa.schema(
     ]
 )
 """Of requests.parquet; see docs/run-directory.md."""
+
+
+EVENT_COLUMNS: Final = pa.schema(
+    [("t_ns", pa.int64()), ("kind", pa.string()), ("detail", pa.string())]
+)
+"""Of events.parquet; see docs/run-directory.md."""
+
+NS_PER_S: Final = 1_000_000_000
+
+
+class Events:
+    """The run's events, in order of their telling."""
+
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        self._now_ns = now_ns
+        self.rows: list[tuple[int, str, str]] = []
+
+    def add(self, kind: str, t_ns: int | None = None, **detail: object) -> None:
+        """Note an event, now or at `t_ns`."""
+        when = self._now_ns() if t_ns is None else t_ns
+        self.rows.append((when, kind, json.dumps(detail)))
+
+    def add_schedule(self, plan: Plan, t0_ns: int, until_ns: int) -> None:
+        """Note the begin and end of every block and step that had begun by `until_ns`."""
+        steps: dict[int, list[int]] = {}
+        for row in block_rows(plan, t0_ns, until_ns):
+            about = {"block": row["block"], "arm": row["arm"], "step": row["step"]}
+            self.add("block_start", row["start_ns"], **about)
+            self.add("block_end", row["end_ns"], **about)
+            if not row["warmup"]:
+                ends = steps.setdefault(row["step"], [row["start_ns"], row["end_ns"]])
+                ends[1] = row["end_ns"]
+        for step, (start_ns, end_ns) in steps.items():
+            self.add("step_start", start_ns, step=step)
+            self.add("step_end", end_ns, step=step)
+        if steps and plan.blocks[0].warmup:
+            self.add("warmup_end", min(start for start, _ in steps.values()))
+
+    def write(self, path: Path) -> None:
+        """Write events.parquet, in order of time."""
+        rows = sorted(self.rows)
+        columns = {
+            name: [row[index] for row in rows] for index, name in enumerate(EVENT_COLUMNS.names)
+        }
+        pq.write_table(pa.table(columns, schema=EVENT_COLUMNS), path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +118,40 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def write_tables(directory: RunDirectory, artifacts: RunArtifacts) -> dict[str, int]:
-    """Write the four tables and give the manifest's ``recorded``."""
+def write_tables(
+    directory: RunDirectory,
+    *,
+    load_folder: Path,
+    counters: Sequence[Sample],
+    events: Events,
+    recorder: Mapping[str, int],
+) -> dict[str, int]:
+    """Write the four tables and give the manifest's ``recorded``.
+
+    Parameters
+    ----------
+    directory
+        Its ``raw`` holds what the recorder wrote.
+    load_folder
+        Where the load wrote its requests.
+    counters, events
+        What was sampled and noted meanwhile.
+    recorder
+        The recorder's own counts.
+    """
     from analysis.traces import convert  # noqa: PLC0415 - compiled code that only this end needs
 
     converted = convert(directory.raw / "traces.otlp", directory.path / "spans.parquet")
-    requests = read_requests(artifacts.load.folder)
+    requests = read_requests(load_folder)
     pq.write_table(requests, directory.path / "requests.parquet", compression="zstd")
     metrics = metric_samples(directory.raw / "traces.otlp.metrics")
-    write_counters([*artifacts.counters, *metrics], directory.path / "counters.parquet")
-    artifacts.events.write(directory.path / "events.parquet")
+    write_counters([*counters, *metrics], directory.path / "counters.parquet")
+    events.write(directory.path / "events.parquet")
     return {
         "spans": converted.spans,
         "requests": requests.num_rows,
-        "bytes": artifacts.recorder.get("bytes", 0),
-        "refused_batches": artifacts.recorder.get("refused", 0),
+        "bytes": recorder["bytes"],
+        "refused_batches": recorder["refused"],
         "undecodable_bytes": converted.undecodable_bytes,
     }
 
@@ -168,6 +231,29 @@ def judge(directory: RunDirectory, content: dict[str, Any]) -> Verdict:
     content["set_aside"] = list(judgement.set_aside)
     directory.write_json("manifest.json", content)
     return Verdict(verdict=judgement.verdict, reasons=judgement.reasons)
+
+
+def block_rows(plan: Plan, t0_ns: int, until_ns: int) -> list[dict[str, Any]]:
+    """Give the manifest's ``blocks``: those that began before `until_ns`, cut there."""
+    rows = []
+    for block in plan.blocks:
+        start_ns = t0_ns + round(block.start_s * NS_PER_S)
+        end_ns = t0_ns + round((block.start_s + block.duration_s) * NS_PER_S)
+        if start_ns >= until_ns:
+            continue
+        rows.append(
+            {
+                "block": block.block,
+                "pair": block.pair,
+                "arm": block.arm,
+                "step": block.step,
+                "rate_per_s": block.rate_per_s,
+                "warmup": block.warmup,
+                "start_ns": start_ns,
+                "end_ns": min(end_ns, until_ns),
+            }
+        )
+    return rows
 
 
 def arm_rows(plan: Plan, databases: dict[str, str]) -> list[dict[str, Any]]:
