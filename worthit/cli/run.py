@@ -50,7 +50,7 @@ def command(
     earlier = None if resume is None else unfinished(resume)
     plan = earlier.plan if earlier is not None else make_plan(read_experiment(file or Path()))
     if dry_run:
-        from worthit.experiments.description import describe, lines  # noqa: PLC0415 - as above
+        from worthit.cli.terminal.plan_text import describe, lines  # noqa: PLC0415 - as above
         from worthit.experiments.power import smallest_effects  # noqa: PLC0415 - as above
 
         document = describe(plan, smallest_effects(plan))
