@@ -65,7 +65,7 @@ def command(
 
     if not claim_files and not limits:
         raise UsageError("Nothing is to be checked; give --claims FILE or --threshold.")
-    ledgers = [claims.read(file) for file in claim_files]
+    ledgers = [claims.read(catalogue.claims_file(file)) for file in claim_files]
     wanted = [thresholds.parse(text) for text in limits]
     opened = [_trusted(run) for run in runs]
     found = [document for _, document in opened]

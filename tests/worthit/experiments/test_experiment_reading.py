@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.experiments import SMALL, experiment
 from worthit.errors import ExitCode, UsageError
+from worthit.experiments import catalogue
 from worthit.experiments.model import FIXED_SETTINGS, RESERVED_SETTINGS, SERVICE_SETTINGS
 from worthit.experiments.reading import check_text, read_experiment
 
@@ -234,3 +235,22 @@ def test_the_service_settings_are_those_of_the_contract() -> None:
 
     assert named == SERVICE_SETTINGS | ((RESERVED_SETTINGS | FIXED_SETTINGS) & named)
     assert named >= SERVICE_SETTINGS
+
+
+def test_what_comes_along_is_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outside a clone experiments and claims are those that come along; a file here goes first."""
+    monkeypatch.chdir(tmp_path)
+    names = ("rate-sweep", "rate-sweep.toml", "experiments/rate-sweep.toml")
+    shipped = ROOT / "experiments" / "rate-sweep.toml"
+    claims = Path("claims/background.toml")
+
+    assert {shipped} == {catalogue.experiment_file(Path(name)) for name in names}
+    assert Path("rate-swep.toml") == catalogue.experiment_file(Path("rate-swep.toml"))
+    assert ROOT / claims == catalogue.claims_file(claims)
+    assert ROOT / claims == catalogue.claims_file(claims, tmp_path / "x.toml")
+    (tmp_path / "claims").mkdir()
+    (tmp_path / claims).touch()
+    assert claims == catalogue.claims_file(claims)
+    assert tmp_path / claims == catalogue.claims_file(claims, tmp_path / "x.toml")

@@ -14,8 +14,8 @@ from worthit.experiments import catalogue
 if TYPE_CHECKING:
     from analysis.rundir.manifest import Manifest
 
-SHIPPED = "claims/background.toml"
-"""The claims of the write-up that the project grew from, beside the experiments."""
+SHIPPED = Path("claims/background.toml")
+"""The claims of the write-up that the project grew from; they come along."""
 
 SHIPPED_OPERATION = "personality.lookup"
 """The operation that they are about."""
@@ -24,12 +24,12 @@ SHIPPED_OPERATION = "personality.lookup"
 def claim_files(manifest: Manifest, named: Sequence[Path] = ()) -> list[Path]:
     """Give the files of claims to show with this run; none when nothing is claimed of it."""
     if named:
-        return list(named)
-    folder = catalogue.folder()
-    own = [folder / str(name) for name in manifest.experiment.get("claims") or ()]
-    shipped = folder.parent / SHIPPED
+        return [catalogue.claims_file(file) for file in named]
+    own = [
+        catalogue.claims_file(Path(str(name))) for name in manifest.experiment.get("claims") or ()
+    ]
     if manifest.cached_operation == SHIPPED_OPERATION:
-        own.append(shipped)
+        own.append(catalogue.claims_file(SHIPPED))
     return [file for file in dict.fromkeys(own) if file.is_file()]
 
 
