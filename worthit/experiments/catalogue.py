@@ -1,4 +1,4 @@
-"""The experiments and claims that come along: ``experiments/`` and ``claims/``, or in the wheel."""
+"""The experiments and claims that come along: ``experiments/``, ``claims/``, or in the wheel."""
 
 from __future__ import annotations
 
