@@ -26,7 +26,7 @@ INTERRUPTED_EXIT_CODE: Final = 130
 """What a shell reports for a command ended by Ctrl-C: 128 + SIGINT."""
 
 DEBUG_VARIABLE: Final = "WORTHIT_DEBUG"
-"""Set to anything: an error is shown with its traceback, for whoever mends the tool."""
+"""Set to anything: an error is shown with its traceback, for whoever repairs the tool."""
 
 VERBS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("worthit.cli.demo", "The main job: cache off against cache on, in one report."),
@@ -150,8 +150,8 @@ def _sentence(error: Exception) -> tuple[str, ExitCode]:
         ), ExitCode.TOOL_FAILED
     kind = type(error).__name__
     return (
-        f"worthit failed in a way it did not foresee ({kind}: {error}); run it again with "
-        f"{DEBUG_VARIABLE}=1 to see where, and please report that."
+        f"worthit failed unexpectedly ({kind}: {error}); run it again with "
+        f"{DEBUG_VARIABLE}=1 to see where, and please report it."
     ), ExitCode.TOOL_FAILED
 
 
@@ -173,8 +173,7 @@ def _close_stdout() -> None:
 def run() -> None:
     """Be the console script ``worthit``."""
     code = main(sys.argv[1:])
-    # What ends with the process anyway is not looked through for garbage once more: half a second
-    # of a report's four.
+    # No last garbage collection before the exit: it takes half a second of a report's four.
     gc.freeze()
     sys.exit(code)
 

@@ -44,7 +44,7 @@ class InvalidRunError(WorthitError):
     help="A limit in k6's words, such as 'response_time: p(95)<500'; may be given several times.",
 )
 @json_option
-@click.option("--junit", type=click.Path(path_type=Path), help="Write a JUnit file here too.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Also write a JUnit file here.")
 def command(
     runs: tuple[Path, ...],
     claim_files: tuple[Path, ...],
@@ -58,8 +58,8 @@ def command(
     Of several runs, such as a catalogue of experiments, each claim is held against the one of its
     own experiment, or else the first that measures it.
 
-    Ends with 3 when one does not hold or nothing was recorded that a threshold speaks of, with 4
-    when a run is INVALID.
+    Exit code 3 when one does not hold or nothing was recorded for a threshold, 4 when a run is
+    INVALID.
     """
     from analysis.claims import claims, thresholds  # noqa: PLC0415 - pandas, which --help never needs
 

@@ -17,8 +17,8 @@ from worthit.cli.terminal.options import json_option, out_option, quiet_option
 def command(*, quick: bool, out: Path, as_json: bool, quiet: bool) -> int:
     """Measure what the personality cache does to a request's time and to the database's load.
 
-    Starts everything it needs on this machine, loads the service with the cache off and on by
-    turns at three rates, and ends with a report. Ctrl-C keeps nothing. Exit code 4 when the run is
+    Starts everything it needs on this machine, loads the service with the cache off and on in
+    turn at three rates, and ends with a report. Ctrl-C keeps nothing. Exit code 4 when the run is
     INVALID.
     """
     from worthit.cli.terminal.running import run_and_answer  # noqa: PLC0415 - --help is fast

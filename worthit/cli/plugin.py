@@ -13,7 +13,7 @@ import click
 @click.command("plugin")
 @click.option("--arguments", is_flag=True, help="Print the arguments that it adds to Locust.")
 def command(*, arguments: bool) -> int:
-    """Print where the Locust plugin lies: trace context, recording, verdict and the live page.
+    """Print the path of the Locust plugin: trace context, recording, verdict and the live page.
 
     Used as: locust -f theirs.py,"$(worthit plugin)" --worthit-out DIR
     """

@@ -29,7 +29,7 @@ a report, which makes many objects and hardly any cycle."""
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--markdown", is_flag=True, help="Print a Markdown summary for a pull request.")
 @click.option(
-    "--notebook", is_flag=True, help="Execute the notebooks too; HTML beside the report."
+    "--notebook", is_flag=True, help="Also execute the notebooks, as HTML beside the report."
 )
 @json_option
 @click.option(

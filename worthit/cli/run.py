@@ -35,12 +35,12 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Run the experiment of a file, keep it as a run directory and write its report.
+    """Run an experiment, keep it as a run directory and write its report.
 
     EXPERIMENT.toml is a file, or the name of an experiment that comes along.
 
     Ctrl-C ends the load early and keeps what was measured as an incomplete run, which is never
-    VALID; --resume carries it on. Exit codes: 0 done, 3 a claim or threshold of the experiment
+    VALID; --resume continues it. Exit codes: 0 done, 3 a claim or threshold of the experiment
     does not hold, 4 the run is INVALID, 130 stopped.
     """
     from worthit.experiments.plan import make_plan  # noqa: PLC0415 - --help is fast

@@ -68,15 +68,15 @@ class _WhatIf(click.ParamType[tuple[str, float]]):
     type=click.Choice(["jaeger", "crisp"]),
     default="jaeger",
     show_default=True,
-    help="Whose critical path.",
+    help="The definition of the critical path.",
 )
 @click.option("--by-arm", is_flag=True, help="One table per arm, where the traces name arms.")
 @click.option(
     "--slowest",
     type=_Percent(),
     metavar="PERCENT",
-    help="Also which operations make the slowest requests slow, such as 5%: what each explains of "
-    "the difference between them and the faster half.",
+    help="Also show which operations make the slowest requests slow, such as 5%: how much of the "
+    "difference from the faster half each explains.",
 )
 @click.option(
     "--what-if",
@@ -84,23 +84,23 @@ class _WhatIf(click.ParamType[tuple[str, float]]):
     type=_WhatIf(),
     metavar="OPERATION=FACTOR",
     multiple=True,
-    help="Also the response times if the operation took FACTOR of its own time (0.5: half, 0: "
-    "none), every request replayed in its order; may be given several times.",
+    help="Also show the response times if the operation took FACTOR of its own time (0.5: half, "
+    "0: none), every request replayed in its order; may be given several times.",
 )
 @click.option(
     "--waits",
     is_flag=True,
-    help="Also how long requests wait: for a pooled connection, a lock, the other side of a call, "
-    "a message to be consumed.",
+    help="Also show how long requests wait: for a pooled connection, a lock, the other side of a "
+    "call, a message to be consumed.",
 )
 @click.option(
     "--repeated",
     is_flag=True,
-    help="Also the statements that one request runs three times or more (N+1 queries).",
+    help="Also show the statements that one request runs three times or more (N+1 queries).",
 )
 @clocks_option
 @click.option(
-    "--skip-damaged", is_flag=True, help="Leave damaged files and lines out, and say so."
+    "--skip-damaged", is_flag=True, help="Leave out damaged files and lines, and list them."
 )
 @click.option(
     "--partitions",
@@ -124,7 +124,7 @@ def command(
     partitions: int | None,
     as_json: bool,
 ) -> int:
-    """Each operation's share of the requests' time, with its interval.
+    """Show each operation's share of the requests' time, with its interval.
 
     FILES are run directories, files or folders of traces (Parquet, OTLP, Jaeger, Zipkin; gzipped
     or not), or a Jaeger's address. Ends with 4 where the run is INVALID.

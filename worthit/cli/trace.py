@@ -31,12 +31,14 @@ _DEEPEST = 20
     "--typical",
     "which",
     flag_value="typical",
-    help="The request whose critical path is least far from all others'. This is the default.",
+    help="The request whose critical path differs least from all others'. This is the default.",
 )
-@click.option("--id", "trace_id", metavar="TRACE_ID", help="This one; the id's beginning will do.")
+@click.option(
+    "--id", "trace_id", metavar="TRACE_ID", help="This request; the beginning of its id is enough."
+)
 @clocks_option
 @click.option(
-    "--skip-damaged", is_flag=True, help="Leave damaged files and lines out, and say so."
+    "--skip-damaged", is_flag=True, help="Leave out damaged files and lines, and list them."
 )
 @json_option
 def command(

@@ -15,22 +15,32 @@ if TYPE_CHECKING:
 
 @click.command("up")
 @click.option(
-    "--instances", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the service."
+    "--instances",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes of the service.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
-    help="Of the first instance; a free one by default.",
+    help="Port of the first instance; by default a free one.",
 )
 @click.option(
     "--profile",
     type=click.Choice(["native", "seed"]),
     default="native",
     show_default=True,
-    help="seed: the LLM takes 2-4 s and the stages what the write-up says; native: no waiting.",
+    help="seed: the LLM takes 2-4 s, other stages their documented times; native: nothing is added.",
 )
-@click.option("--seed", type=click.IntRange(0), default=7, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=7,
+    show_default=True,
+    help="Of the data and of the LLM simulator.",
+)
 @click.option("--jaeger", is_flag=True, help="Start Jaeger too and send it every trace.")
 @click.option(
     "--traces",
@@ -43,7 +53,7 @@ def command(
     """Start PostgreSQL, Redis, the LLM simulator, the recorder and the service; Ctrl-C stops them.
 
     DATABASE_URL, REDIS_URL and LLM_BASE_URL replace a part by one of yours;
-    OTEL_EXPORTER_OTLP_ENDPOINT is sent a copy of all telemetry.
+    a copy of all telemetry goes to OTEL_EXPORTER_OTLP_ENDPOINT.
     """
     from worthit.environment.dev_stack import DevStackOptions  # noqa: PLC0415 - so that `worthit --help` stays fast
 
@@ -97,7 +107,7 @@ def addresses(stack: DevStack) -> str:
         f"live view   {stack.recorder.endpoint}/live?seconds=5",
     ]
     if stack.recorder.forward is not None:
-        lines.append(f"passed on   all of it, to {stack.recorder.forward}")
+        lines.append(f"copied to    {stack.recorder.forward}")
     if stack.jaeger is not None:
         lines.append(f"Jaeger      {stack.jaeger.url}")
     if stack.options.traces is not None:
@@ -110,6 +120,6 @@ def addresses(stack: DevStack) -> str:
             "-H 'Content-Type: application/json' "
             '-d \'{"message": "Hello", "personality_name": "elara"}\'',
             f"Load it:    locust -f loadtests --host {stack.service.url}",
-            "End it:     Ctrl-C",
+            "Stop it:    Ctrl-C",
         ]
     )

@@ -1,8 +1,8 @@
 """Faults that an experiment asks for: an arm's Redis hangs or is gone once its warm-up is over.
 
-The fault lasts until the load has ended; then it is mended, so that the server can be asked for
-its own counts. Begin and end are events of the run: the verdict forgives in between what is not an
-answer, and the experiment's claims say what it should have been.
+The fault lasts until the load has ended; then it ends, so that the server can be asked for
+its own counts. Begin and end are events of the run: in between, the verdict does not count
+failed requests against it, and the experiment's claims say what should have happened.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from worthit.experiments.plan import Plan
 
 
 class Faults:
-    """Inflicts a plan's faults when their time comes; `async with Faults(...) as faults`."""
+    """Starts a plan's faults when their time comes; `async with Faults(...) as faults`."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Faults:
             A Redis that is to fail is the user's own.
         """
         self._add_event = add_event
-        self._inflicted: dict[str, str] = {}
+        self._active: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
         self._due: list[tuple[float, str, str, Redis]] = []
         for arm in plan.arms:
@@ -51,11 +51,11 @@ class Faults:
         self._due.sort(key=lambda due: due[0])
 
     def follow(self, t0_ns: int) -> None:
-        """From now on, inflict each at its time in the schedule that began at `t0_ns`."""
+        """From now on, start each at its time in the schedule that began at `t0_ns`."""
         self._task = asyncio.create_task(self._follow(t0_ns))
 
     def check(self) -> None:
-        """Raise what inflicting failed with, if it has."""
+        """Raise what starting a fault failed with, if it has."""
         if self._task is not None and self._task.done():
             self._task.result()
 
@@ -63,19 +63,19 @@ class Faults:
         for start_s, arm, kind, cache in self._due:
             await asyncio.sleep(max(0.0, start_s - (time.time_ns() - t0_ns) / 1e9))
             self._add_event("fault_start", fault=kind, arm=arm)
-            self._inflicted[arm] = kind
+            self._active[arm] = kind
             if kind == "redis-hangs":
                 cache.pause()
             else:
                 cache.kill()
 
-    async def mend(self) -> None:
+    async def end(self) -> None:
         """End every fault: thaw what is frozen, start what was killed again, empty."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         for _, arm, kind, cache in self._due:
-            if self._inflicted.pop(arm, None) is None:
+            if self._active.pop(arm, None) is None:
                 continue
             if kind == "redis-hangs":
                 cache.resume()
@@ -87,4 +87,4 @@ class Faults:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self.mend()
+        await self.end()

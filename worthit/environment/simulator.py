@@ -33,7 +33,7 @@ class Simulator(Server):
 
     @property
     def log_path(self) -> Path:
-        """What it did, one JSON line a call; complete once it has stopped."""
+        """What it did, one JSON line per call; complete once it has stopped."""
         return self._workspace.logs / "llm.jsonl"
 
     async def fault(self, **fault: Any) -> None:  # noqa: ANN401 - the simulator checks them

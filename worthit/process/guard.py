@@ -45,8 +45,8 @@ class Charge:
     children: dict[int, int] = field(default_factory=dict)
     done: bool = False
 
-    def obey(self, line: str) -> None:
-        """Take one line of worthit; an unfinished one (killed while writing) is ignored."""
+    def read(self, line: str) -> None:
+        """Take one line from worthit; an unfinished one (killed while writing) is ignored."""
         if not line.endswith("\n"):
             return
         word, _, rest = line.rstrip("\n").partition(" ")
@@ -167,7 +167,7 @@ def main() -> int:
         signal.signal(signum, signal.SIG_IGN)
     charge = Charge()
     for line in sys.stdin:
-        charge.obey(line)
+        charge.read(line)
     if not charge.done:
         end_processes(charge)
         remove_folders(charge)

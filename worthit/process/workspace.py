@@ -63,7 +63,7 @@ class Workspace:
 
     @property
     def logs(self) -> Path:
-        """The folder with what each process printed, one file a process."""
+        """The folder with what each process printed, one file per process."""
         return self.path / "logs"
 
     @property

@@ -135,7 +135,7 @@ async def await_end(
     elapsed
         Seconds since the schedule's zero.
     on_tick
-        Told the elapsed seconds, a few times a second.
+        Told the elapsed seconds, a few times per second.
     stop
         Set to end early.
     check
@@ -162,7 +162,7 @@ async def await_end(
 def begun_until_s(folder: Path) -> float:
     """Give how far a stopped load had come, by its own word; 0 when it died without one.
 
-    The clock of worthit does not say it: a load that is told to stop sends nothing more and
+    Worthit's own clock does not tell: a load that is told to stop sends nothing more and
     then waits for replies, and blocks that would have ended meanwhile were never sent.
     """
     try:

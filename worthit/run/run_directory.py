@@ -111,7 +111,7 @@ class RunDirectory:
 
 
 def sweep(out: Path) -> list[Path]:
-    """Remove the halves of runs whose worthit process died with its guard, as in a power cut."""
+    """Remove unfinished runs whose worthit process died with its guard, as in a power cut."""
     removed = []
     for folder in out.glob(".*.part"):
         with contextlib.suppress(OSError):

@@ -82,7 +82,7 @@ class Simulator:
     def __init__(
         self, *, seed: int, profile: Profile, log: BinaryIO, clock_ns: Callable[[], int]
     ) -> None:
-        """`clock_ns` gives the time since the epoch; `log` takes one JSON line a call."""
+        """`clock_ns` gives the time since the epoch; `log` takes one JSON line per call."""
         self._seed = seed
         self._profile = profile
         self._log = log
@@ -301,7 +301,7 @@ def parse_fault(body: bytes) -> Fault:
 
 
 def _emulated(call: Call) -> bytes:
-    """Own up to the wait: the caller marks it on its span, so that no report takes it for work."""
+    """Tell the emulated time, which the caller marks on its span: no report takes it for work."""
     return b"worthit-emulated-ns: %d\r\n" % call.planned_ns if call.planned_ns else b""
 
 

@@ -39,7 +39,7 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
         (NotEnoughDataError("Three more blocks."), 1, "Three more blocks."),
         (OSError(errno.ENOSPC, "No space left", "/x/y"), 1, "The disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 1, "/x cannot be used"),
-        (ValueError("boom"), 1, "did not foresee (ValueError: boom)"),
+        (ValueError("boom"), 1, "failed unexpectedly (ValueError: boom)"),
         (KeyboardInterrupt(), 130, "Stopped by Ctrl-C"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,

@@ -56,7 +56,7 @@ def addresses(up: subprocess.Popen[str]) -> dict[str, str]:
     for line in up.stdout:
         name, _, rest = line.partition("  ")
         found[name] = rest.strip()
-        if line.startswith("End it"):
+        if line.startswith("Stop it"):
             break
     return found
 

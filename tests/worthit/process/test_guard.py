@@ -13,7 +13,7 @@ def charge(*lines: str) -> Charge:
     """A charge as worthit's lines make it."""
     made = Charge()
     for line in lines:
-        made.obey(line)
+        made.read(line)
     return made
 
 

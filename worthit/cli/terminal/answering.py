@@ -29,7 +29,7 @@ class Answers:
     sentences: tuple[str, ...]
     """The headline; empty when the run is INVALID."""
     claims: tuple[dict[str, Any], ...]
-    """Each claim with its verdict, one table a claim."""
+    """Each claim with its verdict, one table per claim."""
     thresholds: tuple[dict[str, Any], ...]
     """Each threshold with what was observed, whether it is kept, and both in words."""
 

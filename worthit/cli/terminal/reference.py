@@ -25,8 +25,8 @@ worthit [--version] [--help] COMMAND ...
 ```
 
 Long work shows its progress on stderr: a bar on a terminal, plain lines elsewhere; `NO_COLOR` is
-heeded. `--json` prints one JSON document on stdout and nothing else there. What goes wrong is said
-in one sentence on stderr; `WORTHIT_DEBUG=1` adds the traceback.
+respected. `--json` prints one JSON document on stdout and nothing else there. An error is one
+sentence on stderr; `WORTHIT_DEBUG=1` adds the traceback.
 
 | exit code | meaning |
 |---|---|

@@ -74,7 +74,7 @@ def run_and_answer(
 
 
 def _forget_settings(environ: MutableMapping[str, str]) -> None:
-    """Take out what the service would heed, in whatever case: it reads its settings in any.
+    """Remove the service's settings, in whatever case: it reads them in any.
 
     A setting left in the shell would reach every arm and make the experiment another one.
     """

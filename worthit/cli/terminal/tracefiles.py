@@ -152,10 +152,10 @@ def _parts(
             continue
         with traces.read(
             *source.paths, columns=columns, skip_damaged=skip, partitions=partitions
-        ) as dealt:
+        ) as partitioned:
             if damaged is not None:
-                damaged += dealt.damaged
-            for part in dealt:
+                damaged += partitioned.damaged
+            for part in partitioned:
                 yield _counted(part, source)
 
 
