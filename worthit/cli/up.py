@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     type=click.Choice(["native", "seed"]),
     default="native",
     show_default=True,
-    help="seed: the LLM takes 2-4 s, other stages their documented times; native: nothing is added.",
+    help="seed: the LLM takes 2-4 s, other stages their documented times; native: nothing added.",
 )
 @click.option(
     "--seed",
