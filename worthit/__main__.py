@@ -22,9 +22,6 @@ from typing_extensions import override
 from analysis.errors import AnalysisError, ColumnError, InputError
 from worthit.errors import ExitCode, WorthitError
 
-INTERRUPTED_EXIT_CODE: Final = 130
-"""What a shell reports for a command ended by Ctrl-C: 128 + SIGINT."""
-
 DEBUG_VARIABLE: Final = "WORTHIT_DEBUG"
 """Set to anything: an error is shown with its traceback, for whoever repairs the tool."""
 
@@ -108,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
         return _explain(error)
     except KeyboardInterrupt:
         _say("Stopped by Ctrl-C; nothing was left running.")
-        return INTERRUPTED_EXIT_CODE
+        return int(ExitCode.INTERRUPTED)
     return int(result) if isinstance(result, int) else int(ExitCode.DONE)
 
 
@@ -116,7 +113,7 @@ def _explain(error: Exception) -> int:
     """Print the error as a sentence and give the exit code that belongs to it."""
     if isinstance(error, click.Abort):
         _say("Stopped by Ctrl-C; nothing was left running.")
-        return INTERRUPTED_EXIT_CODE
+        return int(ExitCode.INTERRUPTED)
     if isinstance(error, click.ClickException):
         error.show(sys.stderr)
         return error.exit_code

@@ -38,8 +38,9 @@ EXIT_CODES = {
     ExitCode.WRONG_USAGE: "wrong usage: the command line, a file or a setting is wrong",
     ExitCode.CLAIM_DOES_NOT_HOLD: "the run is good and a claim or threshold does not hold in it",
     ExitCode.RUN_INVALID: "the run is INVALID: no number in it may be believed",
+    ExitCode.INTERRUPTED: "stopped by Ctrl-C",
 }
-"""Each code of `ExitCode` in words; 130, for Ctrl-C, is the shell's own."""
+"""Each code of `ExitCode` in words."""
 
 WIDTH = 95
 """Of the help texts, so that they fit a page."""
@@ -49,7 +50,6 @@ def page() -> str:
     """Give the whole page."""
     parts = [PREAMBLE]
     parts += [f"| {int(code)} | {words} |\n" for code, words in EXIT_CODES.items()]
-    parts.append("| 130 | stopped by Ctrl-C |\n")
     context = click.Context(worthit, info_name="worthit", terminal_width=WIDTH)
     for verb in VERBS:
         try:

@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from worthit.__main__ import INTERRUPTED_EXIT_CODE
 from worthit.cli.terminal.answering import Answers, answer, check_before_running
 from worthit.cli.terminal.progress import progress
 from worthit.errors import ExitCode
@@ -105,7 +104,7 @@ def outcome_document(outcome: Outcome, answers: Answers | None) -> dict[str, Any
 def exit_code(outcome: Outcome, answers: Answers | None) -> int:
     """Give the exit code that an outcome deserves."""
     if outcome.interrupted:
-        return INTERRUPTED_EXIT_CODE
+        return int(ExitCode.INTERRUPTED)
     if outcome.verdict is not None and outcome.verdict.verdict == "INVALID":
         return int(ExitCode.RUN_INVALID)
     if answers is not None and answers.broken:
