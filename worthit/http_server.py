@@ -114,12 +114,6 @@ class Request:
         self.on_close = None
         self._protocol.answered(self)
 
-    def abort(self) -> None:
-        """Cut the connection without an answer."""
-        self.answered = True
-        if self._protocol.transport is not None:
-            self._protocol.transport.abort()
-
 
 Handler = Callable[[Request], None]
 """Called once a request is whole. It must answer now or later, and must not raise."""

@@ -66,10 +66,8 @@ class Postgres(Server):
 
     called = "PostgreSQL"
 
-    def __init__(self, workspace: Workspace, *, settings: dict[str, str] | None = None) -> None:
-        """`settings` adds to SETTINGS or replaces them."""
+    def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
-        self._settings = {**SETTINGS, **(settings or {})}
         self._password = secrets.token_urlsafe(12)
         self._data = Path()
         self._binaries = Path()
@@ -104,7 +102,7 @@ class Postgres(Server):
 
     @override
     async def _launch(self, port: int) -> Process:
-        options = [f"--{name}={value}" for name, value in self._settings.items()]
+        options = [f"--{name}={value}" for name, value in SETTINGS.items()]
         return await self._workspace.start(
             "postgres",
             [

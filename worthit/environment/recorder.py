@@ -114,10 +114,6 @@ class Recorder(Server):
                 return PassedOn(endpoint=self.forward, batches=batches, missed=missed)
             await asyncio.sleep(0.05)
 
-    async def live(self, seconds: float = 5.0) -> dict[str, Any]:
-        """A rough look at the last seconds, by operation."""
-        return await self._get(f"/live?seconds={seconds:g}")
-
     async def _get(self, path: str) -> dict[str, Any]:
         try:
             async with httpx.AsyncClient(timeout=10) as client:

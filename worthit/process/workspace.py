@@ -43,9 +43,7 @@ PORTS = range(10_240, 32_768)
 class Workspace:
     """A temporary folder and the processes started in it. Use with `with` or `async with`."""
 
-    def __init__(self, *, keep: bool = False) -> None:
-        """`keep` leaves the folder (not the processes) behind, to look into."""
-        self._keep = keep
+    def __init__(self) -> None:
         self._processes: list[Process] = []
         self._guard: subprocess.Popen[bytes] | None = None
         self._lock: IO[bytes] | None = None
@@ -95,19 +93,18 @@ class Workspace:
             start_new_session=True,
             cwd="/",
         )
-        if not self._keep:
-            self._tell(f"folder {json.dumps(str(self._path))}")
+        self._tell(f"folder {json.dumps(str(self._path))}")
 
     def close(self) -> None:
         """Stop what still runs, newest first, remove the folder, dismiss the guard."""
         for process in reversed(self._processes):
             process.stop_now()
-        if self._path is not None and not self._keep:
+        if self._path is not None:
             shutil.rmtree(self._path, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
         if self._guard is not None and self._guard.stdin is not None:
-            if self._keep or self._path is None or not self._path.exists():
+            if self._path is None or not self._path.exists():
                 self._tell("done")
             with contextlib.suppress(BrokenPipeError):
                 self._guard.stdin.close()

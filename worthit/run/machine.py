@@ -18,9 +18,7 @@ COMMIT_TIMEOUT_S: Final = 5.0
 def machine() -> dict[str, Any]:
     """Give the facts that decide whether two runs may be compared."""
     return {
-        "cpus": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cpus": _cpus(),
         "cpu_model": _cpu_model(),
         "memory_bytes": psutil.virtual_memory().total,
         "os": f"{platform.system()} {platform.release()}",

@@ -103,6 +103,6 @@ def test_the_page_of_the_command_line_is_current() -> None:
     )
 
 
-def test_harness_errors_have_codes() -> None:
+def test_worthit_errors_have_codes() -> None:
     """Each class of error carries the exit code that DESIGN.md names for its cause."""
     assert [int(kind.exit_code) for kind in (WorthitError, UsageError, PartError)] == [1, 2, 1]

@@ -121,7 +121,7 @@ def test_a_sigterm_leaves_nothing(start: Callable[[str], Started]) -> None:
     assert_nothing_left(started)
 
 
-def test_paused_parts_do_not_outlive_a_killed_harness(start: Callable[[str], Started]) -> None:
+def test_paused_parts_do_not_outlive_a_killed_worthit(start: Callable[[str], Started]) -> None:
     """A PostgreSQL frozen by a fault goes too when worthit is killed."""
     started = start("paused")
 

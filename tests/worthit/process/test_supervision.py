@@ -151,19 +151,7 @@ def test_a_workspace_removes_its_folder_and_ends_its_guard() -> None:
     assert not any(process.is_running() for process in guard)
 
 
-def test_a_kept_workspace_stays() -> None:
-    """`keep` leaves the folder, to look into."""
-    with Workspace(keep=True) as workspace:
-        (workspace.logs / "x.log").write_text("said", encoding="utf-8")
-
-    assert (workspace.logs / "x.log").read_text(encoding="utf-8") == "said"
-    (workspace.logs / "x.log").unlink()
-    for path in (workspace.logs, workspace.path / LOCK_NAME):
-        path.rmdir() if path.is_dir() else path.unlink()
-    workspace.path.rmdir()
-
-
-def test_a_folder_that_a_dead_harness_left_is_swept(tmp_path: Path) -> None:
+def test_a_folder_that_a_dead_worthit_left_is_swept(tmp_path: Path) -> None:
     """An unheld lock marks a leftover; what another holds, and what is not ours, stays."""
     left, foreign = tmp_path / f"{PREFIX}left", tmp_path / f"{PREFIX}foreign"
     for folder in (left, foreign):
