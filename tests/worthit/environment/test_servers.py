@@ -235,7 +235,7 @@ async def test_faults_come_and_go(servers: Servers) -> None:
     assert (servers.postgres.url(), servers.redis.url) == addresses
 
 
-async def test_the_persons_own_servers_are_used(servers: Servers) -> None:
+async def test_the_users_own_servers_are_used(servers: Servers) -> None:
     """DATABASE_URL and REDIS_URL name servers that are used as they are and left running."""
     environ = {"DATABASE_URL": servers.postgres.url(), "REDIS_URL": servers.redis.url}
     async with (

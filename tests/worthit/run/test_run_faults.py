@@ -83,7 +83,7 @@ async def test_a_load_that_ends_before_is_spared() -> None:
     assert events.rows == []
 
 
-def test_a_redis_of_the_persons_own_is_never_stopped() -> None:
+def test_a_redis_of_the_users_own_is_never_stopped() -> None:
     """REDIS_URL and a fault exclude each other, in a sentence."""
     own = ExternalRedis("redis://127.0.0.1:6379/0")
 
