@@ -13,8 +13,8 @@ from analysis.rundir.run import open_run
 from tests.support.runs.synthetic_run import Truth, write_run
 from worthit.cli.terminal.answering import Answers, answer
 from worthit.cli.terminal.running import exit_code, outcome_document
-from worthit.run.finishing import Verdict
-from worthit.run.orchestrator import Outcome
+from worthit.run.artifacts import Verdict
+from worthit.run.session import Outcome
 
 CLAIM = """\
 [[claim]]

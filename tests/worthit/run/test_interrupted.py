@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(500)]
 
 EXPERIMENT = """\
 name = "equal-arms"
-question = "Does the harness see a difference where there is none?"
+question = "Does worthit see a difference where there is none?"
 profile = "seed"
 seed = 3
 cached_operation = "personality.lookup"

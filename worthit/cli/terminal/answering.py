@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worthit.cli.terminal import claims_shown
 from worthit.contract.thresholds import parse
 from worthit.errors import UsageError
+from worthit.experiments import catalogue
 
 if TYPE_CHECKING:
+    from analysis.rundir.manifest import Manifest
     from analysis.rundir.run import Run
+
+SHIPPED = Path("claims/background.toml")
+"""The claims of the write-up that the project grew from; they come along."""
+
+SHIPPED_OPERATION = "personality.lookup"
+"""The operation that they are about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +30,7 @@ class Answers:
     sentences: tuple[str, ...]
     """The headline; empty when the run is INVALID."""
     claims: tuple[dict[str, Any], ...]
-    """Each claim with its verdict, one table a claim."""
+    """Each claim with its verdict, one table per claim."""
     thresholds: tuple[dict[str, Any], ...]
     """Each threshold with what was observed, whether it is kept, and both in words."""
 
@@ -58,9 +65,7 @@ def answer(
 
     opened = open_run(run)
     found = findings(opened)
-    found = claims_shown.with_claims(
-        found, list(claim_files) or claims_shown.claim_files(opened.manifest)
-    )
+    found = with_claims(found, claims_of(opened.manifest, claim_files))
     report = writing.write(assembly.assemble(opened, found), found, run)
     trusted = found["verdict"]["verdict"] != "INVALID"
     rows = [
@@ -113,3 +118,43 @@ def check_before_running(claim_files: Sequence[Path], thresholds: Sequence[str])
         claims.read(file)
     for text in thresholds:
         parse(text)
+
+
+def claims_of(manifest: Manifest, named: Sequence[Path] = ()) -> list[Path]:
+    """Give the files of claims to show with this run; none when nothing is claimed of it."""
+    if named:
+        return [catalogue.claims_file(file) for file in named]
+    own = [
+        catalogue.claims_file(Path(str(name))) for name in manifest.experiment.get("claims") or ()
+    ]
+    if manifest.cached_operation == SHIPPED_OPERATION:
+        own.append(catalogue.claims_file(SHIPPED))
+    return [file for file in dict.fromkeys(own) if file.is_file()]
+
+
+def with_claims(found: dict[str, Any], files: Sequence[Path]) -> dict[str, Any]:
+    """Give the findings with the claims of all the files held against them.
+
+    An INVALID run stays without.
+
+    Raises
+    ------
+    InputError
+        A file is missing or a claim in it cannot be understood.
+    """
+    from analysis.claims import claims  # noqa: PLC0415 - pandas, which --help never needs
+
+    ledgers = [claims.read(file) for file in files]
+    if not ledgers or found["verdict"]["verdict"] == "INVALID":
+        return found
+    checked = [claims.check(ledger, found) for ledger in ledgers]
+    counts: dict[str, int] = {}
+    for ledger in checked:
+        for verdict, count in ledger["counts"].items():
+            counts[verdict] = counts.get(verdict, 0) + count
+    together = {
+        "file": ", ".join(ledger["file"] for ledger in checked),
+        "counts": counts,
+        "claims": [row for ledger in checked for row in ledger["claims"]],
+    }
+    return {**found, "claims": together}
