@@ -14,7 +14,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support import locust_process
+from tests.support.load import locust_process
 from tests.support.load.locust_process import ROOT, stub_server
 from tests.support.traces.otlp import batch_of_traces
 from worthit.environment.server import child_environment
