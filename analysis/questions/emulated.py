@@ -10,6 +10,8 @@ a marked span), share (of the marked spans' time). Of ``wholes``: arm, service, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -21,6 +23,47 @@ from analysis.kernels import sums
 
 KEY = "worthit.emulated_ns"
 """The attribute that carries the mark."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmulatedRow:
+    """Emulated time of an operation in an arm."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    service: str | None
+    operation: str | None
+    """None for whole requests."""
+    spans: int
+    emulated_ms: float
+    """Mean of a marked span."""
+    share: float | None
+    """Of the marked spans' time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeRow:
+    """Emulated time of an operation with all that runs inside it."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    service: str
+    operation: str
+    which: str
+    """all, hits or misses."""
+    spans: int
+    emulated_ms: float
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emulated:
+    """How much of the time was emulated."""
+
+    profile: str
+    rows: tuple[EmulatedRow, ...]
+    stages: tuple[EmulatedRow, ...]
+    wholes: tuple[WholeRow, ...]
 
 
 def marks(spans: pd.DataFrame) -> pd.Series[float]:

@@ -7,6 +7,8 @@ findings.json holds; ``flat`` into plain numeric columns, for notebooks and term
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
@@ -18,6 +20,11 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """One JSON object a row; estimates become objects, missing values null."""
     rows = table.astype("object").to_dict("records")
     return [{str(name): plain(cell) for name, cell in row.items()} for row in rows]
+
+
+def rows_of(rows: Iterable[Any]) -> list[dict[str, Any]]:
+    """``records`` of typed rows."""
+    return [{field.name: plain(getattr(row, field.name)) for field in fields(row)} for row in rows]
 
 
 def plain(cell: Any) -> Any:  # noqa: ANN401 - a cell holds anything that JSON can

@@ -9,7 +9,6 @@ report.records("load", "by_step")
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from analysis.document.document import Document, Drawing, Section
 from analysis.document.numbers import frame
 from analysis.drawing import style
 from analysis.errors import InputError
-from analysis.questions.findings import FORMAT_VERSION, findings
+from analysis.questions.asking import findings
+from analysis.questions.findings import Findings
+from analysis.questions.published import as_dict, read_back
 from analysis.report import assembly
 from analysis.rundir.run import Run, open_run
 
@@ -65,8 +66,8 @@ class Report:
     """A run's report, to be asked for its pieces."""
 
     run: Run
-    found: dict[str, Any]
-    """The findings, as in findings.json."""
+    found: Findings
+    """What was found, typed."""
     document: Document
 
     def verdict(self) -> Said:
@@ -113,7 +114,7 @@ class Report:
 
     def records(self, *path: str) -> pd.DataFrame:
         """Rows of the findings as plain columns: an estimate x becomes x, x_low, x_high."""
-        rows: Any = self.found
+        rows: Any = as_dict(self.found)
         for name in path:
             rows = (rows or {}).get(name)
         rows = rows if isinstance(rows, list) else []
@@ -163,14 +164,12 @@ def _newest() -> Path:
     )
 
 
-def _written_findings(run: Path) -> dict[str, Any] | None:
+def _written_findings(run: Path) -> Findings | None:
     """The findings that a report has written; none when they are absent, damaged or older."""
     file = run / "findings.json"
     try:
         if file.stat().st_mtime < (run / "manifest.json").stat().st_mtime:
             return None
-        found = json.loads(file.read_text(encoding="utf-8"))
+        return read_back(file.read_bytes())
     except (OSError, ValueError):
         return None
-    fits = isinstance(found, dict) and found.get("format_version") == FORMAT_VERSION
-    return found if fits else None

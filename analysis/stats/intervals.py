@@ -64,6 +64,11 @@ class Estimate:
         }
 
     @property
+    def is_known(self) -> bool:
+        """Whether there is a value."""
+        return self.value is not None and not math.isnan(self.value)
+
+    @property
     def has_interval(self) -> bool:
         """Whether both ends are known."""
         return self.low is not None and self.high is not None
@@ -78,6 +83,26 @@ class Estimate:
         low, high = (None if end is None else end * factor for end in (self.low, self.high))
         value = None if self.value is None else self.value * factor
         return replace(self, value=value, low=low, high=high, unit=unit)
+
+    def includes(self, null: float) -> bool:
+        """Whether the interval holds ``null``, which would be no difference."""
+        return self.low is not None and self.high is not None and self.low <= null <= self.high
+
+    def inverse(self) -> Estimate:
+        """1 over a ratio, the ends exchanged: 0.8 times fewer is 1.25 times more."""
+        value, low, high = (
+            1.0 / end if end else None for end in (self.value, self.high, self.low)
+        )
+        return replace(self, value=value, low=low, high=high)
+
+    def without_sign(self) -> Estimate:
+        """The size of a difference, for sentences that say its direction in words."""
+        if (self.value or 0.0) >= 0:
+            return self
+        value, low, high = (
+            None if end is None else -end for end in (self.value, self.high, self.low)
+        )
+        return replace(self, value=value, low=low, high=high)
 
     def complement(self) -> Estimate:
         """1 minus the estimate, the ends exchanged and kept within 0 and 1."""

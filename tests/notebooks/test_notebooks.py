@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.questions.findings import findings
+from analysis.questions.asking import findings
 from analysis.report import notebooks, writing
 from analysis.rundir.run import open_run
 from tests.support.synthetic_run import INVALID, Truth, write_run

@@ -94,11 +94,12 @@ def command(
 
 def _trusted(path: Path) -> tuple[Run, dict[str, Any]]:
     """The run and its findings; refused when it is INVALID."""
-    from analysis.questions.findings import findings  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis.questions.asking import findings  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis.questions.published import as_dict  # noqa: PLC0415 - as above
     from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
 
     run = open_run(path)
-    found = findings(run)
+    found = as_dict(findings(run))
     if found["verdict"]["verdict"] == "INVALID":
         reasons = " ".join(found["verdict"]["reasons"])
         raise InvalidRunError(f"{path} is INVALID, so no claim was checked in it: {reasons}")

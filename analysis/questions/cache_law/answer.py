@@ -14,6 +14,7 @@ moves R). Of ``misses``: arm, cause, count, share.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,51 @@ NEEDED = (
 
 TTL_JITTER = 0.1
 """The reference cache spreads its expiry by 10 % to either side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LawRow:
+    """Measured against predicted reduction of an arm."""
+
+    arm: str
+    measured: Estimate
+    predicted: Estimate
+    residual: Estimate
+    """Measured over predicted, minus 1."""
+    decided: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedRow:
+    """One thing that makes the measured reduction depart from the law."""
+
+    arm: str
+    what: str
+    count: int
+    per_lookup: float
+    moves: float | None
+    """The factor by which this alone moves the reduction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissRow:
+    """One cause of misses."""
+
+    arm: str
+    cause: str
+    count: int
+    share: Estimate
+    """Of all misses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheLaw:
+    """Whether the reduction is the one that the hit rate predicts."""
+
+    law: tuple[LawRow, ...]
+    explained: tuple[ExplainedRow, ...]
+    misses: tuple[MissRow, ...]
 
 
 def law(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ extrapolates.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,102 @@ MIN_STEPS_FOR_KNEEDLE = 5
 
 KNEEDLE_SENSITIVITY = 1.0
 """The authors' own default, named because the answer hangs on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """What an arm did at a load level."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    step: int
+    offered_per_s: float
+    achieved_per_s: float
+    p95_ms: Estimate
+    in_flight: float | None
+    """Requests in flight, by Little's law."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KneeRow:
+    """Where more load stops helping an arm."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    knee_per_s: float | None
+    """None where no level was past it."""
+    objective_ms: float
+    rule: str | None
+    """The rule that the knee's level broke."""
+    kneedle_per_s: float | None
+    """Kneedle's opinion."""
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalabilityRow:
+    """The Universal Scalability Law fitted to an arm."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    alpha: float | None
+    beta: float | None
+    gamma: float | None
+    r_squared: float | None
+    peak_in_flight: float | None
+    method: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectationRow:
+    """What a rate that was not measured would do to the database."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    collection: str | None
+    """None for all queries together."""
+    rate_per_s: float
+    measured_to_per_s: float
+    """The highest measured rate."""
+    queries_per_s: Estimate
+    busy_connections: Estimate
+    connections_needed: int | None
+    """A pool of so many makes hardly any query wait."""
+    p_wait: float | None
+    """Share of queries that wait with that pool."""
+    saved_queries_per_s: Estimate | None
+    """What the baseline would need more."""
+    saved_connections: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtrapolationRow:
+    """The highest load level hidden and predicted from the others."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    collection: str | None
+    """None for all queries together."""
+    hidden_per_s: float
+    predicted: float
+    """Queries per second."""
+    measured: float
+    error: float | None
+    """Predicted over measured, minus 1."""
+    extrapolates: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """Where more load stops helping, and what is expected beyond what was measured."""
+
+    steps: tuple[StepRow, ...]
+    knees: tuple[KneeRow, ...]
+    scalability: tuple[ScalabilityRow, ...]
+    expectation: tuple[ExpectationRow, ...]
+    extrapolation: tuple[ExtrapolationRow, ...]
 
 
 def steps(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ reads_per_request (those that a cache could answer), queries_saved_at_most (shar
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,30 @@ from analysis.stats.intervals import Estimate
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
 """Statements that no cache can answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CeilingRow:
+    """The most that removing an operation could give."""
+
+    service: str
+    operation: str
+    share: Estimate
+    """Of the critical path, with all that runs inside it."""
+    speedup_at_most: Estimate
+    saves_at_most_ms: Estimate
+    queries_per_request: float
+    reads_per_request: float
+    """Those that a cache could answer."""
+    queries_saved_at_most: float | None
+    """Share of all queries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceilings:
+    """The ceilings of all operations of the baseline, largest share first."""
+
+    rows: tuple[CeilingRow, ...]
 
 
 def ceiling(shares: pd.DataFrame, queries: pd.DataFrame, *, request_ms: float) -> pd.DataFrame:

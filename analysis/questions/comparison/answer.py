@@ -22,7 +22,7 @@ from analysis.checks.interleaving import said_of
 from analysis.errors import InputError
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.faster import answer as faster
-from analysis.questions.rows import plain, records
+from analysis.questions.rows import plain, records, rows_of
 from analysis.rundir.blocks import WHOLE_RUN, block_table
 from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
@@ -130,11 +130,11 @@ def _paired(first: Side, second: Side) -> list[dict[str, Any]]:
     blocks = block_table(manifest, requests, roots(spans))
     rates = blocks.drop_duplicates("step").set_index("step")["rate_per_s"]
     rows = []
-    for row in records(faster.end_to_end(manifest, requests, blocks)):
+    for row in rows_of(faster.end_to_end(manifest, requests, blocks)):
         if row["time"] == "response":
             rate = None if row["step"] is None else float(rates[int(row["step"])])
             rows.append({"rate_per_s": rate, "what": f"response time, {row['statistic']}", **row})
-    operations = records(faster.operations(manifest, spans, blocks))
+    operations = rows_of(faster.operations(manifest, spans, blocks))
     rows += [_operation(row) for row in operations if row["which"] in ("all", "mixture")]
     load = records(database_load.reductions(manifest, spans, blocks))
     rows += [_queries(row) for row in load if row["step"] is None]

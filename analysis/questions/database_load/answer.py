@@ -13,13 +13,14 @@ per_request, mean_ms, per_s. Of ``pool_waits``: arm, waits, wait_ms, waited_shar
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from analysis.checks.cross_checks import is_database_call
 from analysis.formats.attributes import numbers_of
+from analysis.questions.measured import Measured
 from analysis.rundir.blocks import by_block
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import (
@@ -42,6 +43,119 @@ WAITED_MS = 1.0
 
 ALL_STATEMENTS = None
 """Stands in the column ``collection`` for all queries together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRow:
+    """The load of an arm at a load level."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    step: int
+    offered_per_s: float
+    achieved_per_s: float
+    collection: str | None
+    """None for all queries together."""
+    per_request: Estimate
+    """Queries per request."""
+    per_s: Estimate
+    """Queries per second."""
+    busy_connections: Estimate
+    held_s_per_request: Estimate
+    """How long a request holds connections."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReductionRow:
+    """How many times fewer queries an arm makes than the baseline."""
+
+    arm: str
+    """The arm that is held against the baseline."""
+    step: int | None
+    """None for all together."""
+    collection: str | None
+    """None for all queries together."""
+    before: Estimate
+    """Queries per request of the baseline."""
+    after: Estimate
+    """Queries per request of the arm."""
+    factor: Estimate
+    """Before over after."""
+    saved_per_request: Estimate
+    saved_per_s: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HitRateRow:
+    """How often the cache hit, and the reduction that this predicts."""
+
+    arm: str
+    """The arm with the cache."""
+    step: int | None
+    """None for all together."""
+    lookups: int
+    hit_rate: Estimate
+    predicted_factor: Estimate
+    """1 / (1 - hit rate)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedRow:
+    """Queries per second on the cached collection that the hit rate predicts."""
+
+    arm: str
+    step: int
+    offered_per_s: float
+    collection: str | None
+    per_s: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementRow:
+    """One statement in one arm."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    statement: str
+    collection: str | None
+    per_request: Estimate
+    mean_ms: Estimate
+    per_s: Estimate
+    """At the highest load level."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolWaitRow:
+    """How long queries waited for a connection."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    waits: int
+    wait_ms: Estimate
+    waited_share: Estimate
+    """Share of the queries that waited over 1 ms."""
+    longest_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseLoad:
+    """What the database does."""
+
+    by_step: tuple[LoadRow, ...]
+    reductions: tuple[ReductionRow, ...]
+    hit_rates: tuple[HitRateRow, ...]
+    predicted: tuple[PredictedRow, ...]
+    statements: tuple[StatementRow, ...]
+    pool_waits: tuple[PoolWaitRow, ...]
+
+
+def load_rows(measured: Measured) -> tuple[LoadRow, ...]:
+    """``by_step`` of a run, shared with what else needs it (``measured.once(load_rows)``)."""
+    table = by_step(measured.manifest, measured.calls, measured.blocks)
+    return tuple(
+        LoadRow(**{str(name): cell for name, cell in row.items()})
+        for row in table.astype("object").to_dict("records")
+    )
 
 
 def by_step(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ paired_requests, unpaired_seconds, paired_seconds, smallest_unpaired, smallest_p
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,35 @@ REACH = 1.959964 + 0.841621
 
 MIN_PAIRED_REQUESTS = 15
 """However little the pairs scatter, fewer pairs than this say nothing about their scatter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectabilityRow:
+    """How much would have to be run to see a change of an arm's mean."""
+
+    arm: str
+    requests: int
+    mean_ms: float
+    cv: float | None
+    """Coefficient of variation within a load level."""
+    paired_sd_ms: float | None
+    """Standard deviation of the differences of pairs."""
+    change: float | None
+    """Relative, the one asked about."""
+    unpaired_requests: int | None
+    paired_requests: int | None
+    unpaired_seconds: float | None
+    paired_seconds: float | None
+    smallest_unpaired: float | None
+    """The smallest relative change that this run could see."""
+    smallest_paired: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detectability:
+    """How much would have to be run to know."""
+
+    rows: tuple[DetectabilityRow, ...]
 
 
 def detectability(

@@ -33,6 +33,31 @@ METHOD = "90 % interval, t over the logarithms of paired block means (two one-si
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EquivalenceRow:
+    """Whether an arm is the same as the baseline within a margin."""
+
+    arm: str
+    what: str
+    margin: float
+    """Relative."""
+    pairs: int
+    """Pairs of blocks."""
+    change: Estimate
+    """Relative, with its 90 % interval."""
+    p_value: float | None
+    decided: str
+    """same, or not decided."""
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equivalence:
+    """Whether it is the same within a margin named beforehand."""
+
+    rows: tuple[EquivalenceRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sameness:
     """What the tests say."""
 

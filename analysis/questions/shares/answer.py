@@ -22,10 +22,102 @@ import pandas as pd
 from analysis.calltree.call_tree import CallTrees
 from analysis.calltree.stages import stage_of
 from analysis.critical_path import critical_times
+from analysis.questions.measured import Measured
 from analysis.rundir.blocks import by_block
 from analysis.rundir.manifest import Manifest
 from analysis.shares import from_sums, sums_of
 from analysis.stats.intervals import Estimate, ratio_of_sums, too_few
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareRow:
+    """One operation's part of a request's time, in one arm."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    service: str
+    operation: str
+    spans: int
+    per_request: float
+    self_ms: float
+    critical_ms: float
+    share: Estimate
+    """Its own time on the critical path."""
+    whole: Estimate
+    """With all that runs inside it."""
+    stage: bool
+    """Whether it lies directly below a root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRow:
+    """One stage with all that runs inside it, or the root's own time; they add up to 1."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    service: str
+    operation: str
+    critical_ms: float
+    share: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefinitionRow:
+    """The operation whose share another definition of the critical path moves most."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    operation: str
+    jaeger: float | None
+    """Its share by Jaeger's rules."""
+    crisp: float | None
+    """Its share by CRISP's rules."""
+    moves: float
+    """crisp - jaeger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRow:
+    """How long a request took, as the service saw it."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    mean_ms: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Where a request's time goes."""
+
+    rows: tuple[ShareRow, ...]
+    stages: tuple[StageRow, ...]
+    definitions: tuple[DefinitionRow, ...]
+    requests: tuple[RequestRow, ...]
+
+
+def answer(measured: Measured) -> Shares:
+    """Shares of operations and stages by arm, and how far other definitions would move them."""
+    manifest, found = measured.manifest, measured.once(shared_tables)
+    return Shares(
+        rows=tuple(ShareRow(**row) for row in _plain(shares(manifest, found))),
+        stages=tuple(StageRow(**row) for row in _plain(stages(manifest, found))),
+        definitions=tuple(DefinitionRow(**row) for row in _plain(definitions(found))),
+        requests=tuple(
+            RequestRow(**row) for row in _plain(requests(measured.roots, measured.blocks))
+        ),
+    )
+
+
+def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {str(name): None if cell is pd.NA or cell is None else cell for name, cell in row.items()}
+        for row in table.astype("object").to_dict("records")
+    ]
+
+
+def shared_tables(measured: Measured) -> Tables:
+    """``tables`` of a run."""
+    return tables(measured.manifest, measured.spans, measured.call_trees)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

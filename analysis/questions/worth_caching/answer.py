@@ -12,6 +12,9 @@ cached, sentence.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -28,6 +31,36 @@ KEY = "worthit.key"
 
 NEEDED = ("service", "name", "parent_span_id", "start_ns", KEY)
 """The columns of lean spans that the question asks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRow:
+    """What a cache of an operation could save."""
+
+    service: str
+    operation: str
+    share: Estimate
+    saves_at_most_ms: Estimate
+    queries_per_request: float
+    reads_per_request: float
+    keys: int
+    """Different keys that were seen."""
+    lookups: int
+    hit_ratios: Mapping[str, float]
+    """By time to live in seconds."""
+    best_hit_ratio: float | None
+    saves_queries_per_request: float
+    saves_at_best_ms: float | None
+    cached: bool
+    """Whether it is the operation that the run caches already."""
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorthCaching:
+    """What else is worth caching, the most worthwhile first."""
+
+    rows: tuple[CandidateRow, ...]
 
 
 def worth_caching(

@@ -15,7 +15,7 @@ from analysis.questions.cache_law import answer as cache_law
 from analysis.questions.capacity import answer as capacity
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.detectability.answer import paired_requests, unpaired_requests
-from analysis.questions.findings import findings
+from analysis.questions.asking import findings
 from analysis.questions.rows import flat
 from analysis.questions.worth_caching import answer as worth_caching
 from analysis.rundir.blocks import block_table

@@ -14,7 +14,7 @@ from analysis.questions.comparison import answer as compare
 from analysis.questions.equivalence.answer import equivalence
 from analysis.questions.failures import section
 from analysis.questions.faster import answer as faster
-from analysis.questions.findings import findings
+from analysis.questions.asking import findings
 from analysis.rundir.blocks import block_table
 from analysis.rundir.run import Run
 from tests.analysis.conftest import Changed

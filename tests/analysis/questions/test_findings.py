@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from analysis.claims.claims import check, read
-from analysis.questions.findings import findings
+from analysis.questions.asking import findings
 from analysis.rundir.run import open_run
 from tests.support.synthetic_run import EMPTY, INVALID, Truth, write_foreign_run, write_run
 

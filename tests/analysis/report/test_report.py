@@ -17,7 +17,7 @@ from typing_extensions import override
 from analysis.document import formatting
 from analysis.document.document import Document, Table
 from analysis.document.tabulation import plain_numbers
-from analysis.questions.findings import findings
+from analysis.questions.asking import findings
 from analysis.report import assembly, markdown, page, terminal, writing
 from analysis.report.pictures import Pictures, pictures
 from analysis.rundir.run import Run, open_run

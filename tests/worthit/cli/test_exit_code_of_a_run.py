@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.claims import claims
-from analysis.questions.findings import findings
+from analysis.questions.asking import findings
 from analysis.rundir.run import open_run
 from tests.support.synthetic_run import Truth, write_run
 from worthit.cli.terminal.answering import Answers, answer

@@ -20,7 +20,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from analysis.questions.findings import findings
+from analysis.questions.asking import findings
 from analysis.rundir.run import open_run
 from worthit.contract.plan import parse
 from worthit.experiments.model import Experiment

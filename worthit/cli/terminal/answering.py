@@ -51,7 +51,8 @@ def answer(
 ) -> Answers:
     """Write the report of `run`, and hold its claims and thresholds against it."""
     from analysis.claims import claims  # noqa: PLC0415 - pandas and matplotlib, which --help never needs
-    from analysis.questions.findings import findings  # noqa: PLC0415 - as above
+    from analysis.questions.asking import findings  # noqa: PLC0415 - as above
+    from analysis.questions.published import as_dict  # noqa: PLC0415 - as above
     from analysis.report import assembly, writing  # noqa: PLC0415 - as above
     from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
 
@@ -61,17 +62,17 @@ def answer(
         found, list(claim_files) or claims_shown.claim_files(opened.manifest)
     )
     report = writing.write(assembly.assemble(opened, found), found, run)
-    trusted = found["verdict"]["verdict"] != "INVALID"
+    trusted = not found.is_invalid
+    document = as_dict(found)
     rows = [
         row
         for file in claim_files
-        for row in claims.check(claims.read(file), found)["claims"]
+        for row in claims.check(claims.read(file), document)["claims"]
         if trusted
     ]
-    headline = found["headline"]
     return Answers(
         report=report,
-        sentences=tuple(headline["sentences"]) if headline else (),
+        sentences=found.headline.sentences if found.headline else (),
         claims=tuple(rows),
         thresholds=tuple(_held(thresholds, opened)) if trusted else (),
     )

@@ -6,12 +6,14 @@ Else the shipped ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from worthit.experiments import catalogue
 
 if TYPE_CHECKING:
+    from analysis.questions.findings import Findings
     from analysis.rundir.manifest import Manifest
 
 SHIPPED = "claims/background.toml"
@@ -33,7 +35,7 @@ def claim_files(manifest: Manifest, named: Sequence[Path] = ()) -> list[Path]:
     return [file for file in dict.fromkeys(own) if file.is_file()]
 
 
-def with_claims(found: dict[str, Any], files: Sequence[Path]) -> dict[str, Any]:
+def with_claims(found: Findings, files: Sequence[Path]) -> Findings:
     """Give the findings with the claims of all the files held against them.
 
     An INVALID run stays without.
@@ -44,11 +46,13 @@ def with_claims(found: dict[str, Any], files: Sequence[Path]) -> dict[str, Any]:
         A file is missing or a claim in it cannot be understood.
     """
     from analysis.claims import claims  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis.questions.published import as_dict  # noqa: PLC0415 - as above
 
     ledgers = [claims.read(file) for file in files]
-    if not ledgers or found["verdict"]["verdict"] == "INVALID":
+    if not ledgers or found.is_invalid:
         return found
-    checked = [claims.check(ledger, found) for ledger in ledgers]
+    document = as_dict(found)
+    checked = [claims.check(ledger, document) for ledger in ledgers]
     counts: dict[str, int] = {}
     for ledger in checked:
         for verdict, count in ledger["counts"].items():
@@ -58,4 +62,4 @@ def with_claims(found: dict[str, Any], files: Sequence[Path]) -> dict[str, Any]:
         "counts": counts,
         "claims": [row for ledger in checked for row in ledger["claims"]],
     }
-    return {**found, "claims": together}
+    return replace(found, claims=together)
