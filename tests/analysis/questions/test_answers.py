@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from analysis.checks.cross_checks import roots
+from analysis.questions.asking import findings
 from analysis.questions.cache_law import answer as cache_law
 from analysis.questions.capacity import answer as capacity
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.detectability.answer import paired_requests, unpaired_requests
-from analysis.questions.asking import findings
 from analysis.questions.rows import flat
 from analysis.questions.worth_caching import answer as worth_caching
 from analysis.rundir.blocks import block_table

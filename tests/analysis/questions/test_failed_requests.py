@@ -10,11 +10,11 @@ import pytest
 
 from analysis.checks.cross_checks import roots
 from analysis.document.setting import setting_of
+from analysis.questions.asking import findings
 from analysis.questions.comparison import answer as compare
 from analysis.questions.equivalence.answer import equivalence
 from analysis.questions.failures import section
 from analysis.questions.faster import answer as faster
-from analysis.questions.asking import findings
 from analysis.rundir.blocks import block_table
 from analysis.rundir.run import Run
 from tests.analysis.conftest import Changed
