@@ -12,7 +12,6 @@ from typing import Any, TypeVar, cast, get_args
 
 from analysis.checks.verdict import judge
 from analysis.errors import InputError
-from analysis.questions import unconverted
 from analysis.questions.catalogue import QUESTIONS, Question
 from analysis.questions.findings import (
     Believed,
@@ -43,7 +42,7 @@ def findings(run: Run) -> Findings:
     if found.is_invalid:
         return found
     tables = measured(run)
-    found = replace(found, answers=_answers(tables), unconverted=unconverted.answers(tables))
+    found = replace(found, answers=_answers(tables))
     told = headline.headline(as_dict(found))
     words = tuple(told.pop("sentences"))
     return replace(found, headline=Headline(sentences=words, **told))

@@ -6,22 +6,50 @@ knows of single questions. The order is that of the report.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from analysis.document.document import Section
 from analysis.document.setting import Setting
-from analysis.questions.failures.answer import Failures
-from analysis.questions.failures.answer import answer as failures
-from analysis.questions.failures.section import section as failures_section
-from analysis.questions.faster.answer import Faster
-from analysis.questions.faster.answer import answer as faster
-from analysis.questions.faster.section import section as faster_section
+from analysis.questions import emulated
+from analysis.questions.cache_law import answer as cache_law
+from analysis.questions.cache_law import section as cache_law_section
+from analysis.questions.capacity import answer as capacity
+from analysis.questions.capacity import section as capacity_section
+from analysis.questions.ceiling import answer as ceiling
+from analysis.questions.ceiling import section as ceiling_section
+from analysis.questions.database_load import answer as database_load
+from analysis.questions.database_load import section as database_load_section
+from analysis.questions.detectability import answer as detectability
+from analysis.questions.detectability import section as detectability_section
+from analysis.questions.equivalence import answer as equivalence
+from analysis.questions.equivalence import section as equivalence_section
+from analysis.questions.failures import answer as failures
+from analysis.questions.failures import section as failures_section
+from analysis.questions.faster import answer as faster
+from analysis.questions.faster import section as faster_section
 from analysis.questions.findings import Findings
 from analysis.questions.measured import Measured
+from analysis.questions.shares import answer as shares
+from analysis.questions.shares import section as shares_section
+from analysis.questions.worth_caching import answer as worth_caching
+from analysis.questions.worth_caching import section as worth_caching_section
 
 Answer = TypeVar("Answer")
+
+
+def of_dictionary(
+    section: Callable[[Mapping[str, Any], Setting], Section | None],
+) -> Callable[[Findings, Setting], Section | None]:
+    """A section that still reads the document's dictionary; goes with the last of them."""
+
+    def of_findings(findings: Findings, setting: Setting) -> Section | None:
+        from analysis.questions.published import as_dict  # noqa: PLC0415 - it imports this module
+
+        return section(as_dict(findings), setting)
+
+    return of_findings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +69,71 @@ class Question(Generic[Answer]):
 
 
 QUESTIONS: tuple[Question[Any], ...] = (
-    Question(key="faster", of=Faster, answer=faster, section=faster_section),
-    Question(key="failures", of=Failures, answer=failures, section=failures_section),
+    Question(
+        key="shares",
+        of=shares.Shares,
+        answer=shares.answer,
+        section=of_dictionary(shares_section.section),
+        of_trees=True,
+    ),
+    Question(
+        key="load",
+        of=database_load.DatabaseLoad,
+        answer=database_load.answer,
+        section=of_dictionary(database_load_section.section),
+    ),
+    Question(
+        key="faster",
+        of=faster.Faster,
+        answer=faster.answer,
+        section=faster_section.section,
+    ),
+    Question(
+        key="failures",
+        of=failures.Failures,
+        answer=failures.answer,
+        section=failures_section.section,
+    ),
+    Question(
+        key="law",
+        of=cache_law.CacheLaw,
+        answer=cache_law.answer,
+        section=of_dictionary(cache_law_section.section),
+    ),
+    Question(
+        key="capacity",
+        of=capacity.Capacity,
+        answer=capacity.answer,
+        section=of_dictionary(capacity_section.section),
+    ),
+    Question(
+        key="ceiling",
+        of=ceiling.Ceilings,
+        answer=ceiling.answer,
+        section=of_dictionary(ceiling_section.section),
+        of_trees=True,
+    ),
+    Question(
+        key="equivalence",
+        of=equivalence.Equivalence,
+        answer=equivalence.answer,
+        section=of_dictionary(equivalence_section.section),
+    ),
+    Question(
+        key="detectability",
+        of=detectability.Detectability,
+        answer=detectability.answer,
+        section=of_dictionary(detectability_section.section),
+    ),
+    Question(
+        key="worth_caching",
+        of=worth_caching.WorthCaching,
+        answer=worth_caching.answer,
+        section=of_dictionary(worth_caching_section.section),
+        of_trees=True,
+    ),
+    Question(
+        key="emulated", of=emulated.Emulated, answer=emulated.answer, section=None, of_trees=True
+    ),
 )
 """Every question, in the order in which a report answers them."""

@@ -17,9 +17,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.calltree.call_tree import CallTrees
+from analysis.calltree.stages import by_stage
 from analysis.checks.cross_checks import roots
 from analysis.formats.attributes import numbers
 from analysis.kernels import sums
+from analysis.questions.measured import Measured
+from analysis.questions.rows import typed
 
 KEY = "worthit.emulated_ns"
 """The attribute that carries the mark."""
@@ -64,6 +67,19 @@ class Emulated:
     rows: tuple[EmulatedRow, ...]
     stages: tuple[EmulatedRow, ...]
     wholes: tuple[WholeRow, ...]
+
+
+def answer(measured: Measured) -> Emulated:
+    """Emulated time by arm: of operations, of stages, and with all that runs inside."""
+    spans, tops = measured.spans, measured.roots
+    marked = marks(spans)
+    staged = by_stage(spans, measured.call_trees)
+    return Emulated(
+        profile=measured.manifest.profile,
+        rows=typed(emulated(spans, marked, tops), EmulatedRow),
+        stages=typed(emulated(staged, marked, tops), EmulatedRow),
+        wholes=typed(wholes(spans, marked, measured.call_trees), WholeRow),
+    )
 
 
 def marks(spans: pd.DataFrame) -> pd.Series[float]:

@@ -136,7 +136,6 @@ class Findings:
     """One a question, in the catalogue's order; none of a run that is INVALID."""
     headline: Headline | None = None
     claims: Any = None
-    unconverted: Mapping[str, Any] = ()  # type: ignore[assignment] # goes with the last question
 
     @property
     def is_invalid(self) -> bool:

@@ -68,7 +68,7 @@ def as_dict(found: Findings) -> dict[str, Any]:
                 del step[name]
     if found.is_invalid:
         return {key: plain[key] for key in _ALWAYS}
-    return plain | dict(found.unconverted)
+    return plain
 
 
 def read_back(text: str | bytes) -> Findings:

@@ -9,17 +9,41 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import pandas as pd
 
 from analysis.stats.intervals import Estimate
+
+Row = TypeVar("Row")
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """One JSON object a row; estimates become objects, missing values null."""
     rows = table.astype("object").to_dict("records")
     return [{str(name): plain(cell) for name, cell in row.items()} for row in rows]
+
+
+def typed(table: pd.DataFrame, row: type[Row]) -> tuple[Row, ...]:
+    """A table's rows as values of this type: for tables that pandas has made."""
+    hints = get_type_hints(row)
+    return tuple(
+        row(**{str(name): _cell(cell, hints[str(name)]) for name, cell in cells.items()})
+        for cells in table.astype("object").to_dict("records")
+    )
+
+
+def _cell(cell: Any, hint: Any) -> Any:  # noqa: ANN401 - a cell is anything
+    if cell is None or cell is pd.NA or cell is pd.NaT:
+        return None
+    if hasattr(cell, "item"):
+        cell = cell.item()
+    if isinstance(cell, float):
+        if math.isnan(cell) and hint is not float:
+            return None
+        if hint in (int, int | None):
+            return int(cell)
+    return cell
 
 
 def rows_of(rows: Iterable[Any]) -> list[dict[str, Any]]:

@@ -5,13 +5,9 @@ Nothing is computed here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from analysis.claims import section as claims
 from analysis.document.document import Document, Section
 from analysis.document.setting import Setting, setting_of
-from analysis.questions import unconverted
 from analysis.questions.catalogue import QUESTIONS
 from analysis.questions.findings import Findings
 from analysis.questions.headline import section as headline
@@ -42,7 +38,7 @@ def assemble(run: Run, findings: Findings, *, jaeger_url: str | None = None) -> 
         headline=headline.drawing(document, setting) if trusted else None,
         ledger=claims.section(document) if trusted else None,
         traces=single_traces.trace_views(run, setting, jaeger_url) if trusted else (),
-        sections=_sections(findings, document, setting) if trusted else (),
+        sections=_sections(findings, setting) if trusted else (),
         evidence=(
             evidence.timeline_section(run, setting),
             evidence.cross_check_section(document["cross_checks"]),
@@ -53,17 +49,9 @@ def assemble(run: Run, findings: Findings, *, jaeger_url: str | None = None) -> 
     )
 
 
-def _sections(
-    findings: Findings, document: Mapping[str, Any], setting: Setting
-) -> tuple[Section, ...]:
+def _sections(findings: Findings, setting: Setting) -> tuple[Section, ...]:
     """What each question has to say, in the catalogue's order."""
-    typed = {question.key: question.section for question in QUESTIONS}
-    written = [
-        make(findings, setting)
-        if (make := typed.get(key))
-        else unconverted.SECTIONS[key](document, setting)
-        for key in unconverted.ORDER
-    ]
+    written = [question.section(findings, setting) for question in QUESTIONS if question.section]
     return tuple(section for section in written if section is not None)
 
 

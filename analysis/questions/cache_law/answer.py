@@ -22,6 +22,8 @@ import pandas as pd
 from analysis.checks.cross_checks import database_calls
 from analysis.formats.attributes import words_of
 from analysis.questions.database_load.answer import predicted_factor, without_cache
+from analysis.questions.measured import Measured
+from analysis.questions.rows import typed
 from analysis.rundir.blocks import by_block
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import Estimate, Floats, nothing, rate_ratio, ratio_of_sums, share
@@ -91,6 +93,21 @@ class CacheLaw:
     law: tuple[LawRow, ...]
     explained: tuple[ExplainedRow, ...]
     misses: tuple[MissRow, ...]
+
+
+def answer(measured: Measured) -> CacheLaw:
+    """Whether the reduction is as predicted, what explains the rest, and why lookups missed."""
+    manifest, blocks, spans = measured.manifest, measured.blocks, measured.spans
+    lookups = spans["name"] == manifest.cached_operation
+    about = lookups | (spans["db_collection"] == manifest.cached_collection)
+    about_cache = spans.loc[about, list(NEEDED)]
+    everything = measured.run.projected_spans  # warm-up included, because it touched keys too
+    asked = everything[everything["name"] == manifest.cached_operation]
+    return CacheLaw(
+        law=typed(law(manifest, about_cache, blocks), LawRow),
+        explained=typed(explained(manifest, about_cache, blocks), ExplainedRow),
+        misses=typed(misses(manifest, asked, blocks, measured.run.events), MissRow),
+    )
 
 
 def law(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:

@@ -22,8 +22,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import NotEnoughDataError
+from analysis.questions.database_load.answer import by_step
 from analysis.questions.failures.answer import SERVER_ERROR
 from analysis.questions.faster.answer import answer_ms
+from analysis.questions.measured import Measured
+from analysis.questions.rows import typed
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import Estimate, Floats, difference
 from analysis.stats.quantiles import quantile
@@ -35,6 +38,9 @@ KEEPS_UP_SHARE = 0.99
 
 OBJECTIVE_TIMES_LOWEST = 2.0
 """Without a named objective: p95 above twice the lowest step's is past the knee."""
+
+EXPECTED_RATE_PER_S = 1000.0
+"""The rate at which the question "what would this be worth" is asked: the write-up's own."""
 
 ACCEPTED_WAIT_SHARE = 0.01
 """A pool is large enough when at most 1 % of the queries wait for a connection (M/M/c)."""
@@ -143,6 +149,22 @@ class Capacity:
     scalability: tuple[ScalabilityRow, ...]
     expectation: tuple[ExpectationRow, ...]
     extrapolation: tuple[ExtrapolationRow, ...]
+
+
+def answer(measured: Measured) -> Capacity:
+    """Where more load stops helping, and what is expected of the database beyond it."""
+    load = by_step(measured.manifest, measured.calls, measured.blocks)
+    levels = steps(measured.manifest, measured.requests, measured.blocks)
+    expected = expectation(
+        load, rate_per_s=EXPECTED_RATE_PER_S, baseline=measured.manifest.baseline
+    )
+    return Capacity(
+        steps=typed(levels, StepRow),
+        knees=typed(knees(levels), KneeRow),
+        scalability=typed(scalability(levels), ScalabilityRow),
+        expectation=typed(expected, ExpectationRow),
+        extrapolation=typed(extrapolation(load), ExtrapolationRow),
+    )
 
 
 def steps(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.calltree.call_tree import CallTrees
+from analysis.checks.cross_checks import is_database_call
+from analysis.questions.measured import Measured
+from analysis.questions.rows import typed
+from analysis.questions.shares import answer as shares
 from analysis.stats.intervals import Estimate
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
@@ -48,17 +52,41 @@ class Ceilings:
     rows: tuple[CeilingRow, ...]
 
 
-def ceiling(shares: pd.DataFrame, queries: pd.DataFrame, *, request_ms: float) -> pd.DataFrame:
+def answer(measured: Measured) -> Ceilings:
+    """Ceilings of the baseline: the time and queries that are there to be saved."""
+    return Ceilings(rows=typed(measured.once(ceilings), CeilingRow))
+
+
+def ceilings(measured: Measured) -> pd.DataFrame:
+    """``ceiling`` of a run's baseline, shared with ``worth_caching``."""
+    baseline, spans = measured.manifest.baseline, measured.spans
+    own, tops = (
+        shares.shares(measured.manifest, measured.once(shares.shared_tables)),
+        measured.roots,
+    )
+    calls = is_database_call(spans).to_numpy(bool, copy=True)
+    if baseline is not None:
+        own, tops = own[own["arm"] == baseline], tops[tops["arm"] == baseline]
+        calls &= (spans["arm"] == baseline).to_numpy(bool, na_value=False)
+    verbs = [verb for verb in spans["db_operation"].unique() if isinstance(verb, str)]
+    writes = [verb for verb in verbs if verb.upper() in WRITES]
+    reads = ~spans["db_operation"].isin(writes).to_numpy(bool)
+    below = queries_under(measured.call_trees, calls, reads, len(tops))
+    mean_ms = float(tops["duration_ns"].astype("float64").mean()) / 1e6
+    return ceiling(own, below, request_ms=mean_ms)
+
+
+def ceiling(shared: pd.DataFrame, queries: pd.DataFrame, *, request_ms: float) -> pd.DataFrame:
     """The ceiling of every operation, largest share first.
 
-    ``shares`` as ``shares.answer.shares`` (of the baseline), of which the whole counts:
+    ``shared`` as ``shares.answer.shares`` (of the baseline), of which the whole counts:
     what runs inside an operation goes with it. ``queries`` as ``queries_under``,
     ``request_ms`` the mean duration of a root.
     """
     below = queries.set_index("operation")
     whole = float(queries["all_per_request"].max()) if len(queries) else math.nan
     rows = []
-    for row in shares.to_dict("records"):
+    for row in shared.to_dict("records"):
         share: Estimate = row["whole"]
         known = row["operation"] in below.index
         made = float(below["queries_per_request"][row["operation"]]) if known else 0.0

@@ -21,6 +21,7 @@ import pandas as pd
 from analysis.checks.cross_checks import is_database_call
 from analysis.formats.attributes import numbers_of
 from analysis.questions.measured import Measured
+from analysis.questions.rows import typed
 from analysis.rundir.blocks import by_block
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import (
@@ -149,13 +150,24 @@ class DatabaseLoad:
     pool_waits: tuple[PoolWaitRow, ...]
 
 
+def answer(measured: Measured) -> DatabaseLoad:
+    """What the database does, by load level, statement and arm."""
+    manifest, blocks, calls = measured.manifest, measured.blocks, measured.calls
+    load = by_step(manifest, calls, blocks)
+    rates = hit_rates(manifest, measured.spans, blocks)
+    return DatabaseLoad(
+        by_step=measured.once(load_rows),
+        reductions=typed(reductions(manifest, calls, blocks), ReductionRow),
+        hit_rates=typed(rates, HitRateRow),
+        predicted=typed(predictions(load, rates, manifest), PredictedRow),
+        statements=typed(statements(manifest, calls, blocks), StatementRow),
+        pool_waits=typed(pool_waits(manifest, calls, blocks), PoolWaitRow),
+    )
+
+
 def load_rows(measured: Measured) -> tuple[LoadRow, ...]:
     """``by_step`` of a run, shared with what else needs it (``measured.once(load_rows)``)."""
-    table = by_step(measured.manifest, measured.calls, measured.blocks)
-    return tuple(
-        LoadRow(**{str(name): cell for name, cell in row.items()})
-        for row in table.astype("object").to_dict("records")
-    )
+    return typed(by_step(measured.manifest, measured.calls, measured.blocks), LoadRow)
 
 
 def by_step(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.questions.failures.answer import succeeded
 from analysis.questions.faster.answer import request_ms
+from analysis.questions.measured import Measured
+from analysis.questions.rows import typed
 from analysis.rundir.blocks import pairs
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import Floats
@@ -56,6 +59,13 @@ class Detectability:
     """How much would have to be run to know."""
 
     rows: tuple[DetectabilityRow, ...]
+
+
+def answer(measured: Measured) -> Detectability:
+    """Requests per arm to see the change that was found."""
+    requests = measured.requests[succeeded(measured.requests)]
+    found = detectability(measured.manifest, requests, measured.blocks)
+    return Detectability(rows=typed(found, DetectabilityRow))
 
 
 def detectability(

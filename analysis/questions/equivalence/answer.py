@@ -19,6 +19,8 @@ import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from analysis.questions.faster.answer import both_came, comparable, times_by_block
+from analysis.questions.measured import Measured
+from analysis.questions.rows import typed
 from analysis.rundir.blocks import pairs
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import MIN_BLOCKS, Estimate, Floats, nothing, too_few
@@ -55,6 +57,12 @@ class Equivalence:
     """Whether it is the same within a margin named beforehand."""
 
     rows: tuple[EquivalenceRow, ...]
+
+
+def answer(measured: Measured) -> Equivalence:
+    """Whether each treatment's mean response time equals the baseline's within the margin."""
+    found = equivalence(measured.manifest, measured.requests, measured.blocks)
+    return Equivalence(rows=typed(found, EquivalenceRow))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from analysis.calltree.call_tree import CallTrees
 from analysis.calltree.stages import stage_of
 from analysis.critical_path import critical_times
 from analysis.questions.measured import Measured
+from analysis.questions.rows import typed
 from analysis.rundir.blocks import by_block
 from analysis.rundir.manifest import Manifest
 from analysis.shares import from_sums, sums_of
@@ -99,20 +100,11 @@ def answer(measured: Measured) -> Shares:
     """Shares of operations and stages by arm, and how far other definitions would move them."""
     manifest, found = measured.manifest, measured.once(shared_tables)
     return Shares(
-        rows=tuple(ShareRow(**row) for row in _plain(shares(manifest, found))),
-        stages=tuple(StageRow(**row) for row in _plain(stages(manifest, found))),
-        definitions=tuple(DefinitionRow(**row) for row in _plain(definitions(found))),
-        requests=tuple(
-            RequestRow(**row) for row in _plain(requests(measured.roots, measured.blocks))
-        ),
+        rows=typed(shares(manifest, found), ShareRow),
+        stages=typed(stages(manifest, found), StageRow),
+        definitions=typed(definitions(found), DefinitionRow),
+        requests=typed(requests(measured.roots, measured.blocks), RequestRow),
     )
-
-
-def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {str(name): None if cell is pd.NA or cell is None else cell for name, cell in row.items()}
-        for row in table.astype("object").to_dict("records")
-    ]
 
 
 def shared_tables(measured: Measured) -> Tables:

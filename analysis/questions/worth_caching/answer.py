@@ -20,6 +20,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.formats.attributes import words_of
+from analysis.questions.ceiling.answer import ceilings
+from analysis.questions.measured import Measured
+from analysis.questions.rows import typed
 from analysis.stats.intervals import Estimate, Floats
 
 TTLS_SECONDS = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
@@ -63,16 +66,28 @@ class WorthCaching:
     rows: tuple[CandidateRow, ...]
 
 
+def answer(measured: Measured) -> WorthCaching:
+    """Every operation below the roots of the baseline; warm-up included, it warms a cache too."""
+    baseline, spans = measured.manifest.baseline, measured.run.projected_spans
+    needed = spans[list(NEEDED)]
+    if baseline is not None:
+        needed = needed[spans["arm"] == baseline]
+    found = worth_caching(
+        measured.once(ceilings), needed, cached_operation=measured.manifest.cached_operation
+    )
+    return WorthCaching(rows=typed(found, CandidateRow))
+
+
 def worth_caching(
-    ceilings: pd.DataFrame, spans: pd.DataFrame, *, cached_operation: str | None
+    most: pd.DataFrame, spans: pd.DataFrame, *, cached_operation: str | None
 ) -> pd.DataFrame:
     """Every operation below the roots, the most worthwhile first.
 
-    ``ceilings`` as ``ceiling.answer.ceiling``; ``spans`` those of the baseline arm, warm-up
+    ``most`` as ``ceiling.answer.ceiling``; ``spans`` those of the baseline arm, warm-up
     included, because a cache would have been warmed by it too.
     """
     rows = []
-    for one in ceilings.to_dict("records"):
+    for one in most.to_dict("records"):
         own = spans[(spans["name"] == one["operation"]) & (spans["service"] == one["service"])]
         if own["parent_span_id"].isna().all():
             continue
