@@ -18,14 +18,12 @@ from analysis.questions.findings import (
     CountedTwice,
     Findings,
     GeneratorStep,
-    Headline,
     Percentiles,
     RunFacts,
     Word,
 )
 from analysis.questions.headline import answer as headline
 from analysis.questions.measured import Measured, measured
-from analysis.questions.published import as_dict
 from analysis.rundir.manifest import CrossCheck, Generator, Manifest, Verdict
 from analysis.rundir.run import Run
 
@@ -43,9 +41,7 @@ def findings(run: Run) -> Findings:
         return found
     tables = measured(run)
     found = replace(found, answers=_answers(tables))
-    told = headline.headline(as_dict(found))
-    words = tuple(told.pop("sentences"))
-    return replace(found, headline=Headline(sentences=words, **told))
+    return replace(found, headline=headline.headline(found))
 
 
 def ask(run: Run, kind: type[Answer]) -> Answer:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from analysis.checks.cross_checks import off_by
+from analysis.claims.ledger import Ledger
 from analysis.errors import InputError
+from analysis.stats.intervals import Estimate
 
 Answer = TypeVar("Answer")
 
@@ -116,7 +118,7 @@ class Headline:
     """The answer in sentences."""
 
     sentences: tuple[str, ...]
-    numbers: Mapping[str, Any]
+    numbers: Mapping[str, Estimate | float | None]
     """The numbers in them, by name."""
     arm: str | None
     """The arm that they tell about."""
@@ -135,7 +137,8 @@ class Findings:
     answers: tuple[object, ...] = ()
     """One a question, in the catalogue's order; none of a run that is INVALID."""
     headline: Headline | None = None
-    claims: Any = None
+    claims: Ledger | None = None
+    """The claims that were held against the run, if any were."""
 
     @property
     def is_invalid(self) -> bool:

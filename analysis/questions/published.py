@@ -15,6 +15,7 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter
 
+from analysis.claims.ledger import Ledger
 from analysis.questions.catalogue import QUESTIONS, Question
 from analysis.questions.findings import (
     Believed,
@@ -69,6 +70,11 @@ def as_dict(found: Findings) -> dict[str, Any]:
     if found.is_invalid:
         return {key: plain[key] for key in _ALWAYS}
     return plain
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 - any JSON
+    """A part of the findings, such as a row of the ledger, as plain JSON values."""
+    return json.loads(TypeAdapter(type(value)).dump_json(value))
 
 
 def read_back(text: str | bytes) -> Findings:
@@ -147,7 +153,7 @@ def _document() -> type[Any]:
             ("cross_checks", tuple[CountedTwice, ...]),
             ("generator", tuple[GeneratorStep, ...]),
             *answers,
-            ("claims", Any, field(default=None)),
+            ("claims", Ledger | None, field(default=None)),
             ("headline", Headline | None, field(default=None)),
         ],
         namespace={"__pydantic_config__": _CONFIG},

@@ -11,6 +11,7 @@ from worthit.cli.terminal import claims_shown
 from worthit.errors import UsageError
 
 if TYPE_CHECKING:
+    from analysis.claims.ledger import LedgerRow
     from analysis.rundir.run import Run
 
 
@@ -21,8 +22,8 @@ class Answers:
     report: Path
     sentences: tuple[str, ...]
     """The headline; empty when the run is INVALID."""
-    claims: tuple[dict[str, Any], ...]
-    """Each claim with its verdict, one table a claim."""
+    claims: tuple[LedgerRow, ...]
+    """Each claim with its verdict."""
     thresholds: tuple[dict[str, Any], ...]
     """Each threshold with what was observed, whether it is kept, and both in words."""
 
@@ -35,9 +36,9 @@ class Answers:
         from analysis.claims.claims import DOES_NOT_HOLD  # noqa: PLC0415 - pandas, which --help never needs
 
         found = [
-            f"Claim {claim['id']} does not hold: {claim['sentence']}"
+            f"Claim {claim.id} does not hold: {claim.sentence}"
             for claim in self.claims
-            if claim["verdict"] == DOES_NOT_HOLD
+            if claim.verdict == DOES_NOT_HOLD
         ]
         return found + [
             f"Threshold {row['threshold']} {row['verdict']}: {row['sentence']}"
@@ -52,7 +53,6 @@ def answer(
     """Write the report of `run`, and hold its claims and thresholds against it."""
     from analysis.claims import claims  # noqa: PLC0415 - pandas and matplotlib, which --help never needs
     from analysis.questions.asking import findings  # noqa: PLC0415 - as above
-    from analysis.questions.published import as_dict  # noqa: PLC0415 - as above
     from analysis.report import assembly, writing  # noqa: PLC0415 - as above
     from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
 
@@ -62,32 +62,33 @@ def answer(
         found, list(claim_files) or claims_shown.claim_files(opened.manifest)
     )
     report = writing.write(assembly.assemble(opened, found), found, run)
-    trusted = not found.is_invalid
-    document = as_dict(found)
-    rows = [
-        row
-        for file in claim_files
-        for row in claims.check(claims.read(file), document)["claims"]
-        if trusted
-    ]
+    read = [claims.read(file) for file in claim_files]
     return Answers(
         report=report,
         sentences=found.headline.sentences if found.headline else (),
-        claims=tuple(rows),
-        thresholds=tuple(_held(thresholds, opened)) if trusted else (),
+        claims=claims.check(read, found).claims if read and not found.is_invalid else (),
+        thresholds=() if found.is_invalid else tuple(_held(thresholds, opened)),
     )
 
 
 def _held(thresholds: Sequence[str], run: Run) -> list[dict[str, Any]]:
     """Each threshold with what was observed of it; null where that is no number."""
     from analysis.claims import thresholds as limits  # noqa: PLC0415 - pandas, which --help never needs
-    from analysis.questions.rows import records  # noqa: PLC0415 - as above
+    from analysis.stats.intervals import finite  # noqa: PLC0415 - as above
 
     table = limits.of_run([limits.parse(text) for text in thresholds], run)
     said = limits.claim_rows(table)
     return [
-        {**row, "verdict": told["verdict"], "sentence": told["sentence"]}
-        for row, told in zip(records(table), said, strict=True)
+        {
+            "threshold": row["threshold"],
+            "metric": row["metric"],
+            "observed": finite(row["observed"]),
+            "n": row["n"],
+            "within": row["within"],
+            "verdict": told["verdict"],
+            "sentence": told["sentence"],
+        }
+        for row, told in zip(table.to_dict("records"), said, strict=True)
     ]
 
 

@@ -6,7 +6,6 @@ Else the shipped ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,20 +45,5 @@ def with_claims(found: Findings, files: Sequence[Path]) -> Findings:
         A file is missing or a claim in it cannot be understood.
     """
     from analysis.claims import claims  # noqa: PLC0415 - pandas, which --help never needs
-    from analysis.questions.published import as_dict  # noqa: PLC0415 - as above
 
-    ledgers = [claims.read(file) for file in files]
-    if not ledgers or found.is_invalid:
-        return found
-    document = as_dict(found)
-    checked = [claims.check(ledger, document) for ledger in ledgers]
-    counts: dict[str, int] = {}
-    for ledger in checked:
-        for verdict, count in ledger["counts"].items():
-            counts[verdict] = counts.get(verdict, 0) + count
-    together = {
-        "file": ", ".join(ledger["file"] for ledger in checked),
-        "counts": counts,
-        "claims": [row for ledger in checked for row in ledger["claims"]],
-    }
-    return replace(found, claims=together)
+    return claims.with_claims(found, [claims.read(file) for file in files])
