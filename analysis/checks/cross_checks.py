@@ -12,9 +12,8 @@ be higher, because the server answered calls whose answer never came back).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -83,14 +82,6 @@ def off_by(from_spans: float, independent: float, tolerance: float = 0.0) -> flo
     """
     more = independent - from_spans
     return max(0.0, more - tolerance) if more > 0 else -more
-
-
-def agrees(row: Mapping[str, Any]) -> bool:
-    """Whether the two counts of a row of this table, or of the manifest's, say the same."""
-    said, counted = row["from_spans"], row["independent"]
-    if said is None or counted is None:
-        return False
-    return off_by(said, counted, row.get("tolerance") or 0.0) == 0
 
 
 def growth(counters: pd.DataFrame) -> pd.DataFrame:

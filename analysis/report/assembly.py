@@ -11,7 +11,6 @@ from analysis.document.setting import Setting, setting_of
 from analysis.questions.catalogue import QUESTIONS
 from analysis.questions.findings import Findings
 from analysis.questions.headline import section as headline
-from analysis.questions.published import as_dict
 from analysis.questions.single_traces import section as single_traces
 from analysis.report import evidence, method
 from analysis.rundir.run import Run
@@ -26,7 +25,6 @@ def assemble(run: Run, findings: Findings, *, jaeger_url: str | None = None) -> 
     told = findings.headline
     setting = setting_of(manifest, told.arm if told else None)
     trusted = not findings.is_invalid
-    document = as_dict(findings)
     return Document(
         run_id=manifest.run_id,
         question=manifest.question
@@ -41,8 +39,8 @@ def assemble(run: Run, findings: Findings, *, jaeger_url: str | None = None) -> 
         sections=_sections(findings, setting) if trusted else (),
         evidence=(
             evidence.timeline_section(run, setting),
-            evidence.cross_check_section(document["cross_checks"]),
-            evidence.generator_section(document["generator"]),
+            evidence.cross_check_section(findings.cross_checks),
+            evidence.generator_section(findings.generator),
         ),
         facts=method.facts(manifest),
         commands=method.commands(manifest, str(run.path)),

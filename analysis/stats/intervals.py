@@ -97,8 +97,10 @@ class Estimate:
 
     def without_sign(self) -> Estimate:
         """The size of a difference, for sentences that say its direction in words."""
-        if (self.value or 0.0) >= 0:
-            return self
+        return self if (self.value or 0.0) >= 0 else self.negated()
+
+    def negated(self) -> Estimate:
+        """The estimate with the other sign, the ends exchanged."""
         value, low, high = (
             None if end is None else -end for end in (self.value, self.high, self.low)
         )
