@@ -12,7 +12,7 @@ from dataclasses import replace
 from analysis.document import formatting
 from analysis.stats.intervals import Estimate
 
-_SPOKEN = {"×": " times", "/request": "", "/s": " a second"}
+_SPOKEN = {"×": " times", "/request": "", "/s": " per second"}
 """Units as they are said in a sentence."""
 
 

@@ -219,7 +219,7 @@ def _at_scale(
     saved = _saved(own.saved_queries_per_s, own.saved_connections)
     text = f"At {own.rate_per_s:g} requests/s {saved}"
     if own.rate_per_s > own.measured_to_per_s:
-        text += f" (extrapolated from {own.measured_to_per_s:g}/s{_tried(found, arm)})"
+        text += f", extrapolated from {own.measured_to_per_s:g}/s{_tried(found, arm)}"
     return f"{text}.", numbers
 
 
@@ -249,8 +249,8 @@ def _tried(found: Findings, arm: str) -> str:
         return ""
     if all(row.extrapolates for row in rows):
         worst = max(abs(row.error or 0.0) for row in rows)
-        return f"; predicting the highest step's queries from the others was {worst:.1%} off"
-    return "; predicting the highest step's queries from the others failed: do not count on it"
+        return f" (predicting the highest step's queries from the others was {worst:.1%} off)"
+    return " (predicting the highest step's queries from the others failed: do not count on it)"
 
 
 def _next(found: Findings) -> tuple[str | None, str]:

@@ -101,7 +101,7 @@ def test_a_comparison_of_such_arms_says_so(run: Run) -> None:
     as_planned = compare(side(run, "off"), side(run, "on"))
     one_by_one = compare(side(apart, "off"), side(apart, "on"))
 
-    assert (True, []) == (as_planned["interleaved"], as_planned["objections"])
-    assert one_by_one["paired"]
-    assert not one_by_one["interleaved"]
-    assert "The arms did not take turns" in one_by_one["objections"][0]
+    assert (True, ()) == (as_planned.interleaved, as_planned.reasons_against)
+    assert one_by_one.paired
+    assert not one_by_one.interleaved
+    assert "The arms did not take turns" in one_by_one.reasons_against[0]

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import analysis
 from analysis.checks.cross_checks import roots
 from analysis.questions.asking import findings
 from analysis.questions.cache_law import answer as cache_law
 from analysis.questions.capacity import answer as capacity
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.detectability.answer import paired_requests, unpaired_requests
-from analysis.questions.rows import flat
+from analysis.questions.published import as_dict
 from analysis.questions.worth_caching import answer as worth_caching
 from analysis.rundir.blocks import block_table
 from analysis.rundir.run import Run
@@ -304,7 +305,7 @@ def test_an_a_a_run_finds_no_difference(small: Changed) -> None:
     """Two equal arms, each with noise of its own, come out as not decided and as the same."""
     truth = Truth(cache=False, noise=0.05, rates_per_s=(30.0,), pairs=8)
 
-    found = findings(small(truth))
+    found = as_dict(findings(small(truth)))
 
     assert (
         "not decided"
@@ -317,11 +318,10 @@ def test_an_a_a_run_finds_no_difference(small: Changed) -> None:
 
 
 def test_estimates_become_plain_columns(run: Run) -> None:
-    """``flat`` gives value, low, high and reason as columns of their own."""
-    blocks = block_table(run.manifest, run.measured_requests, roots(run.measured_spans))
-    table = flat(database_load.hit_rates(run.manifest, run.measured_spans, blocks))
+    """``analysis.table`` gives value, low and high of an answer's rows as columns of their own."""
+    table = analysis.table(analysis.ask(run, analysis.DatabaseLoad).hit_rates)
 
-    assert {"hit_rate", "hit_rate_low", "hit_rate_high", "hit_rate_reason"} <= set(table.columns)
+    assert {"arm", "hit_rate", "hit_rate_low", "hit_rate_high"} <= set(table.columns)
     assert (table["hit_rate_low"] <= table["hit_rate"]).all()
 
 

@@ -20,11 +20,16 @@ from analysis.questions.database_load import figure as load
 from analysis.questions.detectability import figure as detectability
 from analysis.questions.equivalence import figure as equivalence
 from analysis.questions.faster import figure as faster
+from analysis.questions.faster.figure import Comparison
 from analysis.questions.headline import figure as headline
+from analysis.questions.headline.load_panel import Line, Point
+from analysis.questions.headline.request_panel import Bar, Segment
 from analysis.questions.shares import figure as shares
 from analysis.questions.single_traces import figure as waterfall
 from analysis.questions.timeline import figure as timeline
 from analysis.questions.worth_caching import figure as worth_caching
+from analysis.stats.intervals import Estimate
+from tests.support.report_findings import estimate
 
 SOURCES = Path(style.__file__).parents[1] / "questions"
 
@@ -39,32 +44,40 @@ def _words() -> headline.Words:
     )
 
 
-def _shares() -> pd.DataFrame:
-    rows = [
-        (arm, name, share, share * 0.9, share * 1.1, name == "lookup", 3000.0)
-        for arm, lookup in (("off", 0.003), ("on", 0.0004))
-        for name, share in (
-            ("llm", 0.8),
-            ("memory", 0.1),
-            ("lookup", lookup),
-            ("rest", 0.1 - lookup),
-        )
-    ]
-    columns = ["arm", "operation", "share", "low", "high", "cached", "request_ms"]
-    return pd.DataFrame(rows, columns=columns)
+def _around(value: float, unit: str) -> Estimate:
+    """An estimate with a tenth to either side."""
+    low, high = sorted((value * 0.9, value * 1.1))
+    return estimate(value, low, high, unit)
 
 
-def _load() -> pd.DataFrame:
-    rows = [
-        (series, rate, rate * each, rate * each * 0.9, rate * each * 1.1)
-        for series, each in (("off", 1.0), ("on", 0.05), ("predicted", 0.048))
-        for rate in (10.0, 20.0)
-    ]
-    return pd.DataFrame(rows, columns=["series", "rate_per_s", "queries_per_s", "low", "high"])
+def _bar(arm: str, lookup: float) -> Bar:
+    named = (("lookup", lookup), ("llm", 0.8), ("memory", 0.1), ("rest", 0.1 - lookup))
+    return Bar(
+        arm=arm,
+        request_ms=3000.0,
+        segments=tuple(
+            Segment(operation=name, share=_around(share, "share"), cached=name == "lookup")
+            for name, share in named
+        ),
+    )
+
+
+def _line(arm: str, each: float) -> Line:
+    return Line(
+        arm=arm,
+        points=tuple(
+            Point(rate_per_s=rate, queries=_around(rate * each, "per_s")) for rate in (10.0, 20.0)
+        ),
+    )
 
 
 def _headline(*, narrow: bool = False) -> Figure:
-    return headline.figure(_shares(), _load(), _words(), narrow=narrow)
+    shown = headline.Shown(
+        bars=(_bar("off", 0.003), _bar("on", 0.0004)),
+        measured=(_line("off", 1.0), _line("on", 0.05)),
+        predicted=_line("predicted", 0.048),
+    )
+    return headline.figure(shown, _words(), narrow=narrow)
 
 
 def _bars() -> pd.DataFrame:
@@ -95,9 +108,21 @@ def _estimates() -> pd.DataFrame:
     )
 
 
+def _compared(value: float, unit: str) -> list[Comparison]:
+    """Two lines of what got faster, the second without interval."""
+    return [
+        Comparison(label="mean", estimate=_around(value, unit), decision="faster", strong=True),
+        Comparison(
+            label="p99",
+            estimate=estimate(value * 6.5, unit=unit),
+            decision="not decided",
+            strong=False,
+        ),
+    ]
+
+
 def _every_figure(*, narrow: bool) -> dict[str, Figure]:
     """One of each, from the smallest table that it can draw."""
-    ratios = _estimates().assign(value=[6.0, 1.0], low=[5.0, None], high=[7.0, None])
     statements = pd.DataFrame(
         {
             "arm": ["off", "on"],
@@ -188,7 +213,7 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
         "headline": _headline(narrow=narrow),
         "shares": shares.figure(_bars(), narrow=narrow),
         "load": load.figure(statements, narrow=narrow),
-        "faster": faster.figure(ratios, _estimates(), narrow=narrow),
+        "faster": faster.figure(_compared(6.0, "ratio"), _compared(-6.0, "ms"), narrow=narrow),
         "law": law.figure(point, narrow=narrow),
         "capacity": capacity.figure(latency, expected, narrow=narrow),
         "worth_caching": worth_caching.figure(candidates, narrow=narrow),
@@ -304,10 +329,10 @@ def test_the_load_axis_begins_at_nothing() -> None:
 
 def test_a_point_without_interval_has_no_whisker() -> None:
     """An estimate with a null interval is one mark and says so in words."""
-    figure = faster.figure(pd.DataFrame(), _estimates())
+    figure = faster.figure([], _compared(-6.0, "ms"))
     said = [text.get_text() for text in _texts(figure)]
 
-    assert [text for text in said if "no interval" in text] == ["−40\u202fms (no interval)"]
+    assert [text for text in said if "no interval" in text] == ["−39\u202fms (no interval)"]
 
 
 def test_svg_is_deterministic_and_stands_alone() -> None:

@@ -36,7 +36,7 @@ def _checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answers]:
     for name, value in (("holds", 0.5), ("does not hold", 0.999)):
         file = folder / "claims.toml"
         file.write_text(CLAIM.format(value), encoding="utf-8")
-        rows = claims.check(claims.read(file), found)["claims"]
+        rows = claims.check([claims.read(file)], found).claims
         answers[name] = Answers(
             report=Path("report.html"), sentences=(), claims=tuple(rows), thresholds=()
         )
