@@ -21,14 +21,14 @@ import pyarrow.compute as pc
 from pandas.api.extensions import ExtensionArray
 
 from analysis.calltree.identity import trace_codes
-from analysis.checks.trace_quality import doubts
+from analysis.checks.trace_quality import issues
 from analysis.errors import AnalysisError, InputError
 from analysis.formats import found
 from analysis.formats.columns import REQUIRED, SCHEMA, empty, to_pandas
 from analysis.formats.partitions import Partitions
 from analysis.rundir.recorded import Converted, convert
 
-__all__ = ["Converted", "Partitions", "attribute", "convert", "doubts", "read"]
+__all__ = ["Converted", "Partitions", "attribute", "convert", "issues", "read"]
 
 _SPANS, _MANIFEST = "spans.parquet", "manifest.json"
 """What a run directory is known by."""

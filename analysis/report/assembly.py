@@ -59,7 +59,7 @@ def _meaning(findings: Findings) -> str:
     if verdict == "INVALID":
         return "Do not use any number of this run. It did not prove itself:"
     if verdict != "VALID":
-        return "The numbers stand, with the doubts listed here."
+        return "The numbers stand, with the reasons for caution listed here."
     counts = findings.cross_checks
     compared = [row for row in counts if row.independent is not None]
     agree = sum(row.agrees for row in compared)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Of the JSON document, docs/schemas/shares.schema.json. History: 1, the first."""
 _COLUMNS = ("kind", "arm", "step", "block", "follows_from")
-"""What shares and doubts depend on beside what every spans table has."""
+"""What shares and issues depend on beside what every spans table has."""
 
 
 @click.command("shares")
@@ -71,7 +71,7 @@ def command(
             "interval": answer.table.attrs["interval"],
             "other_definitions": answer.moved,
             "shares": tracefiles.records(answer.table),
-            "doubts": tracefiles.records(answer.doubtful),
+            "issues": tracefiles.records(answer.trace_issues),
             "damaged": loaded.damaged,
         }
         click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
@@ -89,7 +89,7 @@ class _Answer:
     requests: int
     table: pd.DataFrame
     moved: str
-    doubtful: pd.DataFrame
+    trace_issues: pd.DataFrame
 
 
 def _answer(parts: Iterable[pd.DataFrame], rules: str, by: str | None) -> _Answer:
@@ -98,12 +98,12 @@ def _answer(parts: Iterable[pd.DataFrame], rules: str, by: str | None) -> _Answe
     from analysis.checks import trace_quality  # noqa: PLC0415 - as above
     from analysis.questions.shares import definitions  # noqa: PLC0415 - --help need not wait
 
-    sizes, asked, doubtful = [], [], []
+    sizes, asked, trace_issues = [], [], []
     both: dict[str, list[shares.Sums]] = {"jaeger": [], "crisp": []}
     for part in parts:
         sizes.append((len(part), part["trace_id"].nunique()))
         asked.append(shares.sums(part, rules, by=by))  # type: ignore[arg-type] # click checked it
-        doubtful.append(trace_quality.counted(part))
+        trace_issues.append(trace_quality.counted(part))
         for name, sums in both.items():
             sums.append(shares.sums(part, name))  # type: ignore[arg-type] # the two rules' names
     own, other = (shares.from_sums(sums) for sums in both.values())
@@ -113,7 +113,7 @@ def _answer(parts: Iterable[pd.DataFrame], rules: str, by: str | None) -> _Answe
         requests=requests,
         table=shares.from_sums(asked),
         moved=definitions.sentence(definitions.compared(own, other)),
-        doubtful=trace_quality.together(doubtful),
+        trace_issues=trace_quality.together(trace_issues),
     )
 
 
@@ -127,9 +127,9 @@ def _text(answer: _Answer) -> list[str]:
     else:
         lines.append(intervals)
     lines.append(answer.moved)
-    for row in answer.doubtful.itertuples():
+    for row in answer.trace_issues.itertuples():
         lines.append(
-            f"{row.doubt}: {row.spans} spans in {row.traces} requests, such as {row.example}. "
+            f"{row.issue}: {row.spans} spans in {row.traces} requests, such as {row.example}. "
             f"{row.treatment}"
         )
     return lines

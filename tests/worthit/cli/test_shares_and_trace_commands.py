@@ -70,15 +70,15 @@ def test_shares_in_parts_are_the_shares_of_the_whole(run: Path, options: tuple[s
     assert whole == _call(shares.command, run, "--json", *options, "--partitions", 3).stdout
 
 
-def test_awkward_traces_in_parts_are_doubted_alike(tmp_path: Path) -> None:
-    """Doubts are added up over parts, with the same examples, and empty parts do no harm."""
+def test_awkward_traces_in_parts_have_the_same_issues(tmp_path: Path) -> None:
+    """Issues are added up over parts, with the same examples, and empty parts do no harm."""
     table = awkward_traces.draw(np.random.default_rng(3), 15)
     table.to_parquet(tmp_path / "spans.parquet")
 
     whole = _call(shares.command, tmp_path, "--json").stdout
 
     assert {"cycle", "repeated span", "unfinished span"} < {
-        row["doubt"] for row in json.loads(whole)["doubts"]
+        row["issue"] for row in json.loads(whole)["issues"]
     }
     assert whole == _call(shares.command, tmp_path, "--json", "--partitions", 12).stdout
 

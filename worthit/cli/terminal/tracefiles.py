@@ -195,7 +195,9 @@ def _verdict(runs: Sequence[Run]) -> dict[str, Any]:
 def verdict_lines(loaded: Loaded | Parts) -> list[str]:
     """Say what must stand above every number of a run."""
     verdict = loaded.verdict
-    lines = [f"{verdict['verdict']}: {'; '.join(verdict['reasons']) or 'no doubts'}"]
+    lines = [
+        f"{verdict['verdict']}: {'; '.join(verdict['reasons']) or 'nothing speaks against it'}"
+    ]
     return [*(lines if verdict["verdict"] else []), *loaded.damaged]
 
 
