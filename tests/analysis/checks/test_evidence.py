@@ -118,7 +118,8 @@ def test_a_redis_that_was_killed_has_no_count_which_only_an_accident_makes_an_is
 
     assert "SUSPECT" == accident.verdict
     assert (
-        "counted cache hits, arm on: Redis INFO: keyspace_hits is missing" in accident.reasons[0]
+        "No independent count for cache hits, arm on: Redis INFO: keyspace_hits is missing"
+        in accident.reasons[0]
     )
     assert ("VALID", ()) == (wished.verdict, wished.reasons)
 
@@ -260,7 +261,9 @@ def test_a_simulator_that_logged_nothing_is_an_issue(run: Run) -> None:
 
     assert "SUSPECT" == found.verdict
     assert "The LLM simulator logged no times (logs/llm.jsonl)" in " ".join(found.reasons)
-    assert "No independent count for LLM calls: chat: logs/llm.jsonl is missing" in " ".join(found.reasons)
+    assert "No independent count for LLM calls: chat: logs/llm.jsonl is missing" in " ".join(
+        found.reasons
+    )
     assert "VALID" == judgement(run, llm_calls=nothing, manifest={"parts": theirs}).verdict
 
 
