@@ -73,7 +73,7 @@ QUESTIONS: tuple[Question[Any], ...] = (
         key="shares",
         of=shares.Shares,
         answer=shares.answer,
-        section=of_dictionary(shares_section.section),
+        section=shares_section.section,
         of_trees=True,
     ),
     Question(

@@ -22,9 +22,11 @@ from analysis.questions.equivalence import figure as equivalence
 from analysis.questions.faster import figure as faster
 from analysis.questions.headline import figure as headline
 from analysis.questions.shares import figure as shares
+from analysis.questions.shares.figure import Bar
 from analysis.questions.single_traces import figure as waterfall
 from analysis.questions.timeline import figure as timeline
 from analysis.questions.worth_caching import figure as worth_caching
+from analysis.stats.intervals import Estimate
 
 SOURCES = Path(style.__file__).parents[1] / "questions"
 
@@ -67,19 +69,18 @@ def _headline(*, narrow: bool = False) -> Figure:
     return headline.figure(_shares(), _load(), _words(), narrow=narrow)
 
 
-def _bars() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "arm": ["off", "on"],
-            "operation": ["llm", "llm"],
-            "critical_ms": [2400.0, 2400.0],
-            "emulated_ms": [2000.0, None],
-            "share": [0.8, 0.8],
-            "low": [0.79, None],
-            "high": [0.81, None],
-            "cached": [False, False],
-        }
-    )
+def _bars(operation: str = "llm") -> list[Bar]:
+    return [
+        Bar(
+            arm=arm,
+            operation=operation,
+            critical_ms=2400.0,
+            emulated_ms=emulated_ms,
+            share=Estimate(value=0.8, unit="share", n=1200, blocks=12, low=low, high=high),
+            cached=False,
+        )
+        for arm, emulated_ms, low, high in (("off", 2000.0, 0.79, 0.81), ("on", None, None, None))
+    ]
 
 
 def _estimates() -> pd.DataFrame:
@@ -338,8 +339,8 @@ def test_page_svg_takes_colours_and_font_from_the_page() -> None:
 
 def test_texts_of_a_run_cannot_break_the_svg() -> None:
     """A span named like markup is text in the figure."""
-    table = _bars().assign(operation="<script>alert(1)</script> & co")
-    text = style.page_svg(style.to_svg(shares.figure(table), "x"), "x")
+    bars = _bars("<script>alert(1)</script> & co")
+    text = style.page_svg(style.to_svg(shares.figure(bars), "x"), "x")
 
     assert "<script" not in text
     assert "&lt;script&gt;" in text
