@@ -80,7 +80,7 @@ QUESTIONS: tuple[Question[Any], ...] = (
         key="load",
         of=database_load.DatabaseLoad,
         answer=database_load.answer,
-        section=of_dictionary(database_load_section.section),
+        section=database_load_section.section,
     ),
     Question(
         key="faster",

@@ -20,9 +20,10 @@ import pandas as pd
 from analysis.checks.cross_checks import roots
 from analysis.checks.interleaving import said_of
 from analysis.errors import InputError
+from analysis.questions.calls import calls_of
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.faster import answer as faster
-from analysis.questions.rows import plain, records, rows_of
+from analysis.questions.rows import plain, rows_of
 from analysis.rundir.blocks import WHOLE_RUN, block_table
 from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
@@ -136,8 +137,8 @@ def _paired(first: Side, second: Side) -> list[dict[str, Any]]:
             rows.append({"rate_per_s": rate, "what": f"response time, {row['statistic']}", **row})
     operations = rows_of(faster.operations(manifest, spans, blocks))
     rows += [_operation(row) for row in operations if row["which"] in ("all", "mixture")]
-    load = records(database_load.reductions(manifest, spans, blocks))
-    rows += [_queries(row) for row in load if row["step"] is None]
+    load = database_load.reductions(manifest, calls_of(manifest, spans), blocks)
+    rows += [_queries(row) for row in rows_of(load) if row["step"] is None]
     kept = ("rate_per_s", "what", "before", "after", "difference", "relative", "decided")
     return [{key: row.get(key) for key in kept} for row in rows]
 
@@ -217,10 +218,9 @@ class _Numbers:
         """Response times, operations and queries per request at one rate, or over all."""
         own = self.blocks if rate is None else self.blocks[self.blocks["rate_per_s"] == rate]
         found = self._response_times(own) if len(self.requests) else {}
-        load = database_load.by_step(self.manifest, self.spans, own.assign(step=0, rate_per_s=0.0))
-        for row in load.to_dict("records"):
-            name = row["collection"] if isinstance(row["collection"], str) else "all"
-            found[f"queries per request, {name}"] = row["per_request"]
+        calls = calls_of(self.manifest, self.spans)
+        for row in database_load.by_step(calls, own.assign(step=0, rate_per_s=0.0)):
+            found[f"queries per request, {row.collection or 'all'}"] = row.per_request
         if rate is None:
             found |= self._operations(own)
         return found

@@ -13,6 +13,7 @@ import pytest
 from analysis.checks.cross_checks import roots
 from analysis.questions.asking import findings
 from analysis.questions.cache_law import answer as cache_law
+from analysis.questions.calls import calls_of
 from analysis.questions.capacity import answer as capacity
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.detectability.answer import paired_requests, unpaired_requests
@@ -319,7 +320,8 @@ def test_an_a_a_run_finds_no_difference(small: Changed) -> None:
 def test_estimates_become_plain_columns(run: Run) -> None:
     """``flat`` gives value, low, high and reason as columns of their own."""
     blocks = block_table(run.manifest, run.measured_requests, roots(run.measured_spans))
-    table = flat(database_load.hit_rates(run.manifest, run.measured_spans, blocks))
+    rates = database_load.hit_rates(run.manifest, run.measured_spans, blocks)
+    table = flat(pd.DataFrame({"hit_rate": [row.hit_rate for row in rates]}))
 
     assert {"hit_rate", "hit_rate_low", "hit_rate_high", "hit_rate_reason"} <= set(table.columns)
     assert (table["hit_rate_low"] <= table["hit_rate"]).all()
@@ -333,11 +335,11 @@ def test_pool_waits_come_from_the_spans(run: Run) -> None:
     spans.loc[calls, "attributes"] = [json.dumps({"worthit.pool_wait_ns": int(w)}) for w in waited]
     blocks = block_table(run.manifest, run.measured_requests, roots(spans))
 
-    row = database_load.pool_waits(run.manifest, spans, blocks).iloc[0]
+    row = database_load.pool_waits(calls_of(run.manifest, spans), blocks)[0]
 
-    assert row["waited_share"].value == pytest.approx(0.25, abs=0.01)
-    assert row["wait_ms"].value == pytest.approx(0.765, abs=0.03)
-    assert row["longest_ms"] == pytest.approx(3.0)
+    assert row.waited_share.value == pytest.approx(0.25, abs=0.01)
+    assert row.wait_ms.value == pytest.approx(0.765, abs=0.03)
+    assert row.longest_ms == pytest.approx(3.0)
 
 
 def test_arms_without_a_cache_have_no_hit_rate_and_no_misses(run: Run) -> None:
@@ -347,7 +349,7 @@ def test_arms_without_a_cache_have_no_hit_rate_and_no_misses(run: Run) -> None:
     spans = run.measured_spans
     blocks = block_table(manifest, run.measured_requests, roots(spans))
 
-    assert database_load.hit_rates(manifest, spans, blocks).empty
+    assert () == database_load.hit_rates(manifest, spans, blocks)
     assert cache_law.misses(manifest, run.spans, blocks, run.events).empty
     assert 4 == len(database_load.hit_rates(run.manifest, spans, blocks))
 

@@ -17,6 +17,7 @@ from analysis.questions.cache_law import figure as law
 from analysis.questions.capacity import figure as capacity
 from analysis.questions.ceiling import figure as ceiling
 from analysis.questions.database_load import figure as load
+from analysis.questions.database_load.figure import Mark
 from analysis.questions.detectability import figure as detectability
 from analysis.questions.equivalence import figure as equivalence
 from analysis.questions.faster import figure as faster
@@ -99,16 +100,17 @@ def _estimates() -> pd.DataFrame:
 def _every_figure(*, narrow: bool) -> dict[str, Figure]:
     """One of each, from the smallest table that it can draw."""
     ratios = _estimates().assign(value=[6.0, 1.0], low=[5.0, None], high=[7.0, None])
-    statements = pd.DataFrame(
-        {
-            "arm": ["off", "on"],
-            "statement": ["SELECT a"] * 2,
-            "per_request": [1.0, 0.05],
-            "low": [None, 0.04],
-            "high": [None, 0.06],
-            "cached": [True, True],
-        }
-    )
+    statements = [
+        Mark(
+            arm=arm,
+            statement="SELECT a",
+            per_request=Estimate(
+                value=value, unit="per_request", n=9, blocks=9, low=low, high=high
+            ),
+            cached=True,
+        )
+        for arm, value, low, high in (("off", 1.0, None, None), ("on", 0.05, 0.04, 0.06))
+    ]
     point = pd.DataFrame(
         {
             "label": ["20×"],
@@ -188,7 +190,7 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
     return {
         "headline": _headline(narrow=narrow),
         "shares": shares.figure(_bars(), narrow=narrow),
-        "load": load.figure(statements, narrow=narrow),
+        "load": load.figure(statements, ("off", "on"), narrow=narrow),
         "faster": faster.figure(ratios, _estimates(), narrow=narrow),
         "law": law.figure(point, narrow=narrow),
         "capacity": capacity.figure(latency, expected, narrow=narrow),
