@@ -98,7 +98,7 @@ QUESTIONS: tuple[Question[Any], ...] = (
         key="law",
         of=cache_law.CacheLaw,
         answer=cache_law.answer,
-        section=of_dictionary(cache_law_section.section),
+        section=cache_law_section.section,
     ),
     Question(
         key="capacity",

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 
 from analysis.drawing import dots, labels, style
 from analysis.questions.cache_law import figure as law
+from analysis.questions.cache_law.figure import Point
 from analysis.questions.capacity import figure as capacity
 from analysis.questions.ceiling import figure as ceiling
 from analysis.questions.database_load import figure as load
@@ -111,17 +112,13 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
         )
         for arm, value, low, high in (("off", 1.0, None, None), ("on", 0.05, 0.04, 0.06))
     ]
-    point = pd.DataFrame(
-        {
-            "label": ["20×"],
-            "hit_rate": [0.95],
-            "hit_low": [0.94],
-            "hit_high": [0.96],
-            "reduction": [20.0],
-            "low": [18.0],
-            "high": [22.0],
-        }
-    )
+    points = [
+        Point(
+            label="20×",
+            hit_rate=Estimate(value=0.95, unit="share", n=9, blocks=9, low=0.94, high=0.96),
+            reduction=Estimate(value=20.0, unit="ratio", n=9, blocks=9, low=18.0, high=22.0),
+        )
+    ]
     latency = pd.DataFrame(
         {
             "arm": ["off", "off"],
@@ -192,7 +189,7 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
         "shares": shares.figure(_bars(), narrow=narrow),
         "load": load.figure(statements, ("off", "on"), narrow=narrow),
         "faster": faster.figure(ratios, _estimates(), narrow=narrow),
-        "law": law.figure(point, narrow=narrow),
+        "law": law.figure(points, narrow=narrow),
         "capacity": capacity.figure(latency, expected, narrow=narrow),
         "worth_caching": worth_caching.figure(candidates, narrow=narrow),
         "detectability": detectability.figure(needed, narrow=narrow),
