@@ -129,7 +129,7 @@ QUESTIONS: tuple[Question[Any], ...] = (
         key="worth_caching",
         of=worth_caching.WorthCaching,
         answer=worth_caching.answer,
-        section=of_dictionary(worth_caching_section.section),
+        section=worth_caching_section.section,
         of_trees=True,
     ),
     Question(

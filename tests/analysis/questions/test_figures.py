@@ -28,6 +28,7 @@ from analysis.questions.shares.figure import Bar
 from analysis.questions.single_traces import figure as waterfall
 from analysis.questions.timeline import figure as timeline
 from analysis.questions.worth_caching import figure as worth_caching
+from analysis.questions.worth_caching.answer import CandidateRow
 from analysis.stats.intervals import Estimate
 
 SOURCES = Path(style.__file__).parents[1] / "questions"
@@ -139,18 +140,24 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
             "measured": [True, False],
         }
     )
-    candidates = pd.DataFrame(
-        {
-            "operation": ["preferences"],
-            "saved_ms": [70.0],
-            "saved_ms_low": [66.0],
-            "saved_ms_high": [74.0],
-            "saved_queries": [0.9],
-            "saved_queries_low": [None],
-            "saved_queries_high": [None],
-            "strong": [False],
-        }
-    )
+    candidates = [
+        CandidateRow(
+            service="chat",
+            operation="preferences",
+            share=Estimate(value=0.02, unit="share", n=9, blocks=9),
+            saves_at_most_ms=Estimate(value=70.0, unit="ms", n=9, blocks=9, low=66.0, high=74.0),
+            queries_per_request=1.0,
+            reads_per_request=1.0,
+            keys=2,
+            lookups=20,
+            hit_ratios={"60": 0.9},
+            best_hit_ratio=0.9,
+            saves_queries_per_request=0.9,
+            saves_at_best_ms=63.0,
+            cached=False,
+            sentence="",
+        )
+    ]
     needed = pd.DataFrame(
         {"label": ["0.2 %"], "unpaired": [353200], "paired": [15], "had": [1200]}
     )
