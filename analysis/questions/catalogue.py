@@ -73,14 +73,14 @@ QUESTIONS: tuple[Question[Any], ...] = (
         key="shares",
         of=shares.Shares,
         answer=shares.answer,
-        section=of_dictionary(shares_section.section),
+        section=shares_section.section,
         of_trees=True,
     ),
     Question(
         key="load",
         of=database_load.DatabaseLoad,
         answer=database_load.answer,
-        section=of_dictionary(database_load_section.section),
+        section=database_load_section.section,
     ),
     Question(
         key="faster",
@@ -98,7 +98,7 @@ QUESTIONS: tuple[Question[Any], ...] = (
         key="law",
         of=cache_law.CacheLaw,
         answer=cache_law.answer,
-        section=of_dictionary(cache_law_section.section),
+        section=cache_law_section.section,
     ),
     Question(
         key="capacity",
@@ -129,7 +129,7 @@ QUESTIONS: tuple[Question[Any], ...] = (
         key="worth_caching",
         of=worth_caching.WorthCaching,
         answer=worth_caching.answer,
-        section=of_dictionary(worth_caching_section.section),
+        section=worth_caching_section.section,
         of_trees=True,
     ),
     Question(

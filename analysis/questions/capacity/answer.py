@@ -16,13 +16,13 @@ extrapolates.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
 
 from analysis.errors import NotEnoughDataError
-from analysis.questions.database_load.answer import by_step
+from analysis.questions.database_load.answer import LoadRow, load_rows
 from analysis.questions.failures.answer import SERVER_ERROR
 from analysis.questions.faster.answer import answer_ms
 from analysis.questions.measured import Measured
@@ -153,7 +153,12 @@ class Capacity:
 
 def answer(measured: Measured) -> Capacity:
     """Where more load stops helping, and what is expected of the database beyond it."""
-    load = by_step(measured.manifest, measured.calls, measured.blocks)
+    load = pd.DataFrame(
+        [
+            {each.name: getattr(row, each.name) for each in fields(LoadRow)}
+            for row in measured.once(load_rows)
+        ]
+    )
     levels = steps(measured.manifest, measured.requests, measured.blocks)
     expected = expectation(
         load, rate_per_s=EXPECTED_RATE_PER_S, baseline=measured.manifest.baseline

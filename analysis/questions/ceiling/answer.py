@@ -60,10 +60,12 @@ def answer(measured: Measured) -> Ceilings:
 def ceilings(measured: Measured) -> pd.DataFrame:
     """``ceiling`` of a run's baseline, shared with ``worth_caching``."""
     baseline, spans = measured.manifest.baseline, measured.spans
-    own, tops = (
-        shares.shares(measured.manifest, measured.once(shares.shared_tables)),
-        measured.roots,
+    rows = measured.once(shares.answer).rows
+    own = pd.DataFrame(
+        [(row.arm, row.service, row.operation, row.whole) for row in rows],
+        columns=["arm", "service", "operation", "whole"],
     )
+    tops = measured.roots
     calls = is_database_call(spans).to_numpy(bool, copy=True)
     if baseline is not None:
         own, tops = own[own["arm"] == baseline], tops[tops["arm"] == baseline]

@@ -17,9 +17,9 @@ import pandas as pd
 from analysis.checks.cross_checks import roots
 from analysis.checks.interleaving import said_of
 from analysis.errors import InputError
+from analysis.questions.calls import calls_of
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.faster import answer as faster
-from analysis.questions.rows import typed
 from analysis.rundir.blocks import WHOLE_RUN, block_table
 from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
@@ -179,8 +179,7 @@ def _paired(first: Side, second: Side) -> Iterator[Row]:
                 relative=None,
                 decided=decide(gap),
             )
-    load = database_load.reductions(manifest, spans, blocks)
-    for queries in typed(load, database_load.ReductionRow):
+    for queries in database_load.reductions(manifest, calls_of(manifest, spans), blocks):
         if queries.step is None:
             gap = difference(queries.after, queries.before)
             yield Row(
@@ -235,8 +234,8 @@ class _Numbers:
         """Response times, operations and queries per request at one rate, or over all."""
         own = self.blocks if rate is None else self.blocks[self.blocks["rate_per_s"] == rate]
         found = self._response_times(own) if len(self.requests) else {}
-        load = database_load.by_step(self.manifest, self.spans, own.assign(step=0, rate_per_s=0.0))
-        for row in typed(load, database_load.LoadRow):
+        calls = calls_of(self.manifest, self.spans)
+        for row in database_load.by_step(calls, own.assign(step=0, rate_per_s=0.0)):
             found[f"queries per request, {row.collection or 'all'}"] = row.per_request
         if rate is None:
             found |= self._operations(own)

@@ -84,10 +84,10 @@ def test_no_more_connections_are_busy_than_there_are() -> None:
     manifest, requests, calls = _run(100.0, 50.0)
     blocks = block_table(manifest, requests, requests)
 
-    row = database_load.by_step(manifest, calls, blocks).iloc[0]
+    row = database_load.by_step(calls, blocks)[0]
 
-    assert row["busy_connections"].value == pytest.approx(1.0, abs=0.05)
-    assert row["per_s"].value == pytest.approx(50.0, rel=0.05)
+    assert row.busy_connections.value == pytest.approx(1.0, abs=0.05)
+    assert row.per_s.value == pytest.approx(50.0, rel=0.05)
 
 
 def test_connections_at_a_rate_scatter_with_how_long_they_are_held() -> None:
@@ -97,7 +97,12 @@ def test_connections_at_a_rate_scatter_with_how_long_they_are_held() -> None:
     factor = 1.0 + 0.1 * calls["block"].to_numpy(np.float64)
     calls = calls.assign(held_ns=calls["held_ns"] * factor)
 
-    load = database_load.by_step(manifest, calls, blocks)
+    load = pd.DataFrame(
+        [
+            {name: getattr(row, name) for name in database_load.LoadRow.__slots__}
+            for row in database_load.by_step(calls, blocks)
+        ]
+    )
     row = capacity.expectation(load, rate_per_s=1000.0).iloc[0]
     busy = row["busy_connections"]
 

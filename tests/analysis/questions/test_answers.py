@@ -14,6 +14,7 @@ import analysis
 from analysis.checks.cross_checks import roots
 from analysis.questions.asking import findings
 from analysis.questions.cache_law import answer as cache_law
+from analysis.questions.calls import calls_of
 from analysis.questions.capacity import answer as capacity
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.detectability.answer import paired_requests, unpaired_requests
@@ -110,14 +111,14 @@ def test_what_breaks_the_law_is_counted(run: Run) -> None:
     quarter = asked[::4]
     fewer = spans.drop(quarter)
 
-    law = cache_law.law(run.manifest, fewer, blocks).iloc[0]
-    rows = cache_law.explained(run.manifest, fewer, blocks).set_index("what")
+    (law,) = cache_law.law(run.manifest, fewer, blocks)
+    rows = {row.what: row for row in cache_law.explained(run.manifest, fewer, blocks)}
+    quiet = rows["misses that made no query (coalesced or negative)"]
 
-    assert "more than predicted" == law["decided"]
-    assert len(quarter) == rows.loc["misses that made no query (coalesced or negative)", "count"]
-    assert law["residual"].value == pytest.approx(
-        rows.loc["misses that made no query (coalesced or negative)", "moves"] - 1
-    )
+    assert "more than predicted" == law.decided
+    assert len(quarter) == quiet.count
+    assert quiet.moves is not None
+    assert law.residual.value == pytest.approx(quiet.moves - 1)
 
 
 def test_misses_are_explained_by_their_keys(run: Run) -> None:
@@ -126,8 +127,8 @@ def test_misses_are_explained_by_their_keys(run: Run) -> None:
     blocks = block_table(run.manifest, run.measured_requests, roots(spans))
     causes = cache_law.misses(run.manifest, run.spans, blocks, run.events)
 
-    assert ["first touch of the key"] == list(causes["cause"])
-    assert int(causes["count"].sum()) == int(
+    assert ["first touch of the key"] == [row.cause for row in causes]
+    assert sum(row.count for row in causes) == int(
         (~spans.loc[spans["cache_hit"].notna(), "cache_hit"].astype(bool)).sum()
     )
 
@@ -333,11 +334,11 @@ def test_pool_waits_come_from_the_spans(run: Run) -> None:
     spans.loc[calls, "attributes"] = [json.dumps({"worthit.pool_wait_ns": int(w)}) for w in waited]
     blocks = block_table(run.manifest, run.measured_requests, roots(spans))
 
-    row = database_load.pool_waits(run.manifest, spans, blocks).iloc[0]
+    row = database_load.pool_waits(calls_of(run.manifest, spans), blocks)[0]
 
-    assert row["waited_share"].value == pytest.approx(0.25, abs=0.01)
-    assert row["wait_ms"].value == pytest.approx(0.765, abs=0.03)
-    assert row["longest_ms"] == pytest.approx(3.0)
+    assert row.waited_share.value == pytest.approx(0.25, abs=0.01)
+    assert row.wait_ms.value == pytest.approx(0.765, abs=0.03)
+    assert row.longest_ms == pytest.approx(3.0)
 
 
 def test_arms_without_a_cache_have_no_hit_rate_and_no_misses(run: Run) -> None:
@@ -347,8 +348,8 @@ def test_arms_without_a_cache_have_no_hit_rate_and_no_misses(run: Run) -> None:
     spans = run.measured_spans
     blocks = block_table(manifest, run.measured_requests, roots(spans))
 
-    assert database_load.hit_rates(manifest, spans, blocks).empty
-    assert cache_law.misses(manifest, run.spans, blocks, run.events).empty
+    assert () == database_load.hit_rates(manifest, spans, blocks)
+    assert () == cache_law.misses(manifest, run.spans, blocks, run.events)
     assert 4 == len(database_load.hit_rates(run.manifest, spans, blocks))
 
 
@@ -362,9 +363,9 @@ def test_lookups_that_the_cache_did_not_answer_are_told_apart(run: Run) -> None:
     )
     blocks = block_table(run.manifest, run.measured_requests, roots(spans))
 
-    rows = cache_law.explained(run.manifest, spans, blocks).set_index("what")
-    causes = cache_law.misses(run.manifest, spans, blocks, run.events).set_index("cause")
+    rows = {row.what: row for row in cache_law.explained(run.manifest, spans, blocks)}
+    causes = {row.cause: row for row in cache_law.misses(run.manifest, spans, blocks, run.events)}
 
-    told = rows.loc["lookups that the cache did not answer, counted as misses"]
-    assert len(away) == told["count"] == causes.loc["the cache did not answer", "count"]
-    assert told["moves"] == pytest.approx(0.5, abs=0.05)
+    told = rows["lookups that the cache did not answer, counted as misses"]
+    assert len(away) == told.count == causes["the cache did not answer"].count
+    assert told.moves == pytest.approx(0.5, abs=0.05)

@@ -17,6 +17,7 @@ from analysis.questions.cache_law import figure as law
 from analysis.questions.capacity import figure as capacity
 from analysis.questions.ceiling import figure as ceiling
 from analysis.questions.database_load import figure as load
+from analysis.questions.database_load.figure import Mark
 from analysis.questions.detectability import figure as detectability
 from analysis.questions.equivalence import figure as equivalence
 from analysis.questions.faster import figure as faster
@@ -28,6 +29,7 @@ from analysis.questions.shares import figure as shares
 from analysis.questions.single_traces import figure as waterfall
 from analysis.questions.timeline import figure as timeline
 from analysis.questions.worth_caching import figure as worth_caching
+from analysis.questions.worth_caching.answer import CandidateRow
 from analysis.stats.intervals import Estimate
 from tests.support.report_findings import estimate
 
@@ -80,19 +82,18 @@ def _headline(*, narrow: bool = False) -> Figure:
     return headline.figure(shown, _words(), narrow=narrow)
 
 
-def _bars() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "arm": ["off", "on"],
-            "operation": ["llm", "llm"],
-            "critical_ms": [2400.0, 2400.0],
-            "emulated_ms": [2000.0, None],
-            "share": [0.8, 0.8],
-            "low": [0.79, None],
-            "high": [0.81, None],
-            "cached": [False, False],
-        }
-    )
+def _bars(operation: str = "llm") -> list[shares.Bar]:
+    return [
+        shares.Bar(
+            arm=arm,
+            operation=operation,
+            critical_ms=2400.0,
+            emulated_ms=emulated_ms,
+            share=Estimate(value=0.8, unit="share", n=1200, blocks=12, low=low, high=high),
+            cached=False,
+        )
+        for arm, emulated_ms, low, high in (("off", 2000.0, 0.79, 0.81), ("on", None, None, None))
+    ]
 
 
 def _estimates() -> pd.DataFrame:
@@ -123,27 +124,24 @@ def _compared(value: float, unit: str) -> list[Comparison]:
 
 def _every_figure(*, narrow: bool) -> dict[str, Figure]:
     """One of each, from the smallest table that it can draw."""
-    statements = pd.DataFrame(
-        {
-            "arm": ["off", "on"],
-            "statement": ["SELECT a"] * 2,
-            "per_request": [1.0, 0.05],
-            "low": [None, 0.04],
-            "high": [None, 0.06],
-            "cached": [True, True],
-        }
-    )
-    point = pd.DataFrame(
-        {
-            "label": ["20×"],
-            "hit_rate": [0.95],
-            "hit_low": [0.94],
-            "hit_high": [0.96],
-            "reduction": [20.0],
-            "low": [18.0],
-            "high": [22.0],
-        }
-    )
+    statements = [
+        Mark(
+            arm=arm,
+            statement="SELECT a",
+            per_request=Estimate(
+                value=value, unit="per_request", n=9, blocks=9, low=low, high=high
+            ),
+            cached=True,
+        )
+        for arm, value, low, high in (("off", 1.0, None, None), ("on", 0.05, 0.04, 0.06))
+    ]
+    points = [
+        law.Point(
+            label="20×",
+            hit_rate=Estimate(value=0.95, unit="share", n=9, blocks=9, low=0.94, high=0.96),
+            reduction=Estimate(value=20.0, unit="ratio", n=9, blocks=9, low=18.0, high=22.0),
+        )
+    ]
     latency = pd.DataFrame(
         {
             "arm": ["off", "off"],
@@ -164,18 +162,24 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
             "measured": [True, False],
         }
     )
-    candidates = pd.DataFrame(
-        {
-            "operation": ["preferences"],
-            "saved_ms": [70.0],
-            "saved_ms_low": [66.0],
-            "saved_ms_high": [74.0],
-            "saved_queries": [0.9],
-            "saved_queries_low": [None],
-            "saved_queries_high": [None],
-            "strong": [False],
-        }
-    )
+    candidates = [
+        CandidateRow(
+            service="chat",
+            operation="preferences",
+            share=Estimate(value=0.02, unit="share", n=9, blocks=9),
+            saves_at_most_ms=Estimate(value=70.0, unit="ms", n=9, blocks=9, low=66.0, high=74.0),
+            queries_per_request=1.0,
+            reads_per_request=1.0,
+            keys=2,
+            lookups=20,
+            hit_ratios={"60": 0.9},
+            best_hit_ratio=0.9,
+            saves_queries_per_request=0.9,
+            saves_at_best_ms=63.0,
+            cached=False,
+            sentence="",
+        )
+    ]
     needed = pd.DataFrame(
         {"label": ["0.2 %"], "unpaired": [353200], "paired": [15], "had": [1200]}
     )
@@ -212,9 +216,9 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
     return {
         "headline": _headline(narrow=narrow),
         "shares": shares.figure(_bars(), narrow=narrow),
-        "load": load.figure(statements, narrow=narrow),
+        "load": load.figure(statements, ("off", "on"), narrow=narrow),
         "faster": faster.figure(_compared(6.0, "ratio"), _compared(-6.0, "ms"), narrow=narrow),
-        "law": law.figure(point, narrow=narrow),
+        "law": law.figure(points, narrow=narrow),
         "capacity": capacity.figure(latency, expected, narrow=narrow),
         "worth_caching": worth_caching.figure(candidates, narrow=narrow),
         "detectability": detectability.figure(needed, narrow=narrow),
@@ -363,8 +367,8 @@ def test_page_svg_takes_colours_and_font_from_the_page() -> None:
 
 def test_texts_of_a_run_cannot_break_the_svg() -> None:
     """A span named like markup is text in the figure."""
-    table = _bars().assign(operation="<script>alert(1)</script> & co")
-    text = style.page_svg(style.to_svg(shares.figure(table), "x"), "x")
+    bars = _bars("<script>alert(1)</script> & co")
+    text = style.page_svg(style.to_svg(shares.figure(bars), "x"), "x")
 
     assert "<script" not in text
     assert "&lt;script&gt;" in text
