@@ -110,7 +110,7 @@ QUESTIONS: tuple[Question[Any], ...] = (
         key="ceiling",
         of=ceiling.Ceilings,
         answer=ceiling.answer,
-        section=of_dictionary(ceiling_section.section),
+        section=ceiling_section.section,
         of_trees=True,
     ),
     Question(

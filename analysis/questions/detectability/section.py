@@ -12,8 +12,8 @@ from analysis.document import formatting
 from analysis.document.document import Drawing, Section
 from analysis.document.setting import Setting
 from analysis.document.tabulation import plain_numbers, tabulate, words
-from analysis.questions.ceiling.section import records
 from analysis.questions.detectability import figure as detectability_figure
+from analysis.questions.worth_caching.section import records
 
 QUESTION = "How much would I have to run to know?"
 

@@ -21,9 +21,9 @@ from analysis.document.tabulation import (
     tabulate,
     words,
 )
-from analysis.questions.ceiling.section import records
 from analysis.questions.equivalence import figure as equivalence_figure
 from analysis.questions.equivalence.answer import margin_ends
+from analysis.questions.worth_caching.section import records
 
 QUESTION = "Is a whole request the same, within a margin that matters?"
 

@@ -12,7 +12,7 @@ cached, sentence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.formats.attributes import words_of
-from analysis.questions.ceiling.answer import ceilings
+from analysis.questions.ceiling.answer import CeilingRow
+from analysis.questions.ceiling.answer import answer as ceilings
 from analysis.questions.measured import Measured
 from analysis.questions.rows import typed
 from analysis.stats.intervals import Estimate, Floats
@@ -73,42 +74,42 @@ def answer(measured: Measured) -> WorthCaching:
     if baseline is not None:
         needed = needed[spans["arm"] == baseline]
     found = worth_caching(
-        measured.once(ceilings), needed, cached_operation=measured.manifest.cached_operation
+        measured.once(ceilings).rows, needed, cached_operation=measured.manifest.cached_operation
     )
     return WorthCaching(rows=typed(found, CandidateRow))
 
 
 def worth_caching(
-    most: pd.DataFrame, spans: pd.DataFrame, *, cached_operation: str | None
+    most: Iterable[CeilingRow], spans: pd.DataFrame, *, cached_operation: str | None
 ) -> pd.DataFrame:
     """Every operation below the roots, the most worthwhile first.
 
-    ``most`` as ``ceiling.answer.ceiling``; ``spans`` those of the baseline arm, warm-up
+    ``most`` as ``ceiling.answer`` gives; ``spans`` those of the baseline arm, warm-up
     included, because a cache would have been warmed by it too.
     """
     rows = []
-    for one in most.to_dict("records"):
-        own = spans[(spans["name"] == one["operation"]) & (spans["service"] == one["service"])]
+    for one in most:
+        own = spans[(spans["name"] == one.operation) & (spans["service"] == one.service)]
         if own["parent_span_id"].isna().all():
             continue
         ratios, keys, lookups = expected_hit_ratios(own)
         best = max(ratios.values(), default=None)
         rows.append(
             {
-                "service": one["service"],
-                "operation": one["operation"],
-                "share": one["share"],
-                "saves_at_most_ms": one["saves_at_most_ms"],
-                "queries_per_request": one["queries_per_request"],
+                "service": one.service,
+                "operation": one.operation,
+                "share": one.share,
+                "saves_at_most_ms": one.saves_at_most_ms,
+                "queries_per_request": one.queries_per_request,
                 "keys": keys,
                 "lookups": lookups,
                 "hit_ratios": {f"{ttl:g}": ratio for ttl, ratio in ratios.items()},
                 "best_hit_ratio": best,
-                "reads_per_request": one["reads_per_request"],
-                "saves_queries_per_request": (best or 0.0) * one["reads_per_request"],
-                "saves_at_best_ms": _at_best(best, one["saves_at_most_ms"]),
-                "cached": one["operation"] == cached_operation,
-                "sentence": _sentence(str(one["operation"]), best, one["reads_per_request"]),
+                "reads_per_request": one.reads_per_request,
+                "saves_queries_per_request": (best or 0.0) * one.reads_per_request,
+                "saves_at_best_ms": _at_best(best, one.saves_at_most_ms),
+                "cached": one.operation == cached_operation,
+                "sentence": _sentence(one.operation, best, one.reads_per_request),
             }
         )
     columns = [

@@ -21,7 +21,6 @@ from analysis.document.tabulation import (
     tabulate,
     words,
 )
-from analysis.questions.ceiling.section import records
 from analysis.questions.worth_caching import figure as worth_caching_figure
 
 QUESTION = "What else is worth caching?"
@@ -89,6 +88,11 @@ def _users(findings: Mapping[str, Any]) -> str:
 def _could_save(row: Record) -> bool:
     """Whether there is anything to save: keys that repeat, or queries."""
     return bool(row.get("best_hit_ratio")) or bool(row.get("saves_queries_per_request"))
+
+
+def records(found: Any) -> list[Record]:  # noqa: ANN401 - findings are JSON
+    """The rows, as the document holds them."""
+    return list(found or ())
 
 
 def _answer(rows: list[Record]) -> str:

@@ -25,6 +25,7 @@ from analysis.questions.shares import figure as shares
 from analysis.questions.single_traces import figure as waterfall
 from analysis.questions.timeline import figure as timeline
 from analysis.questions.worth_caching import figure as worth_caching
+from analysis.stats.intervals import Estimate
 
 SOURCES = Path(style.__file__).parents[1] / "questions"
 
@@ -95,6 +96,10 @@ def _estimates() -> pd.DataFrame:
     )
 
 
+def _share(value: float, low: float | None = None, high: float | None = None) -> Estimate:
+    return Estimate(value=value, unit="share", n=1200, blocks=12, low=low, high=high)
+
+
 def _every_figure(*, narrow: bool) -> dict[str, Figure]:
     """One of each, from the smallest table that it can draw."""
     ratios = _estimates().assign(value=[6.0, 1.0], low=[5.0, None], high=[7.0, None])
@@ -154,15 +159,10 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
     needed = pd.DataFrame(
         {"label": ["0.2 %"], "unpaired": [353200], "paired": [15], "had": [1200]}
     )
-    parts = pd.DataFrame(
-        {
-            "operation": ["llm", "lookup"],
-            "share": [0.8, 0.003],
-            "share_low": [0.79, None],
-            "share_high": [0.81, None],
-            "strong": [False, True],
-        }
-    )
+    parts = [
+        ceiling.Most(operation="llm", share=_share(0.8, 0.79, 0.81), strong=False),
+        ceiling.Most(operation="lookup", share=_share(0.003), strong=True),
+    ]
     series = pd.DataFrame(
         {
             "series": ["rate", "cpu"],
