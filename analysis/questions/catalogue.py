@@ -117,13 +117,13 @@ QUESTIONS: tuple[Question[Any], ...] = (
         key="equivalence",
         of=equivalence.Equivalence,
         answer=equivalence.answer,
-        section=of_dictionary(equivalence_section.section),
+        section=equivalence_section.section,
     ),
     Question(
         key="detectability",
         of=detectability.Detectability,
         answer=detectability.answer,
-        section=of_dictionary(detectability_section.section),
+        section=detectability_section.section,
     ),
     Question(
         key="worth_caching",

@@ -230,7 +230,7 @@ def test_the_knee_is_where_the_rule_says() -> None:
 
 
 def test_the_published_sample_sizes_come_out() -> None:
-    """0.2 % at CV 0.3 needs 353,200 requests an arm unpaired; paired, 15 to 60."""
+    """0.2 % at CV 0.3 needs 353,200 requests per arm unpaired; paired, 15 to 60."""
     assert 353_200 == round(float(unpaired_requests(0.3, 0.002) or 0), -2)
     assert 15 <= int(paired_requests(0.002, 0.002) or 0) <= 60
 

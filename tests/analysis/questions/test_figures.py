@@ -83,26 +83,27 @@ def _bars() -> pd.DataFrame:
     )
 
 
-def _estimates() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "label": ["mean", "p99"],
-            "value": [-6.0, -40.0],
-            "low": [-7.0, None],
-            "high": [-5.0, None],
-            "decision": ["faster", "not decided"],
-            "strong": [True, False],
-        }
-    )
+def _differences() -> list[faster.Comparison]:
+    return [
+        faster.Comparison(
+            label="mean", estimate=_estimate(-6.0, -7.0, -5.0), decision="faster", strong=True
+        ),
+        faster.Comparison(
+            label="p99", estimate=_estimate(-40.0), decision="not decided", strong=False
+        ),
+    ]
 
 
-def _share(value: float, low: float | None = None, high: float | None = None) -> Estimate:
-    return Estimate(value=value, unit="share", n=1200, blocks=12, low=low, high=high)
+def _estimate(
+    value: float, low: float | None = None, high: float | None = None, unit: str = "ms"
+) -> Estimate:
+    return Estimate(value=value, unit=unit, n=1200, blocks=12, low=low, high=high)
 
 
 def _every_figure(*, narrow: bool) -> dict[str, Figure]:
     """One of each, from the smallest table that it can draw."""
-    ratios = _estimates().assign(value=[6.0, 1.0], low=[5.0, None], high=[7.0, None])
+    ratio = _estimate(6.0, 5.0, 7.0, "ratio")
+    ratios = [faster.Comparison(label="hits", estimate=ratio, decision="faster", strong=True)]
     statements = pd.DataFrame(
         {
             "arm": ["off", "on"],
@@ -156,12 +157,11 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
             "strong": [False],
         }
     )
-    needed = pd.DataFrame(
-        {"label": ["0.2 %"], "unpaired": [353200], "paired": [15], "had": [1200]}
-    )
+    needed = [detectability.Needed(label="0.2 %", unpaired=353200, paired=15, had=1200)]
+    changes = [equivalence.Change(what="mean", estimate=_estimate(0.001, -0.007, 0.005, "share"))]
     parts = [
-        ceiling.Most(operation="llm", share=_share(0.8, 0.79, 0.81), strong=False),
-        ceiling.Most(operation="lookup", share=_share(0.003), strong=True),
+        ceiling.Most(operation="llm", share=_estimate(0.8, 0.79, 0.81, "share"), strong=False),
+        ceiling.Most(operation="lookup", share=_estimate(0.003, unit="share"), strong=True),
     ]
     series = pd.DataFrame(
         {
@@ -188,15 +188,13 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
         "headline": _headline(narrow=narrow),
         "shares": shares.figure(_bars(), narrow=narrow),
         "load": load.figure(statements, narrow=narrow),
-        "faster": faster.figure(ratios, _estimates(), narrow=narrow),
+        "faster": faster.figure(ratios, _differences(), narrow=narrow),
         "law": law.figure(point, narrow=narrow),
         "capacity": capacity.figure(latency, expected, narrow=narrow),
         "worth_caching": worth_caching.figure(candidates, narrow=narrow),
         "detectability": detectability.figure(needed, narrow=narrow),
         "ceiling": ceiling.figure(parts, narrow=narrow),
-        "equivalence": equivalence.figure(
-            _estimates().assign(value=0.001), (-0.01, 0.01), narrow=narrow
-        ),
+        "equivalence": equivalence.figure(changes, (-0.01, 0.01), narrow=narrow),
         "timeline": timeline.figure(series, blocks, events, ("off",), narrow=narrow),
         "waterfall": waterfall.figure(tree, path, strong="lookup", narrow=narrow),
     }
@@ -304,7 +302,7 @@ def test_the_load_axis_begins_at_nothing() -> None:
 
 def test_a_point_without_interval_has_no_whisker() -> None:
     """An estimate with a null interval is one mark and says so in words."""
-    figure = faster.figure(pd.DataFrame(), _estimates())
+    figure = faster.figure([], _differences())
     said = [text.get_text() for text in _texts(figure)]
 
     assert [text for text in said if "no interval" in text] == ["−40\u202fms (no interval)"]
