@@ -104,7 +104,7 @@ QUESTIONS: tuple[Question[Any], ...] = (
         key="capacity",
         of=capacity.Capacity,
         answer=capacity.answer,
-        section=of_dictionary(capacity_section.section),
+        section=capacity_section.section,
     ),
     Question(
         key="ceiling",

@@ -125,26 +125,14 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
             "high": [22.0],
         }
     )
-    latency = pd.DataFrame(
-        {
-            "arm": ["off", "off"],
-            "rate_per_s": [10.0, 20.0],
-            "value": [3000.0, 3100.0],
-            "low": [2900.0, None],
-            "high": [3100.0, None],
-            "quantile": ["p95", "p95"],
-        }
-    )
-    expected = pd.DataFrame(
-        {
-            "arm": ["off", "off"],
-            "rate_per_s": [10.0, 1000.0],
-            "queries_per_s": [10.0, 1000.0],
-            "low": [9.0, 900.0],
-            "high": [11.0, 1100.0],
-            "measured": [True, False],
-        }
-    )
+    latency = [
+        capacity.point_of("off", 10.0, _estimate(3000.0, 2900.0, 3100.0)),
+        capacity.point_of("off", 20.0, _estimate(3100.0)),
+    ]
+    queries = [
+        capacity.point_of("off", 10.0, _estimate(10.0, 9.0, 11.0, "per_s")),
+        capacity.point_of("off", 1000.0, _estimate(1e3, 900.0, 1100.0, "per_s"), measured=False),
+    ]
     candidates = pd.DataFrame(
         {
             "operation": ["preferences"],
@@ -190,7 +178,7 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
         "load": load.figure(statements, narrow=narrow),
         "faster": faster.figure(ratios, _differences(), narrow=narrow),
         "law": law.figure(point, narrow=narrow),
-        "capacity": capacity.figure(latency, expected, narrow=narrow),
+        "capacity": capacity.figure(latency, queries, narrow=narrow),
         "worth_caching": worth_caching.figure(candidates, narrow=narrow),
         "detectability": detectability.figure(needed, narrow=narrow),
         "ceiling": ceiling.figure(parts, narrow=narrow),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from analysis.document import formatting
 from analysis.document.setting import setting_of
 from analysis.questions.capacity import section as capacity
 from analysis.questions.headline.answer import headline
+from analysis.questions.published import read_back
 from analysis.rundir.manifest import Arm, Manifest
 
 
@@ -136,7 +138,7 @@ def test_an_arm_without_a_query_can_be_drawn(found: dict[str, Any]) -> None:
     about = {"cached_operation": "personality.lookup", "cached_collection": "personalities"}
     manifest = Manifest(format_version=1, run_id="r", arms=arms, **about)
 
-    made = capacity.section(other, setting_of(manifest, "on"))
+    made = capacity.section(read_back(json.dumps(other)), setting_of(manifest, "on"))
 
     assert made is not None
     assert 2 == len(made.drawings[0].draw(narrow=False).axes)
