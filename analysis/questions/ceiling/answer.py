@@ -32,7 +32,7 @@ class CeilingRow:
     service: str
     operation: str
     share: Estimate
-    """Of the critical path, with all that runs inside it, which goes with it."""
+    """Of the critical path, with all that runs inside it."""
     speedup_at_most: Estimate
     saves_at_most_ms: Estimate
     queries_per_request: float

@@ -17,6 +17,7 @@ from analysis.questions.capacity import answer as capacity
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.database_load.answer import LoadRow
 from analysis.questions.detectability.answer import paired_requests, unpaired_requests
+from analysis.questions.published import as_json
 from analysis.questions.rows import flat
 from analysis.questions.worth_caching import answer as worth_caching
 from analysis.rundir.blocks import block_table
@@ -321,7 +322,7 @@ def test_an_a_a_run_finds_no_difference(small: Changed) -> None:
     """Two equal arms, each with noise of its own, come out as not decided and as the same."""
     truth = Truth(cache=False, noise=0.05, rates_per_s=(30.0,), pairs=8)
 
-    found = findings(small(truth))
+    found = json.loads(as_json(findings(small(truth))))
 
     assert (
         "not decided"
