@@ -73,7 +73,7 @@ def _answers(tables: Measured) -> tuple[object, ...]:
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         trees = threads.submit(lambda: tables.call_trees)
         asked = {
-            question.key: threads.submit(question.answer, tables)
+            question.key: threads.submit(tables.once, question.answer)
             for question in sorted(QUESTIONS, key=lambda question: question.of_trees)
         }
         trees.result()

@@ -6,7 +6,7 @@ knows of single questions. The order is that of the report.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -37,19 +37,6 @@ from analysis.questions.worth_caching import answer as worth_caching
 from analysis.questions.worth_caching import section as worth_caching_section
 
 Answer = TypeVar("Answer")
-
-
-def of_dictionary(
-    section: Callable[[Mapping[str, Any], Setting], Section | None],
-) -> Callable[[Findings, Setting], Section | None]:
-    """A section that still reads the document's dictionary; goes with the last of them."""
-
-    def of_findings(findings: Findings, setting: Setting) -> Section | None:
-        from analysis.questions.published import as_dict  # noqa: PLC0415 - it imports this module
-
-        return section(as_dict(findings), setting)
-
-    return of_findings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,26 +91,26 @@ QUESTIONS: tuple[Question[Any], ...] = (
         key="capacity",
         of=capacity.Capacity,
         answer=capacity.answer,
-        section=of_dictionary(capacity_section.section),
+        section=capacity_section.section,
     ),
     Question(
         key="ceiling",
         of=ceiling.Ceilings,
         answer=ceiling.answer,
-        section=of_dictionary(ceiling_section.section),
+        section=ceiling_section.section,
         of_trees=True,
     ),
     Question(
         key="equivalence",
         of=equivalence.Equivalence,
         answer=equivalence.answer,
-        section=of_dictionary(equivalence_section.section),
+        section=equivalence_section.section,
     ),
     Question(
         key="detectability",
         of=detectability.Detectability,
         answer=detectability.answer,
-        section=of_dictionary(detectability_section.section),
+        section=detectability_section.section,
     ),
     Question(
         key="worth_caching",

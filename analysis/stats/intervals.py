@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,19 +48,6 @@ class Estimate:
     reason: str | None = None
     """Why there is no interval, or no value; none when there is."""
     method: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The estimate as findings.json holds it."""
-        return {
-            "value": finite(self.value),
-            "low": finite(self.low),
-            "high": finite(self.high),
-            "unit": self.unit,
-            "n": self.n,
-            "blocks": self.blocks,
-            "reason": self.reason,
-            "method": self.method,
-        }
 
     @property
     def is_known(self) -> bool:

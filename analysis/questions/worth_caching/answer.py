@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.formats.attributes import words_of
-from analysis.questions.ceiling import answer as ceiling
 from analysis.questions.ceiling.answer import CeilingRow
+from analysis.questions.ceiling.answer import answer as ceilings
 from analysis.questions.measured import Measured
 from analysis.stats.intervals import Estimate, Floats
 
@@ -68,7 +68,7 @@ def answer(measured: Measured) -> WorthCaching:
     needed = spans[list(NEEDED)]
     if baseline is not None:
         needed = needed[spans["arm"] == baseline]
-    most = measured.once(ceiling.answer).rows
+    most = measured.once(ceilings).rows
     return WorthCaching(rows=tuple(_candidates(most, needed, measured.manifest.cached_operation)))
 
 

@@ -17,6 +17,7 @@ from analysis.questions.cache_law import answer as cache_law
 from analysis.questions.calls import calls_of
 from analysis.questions.capacity import answer as capacity
 from analysis.questions.database_load import answer as database_load
+from analysis.questions.database_load.answer import LoadRow
 from analysis.questions.detectability.answer import paired_requests, unpaired_requests
 from analysis.questions.published import as_dict
 from analysis.questions.worth_caching import answer as worth_caching
@@ -177,7 +178,7 @@ def test_the_ceiling_is_amdahls(found: Found) -> None:
 
 
 def test_the_highest_step_is_predicted_from_the_others(found: Found) -> None:
-    """Queries a second at the hidden rate are predicted within 15 %, and the error is said."""
+    """Queries per second at the hidden rate are predicted within 15 %, and the error is said."""
     row = one(found["capacity"]["extrapolation"], arm="on", collection=None)
 
     assert row["extrapolates"]
@@ -186,17 +187,27 @@ def test_the_highest_step_is_predicted_from_the_others(found: Found) -> None:
 
 
 def test_a_load_that_bends_does_not_extrapolate() -> None:
-    """When queries a second grow with the square of the rate, the report says it does not hold."""
+    """When queries per second grow with the square of the rate, the report says so."""
+    held = Estimate(value=0.01, unit="s", n=9, blocks=9)
     rows = [
-        {"arm": "on", "collection": None, "offered_per_s": rate, "achieved_per_s": rate,
-         "per_s": Estimate(value=rate**2, unit="per_s", n=9, blocks=9)}
-        for rate in (10.0, 20.0, 40.0)
-    ]  # fmt: skip
+        LoadRow(
+            arm="on",
+            step=step,
+            offered_per_s=rate,
+            achieved_per_s=rate,
+            collection=None,
+            per_request=Estimate(value=rate, unit="per_request", n=9, blocks=9),
+            per_s=Estimate(value=rate**2, unit="per_s", n=9, blocks=9),
+            busy_connections=held,
+            held_s_per_request=held,
+        )
+        for step, rate in enumerate((10.0, 20.0, 40.0))
+    ]
 
-    found = capacity.extrapolation(pd.DataFrame(rows)).iloc[0]
+    found = capacity.extrapolation(rows)[0]
 
-    assert not found["extrapolates"]
-    assert "It does not extrapolate" in found["sentence"]
+    assert not found.extrapolates
+    assert "It does not extrapolate" in found.sentence
 
 
 def test_a_thousand_requests_need_what_the_queue_says(found: Found) -> None:
@@ -210,29 +221,35 @@ def test_a_thousand_requests_need_what_the_queue_says(found: Found) -> None:
     assert row["p_wait"] <= 0.01
 
 
-def steps(p95: list[float], achieved: list[float]) -> pd.DataFrame:
+def steps(p95: list[float], achieved: list[float]) -> list[capacity.StepRow]:
     """A sweep of one arm."""
-    offered = [10.0 * 2**i for i in range(len(p95))]
-    cells = [Estimate(value=value, unit="ms", n=9, blocks=9) for value in p95]
-    return pd.DataFrame(
-        {"arm": "on", "offered_per_s": offered, "achieved_per_s": achieved, "p95_ms": cells}
-    )
+    return [
+        capacity.StepRow(
+            arm="on",
+            step=step,
+            offered_per_s=10.0 * 2**step,
+            achieved_per_s=answered,
+            p95_ms=Estimate(value=slow, unit="ms", n=9, blocks=9),
+            in_flight=None,
+        )
+        for step, (slow, answered) in enumerate(zip(p95, achieved, strict=True))
+    ]
 
 
 def test_the_knee_is_where_the_rule_says() -> None:
     """The first step that is too slow or not kept up with is the knee, else none is said."""
-    slow = capacity.knees(steps([10, 11, 12, 25, 90], [10, 20, 40, 80, 160])).iloc[0]
-    short = capacity.knees(steps([10, 11, 12, 13, 14], [10, 20, 39, 60, 70])).iloc[0]
-    fine = capacity.knees(steps([10, 10, 10, 11, 11], [10, 20, 40, 80, 160])).iloc[0]
+    slow = capacity.knees(steps([10, 11, 12, 25, 90], [10, 20, 40, 80, 160]))[0]
+    short = capacity.knees(steps([10, 11, 12, 13, 14], [10, 20, 39, 60, 70]))[0]
+    fine = capacity.knees(steps([10, 10, 10, 11, 11], [10, 20, 40, 80, 160]))[0]
 
-    assert (80.0, "p95 above 20 ms") == (slow["knee_per_s"], slow["rule"])
-    assert (40.0, "achieved below 99 % of offered") == (short["knee_per_s"], short["rule"])
-    assert fine["knee_per_s"] is None or np.isnan(fine["knee_per_s"])
-    assert "No knee up to 160/s" in fine["sentence"]
+    assert (80.0, "p95 above 20 ms") == (slow.knee_per_s, slow.rule)
+    assert (40.0, "achieved below 99 % of offered") == (short.knee_per_s, short.rule)
+    assert fine.knee_per_s is None
+    assert "No knee up to 160/s" in fine.sentence
 
 
 def test_the_published_sample_sizes_come_out() -> None:
-    """0.2 % at CV 0.3 needs 353,200 requests an arm unpaired; paired, 15 to 60."""
+    """0.2 % at CV 0.3 needs 353,200 requests per arm unpaired; paired, 15 to 60."""
     assert 353_200 == round(float(unpaired_requests(0.3, 0.002) or 0), -2)
     assert 15 <= int(paired_requests(0.002, 0.002) or 0) <= 60
 

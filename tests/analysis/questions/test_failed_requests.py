@@ -46,7 +46,7 @@ def test_refused_requests_do_not_make_an_arm_faster(run: Run) -> None:
     assert after.difference.value == pytest.approx(before.difference.value, abs=0.3)
     assert (limited["status_code"] == 429).sum() == after.left_out > 700
     assert 0 == before.left_out
-    assert "same" == equivalence(run.manifest, limited, blocks).iloc[0]["decided"]
+    assert "same" == equivalence(run.manifest, limited, blocks).rows[0].decided
 
 
 def test_requests_that_never_ended_are_the_slowest(run: Run) -> None:

@@ -96,17 +96,10 @@ def _bars(operation: str = "llm") -> list[shares.Bar]:
     ]
 
 
-def _estimates() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "label": ["mean", "p99"],
-            "value": [-6.0, -40.0],
-            "low": [-7.0, None],
-            "high": [-5.0, None],
-            "decision": ["faster", "not decided"],
-            "strong": [True, False],
-        }
-    )
+def _estimate(
+    value: float, low: float | None = None, high: float | None = None, unit: str = "ms"
+) -> Estimate:
+    return Estimate(value=value, unit=unit, n=1200, blocks=12, low=low, high=high)
 
 
 def _compared(value: float, unit: str) -> list[Comparison]:
@@ -142,26 +135,14 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
             reduction=Estimate(value=20.0, unit="ratio", n=9, blocks=9, low=18.0, high=22.0),
         )
     ]
-    latency = pd.DataFrame(
-        {
-            "arm": ["off", "off"],
-            "rate_per_s": [10.0, 20.0],
-            "value": [3000.0, 3100.0],
-            "low": [2900.0, None],
-            "high": [3100.0, None],
-            "quantile": ["p95", "p95"],
-        }
-    )
-    expected = pd.DataFrame(
-        {
-            "arm": ["off", "off"],
-            "rate_per_s": [10.0, 1000.0],
-            "queries_per_s": [10.0, 1000.0],
-            "low": [9.0, 900.0],
-            "high": [11.0, 1100.0],
-            "measured": [True, False],
-        }
-    )
+    latency = [
+        capacity.point_of("off", 10.0, _estimate(3000.0, 2900.0, 3100.0)),
+        capacity.point_of("off", 20.0, _estimate(3100.0)),
+    ]
+    queries = [
+        capacity.point_of("off", 10.0, _estimate(10.0, 9.0, 11.0, "per_s")),
+        capacity.point_of("off", 1000.0, _estimate(1e3, 900.0, 1100.0, "per_s"), measured=False),
+    ]
     candidates = [
         CandidateRow(
             service="chat",
@@ -180,18 +161,12 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
             sentence="",
         )
     ]
-    needed = pd.DataFrame(
-        {"label": ["0.2 %"], "unpaired": [353200], "paired": [15], "had": [1200]}
-    )
-    parts = pd.DataFrame(
-        {
-            "operation": ["llm", "lookup"],
-            "share": [0.8, 0.003],
-            "share_low": [0.79, None],
-            "share_high": [0.81, None],
-            "strong": [False, True],
-        }
-    )
+    needed = [detectability.Needed(label="0.2 %", unpaired=353200, paired=15, had=1200)]
+    changes = [equivalence.Change(what="mean", estimate=_estimate(0.001, -0.007, 0.005, "share"))]
+    parts = [
+        ceiling.Most(operation="llm", share=_estimate(0.8, 0.79, 0.81, "share"), strong=False),
+        ceiling.Most(operation="lookup", share=_estimate(0.003, unit="share"), strong=True),
+    ]
     series = pd.DataFrame(
         {
             "series": ["rate", "cpu"],
@@ -219,13 +194,11 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
         "load": load.figure(statements, ("off", "on"), narrow=narrow),
         "faster": faster.figure(_compared(6.0, "ratio"), _compared(-6.0, "ms"), narrow=narrow),
         "law": law.figure(points, narrow=narrow),
-        "capacity": capacity.figure(latency, expected, narrow=narrow),
+        "capacity": capacity.figure(latency, queries, narrow=narrow),
         "worth_caching": worth_caching.figure(candidates, narrow=narrow),
         "detectability": detectability.figure(needed, narrow=narrow),
         "ceiling": ceiling.figure(parts, narrow=narrow),
-        "equivalence": equivalence.figure(
-            _estimates().assign(value=0.001), (-0.01, 0.01), narrow=narrow
-        ),
+        "equivalence": equivalence.figure(changes, (-0.01, 0.01), narrow=narrow),
         "timeline": timeline.figure(series, blocks, events, ("off",), narrow=narrow),
         "waterfall": waterfall.figure(tree, path, strong="lookup", narrow=narrow),
     }
