@@ -156,7 +156,7 @@ def json_object(text: object) -> dict[str, object]:
 
 
 def _our_servers(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
-    """Servers that nobody else used, one database and one Redis an arm."""
+    """Servers that nobody else used, one database and one Redis per arm."""
     yield from _database(manifest, spans, grown)
     yield from _redis(manifest, spans, grown)
 

@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 Floats = NDArray[np.float64]
 
 MIN_BLOCKS = 6
-"""Blocks an arm below which no interval is given: with 5, t(4) is 2.8 and its own width is a
+"""Blocks per arm below which no interval is given: with 5, t(4) is 2.8 and its own width is a
 guess."""
 
 CONFIDENCE = 0.95
@@ -132,7 +132,7 @@ def too_few(blocks: int, *, needed: int = MIN_BLOCKS) -> str | None:
     if blocks == 0:
         return f"no blocks were run, and an interval needs {needed} of each arm"
     more = needed - blocks
-    have = "1 block an arm carries" if blocks == 1 else f"{blocks} blocks an arm carry"
+    have = "1 block per arm gives" if blocks == 1 else f"{blocks} blocks per arm give"
     return f"{have} no interval: {more} more {'is' if more == 1 else 'are'} needed"
 
 
@@ -216,10 +216,10 @@ def share(events: Floats, whole: Floats, *, n: int | None = None) -> Estimate:
 def rate_ratio(first: tuple[Floats, Floats], second: tuple[Floats, Floats], *, n: int) -> Estimate:
     """Rate of ``first`` over rate of ``second``, each given as (events, exposure) by block.
 
-    Each arm has its own dispersion: an arm without a cache makes exactly one query a request while
-    the other's misses burst. Degrees of freedom are those of the smaller arm: Welch's would cry
-    wolf in 6 % of A/A comparisons of counts that burst, these in 4 %. Where the second side saw no
-    event the ratio has no value and no upper end, but a lower one: a bound.
+    Each arm has its own dispersion: an arm without a cache makes exactly one query per request
+    while the other's misses burst. Degrees of freedom are those of the smaller arm: Welch's would
+    give false alarms in 6 % of A/A comparisons of counts that burst, these in 4 %. Where the
+    second side saw no event the ratio has no value and no upper end, but a lower one: a bound.
     """
     above, below = _fit_rate(*first), _fit_rate(*second)
     if above is None or below is None:

@@ -97,7 +97,7 @@ def _answer(whole: ReductionRow | None, cached: ReductionRow | None, setting: Se
             f" {setting.label(setting.baseline)}, {written.point(row.after)} with"
             f" {setting.label(setting.treatment)}{_fewer(row.factor)}."
         )
-    return " ".join(parts) or "There is one arm only, so nothing is held against it."
+    return " ".join(parts) or "There is one arm only, so nothing is compared."
 
 
 def _fewer(factor: Estimate) -> str:

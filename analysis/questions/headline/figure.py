@@ -1,6 +1,6 @@
 """The headline: one request's time on the left, the database's load on the right.
 
-Left, one bar an arm, all grey but the cached operation, and a lens over its beginning, because
+Left, one bar per arm, all grey but the cached operation, and a lens over its beginning, because
 what is 0.3 % of a request can be seen in no other way and must not be drawn larger than it is.
 Right, database queries per second against the offered rate, measured in both arms and predicted
 from the hit rate alone. Colour means the arm in both.
@@ -44,9 +44,9 @@ class Shown:
     """What the two panels show."""
 
     bars: tuple[Bar, ...]
-    """One an arm."""
+    """One per arm."""
     measured: tuple[Line, ...]
-    """One an arm, in the order of the bars."""
+    """One per arm, in the order of the bars."""
     predicted: Line | None
     """What the hit rate alone predicts, if it predicts anything."""
 

@@ -40,7 +40,7 @@ class Line:
 def draw_load(
     axes: Axes, measured: Sequence[Line], predicted: Line | None, *, counted: str, gap: str
 ) -> None:
-    """Queries per second against offered rate, an arm a line, the prediction dashed."""
+    """Queries per second against offered rate, a line per arm, the prediction dashed."""
     style.quiet(axes, grid="y")
     ends = [_draw_arm(axes, line, position) for position, line in enumerate(measured)]
     gap_ends = list(ends)

@@ -1,4 +1,4 @@
-"""The headline's left panel: a request as a bar an arm, a lens over what is in question."""
+"""The headline's left panel: a bar per arm, a lens over what is in question."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Bar:
 
 
 def draw_bars(axes: Axes, bars: Sequence[Bar]) -> None:
-    """One bar an arm: the cached operation in the arm's colour, the others in grey."""
+    """One bar per arm: the cached operation in the arm's colour, the others in grey."""
     style.quiet(axes)
     for row, bar in enumerate(bars):
         left, greys = 0.0, iter(style.GREYS)
