@@ -23,9 +23,10 @@ from pandas.api.extensions import ExtensionArray
 from analysis.checks.trace_quality import issues
 from analysis.errors import AnalysisError, InputError
 from analysis.formats import found
-from analysis.formats.columns import REQUIRED, SCHEMA, empty, to_pandas
+from analysis.formats.columns import REQUIRED, empty, to_pandas
 from analysis.formats.partitions import Partitions, spread
 from analysis.rundir.recorded import Converted, convert
+from worthit.contract.tables import SPANS
 
 __all__ = ["Converted", "Partitions", "attribute", "convert", "issues", "read"]
 
@@ -140,7 +141,7 @@ def _rows_of(
 
 
 def _only(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
-    return table if columns is None else table.select([n for n in SCHEMA.names if n in columns])
+    return table if columns is None else table.select([n for n in SPANS.names if n in columns])
 
 
 def is_address(path: str | PathLike[str]) -> bool:

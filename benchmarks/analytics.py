@@ -28,7 +28,7 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis import critical_path, self_time, shares, traces
-from benchmarks import _synthetic_traces
+from benchmarks.support import synthetic_traces
 
 COLUMNS = ("kind", "block")
 """What shares need beside what identifies a span."""
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     sizes = asked.spans or list(SIZES)
     with tempfile.TemporaryDirectory(prefix="worthit-bench-") as folder:
         small = Path(folder) / "small.parquet"
-        _synthetic_traces.write(small, 12_000)
+        synthetic_traces.write(small, 12_000)
         _warm(small)
         if asked.partitions:
             return _beyond_memory(Path(folder), sizes[-1], asked.partitions)
@@ -86,7 +86,7 @@ def _in_memory(folder: Path, sizes: Sequence[int]) -> int:
     rates: dict[str, dict[int, float]] = {name: {} for name in _WAYS}
     for size in sizes:
         file = folder / f"{size}.parquet"
-        count = _synthetic_traces.write(file, size)
+        count = synthetic_traces.write(file, size)
         repeats = _REPEATS if count <= _MANY_SPANS else _REPEATS_OF_MANY
         for name, questions in _WAYS.items():
             seconds = _least(file, questions, repeats)
@@ -139,7 +139,7 @@ def _run(file: Path, questions: Mapping[str, Callable[[pd.DataFrame], object]]) 
 
 def _beyond_memory(folder: Path, size: int, partitions: int) -> int:
     file = folder / f"{size}.parquet"
-    count = _synthetic_traces.write(file, size)
+    count = synthetic_traces.write(file, size)
     began, wall = time.process_time(), time.perf_counter()
     with traces.read(file, columns=COLUMNS, partitions=partitions) as parts:
         dealt = time.process_time() - began
@@ -157,7 +157,7 @@ def _beyond_memory(folder: Path, size: int, partitions: int) -> int:
 def _groupby_apply(folder: Path) -> float:
     """Spans a second of the obvious pandas: one Python call a trace, loops over its spans."""
     file = folder / "pandas.parquet"
-    count = _synthetic_traces.write(file, PANDAS_TRACES * _synthetic_traces.SPANS_PER_TRACE)
+    count = synthetic_traces.write(file, PANDAS_TRACES * synthetic_traces.SPANS_PER_TRACE)
     began = time.process_time()
     spans = pd.read_parquet(file)
     sums = spans.groupby("trace_id", sort=False)[spans.columns.tolist()].apply(_one_trace)

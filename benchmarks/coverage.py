@@ -21,7 +21,7 @@ from analysis.questions.faster.answer import paired_difference
 from analysis.stats import intervals
 from analysis.stats.intervals import Estimate, decide
 from analysis.stats.quantiles import quantile, quantile_difference
-from tests.support.queue_simulation import bursting_misses, mm1_quantile, mm1_response_times
+from tests.support.runs.queue_simulation import bursting_misses, mm1_quantile, mm1_response_times
 
 COMPARISONS = ("paired mean", "p50", "p90", "ratio of means", "reduction factor")
 """What ``equal_arms`` compares, in its order."""

@@ -1,4 +1,4 @@
-"""Does every request, whatever is in it, get a documented answer?
+"""Does every request, whatever its content, get a documented answer?
 
 schemathesis makes requests from the OpenAPI document of the service, valid and broken ones, and
 checks each answer against it: status documented, content type and body as described, never a 500.
@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from benchmarks._chat_rig import servers, service
+from benchmarks.support.chat_servers import servers, service
 
 CHECKS = [
     not_a_server_error,

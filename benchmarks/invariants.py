@@ -11,9 +11,9 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 
-from benchmarks._cache_invariants import cancelled_lookups, races
-from benchmarks._chat_rig import PERSONALITIES, Servers, servers
-from benchmarks._faults import Latencies, chatting, faults, postgres_outage, redis_episodes
+from benchmarks.support.cache_invariants import cancelled_lookups, races
+from benchmarks.support.chat_servers import PERSONALITIES, Servers, servers
+from benchmarks.support.faults import Latencies, chatting, faults, postgres_outage, redis_episodes
 from reference_service.composition import Service, build
 from reference_service.settings import Settings
 

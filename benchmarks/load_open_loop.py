@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.support.locust_process import end_of, recorded, start_locust, stub_server
+from tests.support.load.locust_process import end_of, recorded, start_locust, stub_server
 
 LAG_P99_LIMIT_MS = 5.0
 RATE_TOLERANCE = 0.01

@@ -1,4 +1,4 @@
-"""What does the plugin cost a locustfile? Requests a second of one full core, stock and plugin.
+"""What does the plugin cost? Requests per second of one full core, stock and with the plugin.
 
 Both run the same closed-loop locustfile against the same server, in pairs whose order alternates
 (stock, plugin, plugin, stock, ...), so that a machine that grows busy is unfair to neither.
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.locust_process import ROOT, end_of, start_locust, stub_server
+from tests.support.load.locust_process import ROOT, end_of, start_locust, stub_server
 
 LOCUSTFILE = """
 import time

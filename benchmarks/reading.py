@@ -20,7 +20,13 @@ import orjson
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from analysis import traces
-from benchmarks._synthetic_traces import BEGINS_MS, NAMES, PARENTS, SPANS_PER_TRACE, TAKES_MS
+from benchmarks.support.synthetic_traces import (
+    BEGINS_MS,
+    NAMES,
+    PARENTS,
+    SPANS_PER_TRACE,
+    TAKES_MS,
+)
 
 TRACES = 5_000
 WANTED_RATIO = 2.0

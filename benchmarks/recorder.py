@@ -20,7 +20,13 @@ import grpc.aio
 import psutil
 import uvloop
 
-from tests.support.otlp import STAGES, batch_of_traces, json_of_traces, read_recording, spans_in
+from tests.support.traces.otlp import (
+    STAGES,
+    batch_of_traces,
+    json_of_traces,
+    read_recording,
+    spans_in,
+)
 from worthit.environment.recorder import Recorder
 from worthit.process.workspace import Workspace
 

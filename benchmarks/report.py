@@ -22,7 +22,7 @@ from analysis.questions.asking import findings
 from analysis.report import assembly, writing
 from analysis.report.pictures import pictures
 from analysis.rundir.run import open_run
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.runs.synthetic_run import Truth, write_run
 
 SPANS_A_REQUEST = 14
 """Of the reference service's chat request."""

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from benchmarks._chat_rig import Measured, Servers, drive, drive_at, servers, service
-from benchmarks._span_costs import print_span_costs
+from benchmarks.support.chat_servers import Measured, Servers, drive, drive_at, servers, service
+from benchmarks.support.span_costs import print_span_costs
 
 SERVICE = [sys.executable, "-m", "reference_service"]
 PEER = [sys.executable, "-m", "benchmarks.peer"]

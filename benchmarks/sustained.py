@@ -1,4 +1,4 @@
-"""How many chats a second does the whole hold, with everything on one machine and the LLM at 3 s?
+"""How many chats per second does the whole setup sustain on one machine, with the LLM at 3 s?
 
 Generator, simulator, PostgreSQL, Redis, recorder and the service's processes share the machine;
 every span is recorded; a rate counts only when the run that held it is VALID. Rates go up from the

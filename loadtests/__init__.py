@@ -1,1 +1,1 @@
-"""Locust scenarios with honest open-loop arrivals: ``locust -f loadtests``."""
+"""Locust scenarios with open-loop arrivals: ``locust -f loadtests``."""

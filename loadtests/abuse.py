@@ -6,16 +6,14 @@ else's count as failures. The two go by different names, so that Locust shows th
 
 from __future__ import annotations
 
-from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
+from worthit.contract.scenario_arguments import SCENARIOS
 from worthit.load.chat_population import (
-    add_population_knobs,
     message_number,
     personality_of,
     user_name,
 )
-from worthit.load.knob_types import fraction_from_0_to_1
 from worthit.load.open_loop import OpenLoopUser
 from worthit.load.schedule.arrival import Arrival
 
@@ -29,18 +27,7 @@ class abuse(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on 
 
     host = "http://127.0.0.1:8000"
     default_rate = "20"
-
-    @classmethod
-    @override
-    def add_knobs(cls, parser: LocustArgumentParser) -> None:
-        """Add the population's knobs and the abuser's part of the load."""
-        add_population_knobs(parser)
-        parser.add_argument(
-            "--abuse-fraction",
-            type=fraction_from_0_to_1,
-            default=0.5,
-            help="Part of all arrivals that come from the one abuser.",
-        )
+    arguments = SCENARIOS["abuse"]
 
     @override
     def arrive(self, arrival: Arrival) -> None:

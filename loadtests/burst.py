@@ -6,16 +6,14 @@ The steps come from ``--arrival-rate`` (default 10, then 100, then 10 again), ea
 
 from __future__ import annotations
 
-from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
+from worthit.contract.scenario_arguments import SCENARIOS
 from worthit.load.chat_population import (
-    add_population_knobs,
     message_number,
     personality_of,
     user_name,
 )
-from worthit.load.knob_types import fraction_from_0_to_1
 from worthit.load.open_loop import OpenLoopUser
 from worthit.load.schedule.arrival import Arrival
 
@@ -25,18 +23,7 @@ class burst(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on 
 
     host = "http://127.0.0.1:8000"
     default_rate = "10,100,10"
-
-    @classmethod
-    @override
-    def add_knobs(cls, parser: LocustArgumentParser) -> None:
-        """Add the population's knobs and how alike the crowd is."""
-        add_population_knobs(parser)
-        parser.add_argument(
-            "--same-personality-fraction",
-            type=fraction_from_0_to_1,
-            default=0.5,
-            help="Part of the arrivals that want the same one personality: a stampede.",
-        )
+    arguments = SCENARIOS["burst"]
 
     @override
     def arrive(self, arrival: Arrival) -> None:

@@ -7,16 +7,14 @@ personality that nobody asked for before.
 
 from __future__ import annotations
 
-from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
+from worthit.contract.scenario_arguments import SCENARIOS
 from worthit.load.chat_population import (
-    add_population_knobs,
     message_number,
     personality_of,
     user_name,
 )
-from worthit.load.knob_types import whole_number_from_1
 from worthit.load.open_loop import OpenLoopUser
 from worthit.load.schedule.arrival import Arrival
 from worthit.load.schedule.draws import bits
@@ -31,21 +29,7 @@ class chat(OpenLoopUser):  # noqa: N801 - the class's name is the scenario's nam
 
     host = "http://127.0.0.1:8000"
     default_rate = "10"
-
-    @classmethod
-    @override
-    def add_knobs(cls, parser: LocustArgumentParser) -> None:
-        """Add how many conversations go on at once, and how long they are."""
-        add_population_knobs(parser)
-        parser.add_argument(
-            "--conversations",
-            type=whole_number_from_1,
-            default=200,
-            help="Conversations that go on at the same time.",
-        )
-        parser.add_argument(
-            "--turns", type=whole_number_from_1, default=8, help="Messages of a conversation."
-        )
+    arguments = SCENARIOS["chat"]
 
     @override
     def arrive(self, arrival: Arrival) -> None:

@@ -7,11 +7,10 @@ hit rate after n requests is 1 - E[distinct names] / n.
 
 from __future__ import annotations
 
-from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
+from worthit.contract.scenario_arguments import SCENARIOS
 from worthit.load.chat_population import personality_name
-from worthit.load.knob_types import whole_number_from_1
 from worthit.load.open_loop import OpenLoopUser
 from worthit.load.schedule.arrival import Arrival
 
@@ -21,23 +20,7 @@ class cold_start(OpenLoopUser):  # noqa: N801 - the scenario's name in --list an
 
     host = "http://127.0.0.1:8000"
     default_rate = "100"
-
-    @classmethod
-    @override
-    def add_knobs(cls, parser: LocustArgumentParser) -> None:
-        """Add how many names there are and in which order they come."""
-        parser.add_argument(
-            "--names",
-            type=whole_number_from_1,
-            default=1000,
-            help="Different names to warm up to.",
-        )
-        parser.add_argument(
-            "--order",
-            default="never-seen-first",
-            choices=("never-seen-first", "uniform"),
-            help="never-seen-first: each name once, then all again; uniform: at random.",
-        )
+    arguments = SCENARIOS["cold_start"]
 
     @override
     def arrive(self, arrival: Arrival) -> None:

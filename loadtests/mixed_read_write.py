@@ -6,11 +6,10 @@ popular one makes a cached answer stale, and the service must not give it any mo
 
 from __future__ import annotations
 
-from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
-from worthit.load.chat_population import add_population_knobs, personality_of
-from worthit.load.knob_types import fraction_from_0_to_1
+from worthit.contract.scenario_arguments import SCENARIOS
+from worthit.load.chat_population import personality_of
 from worthit.load.open_loop import OpenLoopUser
 from worthit.load.schedule.arrival import Arrival
 
@@ -22,18 +21,7 @@ class mixed_read_write(OpenLoopUser):  # noqa: N801 - the scenario's name in --l
 
     host = "http://127.0.0.1:8000"
     default_rate = "100"
-
-    @classmethod
-    @override
-    def add_knobs(cls, parser: LocustArgumentParser) -> None:
-        """Add the population's knobs and the part of the writes."""
-        add_population_knobs(parser)
-        parser.add_argument(
-            "--write-fraction",
-            type=fraction_from_0_to_1,
-            default=0.02,
-            help="Part of the arrivals that change a personality.",
-        )
+    arguments = SCENARIOS["mixed_read_write"]
 
     @override
     def arrive(self, arrival: Arrival) -> None:

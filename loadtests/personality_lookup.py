@@ -5,10 +5,10 @@ Nothing hides the lookup here: no LLM, no memories. The personality is drawn as 
 
 from __future__ import annotations
 
-from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
-from worthit.load.chat_population import add_population_knobs, personality_of
+from worthit.contract.scenario_arguments import SCENARIOS
+from worthit.load.chat_population import personality_of
 from worthit.load.open_loop import OpenLoopUser
 from worthit.load.schedule.arrival import Arrival
 
@@ -18,12 +18,7 @@ class personality_lookup(OpenLoopUser):  # noqa: N801 - the class's name is the 
 
     host = "http://127.0.0.1:8000"
     default_rate = "100"
-
-    @classmethod
-    @override
-    def add_knobs(cls, parser: LocustArgumentParser) -> None:
-        """Add the population's knobs."""
-        add_population_knobs(parser)
+    arguments = SCENARIOS["personality_lookup"]
 
     @override
     def arrive(self, arrival: Arrival) -> None:

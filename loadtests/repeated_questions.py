@@ -7,16 +7,14 @@ never asked twice.
 
 from __future__ import annotations
 
-from locust.argument_parser import LocustArgumentParser
 from typing_extensions import override
 
+from worthit.contract.scenario_arguments import SCENARIOS
 from worthit.load.chat_population import (
-    add_population_knobs,
     message_number,
     personality_of,
     user_name,
 )
-from worthit.load.knob_types import fraction_from_0_to_1, whole_number_from_1
 from worthit.load.open_loop import OpenLoopUser
 from worthit.load.schedule.arrival import Arrival
 
@@ -29,27 +27,7 @@ class repeated_questions(OpenLoopUser):  # noqa: N801 - the scenario's name in -
 
     host = "http://127.0.0.1:8000"
     default_rate = "10"
-
-    @classmethod
-    @override
-    def add_knobs(cls, parser: LocustArgumentParser) -> None:
-        """Add how many people ask how many questions."""
-        add_population_knobs(parser)
-        parser.add_argument(
-            "--askers", type=whole_number_from_1, default=20, help="People who repeat themselves."
-        )
-        parser.add_argument(
-            "--questions-each",
-            type=whole_number_from_1,
-            default=5,
-            help="Different questions of each of them.",
-        )
-        parser.add_argument(
-            "--new-question-fraction",
-            type=fraction_from_0_to_1,
-            default=0.1,
-            help="Part of the questions that nobody asked before: what no cache can answer.",
-        )
+    arguments = SCENARIOS["repeated_questions"]
 
     @override
     def arrive(self, arrival: Arrival) -> None:

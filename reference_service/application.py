@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from reference_service.composition import Service, build
 from reference_service.handlers import answers, chat, operations, personalities
 from reference_service.handlers.body_limit import BodyLimit
-from reference_service.handlers.door import Door
+from reference_service.handlers.concurrency_limit import ConcurrencyLimit
 from reference_service.handlers.request_span import RequestSpan
 from reference_service.lifecycle import Lifecycle
 from reference_service.settings import Settings
@@ -38,7 +38,9 @@ def create_app(service: Service) -> ASGIApp:
     )
     app.state.service = service
     app.state.life = life
-    app.state.door = Door(service.settings.chats_max_in_flight, service.registry)
+    app.state.concurrency_limit = ConcurrencyLimit(
+        service.settings.chats_max_in_flight, service.registry
+    )
     answers.register(app)
     for module in (chat, personalities, operations):
         app.include_router(module.router)

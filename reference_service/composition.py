@@ -43,9 +43,9 @@ from reference_service.storage.preferences import PreferencesStore
 from reference_service.storage.rate_limit_storage import RedisLinkStorage
 from reference_service.storage.redis_link import RedisLink
 from reference_service.storage.turns import TurnStore
+from reference_service.telemetry.exporters import Exporters
 from reference_service.telemetry.metrics import CacheMetrics, Registry
 from reference_service.telemetry.model_metrics import ModelMetrics
-from reference_service.telemetry.outlet import Outlet
 from reference_service.telemetry.spans import Tracer
 
 
@@ -56,7 +56,7 @@ class Service:
     settings: Settings
     registry: Registry
     tracer: Tracer
-    outlet: Outlet
+    exporters: Exporters
     database: Database
     redis: RedisLink | None
     models: ModelClient
@@ -89,8 +89,8 @@ class _Builder:
         self._settings = settings
         self._rng = random.Random(os.urandom(16))  # noqa: S311 - jitter and ids, no secrets
         self._registry = Registry()
-        self._outlet = Outlet(settings, self._registry)
-        self._tracer = Tracer(span_sink or self._outlet.span_sink, self._rng)
+        self._exporters = Exporters(settings, self._registry)
+        self._tracer = Tracer(span_sink or self._exporters.span_sink, self._rng)
         self._sampler = (
             emulation.Sampler(settings.latency_seed, lambda: self._rng.getrandbits(62))
             if settings.latency_profile is LatencyProfile.SEED
@@ -116,7 +116,7 @@ class _Builder:
             settings=self._settings,
             registry=self._registry,
             tracer=self._tracer,
-            outlet=self._outlet,
+            exporters=self._exporters,
             database=self._database,
             redis=self._redis,
             models=self._models,

@@ -1,4 +1,4 @@
-"""The latency profile: the durations of the write-up, put around storage from outside.
+"""The latency profile: the write-up's stage durations, added around storage.
 
 Off unless `LATENCY_PROFILE=seed`. The real work is done, then topped up to a sampled duration; a
 query's share is slept while its pooled connection is held, as a distant or busy database would do.

@@ -1,4 +1,4 @@
-"""What can go wrong while a request is served, each with the HTTP answer it leads to.
+"""The errors of serving a request, each with its HTTP response.
 
 The sentence of an error is shown to the caller: it names what to do next and nothing about the
 inside.

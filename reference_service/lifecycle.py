@@ -1,4 +1,4 @@
-"""Start and stop of a process: warm caches at first, nothing lost at last."""
+"""Start and stop of a process: warm the caches first, lose nothing at the end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Lifecycle:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_COLLECT_AFTER)
-        self._service.outlet.start()
+        self._service.exporters.start()
         await self._service.database.open()
         self._starting = asyncio.create_task(self._warm_up())
         self._starting.add_done_callback(self._note)
@@ -66,7 +66,7 @@ class Lifecycle:
         if self._service.redis is not None:
             await self._service.redis.close()
         await self._service.database.close()
-        await asyncio.to_thread(self._service.outlet.stop)
+        await asyncio.to_thread(self._service.exporters.stop)
 
     async def _warm_up(self) -> None:
         settings = self._service.settings

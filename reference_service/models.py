@@ -1,4 +1,4 @@
-"""What the parts of the service hand each other, and what travels over HTTP."""
+"""The values that the service's parts exchange, and the HTTP bodies."""
 
 from __future__ import annotations
 

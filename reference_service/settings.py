@@ -1,4 +1,4 @@
-"""What the service is told: environment variables and `.env`, validated once at start."""
+"""The service's settings: environment variables and `.env`, validated once at start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong in the harness, each with the exit code that `worthit` ends with.
+"""What can go wrong in worthit, each with the exit code that `worthit` ends with.
 
 Only ``worthit.__main__`` prints these and exits. Every message is one sentence: what was found,
 what was expected, what to do next.
@@ -22,19 +22,21 @@ class ExitCode(IntEnum):
     """The run is good and a claim or threshold does not hold in it."""
     RUN_INVALID = 4
     """The run did not prove itself: no number in it may be believed."""
+    INTERRUPTED = 130
+    """Stopped by Ctrl-C; what a shell reports for it: 128 + SIGINT."""
 
 
-class HarnessError(Exception):
-    """Something in the harness failed; the message is fit to be shown as it is."""
+class WorthitError(Exception):
+    """Something in worthit failed; the message is fit to be shown as it is."""
 
     exit_code: ExitCode = ExitCode.TOOL_FAILED
 
 
-class UsageError(HarnessError):
-    """The person asked for something that cannot be, such as an unknown experiment key."""
+class UsageError(WorthitError):
+    """The user asked for something that cannot be, such as an unknown experiment key."""
 
     exit_code = ExitCode.WRONG_USAGE
 
 
-class PartError(HarnessError):
+class PartError(WorthitError):
     """A part (PostgreSQL, Redis, simulator, recorder, service, Locust) did not start or died."""

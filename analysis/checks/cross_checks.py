@@ -18,15 +18,13 @@ from dataclasses import astuple, dataclass
 import pandas as pd
 
 from analysis.formats.attributes import numbers
-from analysis.rundir.manifest import Manifest
+from analysis.rundir.manifest import CrossCheck, Manifest
+from worthit.contract.names import POOL_WAIT_NS, REDIS_HITS, REDIS_MISSES
 
 COLUMNS = ["what", "arm", "from_spans", "independent", "counted_by", "exact", "tolerance"]
 
 CONNECT_OPERATIONS = ("connect", "CONNECT", "BEGIN", "COMMIT", "ROLLBACK", "fetch")
 """Database spans that are no logical query, so that they match no transaction of their own."""
-
-POOL_WAIT_ATTRIBUTE = "worthit.pool_wait_ns"
-"""On the span of a database call that got its connection: how long it had waited for it."""
 
 TRANSACTIONS = "pg_stat_database: transactions"
 """The cross-check of all database calls: every statement is a transaction of its own."""
@@ -84,6 +82,13 @@ def off_by(from_spans: float, independent: float, tolerance: float = 0.0) -> flo
     return max(0.0, more - tolerance) if more > 0 else -more
 
 
+def agrees(row: CrossCheck) -> bool:
+    """Whether the two counts say the same; not where nobody else counted."""
+    if row.from_spans is None or row.independent is None:
+        return False
+    return off_by(row.from_spans, row.independent, row.tolerance) == 0
+
+
 def growth(counters: pd.DataFrame) -> pd.DataFrame:
     """By how much each counter grew over the run: source, name, labels (dicts), grown.
 
@@ -128,7 +133,7 @@ def calls_of_llm(spans: pd.DataFrame, kind: str) -> int:
 
 def is_simulated(manifest: Manifest) -> bool:
     """Whether the LLM was the simulator of the run, which logs what it does."""
-    return bool(manifest.parts.get("llm", {}).get("embedded"))
+    return "llm" in manifest.parts and manifest.parts["llm"].embedded
 
 
 def roots(spans: pd.DataFrame, *, ids: pd.Series | None = None) -> pd.DataFrame:
@@ -262,7 +267,7 @@ def _never_sent(calls: pd.DataFrame) -> pd.Series:
     A service that notes how long each call waited for the pool notes it when the wait has ended; a
     call that was refused has no such note.
     """
-    noted = calls["attributes"].str.contains(POOL_WAIT_ATTRIBUTE, regex=False, na=False)
+    noted = calls["attributes"].str.contains(POOL_WAIT_NS, regex=False, na=False)
     return (calls["status"] == "ERROR") & ~noted & bool(noted.any())
 
 
@@ -273,14 +278,14 @@ def _redis(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iter
         own = calls[calls["arm"] == arm.name]
         kept = arm.fault != EMPTYING_FAULT
         tolerance = _lookups_unanswered(own)
-        for what in ("hits", "misses"):
+        for what, attribute in (("hits", REDIS_HITS), ("misses", REDIS_MISSES)):
             counted = _sum(grown, "redis", f"keyspace_{what}", arm=arm.name) if kept else None
             if counted is None and own.empty:
                 continue
             yield _Count(
                 what=f"cache {what}",
                 arm=arm.name,
-                from_spans=float(numbers(own["attributes"], f"worthit.redis.{what}").sum()),
+                from_spans=float(numbers(own["attributes"], attribute).sum()),
                 independent=counted,
                 counted_by=f"Redis INFO: keyspace_{what}",
                 exact=kept,
@@ -297,8 +302,8 @@ def _lookups_unanswered(calls: pd.DataFrame) -> int:
     if lost.empty:
         return 0
     hits, misses = (
-        numbers(calls["attributes"], f"worthit.redis.{what}").fillna(0.0)
-        for what in ("hits", "misses")
+        numbers(calls["attributes"], attribute).fillna(0.0)
+        for attribute in (REDIS_HITS, REDIS_MISSES)
     )
     most = (hits + misses)[~calls.index.isin(lost.index)].groupby(calls["db_operation"]).max()
     return int(lost["db_operation"].map(most).fillna(max(1.0, most.max())).sum())

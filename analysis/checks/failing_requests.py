@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.checks.fault_windows import in_fault
-from analysis.checks.run_checks import UNENDED_INVALID_SHARE, UNENDED_VALID_SHARE, Issue, Level
+from analysis.checks.run_checks import Issue, Level
+from worthit.contract.limits import UNENDED_INVALID_SHARE, UNENDED_VALID_SHARE
 
 ERRORS_VALID_SHARE = 0.01
 """Above 1 % errors (no status, or 5xx, outside of injected faults) the times mix work and

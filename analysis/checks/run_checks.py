@@ -20,34 +20,13 @@ from analysis.checks.cross_checks import (
     roots,
 )
 from analysis.rundir.manifest import Generator, Manifest
-
-LAG_VALID_MS = 5.0
-"""Lag (actual minus intended send) up to this at p99 is the generator's ordinary jitter."""
-
-LAG_SUSPECT_MS = 50.0
-"""Beyond this at p99 the arrivals no longer follow the schedule; the load was another one."""
-
-LAG_VALID_SHARE = 0.005
-"""What matters is lag against what is measured: half a percent of the step's median response time
-is as harmless as 5 ms, whichever is larger. A 3 s chat does not feel 15 ms."""
-
-LAG_SUSPECT_SHARE = 0.05
-"""As above: 5 % of the median response time, or 50 ms, whichever is larger."""
-
-RATE_VALID_SHARE = 0.01
-"""Arrivals sent within 1 % of those planned: less than a Poisson schedule's own scatter."""
-
-RATE_SUSPECT_SHARE = 0.05
-"""More than 5 % of the arrivals missing: the step's name says a rate that never was."""
-
-WORKER_CPU_SUSPECT = 0.9
-"""A worker at 90 % of its core is about to queue its own arrivals, and then measures itself."""
-
-UNENDED_VALID_SHARE = 0.001
-"""Requests that never ended, as a share: beyond it the tail is cut off where it matters."""
-
-UNENDED_INVALID_SHARE = 0.05
-"""As above, where p95 itself is unknown."""
+from worthit.contract.limits import (
+    LAG_SUSPECT_MS,
+    RATE_SUSPECT_SHARE,
+    RATE_VALID_SHARE,
+    WORKER_CPU_SUSPECT,
+    lag_limits_ms,
+)
 
 TRACES_SUSPECT_SHARE = 0.001
 """A share of the spans up to this may be missing and the run is SUSPECT; beyond it INVALID."""
@@ -157,8 +136,7 @@ def _about_lag(counted: pd.DataFrame) -> list[Issue]:
     issues = []
     for step, rows in by_step:
         p99, median = float(rows["lag"].quantile(0.99)), float(rows["response"].median())
-        valid = max(LAG_VALID_MS, LAG_VALID_SHARE * median) if median > 0 else LAG_VALID_MS
-        suspect = max(LAG_SUSPECT_MS, LAG_SUSPECT_SHARE * median) if median > 0 else LAG_SUSPECT_MS
+        valid, suspect = lag_limits_ms(median)
         if p99 <= valid:
             continue
         level = Level.INVALID if p99 > suspect else Level.SUSPECT

@@ -25,7 +25,6 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import pandas as pd
 
@@ -41,7 +40,7 @@ from analysis.checks.run_checks import (
     about_simulator,
     about_traces,
 )
-from analysis.rundir.manifest import Manifest
+from analysis.rundir.manifest import CrossCheck, Manifest, Verdict
 from analysis.rundir.run import Run, measured
 
 COUNTS_SUSPECT_SHARE = 0.001
@@ -67,17 +66,17 @@ class Judgement:
         """The issues as sentences."""
         return tuple(issue.sentence for issue in self.issues)
 
-    def verdict_entry(self) -> dict[str, Any]:
+    def verdict_entry(self) -> Verdict:
         """The manifest's ``verdict``."""
-        return {"verdict": self.verdict, "reasons": list(self.reasons)}
+        return Verdict(verdict=self.verdict, reasons=self.reasons)
 
-    def cross_check_entries(self) -> list[dict[str, Any]]:
-        """The manifest's ``cross_checks``: plain numbers, null where nobody counted."""
+    def cross_check_entries(self) -> tuple[CrossCheck, ...]:
+        """The manifest's ``cross_checks``: plain numbers, None where nobody counted."""
         rows = self.cross_checks.astype("object")
-        return [
-            {str(key): value for key, value in row.items()}
+        return tuple(
+            CrossCheck(**{str(key): value for key, value in row.items()})
             for row in rows.where(rows.notna(), None).to_dict("records")
-        ]
+        )
 
 
 def judge(run: Run) -> Judgement:
@@ -114,7 +113,7 @@ def judge_tables(
     beyond = _beyond_the_limit(manifest, whole.issues)
     if not beyond:
         return whole
-    rest = hold(manifest.model_copy(update={"set_aside": beyond}))
+    rest = hold(replace(manifest, set_aside=beyond))
     return replace(rest, issues=(*rest.issues, *_set_aside(manifest, beyond, whole.issues)))
 
 

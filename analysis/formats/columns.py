@@ -1,7 +1,7 @@
 """The columns of the spans table, and how attributes of any tracer become them.
 
 Every reader fills a ``Batch`` span by span or column by column and hands over an Arrow table with
-``SCHEMA``. Superseded attribute names are understood here, once for all formats.
+``SPANS``. Superseded attribute names are understood here, once for all formats.
 """
 
 from __future__ import annotations
@@ -15,32 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-SCHEMA = pa.schema(
-    [
-        ("trace_id", pa.large_string()),
-        ("span_id", pa.large_string()),
-        ("parent_span_id", pa.large_string()),
-        ("service", pa.large_string()),
-        ("name", pa.large_string()),
-        ("kind", pa.large_string()),
-        ("start_ns", pa.int64()),
-        ("duration_ns", pa.int64()),
-        ("status", pa.large_string()),
-        ("arm", pa.large_string()),
-        ("step", pa.int32()),
-        ("block", pa.int32()),
-        ("db_system", pa.large_string()),
-        ("db_operation", pa.large_string()),
-        ("db_collection", pa.large_string()),
-        ("cache_hit", pa.bool_()),
-        ("attributes", pa.large_string()),
-        ("follows_from", pa.bool_()),
-        ("links", pa.large_string()),
-    ]
-)
-"""docs/run-directory.md's columns, then two of our own: ``follows_from`` (the parent did not
-wait for this span) and ``links`` (JSON).
-"""
+from worthit.contract.names import COLUMN_ATTRIBUTES
+from worthit.contract.tables import SPANS
 
 REQUIRED = ("trace_id", "span_id", "parent_span_id", "service", "name", "start_ns", "duration_ns")
 """Without these no question about traces can be answered; every other column may be missing."""
@@ -55,11 +31,11 @@ _IDS = ("trace_id", "span_id", "parent_span_id")
 _TIMES = ("start_ns", "duration_ns")
 DENSE = (*_IDS, "service", "name", "kind", *_TIMES, "status", "attributes")
 """Columns that most spans have a value in."""
-SPARSE = tuple(name for name in SCHEMA.names if name not in DENSE)
+SPARSE = tuple(name for name in SPANS.names if name not in DENSE)
 """Columns that most spans have none in."""
 dumps = orjson.dumps
 
-TEXT_COLUMNS = tuple(field.name for field in SCHEMA if pa.types.is_large_string(field.type))
+TEXT_COLUMNS = tuple(field.name for field in SPANS if pa.types.is_large_string(field.type))
 
 
 class Batch:
@@ -101,9 +77,9 @@ class Batch:
         self.columns["attributes"].append(dumps(attributes, default=str) if attributes else None)
 
     def table(self, *, ns_per_unit: int = 1) -> pa.Table:
-        """Give the rows so far as Arrow columns of ``SCHEMA``, ids in lower case."""
-        arrays = [self._array(field, ns_per_unit) for field in SCHEMA]
-        return pa.Table.from_arrays(arrays, schema=SCHEMA)
+        """Give the rows so far as Arrow columns of ``SPANS``, ids in lower case."""
+        arrays = [self._array(field, ns_per_unit) for field in SPANS]
+        return pa.Table.from_arrays(arrays, schema=SPANS)
 
     def _array(self, field: pa.Field, ns_per_unit: int) -> pa.Array:
         if field.name in self.sparse:
@@ -156,18 +132,30 @@ def _truth(value: object) -> bool | None:
     return {"true": True, "false": False}.get(str(value).lower()) if value is not None else None
 
 
+_SUPERSEDED: Mapping[str, tuple[str, ...]] = {
+    "db_system": ("db.system", "db.type"),
+    "db_operation": ("db.operation",),
+    "db_collection": ("db.sql.table", "db.mongodb.collection", "db.cassandra.table"),
+}
+"""Older names of the semantic conventions, those of the best known first."""
+
+_READERS: Mapping[str, Callable[[object], object]] = {
+    "step": _whole,
+    "block": _whole,
+    "cache_hit": _truth,
+}
+"""How the value is read where it is no text."""
+
+_STAYS = frozenset({"arm", "step", "block"})
+"""What names the run stays among the attributes though a column took it."""
+
 COLUMN_SOURCES: Mapping[str, tuple[tuple[str, ...], Callable[[object], object], bool]] = {
-    "arm": (("worthit.arm",), _text, True),
-    "step": (("worthit.step",), _whole, True),
-    "block": (("worthit.block",), _whole, True),
-    "db_system": (("db.system.name", "db.system", "db.type"), _text, False),
-    "db_operation": (("db.operation.name", "db.operation"), _text, False),
-    "db_collection": (
-        ("db.collection.name", "db.sql.table", "db.mongodb.collection", "db.cassandra.table"),
-        _text,
-        False,
-    ),
-    "cache_hit": (("cache.hit",), _truth, False),
+    column: (
+        (attribute, *_SUPERSEDED.get(column, ())),
+        _READERS.get(column, _text),
+        column in _STAYS,
+    )
+    for column, attribute in COLUMN_ATTRIBUTES.items()
 }
 """Column: the attributes it is taken from, today's name first, then superseded ones of the
 semantic conventions; how the value is read; and whether the attribute stays among the others when
@@ -227,4 +215,4 @@ def _numbers(column: pa.ChunkedArray, name: str) -> pd.Series:
 
 def empty() -> pa.Table:
     """Give a spans table without rows."""
-    return SCHEMA.empty_table()
+    return SPANS.empty_table()

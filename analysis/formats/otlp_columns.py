@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from analysis.formats.columns import COLUMN_SOURCES, SCHEMA
+from analysis.formats.columns import COLUMN_SOURCES
 from analysis.formats.otlp_json import KINDS, LONGEST_NS, STATUSES
 from analysis.kernels import wire
+from worthit.contract.names import ARM, SERVICE_NAME
+from worthit.contract.tables import SPANS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,7 @@ def table(messages: Sequence[bytes]) -> pa.Table:
     columns["start_ns"], columns["duration_ns"] = _times(numbers)
     columns["follows_from"] = pa.repeat(pa.scalar(value=False), spans)
     columns["links"] = _links(data, links, spans)
-    return pa.Table.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+    return pa.Table.from_arrays([columns[name] for name in SPANS.names], schema=SPANS)
 
 
 def _times(numbers: NDArray[np.int64]) -> tuple[pa.Array, pa.Array]:
@@ -119,14 +121,14 @@ def _resources(
 ) -> tuple[list[str | None], list[str | None]]:
     """Give each resource's service, and its arm: for spans outside of any request, without one."""
     found: dict[str, list[str | None]] = {
-        "service.name": [None] * resources,
-        "worthit.arm": [None] * resources,
+        SERVICE_NAME: [None] * resources,
+        ARM: [None] * resources,
     }
     for a in np.flatnonzero(attributes.owner < 0):
         key, value = (part[attributes.code[a]] for part in (attributes.keys, attributes.values))
         if key in found and isinstance(value, str) and value:
             found[key][-1 - attributes.owner[a]] = value
-    return found["service.name"], found["worthit.arm"]
+    return found[SERVICE_NAME], found[ARM]
 
 
 def _from_attributes(attributes: Attributes, spans: int) -> dict[str, pa.Array]:
@@ -140,7 +142,7 @@ def _from_attributes(attributes: Attributes, spans: int) -> dict[str, pa.Array]:
             for code in (c for c, key in enumerate(attributes.keys) if key == source):
                 taken = _place(attributes, code, read, place, values)
                 kept[taken] = stays
-        array = pa.array(values, SCHEMA.field(name).type)
+        array = pa.array(values, SPANS.field(name).type)
         columns[name] = array.take(pa.array(place, mask=place < 0))
     fragments = [_fragment(attributes, code) for code in range(len(attributes.keys))]
     offsets = np.cumsum([0, *map(len, fragments)])

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from analysis.errors import InputError
 from analysis.formats.columns import Batch
+from worthit.contract.names import ARM, SERVICE_NAME
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 """Span.SpanKind of opentelemetry/proto/trace/v1/trace.proto, by number."""
@@ -55,7 +56,7 @@ def table(document: Any) -> pa.Table:
     for part in document if isinstance(document, list) else [document]:
         for resource in _get(part.get("result", part), _SPANS):
             about = _attributes((resource.get("resource") or {}).get("attributes"))
-            service, arm = (_word(about, key) for key in ("service.name", "worthit.arm"))
+            service, arm = (_word(about, key) for key in (SERVICE_NAME, ARM))
             for scope in _get(resource, _SCOPES):
                 for span in scope.get("spans") or ():
                     _add(batch, span, service, arm)

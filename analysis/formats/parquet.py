@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from analysis.errors import ColumnError, InputError
-from analysis.formats.columns import REQUIRED, SCHEMA
+from analysis.formats.columns import REQUIRED
+from worthit.contract.tables import SPANS
 
 MAGIC = b"PAR1"
 
@@ -68,14 +69,14 @@ def _present(schema: pa.Schema, path: Path, columns: Sequence[str] | None) -> li
             f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
             f"(it has {', '.join(schema.names)}); see docs/run-directory.md."
         )
-    wanted = SCHEMA.names if columns is None else columns
+    wanted = SPANS.names if columns is None else columns
     return [name for name in schema.names if name in wanted]
 
 
 def conform(found: pa.Table, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Bring a table to ``SCHEMA``: types cast, missing columns added as nulls."""
+    """Bring a table to ``SPANS``: types cast, missing columns added as nulls."""
     arrays, fields = [], []
-    for field in SCHEMA:
+    for field in SPANS:
         if columns is not None and field.name not in columns:
             continue
         if field.name not in found.column_names:
@@ -94,7 +95,7 @@ def _without_start(found: pa.Table) -> pa.Table:
         place = found.schema.get_field_index(name)
         value = pa.scalar(instead, pa.int64())
         column = pc.if_else(missing, value, found.column(name))
-        found = found.set_column(place, SCHEMA.field(name), column)
+        found = found.set_column(place, SPANS.field(name), column)
     return found
 
 

@@ -20,7 +20,8 @@ from pyarrow import feather
 
 from analysis.calltree.identity import trace_codes, trace_hashes
 from analysis.errors import AnalysisError
-from analysis.formats.columns import SCHEMA, to_pandas
+from analysis.formats.columns import to_pandas
+from worthit.contract.tables import SPANS
 
 _RUN_COLUMNS = ("arm", "step", "block")
 """What the spans of one trace have in common."""
@@ -69,7 +70,7 @@ class Partitions:
     def fill(self, batches: Iterator[pa.Table]) -> None:
         """Deal batches of rows out to the parts; call it once."""
         writers: dict[int, pa.RecordBatchFileWriter] = {}
-        schema = SCHEMA
+        schema = SPANS
         try:
             for batch in batches:
                 schema = batch.schema

@@ -15,16 +15,13 @@ from analysis.errors import InputError
 from analysis.questions.catalogue import QUESTIONS, Question
 from analysis.questions.findings import (
     Believed,
-    CountedTwice,
     Findings,
-    GeneratorStep,
-    Percentiles,
     RunFacts,
     Word,
 )
 from analysis.questions.headline import answer as headline
 from analysis.questions.measured import Measured, measured
-from analysis.rundir.manifest import CrossCheck, Generator, Manifest, Verdict
+from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
 
 _AT_ONCE = 2
@@ -85,14 +82,12 @@ def _judged(run: Run) -> Run:
     if run.manifest.verdict.verdict != "UNJUDGED":
         return run
     judgement = judge(run)
-    fresh = {
-        "verdict": Verdict.model_validate(judgement.verdict_entry()),
-        "cross_checks": tuple(
-            CrossCheck.model_validate(row) for row in judgement.cross_check_entries()
-        ),
-        "set_aside": judgement.set_aside,
-    }
-    manifest = run.manifest.model_copy(update=fresh)
+    manifest = replace(
+        run.manifest,
+        verdict=judgement.verdict_entry(),
+        cross_checks=judgement.cross_check_entries(),
+        set_aside=judgement.set_aside,
+    )
     is_regular = run.written is run.manifest
     return replace(run, manifest=manifest, written=manifest if is_regular else run.written)
 
@@ -103,8 +98,8 @@ def _evidence(run: Run) -> Findings:
     return Findings(
         run=_facts(run),
         verdict=_believed(run),
-        cross_checks=tuple(map(_counted_twice, manifest.cross_checks)),
-        generator=tuple(map(_generator_step, manifest.generator)),
+        cross_checks=manifest.cross_checks,
+        generator=manifest.generator,
     )
 
 
@@ -147,38 +142,3 @@ def _facts(run: Run) -> RunFacts:
 def _users(manifest: Manifest) -> int | None:
     users = (manifest.experiment.get("data") or {}).get("users")
     return users if isinstance(users, int) else None
-
-
-def _counted_twice(row: CrossCheck) -> CountedTwice:
-    return CountedTwice(
-        what=row.what,
-        arm=(row.model_extra or {}).get("arm"),
-        from_spans=row.from_spans,
-        independent=row.independent,
-        counted_by=row.counted_by,
-        exact=row.exact,
-        tolerance=row.tolerance,
-    )
-
-
-def _generator_step(row: Generator) -> GeneratorStep:
-    more = row.model_extra or {}
-    times = {
-        name: Percentiles(**more[name]) for name in ("service_ms", "response_ms") if more.get(name)
-    }
-    return GeneratorStep(
-        step=row.step,
-        offered_per_s=row.offered_per_s,
-        achieved_per_s=row.achieved_per_s,
-        arrivals_planned=row.arrivals_planned,
-        arrivals_sent=row.arrivals_sent,
-        dropped=row.dropped,
-        lag_p50_ms=row.lag_p50_ms,
-        lag_p99_ms=row.lag_p99_ms,
-        lag_max_ms=row.lag_max_ms,
-        in_flight_max=row.in_flight_max,
-        in_flight_cap_hits=row.in_flight_cap_hits,
-        requests=more.get("requests"),
-        errors=more.get("errors"),
-        **times,
-    )

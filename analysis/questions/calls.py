@@ -7,9 +7,7 @@ import pandas as pd
 from analysis.checks.cross_checks import is_database_call
 from analysis.formats.attributes import numbers_of
 from analysis.rundir.manifest import Manifest
-
-POOL_WAIT = "worthit.pool_wait_ns"
-"""The attribute that says how long a query waited for its connection."""
+from worthit.contract.names import POOL_WAIT_NS as POOL_WAIT
 
 
 def calls_of(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:

@@ -18,9 +18,7 @@ from analysis.calltree.stages import by_stage
 from analysis.formats.attributes import numbers
 from analysis.kernels import sums
 from analysis.questions.measured import Measured
-
-KEY = "worthit.emulated_ns"
-"""The attribute that carries the mark."""
+from worthit.contract.names import EMULATED_NS as KEY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

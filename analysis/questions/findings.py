@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from analysis.checks.cross_checks import off_by
 from analysis.claims.ledger import Ledger
 from analysis.errors import InputError
+from analysis.rundir.manifest import CrossCheck, Generator
 from analysis.stats.intervals import Estimate
 
 Answer = TypeVar("Answer")
@@ -61,59 +61,6 @@ class Believed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CountedTwice:
-    """One count taken from spans beside the same count by somebody independent."""
-
-    what: str
-    arm: str | None
-    from_spans: float | None
-    independent: float | None
-    """None where nobody else counted."""
-    counted_by: str
-    exact: bool
-    tolerance: float
-    """By how much the independent count may be higher: it answered, and nobody heard it."""
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the two counts say the same; not where nobody else counted."""
-        if self.from_spans is None or self.independent is None:
-            return False
-        return off_by(self.from_spans, self.independent, self.tolerance) == 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Percentiles:
-    """Percentiles of a time, in milliseconds."""
-
-    p50: float | None
-    p95: float | None
-    p99: float | None
-    p100: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratorStep:
-    """How the load kept its schedule at one load level."""
-
-    step: int
-    offered_per_s: float
-    achieved_per_s: float
-    arrivals_planned: int
-    arrivals_sent: int
-    dropped: int
-    lag_p50_ms: float | None
-    lag_p99_ms: float | None
-    lag_max_ms: float | None
-    in_flight_max: int | None
-    in_flight_cap_hits: int
-    requests: int | None = None
-    errors: int | None = None
-    service_ms: Percentiles | None = None
-    response_ms: Percentiles | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
     """The answer in sentences."""
 
@@ -132,8 +79,8 @@ class Findings:
 
     run: RunFacts
     verdict: Believed
-    cross_checks: tuple[CountedTwice, ...]
-    generator: tuple[GeneratorStep, ...]
+    cross_checks: tuple[CrossCheck, ...]
+    generator: tuple[Generator, ...]
     answers: tuple[object, ...] = ()
     """One a question, in the catalogue's order; none of a run that is INVALID."""
     headline: Headline | None = None

@@ -19,17 +19,16 @@ from analysis.claims.ledger import Ledger
 from analysis.questions.catalogue import QUESTIONS, Question
 from analysis.questions.findings import (
     Believed,
-    CountedTwice,
     Findings,
-    GeneratorStep,
     Headline,
     RunFacts,
 )
+from analysis.rundir.manifest import CrossCheck, Generator
 
 FORMAT_VERSION = 1
 """Of the findings document; history: 1, the first."""
 
-_OPTIONAL = ("requests", "errors", "service_ms", "response_ms")
+_OPTIONAL = ("unknown", "requests", "errors", "service_ms", "response_ms")
 """What only some load generators count of a step: left out where it is not known."""
 
 _ALWAYS = ("format_version", "run", "verdict", "cross_checks", "generator", "headline")
@@ -108,7 +107,7 @@ def schema() -> dict[str, Any]:
     """The JSON schema of the document, docs/schemas/findings.schema.json."""
     made = _adapter().json_schema(mode="serialization")
     made["required"] = list(_ALWAYS)
-    step = made["$defs"]["GeneratorStep"]
+    step = made["$defs"]["Generator"]
     step["required"] = [name for name in step["required"] if name not in _OPTIONAL]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -150,8 +149,8 @@ def _document() -> type[Any]:
             ("format_version", Literal[1]),
             ("run", RunFacts),
             ("verdict", Believed),
-            ("cross_checks", tuple[CountedTwice, ...]),
-            ("generator", tuple[GeneratorStep, ...]),
+            ("cross_checks", tuple[CrossCheck, ...]),
+            ("generator", tuple[Generator, ...]),
             *answers,
             ("claims", Ledger | None, field(default=None)),
             ("headline", Headline | None, field(default=None)),

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from analysis.calltree.call_tree import CallTrees, build_trees
 from analysis.kernels.codes import CLIENT, CONSUMER, PRODUCER, REPEAT, SERVER
 from analysis.traces import attribute
+from worthit.contract.names import POOL_WAIT_NS
 
 POOL_ATTRIBUTES = {
-    "worthit.pool_wait_ns": 1.0,
+    POOL_WAIT_NS: 1.0,
     "db.client.connection.wait_time": 1e9,
     "db.client.connections.wait_time": 1e6,
 }

@@ -5,6 +5,7 @@ Nothing is computed here.
 
 from __future__ import annotations
 
+from analysis.checks.cross_checks import agrees
 from analysis.claims import section as claims
 from analysis.document.document import Document, Section
 from analysis.document.setting import Setting, setting_of
@@ -62,7 +63,7 @@ def _meaning(findings: Findings) -> str:
         return "The numbers stand, with the reasons for caution listed here."
     counts = findings.cross_checks
     compared = [row for row in counts if row.independent is not None]
-    agree = sum(row.agrees for row in compared)
+    agree = sum(agrees(row) for row in compared)
     kept = ["the load kept its schedule"] if findings.generator else []
     if kept and counts and agree == len(counts):
         proof = f"{kept[0]} and all {agree} independent counts agree"

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.checks.cross_checks import agrees
 from analysis.document import formatting
 from analysis.document.document import Drawing, Section, Tone
 from analysis.document.setting import Setting
 from analysis.document.tables import COUNTED, OBSERVED, SET, Field, exact, tabulate, words
-from analysis.questions.findings import CountedTwice, GeneratorStep
 from analysis.questions.timeline import figure as timeline_figure
 from analysis.questions.timeline.answer import bin_width_ns, timeline
-from analysis.rundir.manifest import Manifest
+from analysis.rundir.manifest import CrossCheck, Generator, Manifest
 from analysis.rundir.run import Run
 
 _SHOWN_EVENTS = {
@@ -74,7 +74,7 @@ def timeline_section(run: Run, setting: Setting) -> Section:
     )
 
 
-def cross_check_section(cross_checks: Sequence[CountedTwice]) -> Section:
+def cross_check_section(cross_checks: Sequence[CrossCheck]) -> Section:
     """Counts from spans beside the same counts by the servers themselves."""
     question = "Do independent counts agree?"
     if not cross_checks:
@@ -83,7 +83,7 @@ def cross_check_section(cross_checks: Sequence[CountedTwice]) -> Section:
             question=question,
             answer="No independent count: the counts from spans stand alone.",
         )
-    fields: tuple[Field[CountedTwice], ...] = (
+    fields: tuple[Field[CrossCheck], ...] = (
         words("What", lambda row: row.what),
         words("Arm", lambda row: row.arm, missing=""),
         exact("From spans", lambda row: row.from_spans, why=COUNTED, sample=True),
@@ -108,7 +108,7 @@ def cross_check_section(cross_checks: Sequence[CountedTwice]) -> Section:
     )
 
 
-def _agreement(row: CountedTwice) -> tuple[str, Tone]:
+def _agreement(row: CrossCheck) -> tuple[str, Tone]:
     """Yes, or by how much not; a missing count is no agreement."""
     if row.from_spans is None or row.independent is None:
         return "no independent count", Tone.DOUBT
@@ -116,12 +116,12 @@ def _agreement(row: CountedTwice) -> tuple[str, Tone]:
     if difference == 0:
         return "exactly", Tone.GOOD
     text = f"{'+' if difference > 0 else ''}{formatting.plain(difference)}"
-    if row.agrees or not row.exact:
+    if agrees(row) or not row.exact:
         return f"within {text}", Tone.PLAIN
     return f"off by {text}", Tone.BAD
 
 
-def generator_section(generator: Sequence[GeneratorStep]) -> Section:
+def generator_section(generator: Sequence[Generator]) -> Section:
     """Whether the load kept its schedule, step by step."""
     question = "Did the load keep its schedule?"
     if not generator:
@@ -132,7 +132,7 @@ def generator_section(generator: Sequence[GeneratorStep]) -> Section:
                 "The load was not ours, so nothing is known about how well it kept its schedule."
             ),
         )
-    fields: tuple[Field[GeneratorStep], ...] = (
+    fields: tuple[Field[Generator], ...] = (
         exact("Step", lambda step: step.step, why=SET),
         exact("Offered", lambda step: step.offered_per_s, "per_s", why=SET),
         exact("Achieved", lambda step: step.achieved_per_s, "per_s", why=COUNTED),

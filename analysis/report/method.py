@@ -142,8 +142,8 @@ def _parts(manifest: Manifest) -> str:
     """Which parts were the embedded ones and which were the user's own."""
     words = []
     for name, part in manifest.parts.items():
-        own = "embedded" if part.get("embedded") else "not ours"
-        instances = part.get("instances")
+        own = "embedded" if part.embedded else "not ours"
+        instances = part.instances
         words.append(
             f"{name} ({own}{f', {instances} processes' if instances and instances > 1 else ''})"
         )
@@ -153,13 +153,13 @@ def _parts(manifest: Manifest) -> str:
 def _machine(manifest: Manifest) -> str:
     """Processor, memory, system."""
     machine = manifest.machine
-    memory = machine.get("memory_bytes")
+    memory = machine.memory_bytes
     known = (
-        f"{machine['cpus']} cores" if machine.get("cpus") else "",
-        str(machine.get("cpu_model") or ""),
+        f"{machine.cpus} cores" if machine.cpus else "",
+        machine.cpu_model or "",
         formatting.plain(memory, "bytes") + " of memory" if memory else "",
-        str(machine.get("os") or ""),
-        f"Python {machine['python']}" if machine.get("python") else "",
+        machine.os or "",
+        f"Python {machine.python}" if machine.python else "",
     )
     return ", ".join(part for part in known if part)
 

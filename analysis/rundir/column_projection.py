@@ -22,6 +22,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.formats.attributes import numbers_in, words_in
+from worthit.contract.names import CACHE_KEY, CACHE_SOURCE, EMULATED_NS, POOL_WAIT_NS
+from worthit.contract.tables import SPANS
 
 WORDS = (
     "service", "name", "kind", "status", "arm", "db_system", "db_operation", "db_collection",
@@ -30,23 +32,15 @@ WORDS = (
 
 IDS = ("trace_id", "span_id", "parent_span_id")
 
-NUMBERS: Mapping[str, tuple[pa.DataType, ...]] = {
-    "start_ns": (pa.int64(),),
-    "duration_ns": (pa.int64(),),
-    "step": (pa.int32(),),
-    "block": (pa.int32(),),
-    "cache_hit": (pa.bool_(),),
+NUMBERS: Mapping[str, pa.DataType] = {
+    name: SPANS.field(name).type
+    for name in ("start_ns", "duration_ns", "step", "block", "cache_hit")
 }
 """The other columns, of the types that the format gives them."""
 
 COLUMNS = (*IDS, *WORDS, *NUMBERS)
 
-EMULATED = "worthit.emulated_ns"
-POOL_WAIT = "worthit.pool_wait_ns"
-KEY = "worthit.key"
-SOURCE = "cache.source"
-
-_TEXTS = (KEY, SOURCE)
+_TEXTS = (CACHE_KEY, CACHE_SOURCE)
 """The attributes that are words; the others are numbers."""
 
 _READERS = 2
@@ -58,14 +52,14 @@ _MANY_PIECES = 4096
 
 def marked(texts: pa.Array) -> pa.Array:
     """The emulated ns of each span that carries the mark, 0 where it cannot be read."""
-    return numbers_in(texts, EMULATED, unreadable=0.0)
+    return numbers_in(texts, EMULATED_NS, unreadable=0.0)
 
 
 ATTRIBUTES: Mapping[str, Callable[[pa.Array], pa.Array]] = {
-    EMULATED: marked,
-    POOL_WAIT: lambda texts: numbers_in(texts, POOL_WAIT),
-    KEY: lambda texts: words_in(texts, KEY).cast(pa.large_string()),
-    SOURCE: lambda texts: words_in(texts, SOURCE).cast(pa.large_string()),
+    EMULATED_NS: marked,
+    POOL_WAIT_NS: lambda texts: numbers_in(texts, POOL_WAIT_NS),
+    CACHE_KEY: lambda texts: words_in(texts, CACHE_KEY).cast(pa.large_string()),
+    CACHE_SOURCE: lambda texts: words_in(texts, CACHE_SOURCE).cast(pa.large_string()),
 }
 """What is read out of the attributes, and how."""
 
@@ -75,7 +69,7 @@ def is_regular(file: Path) -> bool:
     schema = pq.read_schema(file)
     texts = (pa.string(), pa.large_string())
     regular = all(schema.field(name).type in texts for name in (*IDS, *WORDS, "attributes"))
-    return regular and all(schema.field(name).type in NUMBERS[name] for name in NUMBERS)
+    return regular and all(schema.field(name).type == NUMBERS[name] for name in NUMBERS)
 
 
 def read(file: Path) -> pa.Table:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from analysis.errors import InputError
 from analysis.formats import otlp_protobuf
-from analysis.formats.columns import SCHEMA
+from worthit.contract.tables import SPANS
 
 _FEW_VALUES = [
     "trace_id", "service", "name", "kind", "status", "arm",
@@ -73,7 +73,7 @@ def _draft(source: Path, draft: Path) -> tuple[pa.Table, Converted]:
         ) from error
     with (
         file,
-        pq.ParquetWriter(draft, SCHEMA, compression="lz4", use_dictionary=_FEW_VALUES) as writer,
+        pq.ParquetWriter(draft, SPANS, compression="lz4", use_dictionary=_FEW_VALUES) as writer,
     ):
         for batch in otlp_protobuf.batches(file, lost):
             writer.write_table(batch)
@@ -96,7 +96,7 @@ def _draft(source: Path, draft: Path) -> tuple[pa.Table, Converted]:
 def _earliest(carriers: list[pa.Table]) -> pa.Table:
     """One row a trace: each column's first value in order of start."""
     if not carriers:
-        return SCHEMA.empty_table().select(["trace_id", "arm", "step", "block"])
+        return SPANS.empty_table().select(["trace_id", "arm", "step", "block"])
     ordered = pa.concat_tables(carriers).sort_by("start_ns")
     firsts = pa.TableGroupBy(ordered, "trace_id", use_threads=False).aggregate(
         [(name, "first") for name in ("arm", "step", "block")]
@@ -108,15 +108,15 @@ def _complete(draft: Path, target: Path, carriers: pa.Table) -> None:
     """Copy the draft, giving every span its trace's arm, step and block."""
     traces = carriers.column("trace_id").combine_chunks()
     with pq.ParquetFile(draft) as file, pq.ParquetWriter(
-        target, SCHEMA, compression="zstd", use_dictionary=_FEW_VALUES
+        target, SPANS, compression="zstd", use_dictionary=_FEW_VALUES
     ) as writer:  # fmt: skip
         for batch in file.iter_batches(batch_size=1 << 18):
-            table = pa.Table.from_batches([batch], SCHEMA)
+            table = pa.Table.from_batches([batch], SPANS)
             if len(traces):
                 rows = pc.index_in(table.column("trace_id"), value_set=traces)
                 for name in ("arm", "step", "block"):
                     place = table.schema.get_field_index(name)
                     table = table.set_column(
-                        place, SCHEMA.field(place), carriers.column(name).take(rows)
+                        place, SPANS.field(place), carriers.column(name).take(rows)
                     )
             writer.write_table(table)

@@ -7,6 +7,8 @@ numbers, in the order of the manifest, in the manifest and in the tables alike.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from analysis.rundir.manifest import Manifest
@@ -22,10 +24,8 @@ def is_needed(manifest: Manifest) -> bool:
 
 def renumbered(manifest: Manifest) -> Manifest:
     """The manifest with one number a block."""
-    blocks = tuple(
-        block.model_copy(update={"block": number}) for number, block in enumerate(manifest.blocks)
-    )
-    return manifest.model_copy(update={"blocks": blocks})
+    blocks = tuple(replace(block, block=number) for number, block in enumerate(manifest.blocks))
+    return replace(manifest, blocks=blocks)
 
 
 def follow(table: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:

@@ -23,55 +23,26 @@ from pydantic import ValidationError
 from analysis.errors import ColumnError, InputError
 from analysis.formats.columns import with_numbers
 from analysis.rundir import column_projection
-from analysis.rundir.manifest import Manifest
+from analysis.rundir.manifest import FORMAT_VERSION, Manifest, parse
 from analysis.rundir.renumbering import follow, is_needed, renumbered
+from worthit.contract.tables import NEVER_NULL, OPTIONAL_COLUMNS, TABLES
 
-FORMAT_VERSION = 1
-"""The format that docs/run-directory.md describes. History: 1, the first."""
+_PANDAS_TYPES = {
+    pa.large_string(): "str",
+    pa.string(): "str",
+    pa.int64(): "Int64",
+    pa.int32(): "Int32",
+    pa.bool_(): "boolean",
+    pa.float64(): "float64",
+}
 
 TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "spans": {
-        "trace_id": "str",
-        "span_id": "str",
-        "parent_span_id": "str",
-        "service": "str",
-        "name": "str",
-        "kind": "str",
-        "start_ns": "int64",
-        "duration_ns": "Int64",
-        "status": "str",
-        "arm": "str",
-        "step": "Int32",
-        "block": "Int32",
-        "db_system": "str",
-        "db_operation": "str",
-        "db_collection": "str",
-        "cache_hit": "boolean",
-        "attributes": "str",
-    },
-    "requests": {
-        "trace_id": "str",
-        "scenario": "str",
-        "name": "str",
-        "arm": "str",
-        "step": "Int32",
-        "block": "Int32",
-        "draw": "Int64",
-        "intended_ns": "int64",
-        "sent_ns": "int64",
-        "end_ns": "Int64",
-        "status_code": "Int32",
-        "error": "str",
-        "response_bytes": "Int64",
-    },
-    "counters": {
-        "t_ns": "int64",
-        "source": "str",
-        "name": "str",
-        "labels": "str",
-        "value": "float64",
-    },
-    "events": {"t_ns": "int64", "kind": "str", "detail": "str"},
+    table: {
+        field.name: "int64" if field.name in NEVER_NULL else _PANDAS_TYPES[field.type]
+        for field in schema
+        if field.name not in OPTIONAL_COLUMNS
+    }
+    for table, schema in TABLES.items()
 }
 """Columns and pandas types of each table. A capital Int means that a value may be missing."""
 
@@ -269,7 +240,7 @@ def _read_manifest(file: Path) -> Manifest:
             " read this run with the version of worthit that wrote it"
         )
     try:
-        return Manifest.model_validate(content)
+        return parse(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])

@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: always the same JSON, never anything about the inside."""
+"""Errors as HTTP responses: always the same JSON, never internals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No body above a size is read: a plain ASGI layer.
+"""Refuses bodies above a size without reading them: a plain ASGI layer.
 
 FastAPI's own `max_body_size` answers in plain text and wraps each request three times; the answer
 here has the form of all others.

@@ -11,8 +11,12 @@ from fastapi.responses import Response
 
 from reference_service.handlers.answers import documented
 from reference_service.handlers.body import read_chat_request
-from reference_service.handlers.dependencies import chat_service_dep, door_dep, verified_key
-from reference_service.handlers.door import Door
+from reference_service.handlers.concurrency_limit import ConcurrencyLimit
+from reference_service.handlers.dependencies import (
+    chat_service_dep,
+    concurrency_limit_dep,
+    verified_key,
+)
 from reference_service.handlers.event_stream import EventStream, Item
 from reference_service.models import KEY_PATTERN, USER_PATTERN, ChatReply, ChatRequest
 from reference_service.services.chat import ChatService
@@ -38,7 +42,7 @@ router = APIRouter(tags=["chat"], dependencies=[Depends(verified_key)])
 )
 async def chat(
     service: Annotated[ChatService, Depends(chat_service_dep)],
-    door: Annotated[Door, Depends(door_dep)],
+    limit: Annotated[ConcurrencyLimit, Depends(concurrency_limit_dep)],
     request: Annotated[ChatRequest, Depends(read_chat_request)],
     x_user_id: Annotated[str, Header(pattern=USER_PATTERN)],
     idempotency_key: Annotated[str | None, Header(pattern=KEY_PATTERN)] = None,
@@ -52,17 +56,19 @@ async def chat(
     the answer is 503 at once, before the model has been asked.
     """
     if not request.stream:
-        with door:
+        with limit:
             reply = await service.reply(x_user_id, request, idempotency_key)
         return Response(reply.model_dump_json().encode(), media_type="application/json")
-    items = _inside(door, service.stream(x_user_id, request, idempotency_key))
+    items = _inside(limit, service.stream(x_user_id, request, idempotency_key))
     first = await anext(items)  # what fails before the first piece has a status of its own
     return EventStream(first, items)
 
 
-async def _inside(door: Door, items: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
+async def _inside(
+    limit: ConcurrencyLimit, items: AsyncIterator[Item]
+) -> AsyncGenerator[Item, None]:
     """Give the items while holding a place; closing this closes them, and their spans, too."""
-    with door:
+    with limit:
         # An async generator is what a function with `yield` returns, whatever it is declared as.
         async with aclosing(cast("AsyncGenerator[Item, None]", items)) as opened:
             async for item in opened:

@@ -1,4 +1,4 @@
-"""What handlers ask for: the parts that the composition root has put on the application."""
+"""FastAPI dependencies: the parts that the composition root put on the application."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import Header, Request
 
 from reference_service.composition import Service
 from reference_service.errors import UnauthorizedError
-from reference_service.handlers.door import Door
+from reference_service.handlers.concurrency_limit import ConcurrencyLimit
 from reference_service.lifecycle import Lifecycle
 from reference_service.services.chat import ChatService
 from reference_service.services.personality_service import PersonalityService
@@ -32,10 +32,10 @@ async def chat_service_dep(request: Request) -> ChatService:
     return (await service_dep(request)).chat
 
 
-async def door_dep(request: Request) -> Door:
+async def concurrency_limit_dep(request: Request) -> ConcurrencyLimit:
     """Return what bounds the chats under way."""
-    door: Door = request.app.state.door
-    return door
+    limit: ConcurrencyLimit = request.app.state.concurrency_limit
+    return limit
 
 
 async def personality_service_dep(request: Request) -> PersonalityService:

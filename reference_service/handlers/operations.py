@@ -1,4 +1,4 @@
-"""`GET /healthz`, `/readyz` and `/metrics`: for the people and machines that run the service."""
+"""`GET /healthz`, `/readyz` and `/metrics`: for operators and their tools."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What keeps one slow or missing server from becoming everybody's problem."""
+"""Limits the damage that one slow or missing server does."""

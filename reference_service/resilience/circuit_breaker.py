@@ -1,7 +1,7 @@
-"""A circuit breaker: after a row of failures nobody asks the server, until a probe has.
+"""A circuit breaker: after several failures in a row calls are refused until a probe succeeds.
 
-The probe is nobody's request: who owns the server's door sends it in the background, so that no
-caller waits for a hung server while the breaker is open.
+The probe is not a caller's request: the owner of the connections sends it in the background, so
+no caller waits for a hung server while the breaker is open.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many cached lookups may go to PostgreSQL at once while Redis is away.
+"""Limits how many cached lookups go to PostgreSQL at once while Redis is away.
 
 At a hit rate of 95 % losing the cache multiplies the load on PostgreSQL by twenty. Letting all of
 it through would only move the outage; so a few places, a short queue, and a clear 503 for the

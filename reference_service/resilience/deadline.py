@@ -1,4 +1,4 @@
-"""A deadline that blames the server only for its own slowness.
+"""A deadline that counts only the server's own slowness as its failure.
 
 When the process itself was held up, the timer fires before the reply that lies ready in the socket
 is read, and a healthy server is counted as hung. So a deadline that is over gets a short grace in

@@ -1,4 +1,4 @@
-"""What could not be deleted while Redis was away, and is made up for as soon as it is back."""
+"""Cache deletions that failed while Redis was away, repeated as soon as it is back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many retries are allowed: a share of the requests, lest they multiply an outage."""
+"""Limits retries to a share of the requests, so that they do not multiply an outage."""
 
 from __future__ import annotations
 

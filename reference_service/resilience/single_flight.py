@@ -1,4 +1,4 @@
-"""One load for all who want the same thing at the same time, whoever of them gives up."""
+"""One load shared by all concurrent callers of the same key, whichever of them gives up."""
 
 from __future__ import annotations
 

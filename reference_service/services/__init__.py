@@ -1,1 +1,1 @@
-"""What the service decides: lookups, stages, fallbacks, limits."""
+"""The service's logic: lookups, stages, fallbacks, limits."""

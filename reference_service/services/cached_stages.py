@@ -1,4 +1,4 @@
-"""The stages with a cache of results before them, each switched on by its own setting."""
+"""The stages with a result cache in front, each enabled by its own setting."""
 
 from __future__ import annotations
 

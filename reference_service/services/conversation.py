@@ -1,4 +1,4 @@
-"""The latest turns of a conversation: PostgreSQL is the record, Redis may hold a copy."""
+"""The latest turns of a conversation: PostgreSQL holds the record, Redis may hold a copy."""
 
 from __future__ import annotations
 

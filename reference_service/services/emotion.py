@@ -1,4 +1,4 @@
-"""What a message sounds like."""
+"""Detects the emotion of a message."""
 
 from __future__ import annotations
 

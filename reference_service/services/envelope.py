@@ -1,4 +1,4 @@
-"""Cached values as typed JSON: whose, of which schema, of which version of the row."""
+"""Cached values as typed JSON with owner, schema version and row version."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def seal(key: str, row_version: int, value: JsonValue) -> bytes:
 def open_envelope(key: str, entry: bytes) -> Envelope:
     """Return what the entry of this key holds; raises CorruptEntryError when it is not one."""
     if len(entry) > ENTRY_MAX_BYTES:
-        raise CorruptEntryError(f"an entry has {len(entry)} bytes, expected {ENTRY_MAX_BYTES}")
+        raise CorruptEntryError(f"an entry has {len(entry)} bytes, above {ENTRY_MAX_BYTES}")
     try:
         found = orjson.loads(entry)
         schema, owner = found["schema"], found["key"]

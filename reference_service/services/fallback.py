@@ -1,4 +1,4 @@
-"""A cache's queries while Redis is away: a few at once, the rest shed.
+"""Limits the queries of a cache while Redis is away: a few at once, the rest are refused.
 
 A place is held for the query alone: what a lookup does besides, such as an embedding of seconds,
 costs PostgreSQL nothing and must keep nobody from it.

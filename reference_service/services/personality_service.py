@@ -19,8 +19,8 @@ from reference_service.storage.personalities import PersonalityStore
 from reference_service.storage.redis_link import RedisUnavailableError
 from reference_service.telemetry import names
 from reference_service.telemetry.keys import hashed_key
+from reference_service.telemetry.log_limit import LogLimit
 from reference_service.telemetry.metrics import CacheMetrics
-from reference_service.telemetry.once_in_a_while import OnceInAWhile
 from reference_service.telemetry.spans import Span, Tracer
 
 _LOG = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class PersonalityService:
         self._metrics = metrics
         self._tracer = tracer
         self._flights: SingleFlight[str, _Load] = SingleFlight()
-        self._hits_told = OnceInAWhile(_HIT_LOG_SECONDS, monotonic)
+        self._hits_told = LogLimit(_HIT_LOG_SECONDS, monotonic)
         self._writes = None if cache is None else PersonalityWrites(cache, metrics)
 
     @property

@@ -1,4 +1,4 @@
-"""Writes of personalities as the cache must hear of them: before, after, and when nobody knows."""
+"""Writes of personalities and the cache invalidation before, after and in doubt."""
 
 from __future__ import annotations
 

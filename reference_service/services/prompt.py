@@ -1,4 +1,4 @@
-"""What the language model is told."""
+"""Builds the language model's prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many chats a user may have in a minute, counted across all instances."""
+"""Limits a user's chats per minute, counted across all instances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PostgreSQL behind one door: a statement is one transaction, one round trip and one span.
+"""PostgreSQL access: a statement is one transaction, one round trip and one span.
 
 Sessions are configured by connection options and never by statements, and a statement is prepared
 in the same implicit transaction that first runs it, so that PostgreSQL's own count of transactions

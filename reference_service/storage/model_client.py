@@ -3,7 +3,7 @@
 httpx's own connection pool looks at every connection for every request; with 500 in flight that
 alone costs more than the rest of the request. So the transport is another (`model_transport.py`),
 and it is called directly: httpx's client around it (cookies, redirects, authentication) costs
-0.1 ms a call and does nothing here. See docs/decisions/0023-model-transport.md.
+0.1 ms a call and does nothing here. See docs/decisions/model-client.md.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""HTTP/1.1 to one server, as an httpx transport whose cost does not grow with what is in flight.
+"""HTTP/1.1 to one server, as an httpx transport whose cost is constant in requests in flight.
 
 One write a request, one wake-up an answer that comes in one piece, and a dict of idle connections:
 nothing here looks at more than one connection. httptools (C) parses. Connections are used again
 only after an answer has been read to its end; any other end, a cancelled caller's too, closes
-them. See docs/decisions/0023-model-transport.md.
+them. See docs/decisions/model-client.md.
 """
 
 from __future__ import annotations

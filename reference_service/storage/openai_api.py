@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server's answers mean: completions, streams of them, embeddings."""
+"""Parses an OpenAI-compatible server's responses: completions, streams, embeddings."""
 
 from __future__ import annotations
 

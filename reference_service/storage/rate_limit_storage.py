@@ -17,7 +17,8 @@ from reference_service.storage.redis_link import (
     script,
 )
 
-# One round trip: count, and start the window with its first request.
+# One round trip: count, and start the window with its first request. Sliding windows would need
+# two to four keyspace reads per request.
 _INCREMENT: Final = script("""
 local count = redis.call('INCRBY', KEYS[1], ARGV[2])
 if count == tonumber(ARGV[2]) then redis.call('EXPIRE', KEYS[1], ARGV[1]) end

@@ -1,8 +1,8 @@
-"""Redis behind one door: one deadline, a breaker, one span a command; only reads are sent again.
+"""Redis access: one deadline, a circuit breaker, one span per command; only reads are retried.
 
 redis-py brings the connections and the protocol. Its pool and its `execute_command` are left out:
 they retry, they cannot tell a wait for the pool from a wait for Redis, and they cost as much again
-as the exchange itself (docs/decisions/0022-redis-link.md).
+as the exchange itself (docs/decisions/redis-link.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables, and a deterministic filling for them."""
+"""The tables, and deterministic data for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the tables there? Asked once at start, by a statement with a span like any other."""
+"""Checks once at start that the tables exist, by a statement with a span like any other."""
 
 from __future__ import annotations
 

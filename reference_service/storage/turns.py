@@ -1,4 +1,4 @@
-"""Conversation turns in PostgreSQL, the record of what was said."""
+"""Conversation turns in PostgreSQL, the record of each conversation."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Spans, metrics and logs of the service, and their way out by OTLP."""
+"""Spans, metrics and logs of the service, and their export by OTLP."""

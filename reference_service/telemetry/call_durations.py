@@ -1,4 +1,4 @@
-"""`db.client.operation.duration` of one operation, its failures told apart from its successes."""
+"""`db.client.operation.duration` of one operation, failures apart from successes."""
 
 from __future__ import annotations
 

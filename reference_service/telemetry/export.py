@@ -1,4 +1,4 @@
-"""The way of the spans out of the process: a bounded buffer and one thread that posts it.
+"""Exports spans: a bounded buffer and one thread that posts it.
 
 A request only appends bytes to a deque. When the collector is slow or gone the buffer fills, then
 new spans are dropped and counted; no request waits or fails.

@@ -1,6 +1,6 @@
-"""What an answer depends on, as a hash: equal keys can be told, values are hidden from the eye.
+"""Hashes what an answer depends on: equal inputs can be recognised, their values not read.
 
-Not from one who can guess them: the hash has no secret, so a list of users can be tried.
+The hash has no secret: whoever can guess a value, such as a user id, can recognise its hash.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Logs as JSON lines with trace and span ids, one line a record, on standard error."""
+"""Logs as JSON lines with trace and span ids, one line per record, on standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics on their way out by OTLP, pushed from a thread at an interval."""
+"""Exports metrics by OTLP, from a thread and at an interval."""
 
 from __future__ import annotations
 

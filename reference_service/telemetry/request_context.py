@@ -1,4 +1,4 @@
-"""What a request brings along: its caller's trace, its baggage, what it has met so far."""
+"""The context of a request: its caller's trace, its baggage, its outcome so far."""
 
 from __future__ import annotations
 

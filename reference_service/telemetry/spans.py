@@ -1,10 +1,10 @@
-"""Spans that cost little enough to keep every one of them.
+"""Spans cheap enough to record every one of them.
 
 The OpenTelemetry SDK's span costs about 21 us to make and 36 us to encode on the machine this was
 measured on; fourteen spans a request would be a third of the request. These implement the official
 API (`opentelemetry.trace`), take their resource from the SDK and put OTLP on the wire, but know
 their fixed attributes beforehand: those are encoded once, and a span is encoded the moment it
-ends. See docs/decisions/0021-lean-spans.md.
+ends. See docs/decisions/spans-without-the-sdk.md.
 """
 
 from __future__ import annotations

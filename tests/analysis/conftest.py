@@ -12,7 +12,7 @@ import pytest
 from analysis.questions.asking import findings
 from analysis.questions.published import as_json
 from analysis.rundir.run import Run, open_run
-from tests.support.synthetic_run import Damage, Truth, write_run
+from tests.support.runs.synthetic_run import Damage, Truth, write_run
 
 Changed = Callable[..., Run]
 

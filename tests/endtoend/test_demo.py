@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.project.foreign_repository import make_foreign_repository
+
 TIMEOUT_S = 460
 
 pytestmark = [pytest.mark.endtoend, pytest.mark.timeout(TIMEOUT_S + 20)]
@@ -54,17 +53,18 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """``worthit demo --quick``, once, as a person would run it."""
+    """``worthit demo --quick``, once, from the wheel and in somebody else's repository."""
+    theirs = make_foreign_repository(tmp_path_factory.mktemp("foreign"))
     out, scratch = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("scratch")
     scratch.chmod(0o755)
     scratch.parent.chmod(0o755)
     ended = subprocess.run(
-        [sys.executable, "-m", "worthit", "demo", "--quick", "--json", "--out", str(out)],
+        [theirs.worthit, "demo", "--quick", "--json", "--out", str(out)],
         capture_output=True,
         text=True,
         check=False,
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(scratch)},
+        cwd=theirs.folder,
+        env=theirs.variables(TMPDIR=str(scratch), LOCUST_RUN_TIME="5s"),
         timeout=TIMEOUT_S,
     )
     assert ended.stdout, ended.stderr

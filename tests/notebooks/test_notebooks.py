@@ -18,7 +18,7 @@ from analysis.questions.published import as_json
 from analysis.report import notebooks
 from analysis.report.viewing import Said
 from analysis.rundir.run import open_run
-from tests.support.synthetic_run import INVALID, Truth, write_run
+from tests.support.runs.synthetic_run import INVALID, Truth, write_run
 
 BOOKS = notebooks.sources()
 NAMES = [path.stem for path in BOOKS]

@@ -9,13 +9,13 @@ from contextlib import suppress
 
 import pytest
 
-from benchmarks._cache_invariants import cancelled_lookups, races
+from benchmarks.support.cache_invariants import cancelled_lookups, races
 from reference_service.composition import Service as Parts
 from reference_service.errors import OverloadedError, PersonalityNotFoundError
 from reference_service.models import PersonalityConfig
 from reference_service.services.envelope import seal
-from tests.support.chat_servers import PERSONALITIES, ChatServers
-from tests.support.span_sink import attributes
+from tests.support.servers.chat_servers import PERSONALITIES, ChatServers
+from tests.support.traces.span_sink import attributes
 
 pytestmark = pytest.mark.integration
 

@@ -17,8 +17,8 @@ from reference_service.models import ChatReply, ChatRequest, Emotion, Turn
 from reference_service.services.conversation import RedisConversationBuffer, StoredConversation
 from reference_service.storage.turns import TurnStore
 from reference_service.telemetry.metrics import CacheMetrics
-from tests.support.chat_servers import ChatServers
-from tests.support.server_wire import server_wire
+from tests.support.servers.chat_servers import ChatServers
+from tests.support.servers.tcp_proxy import server_wire
 
 pytestmark = pytest.mark.integration
 

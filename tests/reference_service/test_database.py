@@ -20,9 +20,9 @@ from reference_service.composition import Service as Parts
 from reference_service.errors import DatabaseUnavailableError, ServiceError
 from reference_service.lifecycle import Lifecycle, Startup
 from reference_service.models import ChatRequest
-from tests.support.chat_servers import ROOT, ChatServers
-from tests.support.span_sink import attributes
-from worthit.environment.reach import answers, child_environment
+from tests.support.servers.chat_servers import ROOT, ChatServers
+from tests.support.traces.span_sink import attributes
+from worthit.environment.server import answers, child_environment
 
 pytestmark = pytest.mark.integration
 

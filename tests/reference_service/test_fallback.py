@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from reference_service.models import ChatReply, ChatRequest
-from tests.support.chat_servers import ChatServers
+from tests.support.servers.chat_servers import ChatServers
 
 pytestmark = pytest.mark.integration
 

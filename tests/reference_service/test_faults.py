@@ -13,8 +13,8 @@ import httpx
 import psycopg
 import pytest
 
-from benchmarks._faults import ALL_CACHES, Fault, faults, postgres_outage
-from tests.support.chat_servers import ChatServers
+from benchmarks.support.faults import ALL_CACHES, Fault, faults, postgres_outage
+from tests.support.servers.chat_servers import ChatServers
 from worthit.environment.service import Service
 
 pytestmark = pytest.mark.integration

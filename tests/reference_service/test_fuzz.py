@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.fuzz import fuzz
-from tests.support.chat_servers import ChatServers
+from tests.support.servers.chat_servers import ChatServers
 
 pytestmark = pytest.mark.integration
 

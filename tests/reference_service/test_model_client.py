@@ -19,8 +19,8 @@ from reference_service.errors import (
 from reference_service.storage.model_client import ModelClient
 from reference_service.telemetry.metrics import Histogram
 from reference_service.telemetry.request_context import REQUEST, RequestContext
-from tests.support.model_stub import MESSAGES, Model, events, model, pieces, whole
-from tests.support.span_sink import attributes
+from tests.support.servers.model_stub import MESSAGES, Model, events, model, pieces, whole
+from tests.support.traces.span_sink import attributes
 
 pytestmark = pytest.mark.integration
 

@@ -12,8 +12,8 @@ import pytest
 
 from reference_service.errors import ServiceError
 from reference_service.models import ChatRequest
-from tests.support.chat_servers import ChatServers
-from tests.support.span_sink import attributes
+from tests.support.servers.chat_servers import ChatServers
+from tests.support.traces.span_sink import attributes
 
 pytestmark = pytest.mark.integration
 
@@ -59,7 +59,7 @@ def test_several_workers_share_one_port(servers: ChatServers) -> None:
             answer = httpx.post(f"{service.url}/chat", json=BODY, headers={"X-User-Id": "limited"})
             statuses.append(answer.status_code)
         other = httpx.post(f"{service.url}/chat", json=BODY, headers={"X-User-Id": "another"})
-        processes = len(service.pids)
+        processes = len(service.pids())
 
     assert [200] * 5 + [429] * 7 == statuses
     assert 1 <= int(answer.headers["retry-after"]) <= 60

@@ -1,4 +1,4 @@
-"""The door to Redis: what is sent again, how long anybody queues, and who tells the breaker."""
+"""Redis access: what is retried, how long callers queue, and what opens the breaker."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from reference_service.resilience.circuit_breaker import FAILURES_TO_OPEN, BreakerState
 from reference_service.storage.redis_link import GET, SET, RedisLink, RedisUnavailableError, script
-from tests.support.chat_servers import ChatServers
-from tests.support.server_wire import ServerWire, server_wire
+from tests.support.servers.chat_servers import ChatServers
+from tests.support.servers.tcp_proxy import ServerWire, server_wire
 
 pytestmark = pytest.mark.integration
 

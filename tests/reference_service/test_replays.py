@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.support.chat_servers import ChatServers
+from tests.support.servers.chat_servers import ChatServers
 from worthit.environment.service import Service
 
 pytestmark = pytest.mark.integration

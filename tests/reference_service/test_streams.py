@@ -1,4 +1,4 @@
-"""Streamed replies that end badly, readers that read slowly, and the door before the model."""
+"""Streamed replies that end early, slow readers, and the limit of concurrent chats."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from starlette.types import Message
 from reference_service.application import create_app
 from reference_service.errors import ModelTimeoutError
 from reference_service.handlers.event_stream import EventStream, Item
-from tests.support.chat_servers import ChatServers
-from tests.support.model_stub import events, model, pieces, whole
-from tests.support.span_sink import attributes
+from tests.support.servers.chat_servers import ChatServers
+from tests.support.servers.model_stub import events, model, pieces, whole
+from tests.support.traces.span_sink import attributes
 from worthit.environment.service import Service
 
 pytestmark = pytest.mark.integration
@@ -151,7 +151,7 @@ def test_who_comes_beyond_the_limit_is_told_at_once(
     stream: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     """With two under way the third gets 503 and Retry-After, and neither model nor database."""
-    users = [f"door-{number}-{stream}" for number in range(3)]
+    users = [f"limit-{number}-{stream}" for number in range(3)]
     inside: list[httpx.Response] = []
     with servers.service(CHATS_MAX_IN_FLIGHT="2") as service:
         servers.call(servers.llm.fault(kind="chat", extra_ms=1500))

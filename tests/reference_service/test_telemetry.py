@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.support.chat_servers import ChatServers
-from tests.support.recorded_spans import read_metrics, read_spans
-from tests.support.span_sink import attributes
+from tests.support.servers.chat_servers import ChatServers
+from tests.support.traces.recorded_spans import read_metrics, read_spans
+from tests.support.traces.span_sink import attributes
 
 pytestmark = pytest.mark.integration
 

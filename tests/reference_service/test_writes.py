@@ -13,7 +13,7 @@ from reference_service.services.personality_cache import PersonalityCache
 from reference_service.services.personality_writes import PersonalityWrites
 from reference_service.telemetry.metrics import CacheMetrics, Registry
 from reference_service.telemetry.request_context import REQUEST, RequestContext
-from tests.support.chat_servers import ChatServers
+from tests.support.servers.chat_servers import ChatServers
 
 pytestmark = pytest.mark.integration
 

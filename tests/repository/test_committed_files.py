@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.support.source_tree import ROOT, spelled, tracked_files
+from tests.support.project.source_tree import ROOT, spelled, tracked_files
 
 LARGEST_TEXT_BYTES = 3_000_000
 

@@ -16,9 +16,9 @@ import yaml
 
 from deploy import make_env
 from reference_service.settings import Settings
-from tests.support import compose_file
-from tests.support.compose_file import example_settings, services, strings
-from tests.support.source_tree import ROOT
+from tests.support.project import compose_file
+from tests.support.project.compose_file import example_settings, services, strings
+from tests.support.project.source_tree import ROOT
 
 SECRETS = {
     "POSTGRES_PASSWORD": "pg-secret",

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from tests.support.compose_file import services
-from tests.support.source_tree import ROOT, python_files, tree
+from tests.support.project.compose_file import services
+from tests.support.project.source_tree import ROOT, python_files, tree
 
 
 def docker_stages() -> dict[str, str]:

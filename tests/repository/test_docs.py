@@ -8,6 +8,9 @@ import importlib
 import json
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -16,8 +19,8 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from analysis.rundir.run import Run, open_run
-from tests.support import decision_index, documented_commands
-from tests.support.documented_commands import (
+from tests.support.project import documented_commands
+from tests.support.project.documented_commands import (
     NOT_RUN,
     RUN_ELSEWHERE,
     RUN_HERE,
@@ -25,15 +28,16 @@ from tests.support.documented_commands import (
     inline,
     pages,
 )
-from tests.support.otlp_receiver import receiver
-from tests.support.source_tree import ROOT, spelled
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.project.source_tree import ROOT, spelled, tracked_files
+from tests.support.runs.synthetic_run import Truth, write_run
+from tests.support.servers.otlp_receiver import receiver
 from worthit.__main__ import VERBS, main
 from worthit.export.messages import messages
 
 HTTP_ADDRESS = "http://127.0.0.1:4318"
 GRPC_ADDRESS = "grpc://127.0.0.1:4317"
 TRACE_SHOWN = "0af7651916cd"
+LONGEST_LINE = 120
 
 
 @pytest.fixture(name="folder", scope="module")
@@ -189,18 +193,26 @@ def test_every_page_is_reached_from_the_index() -> None:
     assert sorted(spelled(page) for page in set(pages()) - seen - {ROOT / "README.md"}) == []
 
 
-def test_the_index_of_decisions_is_current() -> None:
-    """docs/decisions/README.md is what `python -m tests.support.decision_index` writes."""
-    written = (ROOT / "docs/decisions/README.md").read_text(encoding="utf-8")
+def test_the_index_of_decisions_names_each_page_by_its_title() -> None:
+    """docs/decisions/README.md links to every page beside it once, with the page's title."""
+    folder = ROOT / "docs/decisions"
+    titles = {
+        page.name: page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        for page in folder.glob("*.md")
+        if page.name != "README.md"
+    }
+    index = (folder / "README.md").read_text(encoding="utf-8")
 
-    assert decision_index.index() == written
+    assert sorted((file, title) for title, file in re.findall(r"\[(.+?)\]\((.+?)\)", index)) == (
+        sorted(titles.items())
+    )
 
 
 def test_every_decision_says_what_it_rejected() -> None:
     """Each page has context, decision, consequences and rejected options, under those headings."""
     found = {
         page.name: headings
-        for page in sorted(decision_index.FOLDER.glob("[0-9]*.md"))
+        for page in sorted((ROOT / "docs/decisions").glob("[!R]*.md"))
         if (headings := re.findall(r"^## (\w+)", page.read_text(encoding="utf-8"), re.MULTILINE))
         != ["Context", "Decision", "Consequences", "Rejected"]
     }
@@ -208,10 +220,74 @@ def test_every_decision_says_what_it_rejected() -> None:
     assert found == {}
 
 
+def test_the_catalogue_of_experiments_is_current() -> None:
+    """docs/experiments.md lists every file of experiments/ with the question that it asks."""
+    page = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
+    files = sorted((ROOT / "experiments").glob("*.toml"))
+    asked = [
+        (f"experiments/{file.name}", tomllib.loads(file.read_text(encoding="utf-8"))["question"])
+        for file in files
+    ]
+
+    assert re.findall(r"^\| `(experiments/.+?)` \| (.+?) \|$", page, re.MULTILINE) == asked
+
+
+def test_the_python_api_page_is_current() -> None:
+    """docs/python-api.md is what `python -m tests.support.project.python_api` writes."""
+    # in a process of its own, because importing Locust patches sockets
+    written = subprocess.run(
+        [sys.executable, "-m", "tests.support.project.python_api"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert written.returncode == 0, written.stderr
+    assert written.stdout == (ROOT / "docs/python-api.md").read_text(encoding="utf-8"), (
+        "run: python -m tests.support.project.python_api > docs/python-api.md"
+    )
+
+
+def test_lines_of_pages_wrap() -> None:
+    """No line of a page is longer than 120 characters, tables, pictures and addresses excepted."""
+    kept_whole = re.compile(r"^(\||!\[|https?:)")
+    found = [
+        f"{spelled(page)}:{number}: {len(line)}"
+        for page in [*pages(), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+        if page.name != documented_commands.GENERATED
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1)
+        if len(line) > LONGEST_LINE and not kept_whole.match(line)
+    ]
+
+    assert found == []
+
+
+def test_every_page_that_the_code_names_is_there() -> None:
+    """A message, comment or docstring that sends its reader to docs/ names a page that exists."""
+    found = [
+        f"{spelled(file)}: {name}"
+        for file in tracked_files()
+        if file.suffix in {".py", ".toml", ".yml", ".yaml", ".jinja", ".j2"}
+        for name in re.findall(r"docs/[\w/-]+\.(?:md|json)", file.read_text(encoding="utf-8"))
+        if not (ROOT / name).exists()
+    ]
+
+    assert found == []
+
+
 def test_the_readme_shows_the_two_commands_first() -> None:
-    """The first commands of README.md are `make demo` and `make test`, within its first screen."""
+    """README.md begins with one sentence, one picture, and `make demo` and `make test`."""
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     commands = list(fenced(ROOT / "README.md"))
 
+    blocks = "\n".join(lines).split("\n\n")
+    assert [block[:9] for block in blocks[:4]] == [
+        "# worthit",
+        "`worthit`",
+        "![Left: t",
+        "```bash\nm",
+    ]
+    assert blocks[1].endswith(".")
+    assert blocks[1].count(". ") == 0
     assert commands[:2] == ["make demo", "make test"]
-    assert next(i for i, line in enumerate(lines) if line.startswith("make test")) < 25

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.source_tree import ROOT
+from tests.support.project.source_tree import ROOT
 
 
 def _workflow() -> dict[str, Any]:

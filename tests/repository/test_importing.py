@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
 
-from tests.support.source_tree import ROOT, module_name, python_files
+from tests.support.project.source_tree import (
+    PACKAGES,
+    ROOT,
+    module_name,
+    python_files,
+    spelled,
+    tree,
+)
 
 PROBE = """
 import importlib, json, logging, os, signal, sys, threading
@@ -87,3 +98,48 @@ def test_the_help_text_loads_no_verb() -> None:
     )
 
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+OPTIONAL = {
+    "analysis/scale.py": {"dask", "distributed"},
+    "analysis/report/notebooks.py": {"nbclient", "nbconvert", "nbformat", "traitlets"},
+}
+"""What an extra brings, and the one module that asks for it."""
+
+
+def test_every_import_comes_with_the_package() -> None:
+    """What the packages import is a dependency in pyproject.toml, or one of those needs it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {_distribution(line) for line in project["dependencies"]}
+    installed = declared | {
+        _distribution(line)
+        for name in declared
+        for line in requires(name) or ()
+        if "extra ==" not in line
+    }
+    distributions = packages_distributions()
+    found = {
+        f"{spelled(path)}: {name}"
+        for path in python_files(*PACKAGES)
+        for name in _imported(path) - sys.stdlib_module_names - {*PACKAGES, "_typeshed"}
+        if name not in OPTIONAL.get(spelled(path), set())
+        if not installed & {_distribution(one) for one in distributions.get(name, ())}
+    }
+
+    assert found == set()
+
+
+def _distribution(requirement: str) -> str:
+    """The normalised name at the start of a requirement."""
+    return re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")
+
+
+def _imported(path: Path) -> set[str]:
+    """The top-level packages that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}

@@ -12,8 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from analysis.rundir.run import open_run
-from tests.support.source_tree import ROOT
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.project.source_tree import ROOT
+from tests.support.runs.synthetic_run import Truth, write_run
 from worthit.export.messages import messages
 
 NS_PER_S = 10**9

@@ -13,7 +13,8 @@ import click
 
 from worthit.cli.terminal.console import table_console
 from worthit.cli.terminal.options import json_option
-from worthit.errors import ExitCode, HarnessError, UsageError
+from worthit.contract.thresholds import parse
+from worthit.errors import ExitCode, UsageError, WorthitError
 from worthit.experiments import catalogue
 from worthit.experiments.reading import read_experiment
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from analysis.rundir.run import Run
 
 
-class InvalidRunError(HarnessError):
+class InvalidRunError(WorthitError):
     """Claims were to be checked in a run that did not prove itself."""
 
     exit_code = ExitCode.RUN_INVALID
@@ -47,7 +48,7 @@ class InvalidRunError(HarnessError):
     help="A limit in k6's words, such as 'response_time: p(95)<500'; may be given several times.",
 )
 @json_option
-@click.option("--junit", type=click.Path(path_type=Path), help="Write a JUnit file here too.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Also write a JUnit file here.")
 def command(
     runs: tuple[Path, ...],
     claim_files: tuple[Path, ...],
@@ -61,16 +62,16 @@ def command(
     Of several runs, such as a catalogue of experiments, each claim is held against the one of its
     own experiment, or else the first that measures it.
 
-    Ends with 3 when one does not hold or nothing was recorded that a threshold speaks of, with 4
-    when a run is INVALID.
+    Exit code 3 when one does not hold or nothing was recorded for a threshold, 4 when a run is
+    INVALID.
     """
     from analysis.claims import claims, thresholds  # noqa: PLC0415 - pandas, which --help never needs
     from analysis.questions.published import plain  # noqa: PLC0415 - as above
 
     if not claim_files and not limits:
         raise UsageError("Nothing is to be checked; give --claims FILE or --threshold.")
-    files = [claims.read(file) for file in claim_files]
-    wanted = [thresholds.parse(text) for text in limits]
+    files = [claims.read(catalogue.claims_file(file)) for file in claim_files]
+    wanted = [parse(text) for text in limits]
     opened = [_trusted(run) for run in runs]
     found = [one for _, one in opened]
     lines, ledgers = [], []

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option("--anyway", is_flag=True, help="Compare although something speaks against it.")
+@click.option("--anyway", is_flag=True, help="Compare even if they are refused.")
 @json_option
 def command(first: str, second: str, *, anyway: bool, as_json: bool) -> int:
     """Compare two runs, or two arms of one: RUN or RUN:ARM.
 
-    Refused in words where machine, profile, scenario or versions differ, or a run is INVALID.
+    Refused where machine, profile, scenario or versions differ, or a run is INVALID.
     Two arms of one run are compared pair by pair; two runs are not paired.
     """
     from analysis.questions.comparison import answer as compare  # noqa: PLC0415 - pandas, which --help never needs
@@ -34,7 +34,7 @@ def command(first: str, second: str, *, anyway: bool, as_json: bool) -> int:
     if against and not anyway:
         sentences = " ".join(against)
         raise UsageError(
-            f"These two may not be compared. {sentences} Use --anyway to compare all the same."
+            f"These two may not be compared. {sentences} Use --anyway to compare them anyway."
         )
     result = compare.compare(*sides)
     if as_json:
@@ -65,7 +65,7 @@ def _print(result: Comparison) -> None:
     from analysis.document.formatting import plain  # noqa: PLC0415 - as above
 
     for sentence in result.reasons_against:
-        click.echo(f"Compared all the same: {sentence}")
+        click.echo(f"Compared anyway: {sentence}")
     table = Table(title=f"{result.second} against {result.first}")
     for column in ("At", "What", "Before", "After", "Difference", "Decided"):
         table.add_column(column)

@@ -30,7 +30,7 @@ a report, which makes many objects and hardly any cycle."""
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--markdown", is_flag=True, help="Print a Markdown summary for a pull request.")
 @click.option(
-    "--notebook", is_flag=True, help="Execute the notebooks too; HTML beside the report."
+    "--notebook", is_flag=True, help="Also execute the notebooks, as HTML beside the report."
 )
 @json_option
 @click.option(
@@ -63,15 +63,15 @@ def command(
     from analysis.questions.asking import findings  # noqa: PLC0415 - pandas, which --help never needs
     from analysis.report import assembly, writing  # noqa: PLC0415 - as above
     from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
-    from worthit.cli.terminal import claims_shown  # noqa: PLC0415 - as above
+    from worthit.cli.terminal import answering  # noqa: PLC0415 - as above
 
     if markdown and as_json:
         raise UsageError("--markdown and --json both want stdout to themselves; choose one.")
     _check_address(jaeger_url)
     with _collecting_seldom():
         opened = open_run(run or newest_run(RUNS_FOLDER))
-        files = claims_shown.claim_files(opened.manifest, claim_files)
-        found = claims_shown.with_claims(findings(opened), files)
+        files = answering.claims_of(opened.manifest, claim_files)
+        found = answering.with_claims(findings(opened), files)
         document = assembly.assemble(opened, found, jaeger_url=jaeger_url)
         written = [writing.write(document, found, opened.path)]
         if notebook:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from worthit.contract.errors import UserMistakeError
+
 ARRIVALS = ("poisson", "even", "replay")
 """How the times between arrivals come about."""
 
@@ -22,10 +24,6 @@ _MOST_PAIRS = 1_000_000_000
 
 _OVERLAP_SECONDS = 1e-9
 """Blocks may touch; rounding of their starts is no overlap."""
-
-
-class UserMistakeError(Exception):
-    """Something asked for cannot be; the message says what was found, expected and to do."""
 
 
 class PlanError(UserMistakeError):
@@ -47,7 +45,8 @@ class Block:
     start_s: float
     """From the schedule's zero."""
     duration_s: float
-    host: str
+    host: str = ""
+    """Where the requests go; empty until the arm's service has an address."""
     warmup: bool = False
     knobs: dict[str, Any] | None = field(default=None, hash=False)
     """Knobs of this block alone, which override the plan's; None: the plan's."""
@@ -80,9 +79,7 @@ class Block:
 
 def unscheduled(arm: str = "-", *, block: int = 0) -> Block:
     """Return the block of requests that no schedule sends."""
-    return Block(
-        block=block, arm=arm, step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0, host=""
-    )
+    return Block(block=block, arm=arm, step=0, rate_per_s=0.0, start_s=0.0, duration_s=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +125,7 @@ def read(path: Path) -> Plan:
         ) from error
     except ValueError as error:
         raise PlanError(
-            f"The plan {path} is not JSON ({error}); docs/how-the-parts-meet.md shows one."
+            f"The plan {path} is not JSON ({error}); docs/load.md shows one."
         ) from error
     return parse(document, where=str(path))
 
@@ -198,8 +195,7 @@ def _is_whole(value: object) -> bool:
 def _known(document: object, kind: type[Plan | Block], where: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise PlanError(
-            f"{where} is {type(document).__name__}, not an object; "
-            f"docs/how-the-parts-meet.md shows one."
+            f"{where} is {type(document).__name__}, not an object; docs/load.md shows one."
         )
     names = {each.name for each in fields(kind)}
     if unknown := sorted(set(document) - names):
@@ -231,9 +227,7 @@ def _checked_fields(raw: object, where: str) -> dict[str, Any]:
     found = {name: value for name, value in _known(raw, Block, where).items() if value is not None}
     for name in _NEEDED:
         if name not in found:
-            raise PlanError(
-                f"{where} lacks {name!r}; docs/how-the-parts-meet.md shows a whole block."
-            )
+            raise PlanError(f"{where} lacks {name!r}; docs/load.md shows a whole block.")
     for name, value in found.items():
         if wanted := _wanted(name, value):
             raise PlanError(f"{where} has {name} {value!r}; {wanted} was expected.")

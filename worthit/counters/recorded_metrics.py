@@ -16,12 +16,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
+from worthit.contract import names
 from worthit.counters.sampling import Sample, sample
 from worthit.recorder.files import read_delimited
 
 RESOURCE_LABELS = {
-    "worthit.arm": "arm",
-    "service.name": "service",
+    names.ARM: "arm",
+    names.SERVICE_NAME: "service",
     "service.instance.id": "instance",
 }
 """Attributes of the resource that are kept, and the labels they become."""

@@ -27,18 +27,8 @@ from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
 from redis.exceptions import RedisError
 
+from worthit.contract.tables import COUNTERS
 from worthit.environment.redis import ask
-
-SCHEMA = pa.schema(
-    [
-        ("t_ns", pa.int64()),
-        ("source", pa.string()),
-        ("name", pa.string()),
-        ("labels", pa.string()),
-        ("value", pa.float64()),
-    ]
-)
-"""Of counters.parquet; see docs/run-directory.md."""
 
 SAMPLE_SECONDS = 1.0
 """How long a server may take over a sample; one that takes longer leaves a gap."""
@@ -385,6 +375,6 @@ def write_counters(rows: Sequence[Sample], path: Path) -> None:
     """Write counters.parquet, in order of time."""
     ordered = sorted(rows, key=lambda row: row.t_ns)
     columns: dict[str, list[Any]] = {
-        name: [getattr(row, name) for row in ordered] for name in SCHEMA.names
+        name: [getattr(row, name) for row in ordered] for name in COUNTERS.names
     }
-    pq.write_table(pa.table(columns, schema=SCHEMA), path)
+    pq.write_table(pa.table(columns, schema=COUNTERS), path)

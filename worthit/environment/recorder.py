@@ -1,44 +1,24 @@
-"""The recorder as a child process; it can pass spans on to an endpoint of the person's own."""
+"""The recorder as a child process; it can pass spans on to an endpoint of the user's own."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 from typing_extensions import override
 
-from worthit.environment.reach import answers, child_environment, must_be_free
-from worthit.environment.server import Server
+from worthit.contract.manifest import PassedOn
+from worthit.environment.server import Server, answers, child_environment, must_be_free
 from worthit.errors import PartError
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace
 
 PASSING_ON_SECONDS = 5.0
 """How long a finished run waits for the last copies to be passed on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassedOn:
-    """What became of the copies for an endpoint of the person's own."""
-
-    endpoint: str
-    batches: int
-    missed: int
-    """Batches that it did not take; they are in the recording."""
-
-    def sentence(self) -> str:
-        """How many arrived, for a person."""
-        if not self.missed:
-            return f"All {self.batches} batches of telemetry were passed on to {self.endpoint}."
-        return (
-            f"{self.missed} of {self.batches} batches of telemetry were not passed on to "
-            f"{self.endpoint}, which has to take OTLP/HTTP there; the run itself lacks nothing."
-        )
 
 
 class Recorder(Server):
@@ -115,10 +95,6 @@ class Recorder(Server):
                 return PassedOn(endpoint=self.forward, batches=batches, missed=missed)
             await asyncio.sleep(0.05)
 
-    async def live(self, seconds: float = 5.0) -> dict[str, Any]:
-        """A rough look at the last seconds, by operation."""
-        return await self._get(f"/live?seconds={seconds:g}")
-
     async def _get(self, path: str) -> dict[str, Any]:
         try:
             async with httpx.AsyncClient(timeout=10) as client:
@@ -127,7 +103,7 @@ class Recorder(Server):
         except httpx.HTTPError as error:
             raise PartError(
                 f"The recorder did not answer ({type(error).__name__}); "
-                f"{self.process.last_words()}"
+                f"{self.process.last_output()}"
             ) from error
         found: dict[str, Any] = answer.json()
         return found

@@ -12,16 +12,12 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from worthit.contract.manifest import Step
+from worthit.contract.plan import Block
+from worthit.contract.scenario_arguments import ARGUMENTS, Value
 from worthit.experiments.model import MAX_ARMS_AT_ONCE, Experiment
-from worthit.experiments.scenarios import Setting
-
-POPULAR_PERSONALITIES: Final = 50
-"""The scenario's own default for the knob ``popular``, as docs/how-the-parts-meet.md says."""
-
-COLD_FRACTION: Final = 0.05
-"""The scenario's own default for the knob ``cold_fraction``."""
 
 SET_UP_S: Final = 15.0
 """Starting the parts and filling the database: for the estimate of time alone."""
@@ -32,6 +28,9 @@ WIND_DOWN_S: Final = 12.0
 SETTLE_S: Final = 10.0
 """Between two batches: the next one's services start."""
 
+CLOCK_TICK_S: Final = 1e-6
+"""Clocks count in ns and plans in seconds: what rounding may make of the same moment."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedArm:
@@ -39,7 +38,7 @@ class PlannedArm:
 
     name: str
     env: dict[str, str]
-    knobs: dict[str, Setting]
+    knobs: dict[str, Value]
     instances: int
     baseline: bool
     uses_redis: bool
@@ -49,19 +48,9 @@ class PlannedArm:
     database: str
     """The name of the arm's own database."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """One repeat of an arm at a step, as planned; seconds count from the schedule's zero."""
-
-    block: int
-    pair: int
-    arm: str
-    step: int
-    rate_per_s: float
-    start_s: float
-    duration_s: float
-    warmup: bool
+    def knob(self, name: str) -> Value:
+        """Give a knob's value: the arm's, or the scenario's own default."""
+        return self.knobs.get(name, ARGUMENTS[name].default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +65,15 @@ class Plan:
     batch_of_block: tuple[int, ...]
 
     @property
-    def steps(self) -> list[dict[str, Any]]:
+    def steps(self) -> tuple[Step, ...]:
         """Give the load levels as the manifest lists them."""
         rates = self.experiment.load.rates_per_s
-        return [{"step": step, "rate_per_s": rate} for step, rate in enumerate(rates)]
+        return tuple(Step(step=step, rate_per_s=rate) for step, rate in enumerate(rates))
 
     @property
     def load_s(self) -> float:
         """Give the seconds from the first planned arrival to the last."""
-        return max(block.start_s + block.duration_s for block in self.blocks)
+        return max(block.end_s for block in self.blocks)
 
     @property
     def estimated_s(self) -> float:
@@ -93,7 +82,11 @@ class Plan:
 
     def arrivals(self, arm: str) -> float:
         """Give the expected number of arrivals of an arm, warm-up included."""
-        return sum(b.rate_per_s * b.duration_s for b in self.blocks if b.arm == arm)
+        return sum(b.expected_arrivals for b in self.blocks if b.arm == arm)
+
+    def blocks_ended_by(self, elapsed_s: float) -> int:
+        """Count the blocks that end within so many seconds of the schedule's zero."""
+        return sum(b.start_s + b.duration_s <= elapsed_s + CLOCK_TICK_S for b in self.blocks)
 
     @property
     def personalities(self) -> int:
@@ -101,7 +94,7 @@ class Plan:
         if self.experiment.data.personalities is not None:
             return self.experiment.data.personalities
         # The load numbers arrivals over the whole plan: later batches go on counting.
-        pairs = {block.pair: block.rate_per_s * block.duration_s for block in self.blocks}
+        pairs = {block.pair: block.expected_arrivals for block in self.blocks}
         return max(_personalities(arm, sum(pairs.values())) for arm in self.arms)
 
 
@@ -120,7 +113,7 @@ def make_plan(experiment: Experiment) -> Plan:
             blocks.append(block)
             batch_of_block.append(number)
         pair = blocks[-1].pair + 1
-        start_s = blocks[-1].start_s + blocks[-1].duration_s
+        start_s = blocks[-1].end_s
     return Plan(
         experiment=experiment,
         arms=arms,
@@ -131,7 +124,7 @@ def make_plan(experiment: Experiment) -> Plan:
 
 
 def _planned_arms(experiment: Experiment) -> tuple[PlannedArm, ...]:
-    """Replace swept arms by one arm a value; resolve what an arm leaves to the experiment."""
+    """Replace swept arms by one arm per value; resolve what an arm leaves to the experiment."""
     arms = experiment.swept_arms()
     names_baseline = any(arm.baseline for arm in arms)
     return tuple(
@@ -204,6 +197,6 @@ def _batch_blocks(
 
 def _personalities(arm: PlannedArm, arrivals: float) -> int:
     """Give the popular ones plus a Poisson count of cold ones six deviations above its mean."""
-    cold = float(arm.knobs.get("cold_fraction", COLD_FRACTION)) * arrivals
-    popular = int(arm.knobs.get("popular", POPULAR_PERSONALITIES))
+    cold = float(arm.knob("cold_fraction")) * arrivals
+    popular = int(arm.knob("popular"))
     return popular + math.ceil(cold + 6 * math.sqrt(cold)) + 100

@@ -61,14 +61,14 @@ def _mean(plan: Plan, baseline: PlannedArm, arm: PlannedArm) -> dict[str, Any]:
         "unpaired": unpaired,
         "paired": paired,
         "text": f"{arm.name}: {paired:.2%} of the mean response time, paired by request "
-        f"({unpaired:.1%} unpaired), from {requests:.0f} requests an arm",
+        f"({unpaired:.1%} unpaired), from {requests:.0f} requests per arm",
     }
 
 
 def _reduction(plan: Plan, arm: PlannedArm) -> dict[str, Any]:
     """Misses are counted events: the relative error of their number is 1/sqrt of it."""
     requests = _measured(plan, arm.name)
-    misses = max(1.0, float(arm.knobs.get("cold_fraction", 0.05)) * requests)
+    misses = max(1.0, float(arm.knob("cold_fraction")) * requests)
     relative = REACH / math.sqrt(misses)
     return {
         "effect": "reduction factor",
@@ -83,4 +83,4 @@ def _reduction(plan: Plan, arm: PlannedArm) -> dict[str, Any]:
 def _measured(plan: Plan, arm: str) -> float:
     """Give the expected number of an arm's arrivals that count."""
     blocks = [block for block in plan.blocks if block.arm == arm and not block.warmup]
-    return sum(block.rate_per_s * block.duration_s for block in blocks)
+    return sum(block.expected_arrivals for block in blocks)

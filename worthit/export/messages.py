@@ -25,6 +25,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from analysis.errors import InputError
 from analysis.rundir.run import Run
+from worthit.contract import names
 
 SCOPE: Final = "worthit.export"
 """Instrumentation scope of every span sent: says that this is a replay."""
@@ -32,17 +33,6 @@ SCOPE: Final = "worthit.export"
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
 """Lengths that OTLP demands; shorter ids, as Zipkin allows, get zeros on the left."""
-
-TAG_COLUMNS: Final = {
-    "arm": "worthit.arm",
-    "step": "worthit.step",
-    "block": "worthit.block",
-    "db_system": "db.system.name",
-    "db_operation": "db.operation.name",
-    "db_collection": "db.collection.name",
-    "cache_hit": "cache.hit",
-}
-"""Column of spans.parquet -> attribute it came from."""
 
 _KINDS: Final = {name.removeprefix("SPAN_KIND_"): number for name, number in Span.SpanKind.items()}
 _STATUSES: Final = {
@@ -118,7 +108,7 @@ def _resource(service: str, spans: list[Span]) -> ResourceSpans:
     scope.scope.name = SCOPE
     group = ResourceSpans(scope_spans=[scope])
     if service:
-        group.resource.attributes.append(_attribute("service.name", service))
+        group.resource.attributes.append(_attribute(names.SERVICE_NAME, service))
     return group
 
 
@@ -145,10 +135,10 @@ def _tags(row: Mapping[str, Any], run_id: str, scenario: str | None) -> dict[str
     if row["attributes"]:
         kept = orjson.loads(row["attributes"])
         tags.update((key, value) for key, value in kept.items() if value is not None)
-    tags["worthit.run"] = run_id
+    tags[names.RUN] = run_id
     if scenario:
-        tags["worthit.scenario"] = scenario
-    for column, attribute in TAG_COLUMNS.items():
+        tags[names.SCENARIO] = scenario
+    for column, attribute in names.COLUMN_ATTRIBUTES.items():
         if row[column] is not None:
             tags[attribute] = row[column]
     return tags

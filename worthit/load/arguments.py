@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worthit.contract.names import OUT_VARIABLE
 from worthit.contract.plan import DRAWS_PER_BLOCK, Block, Plan, PlanError, read
-from worthit.load.knob_types import whole_number_from_1
+from worthit.contract.scenario_arguments import whole_number_from_1
 
 if TYPE_CHECKING:
     # importing Locust patches the sockets of the process; this module must not
     from locust.argument_parser import LocustArgumentParser
 
 
-OUT_VARIABLE = "WORTHIT_OUT"
 DEFAULT_DURATION = "60s"
 _SPLIT_AT = 0.9 * DRAWS_PER_BLOCK
 """Expected arrivals at which a long block made from arguments is cut: its draws must not run into
@@ -197,7 +197,7 @@ def _typed(knobs: dict[str, Any], actions: dict[str, Any]) -> dict[str, Any]:
         kind = actions[name].type
         try:
             found[name] = kind(value) if kind is not None else value
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             wanted = kind.__name__.replace("_", " ")
             raise PlanError(f"The knob {name} is {value!r}; {wanted} was expected.") from error
     return found

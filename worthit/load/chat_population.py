@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from worthit.load.knob_types import fraction_from_0_to_1, number_from_0, whole_number_from_1
 from worthit.load.schedule.arrival import Arrival
-
-if TYPE_CHECKING:
-    # importing Locust patches the sockets of the process; this module must not
-    from locust.argument_parser import LocustArgumentParser
-
 
 FIRST_PERSONALITY = "elara"
 """The seeded personality that comes before p00000 in every list."""
@@ -41,40 +35,6 @@ _SUBJECTS = (
     "the exam next week",
     "a dream with a lighthouse",
 )
-
-
-def add_population_knobs(parser: LocustArgumentParser) -> None:
-    """Add the knobs that several scenarios share; the first scenario to ask adds them."""
-    if "--popular" in parser._option_string_actions:  # noqa: SLF001 - argparse has no public way to ask
-        return
-    parser.add_argument(
-        "--popular",
-        type=whole_number_from_1,
-        default=50,
-        help="Personalities that most arrivals ask for, by Zipf's law.",
-    )
-    parser.add_argument(
-        "--zipf-exponent",
-        type=number_from_0,
-        default=1.0,
-        help="How much more the first is asked for than the last.",
-    )
-    parser.add_argument(
-        "--cold-fraction",
-        type=fraction_from_0_to_1,
-        default=0.05,
-        help="Part of the arrivals that ask for a personality nobody asked for before: the "
-        "hit rate is 1 minus this.",
-    )
-    parser.add_argument(
-        "--personalities",
-        type=whole_number_from_1,
-        default=100_000,
-        help="Seeded personalities; a schedule that asks for more is told of.",
-    )
-    parser.add_argument(
-        "--people", type=whole_number_from_1, default=1000, help="Seeded users who chat."
-    )
 
 
 def personalities_wanted(arrivals: int, knobs: Mapping[str, Any]) -> int:

@@ -16,7 +16,9 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from worthit.contract.plan import Plan, PlanError, UserMistakeError, parse, unscheduled
+from worthit.contract.errors import UserMistakeError
+from worthit.contract.names import OUT_VARIABLE
+from worthit.contract.plan import Plan, PlanError, parse, unscheduled
 from worthit.load import arguments
 from worthit.load.coordination.coordinator import Conductor
 from worthit.load.coordination.worker import Worker
@@ -27,7 +29,7 @@ from worthit.load.verdict import verdict
 if TYPE_CHECKING:
     from locust.web import WebUI
 
-    from analysis.claims.thresholds import Threshold
+    from worthit.contract.thresholds import Threshold
 
 BLOCKS_APART = 100_000
 """Between the block numbers of two Locusts that record into one folder; none has so many."""
@@ -177,7 +179,7 @@ def _folder(options: argparse.Namespace) -> Path | None:
         options.worthit_out = _HERE.borrowed.name
     home = _HERE.home or Path(options.worthit_out)
     out = home
-    for_many = home == Path(os.environ.get(arguments.OUT_VARIABLE) or os.devnull)
+    for_many = home == Path(os.environ.get(OUT_VARIABLE) or os.devnull)
     try:
         if again or for_many:
             number = _next_number(home, 1 if for_many else 2)
@@ -286,7 +288,7 @@ def _conclude(conductor: Conductor) -> None:
         _HERE.exit_code = verdict.conclude(
             conductor.report(),
             run=conductor.run,
-            thresholds=_HERE.thresholds,
+            limits=_HERE.thresholds,
             out=_HERE.out,
             rows_lost=conductor.rows_lost,
         )

@@ -30,6 +30,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.user.task import LOCUST_STATE_WAITING
 from typing_extensions import override
 
+from worthit.contract.scenario_arguments import Argument
 from worthit.load.schedule.arrival import Arrival
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class OpenLoopUser(FastHttpUser):
     """Connections a worker may hold to one host; --max-in-flight is the cap that is reported."""
     network_timeout = 60.0
     connection_timeout = 10.0
+
+    arguments: ClassVar[tuple[Argument, ...]] = ()
+    """The scenario's own arguments."""
 
     @override
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -75,7 +79,20 @@ class OpenLoopUser(FastHttpUser):
 
     @classmethod
     def add_knobs(cls, parser: LocustArgumentParser) -> None:
-        """Override to add arguments; their values arrive in ``self.knobs`` by ``dest``."""
+        """Add ``arguments`` to Locust's; override it to add others.
+
+        Their values arrive in ``self.knobs`` by ``dest``. Of an argument that several scenarios
+        share, the first to ask adds it.
+        """
+        for argument in cls.arguments:
+            if argument.flag not in parser._option_string_actions:  # noqa: SLF001 - argparse has no public way to ask
+                parser.add_argument(
+                    argument.flag,
+                    type=argument.takes,
+                    default=argument.default,
+                    choices=argument.choices or None,
+                    help=argument.help,
+                )
 
     @property
     def knobs(self) -> Mapping[str, Any]:

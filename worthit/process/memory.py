@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import psutil
 
+from worthit.contract.manifest import Memory
 from worthit.process.supervision import Process
 
 INTERVAL_S: Final = 2.0
@@ -16,20 +17,20 @@ INTERVAL_S: Final = 2.0
 
 
 class MemoryMeter:
-    """Adds up the memory of the harness and of all its children, again and again."""
+    """Adds up the memory of worthit and of all its children, again and again."""
 
     def __init__(self, processes: Callable[[], Sequence[Process]]) -> None:
         self._processes = processes
         self.peak_bytes = 0
         self._task: asyncio.Task[None] | None = None
 
-    def facts(self) -> dict[str, Any]:
+    def peak(self) -> Memory:
         """Give the manifest's ``memory``."""
-        return {
-            "peak_bytes": self.peak_bytes,
-            "what": "all processes together, shared pages counted once (PSS)",
-            "interval_s": INTERVAL_S,
-        }
+        return Memory(
+            peak_bytes=self.peak_bytes,
+            what="all processes together, shared pages counted once (PSS)",
+            interval_s=INTERVAL_S,
+        )
 
     def look(self) -> None:
         """Take one reading."""

@@ -12,6 +12,8 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from worthit.contract import names
+
 MAX_SPANS = 20_000
 """Looked at in one go, newest first, so that a question never costs more than about 0.2 s."""
 
@@ -65,7 +67,7 @@ def _decode(batches: Sequence[bytes]) -> list[tuple[str, Any]]:
 
 def _service(resource: Any) -> str:  # noqa: ANN401 - a generated class
     for attribute in resource.resource.attributes:
-        if attribute.key == "service.name":
+        if attribute.key == names.SERVICE_NAME:
             return str(attribute.value.string_value)
     return "unknown_service"
 

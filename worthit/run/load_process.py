@@ -6,13 +6,15 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from worthit.contract.plan import Plan
 from worthit.contract.scenario_files import scenarios_folder
+from worthit.environment.server import child_environment
 from worthit.errors import PartError
-from worthit.experiments.plan import Plan
+from worthit.experiments import plan as experiments
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace
 
@@ -47,44 +49,37 @@ class LoadResult:
     """Every arrival before this was begun; what was planned after it was not, or not all."""
 
 
-def plan_document(plan: Plan, run_id: str, hosts: Mapping[str, str]) -> dict[str, Any]:
-    """Write the plan in the words that docs/how-the-parts-meet.md fixes for PLAN.json."""
+def load_plan(plan: experiments.Plan, run_id: str, hosts: Mapping[str, str]) -> Plan:
+    """Give what Locust is to send: the experiment's blocks, each with its arm's host and knobs."""
     experiment = plan.experiment
-    population = {"personalities": plan.personalities, "people": experiment.data.users}
-    own = {arm.name: arm.knobs for arm in plan.arms}
-    return {
-        "run": run_id,
-        "seed": experiment.seed,
-        "arrivals": experiment.load.arrivals,
-        "scenario": experiment.scenario,
-        "knobs": {**population, **experiment.load.knobs},
-        "start_at_ns": None,
-        "blocks": [
-            {
-                "block": block.block,
-                "pair": block.pair,
-                "arm": block.arm,
-                "step": block.step,
-                "rate_per_s": block.rate_per_s,
-                "start_s": block.start_s,
-                "duration_s": block.duration_s,
-                "host": hosts[block.arm],
-                "warmup": block.warmup,
-                **({"knobs": own[block.arm]} if own[block.arm] != experiment.load.knobs else {}),
-            }
-            for block in plan.blocks
-        ],
+    own = {
+        arm.name: None if arm.knobs == experiment.load.knobs else dict(arm.knobs)
+        for arm in plan.arms
     }
+    return Plan(
+        run=run_id,
+        seed=experiment.seed,
+        arrivals=experiment.load.arrivals,
+        scenario=experiment.scenario,
+        knobs={
+            "personalities": plan.personalities,
+            "people": experiment.data.users,
+            **experiment.load.knobs,
+        },
+        start_at_ns=None,
+        blocks=tuple(
+            replace(block, host=hosts[block.arm], knobs=own[block.arm]) for block in plan.blocks
+        ),
+    )
 
 
-async def start_load(workspace: Workspace, document: dict[str, Any], folder: Path) -> Process:
-    """Start Locust with the plan `document`; it writes what it sends to `folder`."""
-    plan_file = _write_plan(document, folder)
-    scenarios = scenarios_folder()
+async def start_load(workspace: Workspace, plan: Plan, folder: Path) -> Process:
+    """Start Locust with `plan`; it writes what it sends to `folder`."""
+    plan_file = _write_plan(plan, folder)
     return await workspace.start(
         "locust",
         [
-            *(sys.executable, "-m", "locust", "-f", str(scenarios), document["scenario"]),
+            *(sys.executable, "-m", "locust", "-f", str(scenarios_folder()), plan.scenario or ""),
             *(
                 "--headless",
                 "--stop-timeout",
@@ -95,7 +90,7 @@ async def start_load(workspace: Workspace, document: dict[str, Any], folder: Pat
                 str(folder),
             ),
         ],
-        cwd=scenarios.parent,
+        env=child_environment(),
     )
 
 
@@ -135,7 +130,7 @@ async def await_end(
     elapsed
         Seconds since the schedule's zero.
     on_tick
-        Told the elapsed seconds, a few times a second.
+        Told the elapsed seconds, a few times per second.
     stop
         Set to end early.
     check
@@ -162,7 +157,7 @@ async def await_end(
 def begun_until_s(folder: Path) -> float:
     """Give how far a stopped load had come, by its own word; 0 when it died without one.
 
-    The clock of the harness does not say it: a load that is told to stop sends nothing more and
+    Worthit's own clock does not tell: a load that is told to stop sends nothing more and
     then waits for replies, and blocks that would have ended meanwhile were never sent.
     """
     try:
@@ -172,10 +167,10 @@ def begun_until_s(folder: Path) -> float:
         return 0.0
 
 
-def _write_plan(document: dict[str, Any], folder: Path) -> Path:
+def _write_plan(plan: Plan, folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     file = folder / "plan.json"
-    file.write_text(json.dumps(document), encoding="utf-8")
+    file.write_text(json.dumps(plan.as_json()), encoding="utf-8")
     return file
 
 
@@ -193,4 +188,4 @@ def _reason(process: Process) -> str:
     """
     text = process.log.read_text(encoding="utf-8", errors="replace")
     told = [line for line in text.splitlines() if "/ERROR/" in line or "/CRITICAL/" in line]
-    return told[-1].partition(": ")[2] if told else process.last_words()
+    return told[-1].partition(": ")[2] if told else process.last_output()

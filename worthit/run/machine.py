@@ -7,25 +7,25 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
+
+from worthit.contract.manifest import Machine
 
 COMMIT_TIMEOUT_S: Final = 5.0
 """A hanging git (a network file system) must not hold up a run."""
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Machine:
     """Give the facts that decide whether two runs may be compared."""
-    return {
-        "cpus": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "cpu_model": _cpu_model(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "os": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
+    return Machine(
+        cpus=_cpus(),
+        cpu_model=_cpu_model(),
+        memory_bytes=psutil.virtual_memory().total,
+        os=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+    )
 
 
 def versions(postgres: str, redis: str) -> dict[str, str | None]:

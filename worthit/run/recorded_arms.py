@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from analysis.checks.cross_checks import roots as begun
+from worthit.contract.manifest import Arm, Block, Step
 
 BASELINES = ("off", "baseline", "control", "before")
 """Names by which an arm says that the others are held against it; else the first by name is."""
@@ -16,8 +17,17 @@ SHORTEST_BLOCK_NS = 1
 """A block of one request without duration still has a rate."""
 
 
-def found_on_spans(spans: Path) -> dict[str, Any]:
-    """The manifest's `arms`, `steps` and `blocks`; empty lists where no baggage was sent."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the spans say; nothing where no baggage was sent."""
+
+    arms: tuple[Arm, ...]
+    steps: tuple[Step, ...]
+    blocks: tuple[Block, ...]
+
+
+def found_on_spans(spans: Path) -> Found:
+    """Give the manifest's ``arms``, ``steps`` and ``blocks``."""
     columns = [
         "span_id",
         "parent_span_id",
@@ -31,21 +41,22 @@ def found_on_spans(spans: Path) -> dict[str, Any]:
     # by the rule of every other answer: a parent that nobody recorded is no part of the request
     roots = begun(pd.read_parquet(spans, columns=columns)).dropna(subset=["arm"])
     blocks = _blocks(roots)
-    return {
-        "arms": _arms(roots),
-        "steps": _steps(blocks),
-        "blocks": blocks.to_dict("records"),
-    }
+    rows = blocks.to_dict("records")
+    return Found(
+        arms=_arms(roots),
+        steps=_steps(blocks),
+        blocks=tuple(Block(**{str(name): value for name, value in row.items()}) for row in rows),
+    )
 
 
-def _arms(roots: pd.DataFrame) -> list[dict[str, Any]]:
+def _arms(roots: pd.DataFrame) -> tuple[Arm, ...]:
     names = sorted(roots["arm"].unique())
     baseline = next((name for name in BASELINES if name in names), names[0] if names else None)
-    return [{"name": name, "env": {}, "baseline": name == baseline} for name in names]
+    return tuple(Arm(name=name, baseline=name == baseline) for name in names)
 
 
 def _blocks(roots: pd.DataFrame) -> pd.DataFrame:
-    """One row a block, from its first root's start to its last root's end.
+    """One row per block, from its first root's start to its last root's end.
 
     The first block of an arm at a step stands against the first of each other arm there, and so
     on: that is what `pair` says.
@@ -67,6 +78,6 @@ def _blocks(roots: pd.DataFrame) -> pd.DataFrame:
     return blocks.astype({"block": "int64", "step": "int64"})
 
 
-def _steps(blocks: pd.DataFrame) -> list[dict[str, Any]]:
+def _steps(blocks: pd.DataFrame) -> tuple[Step, ...]:
     rates = blocks.groupby("step")["rate_per_s"].mean()
-    return [{"step": int(str(step)), "rate_per_s": float(rate)} for step, rate in rates.items()]
+    return tuple(Step(step=int(str(step)), rate_per_s=float(rate)) for step, rate in rates.items())

@@ -22,15 +22,14 @@ from analysis.questions.measured import Measured
 from analysis.rundir.blocks import by_block
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import Estimate, Floats, nothing, rate_ratio, ratio_of_sums, share
+from worthit.contract.names import CACHE_KEY
+from worthit.contract.names import CACHE_SOURCE as SOURCE
 
 DEFAULT_TTL_SECONDS = 86_400.0
 """The reference cache's time to live; an arm may set PERSONALITY_TTL_SECONDS."""
 
 AGREES_WITHIN = 0.05
 """The law is said to hold when the residual's whole interval lies within 5 % of it."""
-
-SOURCE = "cache.source"
-"""The attribute that says who answered a lookup."""
 
 FALLBACK = "fallback"
 """Its value where the cache was away or not asked: such a lookup says "no hit" as well."""
@@ -181,7 +180,7 @@ def misses(
         if own.empty or without_cache(manifest, arm):
             continue
         own = own.assign(
-            key=words_of(own, "worthit.key"),
+            key=words_of(own, CACHE_KEY),
             hit=own["cache_hit"].astype(bool),
             bypassed=words_of(own, SOURCE) == FALLBACK,
         )

@@ -9,7 +9,7 @@ and versions agree. What speaks against it is said in words.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -106,7 +106,7 @@ def reasons_against(first: Side, second: Side) -> list[str]:
             found.append(
                 f"{what} differs: {before or 'not recorded'} and {after or 'not recorded'}."
             )
-    memory = [float(m.machine.get("memory_bytes") or 0) for m in (one, two)]
+    memory = [float(m.machine.memory_bytes or 0) for m in (one, two)]
     if abs(memory[0] - memory[1]) > MEMORY_TOLERANCE * max(memory):
         sizes = " and ".join(f"{size / 2**30:.1f} GiB" for size in memory)
         found.append(f"The machine's memory differs: {sizes}.")
@@ -130,7 +130,7 @@ def compare(first: Side, second: Side) -> Comparison:
 
 def _checked(one: Manifest, two: Manifest) -> list[tuple[str, object, object]]:
     machine = [
-        (f"The machine's {words}", one.machine.get(key), two.machine.get(key))
+        (f"The machine's {words}", getattr(one.machine, key), getattr(two.machine, key))
         for key, words in (
             ("cpus", "number of CPUs"),
             ("cpu_model", "CPU model"),
@@ -274,7 +274,7 @@ def _with_baseline(manifest: Manifest, first: str | None, second: str | None) ->
             " name two arms, as in RUN:off RUN:on"
         )
     arms = (
-        chosen[first].model_copy(update={"baseline": True}),
-        chosen[second].model_copy(update={"baseline": False}),
+        replace(chosen[first], baseline=True),
+        replace(chosen[second], baseline=False),
     )
-    return manifest.model_copy(update={"arms": arms})
+    return replace(manifest, arms=arms)

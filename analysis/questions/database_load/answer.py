@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.formats.attributes import numbers_of
-from analysis.questions.calls import POOL_WAIT
 from analysis.questions.measured import Measured
 from analysis.rundir.blocks import by_block
 from analysis.rundir.manifest import Manifest
@@ -29,6 +28,7 @@ from analysis.stats.intervals import (
     ratio_of_sums,
     share,
 )
+from worthit.contract.names import POOL_WAIT_NS as POOL_WAIT
 
 WAITED_MS = 1.0
 """Taking a free connection costs tens of microseconds; above this a query stood in line."""

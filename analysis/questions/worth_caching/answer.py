@@ -20,13 +20,10 @@ from analysis.questions.ceiling.answer import CeilingRow
 from analysis.questions.ceiling.answer import answer as ceilings
 from analysis.questions.measured import Measured
 from analysis.stats.intervals import Estimate, Floats
+from worthit.contract.names import CACHE_KEY as KEY
 
 TTLS_SECONDS = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
 """From "one burst" to the reference cache's day."""
-
-KEY = "worthit.key"
-"""The attribute that says, hashed, what an operation's answer depends on."""
-
 
 NEEDED = ("service", "name", "parent_span_id", "start_ns", KEY)
 """The columns of projected spans that the question asks for."""

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from analysis import critical_path, self_time, shares
 from analysis.checks.trace_quality import issues
 from analysis.errors import AnalysisError, ColumnError
-from tests.support import awkward_traces
-from tests.support.span_tables import MS, spans
+from tests.support.traces import awkward_traces
+from tests.support.traces.span_tables import MS, spans
 
 
 def _sections(

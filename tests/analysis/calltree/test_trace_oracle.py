@@ -6,7 +6,7 @@ import pytest
 
 from analysis import critical_path, self_time, shares
 from analysis.checks.trace_quality import issues
-from tests.support import awkward_traces, trace_oracle
+from tests.support.traces import awkward_traces, trace_oracle
 
 TRACES = 3000
 

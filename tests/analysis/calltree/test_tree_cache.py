@@ -6,7 +6,7 @@ import pytest
 
 from analysis import critical_path, self_time, shares
 from analysis.calltree import call_tree
-from tests.support.span_tables import MS, spans
+from tests.support.traces.span_tables import MS, spans
 
 _TABLE = spans(
     {"id": "a", "takes": 100},

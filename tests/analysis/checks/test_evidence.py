@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ FIRST, LAST = 0, 2
 
 def judgement(run: Run, **changes: Any) -> Judgement:  # noqa: ANN401 - tables of any kind
     """The verdict after some tables, and some fields of the manifest, are exchanged."""
-    manifest = run.manifest.model_copy(update=changes.pop("manifest", {}))
+    manifest = replace(run.manifest, **changes.pop("manifest", {}))
     tables = {
         "spans": run.spans,
         "requests": run.requests,
@@ -108,8 +109,7 @@ def test_a_redis_that_was_killed_has_no_count_which_only_an_accident_makes_an_is
     counters.loc[redis & (counters["value"] > 17), "value"] = 18.0
     counters = pd.concat([counters, before])
     arms = tuple(
-        arm.model_copy(update={"fault": "redis-gone"}) if arm.name == "on" else arm
-        for arm in run.manifest.arms
+        replace(arm, fault="redis-gone") if arm.name == "on" else arm for arm in run.manifest.arms
     )
 
     accident = judgement(run, counters=counters)
@@ -237,9 +237,9 @@ def test_blocks_that_were_run_again_are_not_taken_for_warm_up(run: Run) -> None:
     block = run.manifest.measured_blocks[-1]
     number = block.block + 1_000_000
     begun = run.requests[run.requests["block"] == block.block].assign(block=number)
-    again = block.model_copy(update={"block": number, "warmup": True})
+    again = replace(block, block=number, warmup=True)
     rows = tuple(
-        row.model_copy(update={"arrivals_sent": row.arrivals_sent + len(begun)})
+        replace(row, arrivals_sent=row.arrivals_sent + len(begun))
         if row.step == block.step
         else row
         for row in run.manifest.generator
@@ -302,7 +302,7 @@ def test_what_the_recorder_lost_is_held_against_what_it_took(
     run: Run, lost: dict[str, int], verdict: str
 ) -> None:
     """Two batches of a thousand are an issue; one in twenty-five is another run."""
-    recorded = run.manifest.recorded.model_copy(update=lost)
+    recorded = replace(run.manifest.recorded, **lost)
     counters = sampled(run, ("recorder", "batches", {}, 1000))
 
     assert verdict == judgement(run, counters=counters, manifest={"recorded": recorded}).verdict

@@ -86,7 +86,11 @@ def test_a_recording_of_one_arm_after_the_other_is_told(tmp_path: Path) -> None:
     pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "spans.parquet")
     found = found_on_spans(tmp_path / "spans.parquet")
 
-    issues = about_interleaving(Manifest(format_version=1, run_id="r", **found))
+    issues = about_interleaving(
+        Manifest(
+            format_version=1, run_id="r", arms=found.arms, steps=found.steps, blocks=found.blocks
+        )
+    )
 
     assert ["SUSPECT"] == [issue.level.name for issue in issues]
 
@@ -94,12 +98,10 @@ def test_a_recording_of_one_arm_after_the_other_is_told(tmp_path: Path) -> None:
 def test_a_comparison_of_such_arms_says_so(run: Run) -> None:
     """Two arms of the synthetic run are interleaved, and no longer when one comes last."""
     later = tuple(
-        block.model_copy(update={"start_ns": block.start_ns + 10**15})
-        if block.arm == "on"
-        else block
+        replace(block, start_ns=block.start_ns + 10**15) if block.arm == "on" else block
         for block in run.manifest.blocks
     )
-    apart = replace(run, manifest=run.manifest.model_copy(update={"blocks": later}))
+    apart = replace(run, manifest=replace(run.manifest, blocks=later))
 
     as_planned = compare(side(run, "off"), side(run, "on"))
     one_by_one = compare(side(apart, "off"), side(apart, "on"))

@@ -12,7 +12,7 @@ from analysis.questions.capacity import answer as capacity
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.database_load.answer import LoadRow
 from analysis.rundir.blocks import block_table
-from analysis.rundir.manifest import Manifest
+from analysis.rundir.manifest import Manifest, parse
 from analysis.stats.intervals import Estimate
 
 SECOND = 1_000_000_000
@@ -49,7 +49,7 @@ def _run(
                           "held_ns": [(e - b) * SECOND for b, e in served]})
         )  # fmt: skip
         clock += 60.0
-    manifest = Manifest.model_validate(
+    manifest = parse(
         {
             "format_version": 1, "run_id": "r", "arms": [{"name": "off", "baseline": True}],
             "blocks": table,

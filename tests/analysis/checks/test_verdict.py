@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from analysis.checks.verdict import judge, judge_tables
 from analysis.rundir.run import Run
 from tests.analysis.conftest import Changed
+from worthit.contract.manifest import Verdict
 
 
 def test_a_whole_run_is_valid(run: Run) -> None:
@@ -153,7 +155,7 @@ def test_steps_beyond_the_limit_are_set_aside_when_it_was_looked_for(run: Run) -
     top = max(run.manifest.steps, key=lambda step: step.rate_per_s)
     late = run.requests.copy()
     late.loc[late["step"] == top.step, ["sent_ns", "end_ns"]] += 9_000_000_000
-    looking = run.manifest.model_copy(update={"experiment": {"load": {"find_limit": True}}})
+    looking = replace(run.manifest, experiment={"load": {"find_limit": True}})
     tables = {
         "spans": run.spans,
         "requests": late,
@@ -166,7 +168,7 @@ def test_steps_beyond_the_limit_are_set_aside_when_it_was_looked_for(run: Run) -
     judgement = judge_tables(looking, **tables)
     assert ("VALID", (top.step,)) == (judgement.verdict, judgement.set_aside)
     assert f"{top.rate_per_s:g}/s was more than the machine held" in judgement.reasons[0]
-    kept = looking.model_copy(update={"set_aside": judgement.set_aside}).measured_blocks
+    kept = replace(looking, set_aside=judgement.set_aside).measured_blocks
     assert {step.step for step in run.manifest.steps} - {top.step} == {one.step for one in kept}
 
     late[["sent_ns", "end_ns"]] += 9_000_000_000
@@ -176,8 +178,8 @@ def test_steps_beyond_the_limit_are_set_aside_when_it_was_looked_for(run: Run) -
 def test_no_warm_up_is_an_issue_unless_it_was_asked_for(run: Run) -> None:
     """A run without warm-up blocks has the cold start in it; an experiment may want just that."""
     blocks = tuple(block for block in run.manifest.blocks if not block.warmup)
-    without = run.manifest.model_copy(update={"blocks": blocks})
-    wanted = without.model_copy(update={"experiment": {"load": {"warmup_s": 0}}})
+    without = replace(run.manifest, blocks=blocks)
+    wanted = replace(without, experiment={"load": {"warmup_s": 0}})
 
     assert "the cold start is in the numbers" in judged(run, manifest=without)[1]
     assert ("VALID", "") == judged(run, manifest=wanted)
@@ -188,7 +190,7 @@ def test_the_manifest_entries_are_plain_json(run: Run) -> None:
     judgement = judge(run)
     entries = judgement.cross_check_entries()
 
-    assert {"verdict": "VALID", "reasons": []} == judgement.verdict_entry()
+    assert Verdict(verdict="VALID") == judgement.verdict_entry()
     assert {str, float, int, bool, type(None)} >= {
-        type(value) for entry in entries for value in entry.values()
+        type(value) for entry in entries for value in asdict(entry).values()
     }

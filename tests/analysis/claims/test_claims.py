@@ -16,7 +16,7 @@ from analysis.questions.database_load.answer import DatabaseLoad, HitRateRow
 from analysis.questions.failures.answer import failures
 from analysis.questions.findings import Believed, Findings
 from analysis.stats.intervals import Estimate
-from tests.support.report_findings import run_facts, typed, with_answers
+from tests.support.runs.report_findings import run_facts, typed, with_answers
 
 BACKGROUND = Path(__file__).parents[3] / "claims" / "background.toml"
 

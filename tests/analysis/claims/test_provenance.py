@@ -12,7 +12,7 @@ from analysis.claims import section as claims_section
 from analysis.claims.claims import check, read, with_claims
 from analysis.claims.ledger import LedgerRow
 from analysis.claims.provenance import Provenance, of_operation, of_request
-from tests.support.report_findings import cache_findings, typed, with_answers
+from tests.support.runs.report_findings import cache_findings, typed, with_answers
 
 BACKGROUND = Path(__file__).parents[3] / "claims" / "background.toml"
 

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.claims.thresholds import claim_rows, evaluate, of_run, parse
+from analysis.claims.thresholds import claim_rows, evaluate, of_run
 from analysis.errors import InputError
 from analysis.rundir.run import Run, open_run
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.runs.synthetic_run import Truth, write_run
+from worthit.contract.thresholds import parse
 
 ZERO_NS = 1_795_000_000_000_000_000
 RNG = np.random.default_rng(7)
@@ -241,26 +242,3 @@ def test_a_missing_table_is_an_error_and_not_a_pass() -> None:
     """A threshold on shares without spans is refused."""
     with pytest.raises(InputError, match="needs spans, and there are none"):
         evaluate([parse("share{operation:a}: value<1")], requests=requests([1.0]))
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("p(95)<500", "cannot be read; write METRIC: EXPRESSION"),
-        ("response_time: p(95)<", "cannot be read"),
-        ("response_time: p(95)<500ms", "cannot be read"),
-        ("", "cannot be read"),
-        ("latency: avg<3", "names the metric 'latency'; known are response_time"),
-        ("errors: p(95)<3", "asks for 'p' of errors, which has rate, count"),
-        ("response_time: p(101)<5", "asks for p(101); N goes from 0 to 100"),
-        ("response_time: p()<5", "needs a number in p(N)"),
-        ("response_time: avg(3)<5", "only p has one"),
-        ("errors{url:/}: rate<1", "has the tag 'url:/'; errors has name:VALUE"),
-    ],
-)
-def test_a_wrong_threshold_says_which_word(text: str, words: str) -> None:
-    """What cannot be read is refused, with the word that is wrong."""
-    with pytest.raises(InputError) as refused:
-        parse(text)
-
-    assert words in str(refused.value)

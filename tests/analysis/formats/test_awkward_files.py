@@ -16,7 +16,7 @@ from analysis import shares, traces
 from analysis.checks import trace_quality
 from analysis.errors import AnalysisError, ColumnError, InputError
 from analysis.formats import found
-from tests.support import trace_files as files
+from tests.support.traces import trace_files as files
 
 DECADES_NS = 1_764_000_000 * 10**9
 """A date of today."""

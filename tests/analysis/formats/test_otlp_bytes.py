@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from analysis import traces
 from analysis.errors import AnalysisError
 from analysis.kernels.compiled import compiled
-from tests.support.trace_files import delimited, request
+from tests.support.traces.trace_files import delimited, request
 
 VALUES: tuple[tuple[str, Any], ...] = (
     ("string_value", "plain"), ("string_value", 'quoted " and \\ and \n'), ("string_value", "ü→𝄞"),

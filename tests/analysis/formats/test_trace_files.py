@@ -15,7 +15,7 @@ from analysis import traces
 from analysis.errors import AnalysisError, ColumnError, InputError
 from analysis.formats import jaeger_json
 from analysis.formats.columns import to_pandas
-from tests.support import trace_files as files
+from tests.support.traces import trace_files as files
 
 FORMATS: dict[str, Callable[[], bytes]] = {
     "jaeger": lambda: files.text(files.jaeger()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from analysis.rundir.blocks import block_table
 from analysis.rundir.run import Run
 from analysis.stats.intervals import Estimate
 from tests.analysis.conftest import Changed
-from tests.support.synthetic_run import Truth
+from tests.support.runs.synthetic_run import Truth
 
 Found = Mapping[str, Any]
 
@@ -360,8 +361,8 @@ def test_pool_waits_come_from_the_spans(run: Run) -> None:
 
 def test_arms_without_a_cache_have_no_hit_rate_and_no_misses(run: Run) -> None:
     """An arm without a Redis says "no hit" of every lookup, and that means nothing."""
-    arms = tuple(arm.model_copy(update={"redis": False}) for arm in run.manifest.arms)
-    manifest = run.manifest.model_copy(update={"arms": arms})
+    arms = tuple(replace(arm, redis=False) for arm in run.manifest.arms)
+    manifest = replace(run.manifest, arms=arms)
     spans = run.measured_spans
     blocks = block_table(manifest, run.measured_requests, roots(spans))
 

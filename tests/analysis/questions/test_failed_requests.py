@@ -17,7 +17,7 @@ from analysis.questions.faster.answer import EndToEndRow
 from analysis.rundir.blocks import block_table
 from analysis.rundir.run import Run
 from tests.analysis.conftest import Changed
-from tests.support.synthetic_run import Truth
+from tests.support.runs.synthetic_run import Truth
 
 
 def _response(rows: tuple[EndToEndRow, ...]) -> dict[str, EndToEndRow]:

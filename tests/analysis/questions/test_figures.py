@@ -31,7 +31,7 @@ from analysis.questions.timeline import figure as timeline
 from analysis.questions.worth_caching import figure as worth_caching
 from analysis.questions.worth_caching.answer import CandidateRow
 from analysis.stats.intervals import Estimate
-from tests.support.report_findings import estimate
+from tests.support.runs.report_findings import estimate
 
 SOURCES = Path(style.__file__).parents[1] / "questions"
 

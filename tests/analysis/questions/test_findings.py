@@ -15,8 +15,8 @@ from analysis.claims.claims import check, read
 from analysis.questions.asking import findings
 from analysis.questions.published import as_dict, schema
 from analysis.rundir.run import Run, open_run
-from tests.support.report_findings import typed
-from tests.support.synthetic_run import EMPTY, INVALID, Truth, write_foreign_run, write_run
+from tests.support.runs.report_findings import typed
+from tests.support.runs.synthetic_run import EMPTY, INVALID, Truth, write_foreign_run, write_run
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "findings.json"

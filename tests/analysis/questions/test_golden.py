@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.support.golden_runs import GOLDEN, RUNS, found_in, same
+from tests.support.runs.golden_runs import GOLDEN, RUNS, found_in, same
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -12,7 +12,7 @@ from analysis.document.setting import setting_of
 from analysis.questions.catalogue import QUESTIONS
 from analysis.questions.headline.answer import headline
 from analysis.rundir.manifest import Arm, Manifest
-from tests.support.report_findings import typed
+from tests.support.runs.report_findings import typed
 
 
 def _changed(found: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from scipy import stats
 from analysis import scale, shares, traces
 from analysis.errors import AnalysisError, ColumnError
 from analysis.questions.shares import definitions
-from tests.support import awkward_traces
-from tests.support.span_tables import spans
+from tests.support.traces import awkward_traces
+from tests.support.traces.span_tables import spans
 
 
 def _blocks(per_block: list[list[tuple[float, float]]], arm: str = "off") -> pd.DataFrame:

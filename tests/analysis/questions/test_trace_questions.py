@@ -7,7 +7,7 @@ from analysis.calltree import clock_skew
 from analysis.errors import AnalysisError, ColumnError, InputError, NotEnoughDataError
 from analysis.questions import repeated_statements, tail, waits, what_if
 from analysis.questions.single_traces import waterfall
-from tests.support.span_tables import MS, spans
+from tests.support.traces.span_tables import MS, spans
 
 
 def _call(**given: object) -> dict[str, object]:

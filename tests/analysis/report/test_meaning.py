@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.questions.findings import CountedTwice
 from analysis.report.assembly import assemble
+from analysis.rundir.manifest import CrossCheck
 from analysis.rundir.run import Run
-from tests.support.report_findings import cache_findings, counted_twice
+from tests.support.runs.report_findings import cache_findings, counted_twice
 
 AGREES = counted_twice("cache hits", 10, 10)
 WITHIN = counted_twice("cache hits", 10, 12, tolerance=2)
@@ -31,7 +31,7 @@ MISSING = counted_twice("cache hits", 10, None)
     ],
 )
 def test_counts_are_looked_at_and_not_only_there(
-    run: Run, counts: list[CountedTwice], said: str
+    run: Run, counts: list[CrossCheck], said: str
 ) -> None:
     """That somebody counted proves nothing; that the counts agree does."""
     document = assemble(run, replace(cache_findings(), cross_checks=tuple(counts)))

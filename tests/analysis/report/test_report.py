@@ -23,8 +23,8 @@ from analysis.questions.published import as_dict, as_json, read_back
 from analysis.report import assembly, markdown, page, terminal, writing
 from analysis.report.pictures import Pictures, pictures
 from analysis.rundir.run import Run, open_run
-from tests.support.report_findings import cache_findings, estimate, typed
-from tests.support.synthetic_run import EMPTY, Truth, write_run
+from tests.support.runs.report_findings import cache_findings, estimate, typed
+from tests.support.runs.synthetic_run import EMPTY, Truth, write_run
 
 SMALL = Truth(rates_per_s=(10.0, 20.0), pairs=2, block_s=1.5)
 """Enough for every kind of row, drawn in a moment."""

@@ -14,9 +14,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 from analysis.questions.findings import Believed
 from analysis.report import assembly, notebooks, writing
 from analysis.rundir.run import open_run
-from tests.support.chromium import chromium
-from tests.support.report_findings import cache_findings
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.runs.report_findings import cache_findings
+from tests.support.runs.synthetic_run import Truth, write_run
+from tests.support.servers.chromium import chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
 

@@ -19,7 +19,7 @@ from analysis.questions.database_load.answer import (
 from analysis.questions.findings import Findings
 from analysis.rundir.manifest import Arm, Manifest
 from analysis.stats.intervals import Estimate
-from tests.support.report_findings import cache_findings, run_facts, with_answers
+from tests.support.runs.report_findings import cache_findings, run_facts, with_answers
 
 ARMS = ("off", "on.cold-fraction=0.5", "on.cold-fraction=0.1", "on.cold-fraction=0.01")
 

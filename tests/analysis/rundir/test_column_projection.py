@@ -15,7 +15,7 @@ from analysis.errors import ColumnError, InputError
 from analysis.formats import attributes
 from analysis.rundir import column_projection
 from analysis.rundir.run import Run, open_run
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.runs.synthetic_run import Truth, write_run
 
 TINY = Truth(rates_per_s=(10.0,), pairs=1, block_s=1.0)
 

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from analysis.errors import ColumnError, InputError
+from analysis.rundir.manifest import parse
 from analysis.rundir.run import TABLE_COLUMNS, Run, open_run, read_table
-from tests.support.synthetic_run import Truth, write_foreign_run, write_run
+from tests.support.runs.synthetic_run import Truth, write_foreign_run, write_run
 
 TINY = Truth(rates_per_s=(10.0,), pairs=1, block_s=1.0)
 
@@ -100,11 +101,32 @@ def test_blocks_numbered_by_arm_get_numbers_of_their_own(folder: Path) -> None:
     assert {2: "off", 3: "on"} == dict(run.measured_requests.groupby("block")["arm"].first())
 
 
-def test_unknown_manifest_keys_are_kept(folder: Path) -> None:
+def test_unknown_manifest_keys_do_no_harm(folder: Path) -> None:
     """A later writer's keys do not make a run unreadable."""
+    before = open_run(folder).manifest
     change_manifest(folder, something_new={"a": 1})
 
-    assert {"a": 1} == open_run(folder).manifest.model_extra["something_new"]  # type: ignore[index]  # it was just put there
+    assert before == open_run(folder).manifest
+
+
+def test_a_manifest_that_was_written_is_read_back(folder: Path) -> None:
+    """``as_json`` and ``parse`` are each other's inverse, through a file."""
+    manifest = open_run(folder).manifest
+
+    assert manifest == parse(json.loads(json.dumps(manifest.as_json())))
+
+
+def test_old_names_of_cross_checks_are_understood(folder: Path) -> None:
+    """Older manifests call cross-checks witnesses."""
+    counts = {"what": "database calls", "arm": "off", "from_spans": 3.0, "independent": 4.0}
+    change_manifest(folder, cross_checks=[{**counts, "counted_by": "PostgreSQL"}])
+    today = open_run(folder).manifest
+    content = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    content["witnesses"] = [{**counts, "witness": "PostgreSQL"}]
+    del content["cross_checks"]
+
+    assert today == parse(content)
+    assert "PostgreSQL" == today.cross_checks[0].counted_by
 
 
 @pytest.mark.parametrize(

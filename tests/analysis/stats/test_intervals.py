@@ -14,7 +14,7 @@ from analysis.questions.faster.answer import paired_difference
 from analysis.stats import intervals
 from analysis.stats.intervals import MIN_BLOCKS, Estimate, decide
 from analysis.stats.quantiles import excursions, quantile, quantile_difference
-from tests.support.queue_simulation import bursting_misses, mm1_quantile, mm1_response_times
+from tests.support.runs.queue_simulation import bursting_misses, mm1_quantile, mm1_response_times
 
 REPEATS = 60
 """Of each simulation here; benchmarks/coverage.py makes more."""

@@ -1,4 +1,4 @@
-"""The breaker's states; who probes is for the door to the server to say."""
+"""The breaker's states; the probe itself is tested with the connections."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from reference_service.emulation import QUERIES, STAGES, EmulatedEmotions, Sampl
 from reference_service.services.emotion import LexiconEmotionDetector
 from reference_service.telemetry.request_context import REQUEST, RequestContext
 from reference_service.telemetry.spans import SpanShape, Tracer
-from tests.support.span_sink import SpanSink, attributes
+from tests.support.traces.span_sink import SpanSink, attributes
 
 
 def _sampled(sampler: Sampler, stage: str, draws: int) -> np.ndarray:

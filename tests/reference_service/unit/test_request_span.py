@@ -21,7 +21,7 @@ from reference_service.handlers.request_span import RequestSpan
 from reference_service.telemetry.metrics import Registry
 from reference_service.telemetry.request_context import REQUEST
 from reference_service.telemetry.spans import Tracer
-from tests.support.span_sink import SpanSink, attributes
+from tests.support.traces.span_sink import SpanSink, attributes
 
 METHOD, STATUS = (
     http_attributes.HTTP_REQUEST_METHOD,

@@ -10,7 +10,7 @@ import pytest
 from reference_service.telemetry import wire
 from reference_service.telemetry.export import OtlpPoster, SpanExporter
 from reference_service.telemetry.spans import SpanShape, Tracer
-from tests.support.otlp_receiver import Receiver, receiver
+from tests.support.servers.otlp_receiver import Receiver, receiver
 
 
 def _frame(spans: list[bytes]) -> bytes:
@@ -55,7 +55,7 @@ async def test_a_collector_is_taken_at_its_word(change: object, sent: int, dropp
 
 
 async def test_what_is_left_at_the_end_is_dropped_and_counted() -> None:
-    """Spans that nobody took before the process ended do not vanish from the account."""
+    """Spans that were not taken before the process ended are counted as lost."""
     async with receiver() as collector:
         pass  # nobody listens there any more
     exporter = await asyncio.to_thread(_exported, collector.url, 5)

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from reference_service.telemetry import wire
 from reference_service.telemetry.request_context import read_traceparent
 from reference_service.telemetry.spans import CURRENT, NO_SPAN, SpanShape, Tracer
-from tests.support.span_sink import SpanSink, attributes
+from tests.support.traces.span_sink import SpanSink, attributes
 
 VALUES = st.one_of(
     st.text(st.characters(codec="utf-8"), max_size=200),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.synthetic_run import INVALID, Truth, write_foreign_run, write_run
+from tests.support.runs.synthetic_run import INVALID, Truth, write_foreign_run, write_run
 from worthit.__main__ import main
 
 TRUTH = Truth(rates_per_s=(40.0,), pairs=6, block_s=2.0)
@@ -172,7 +172,7 @@ def test_runs_that_differ_in_kind_are_refused_in_words(
     assert (2, 0) == (refused, anyway)
     assert sentence in said.err
     assert "" == said.out
-    assert f"Compared all the same: {sentence}" in capsys.readouterr().out
+    assert f"Compared anyway: {sentence}" in capsys.readouterr().out
 
 
 def test_an_invalid_run_is_refused(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

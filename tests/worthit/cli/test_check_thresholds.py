@@ -9,7 +9,7 @@ import pytest
 
 from analysis.queries import per_request
 from analysis.rundir.run import open_run
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.runs.synthetic_run import Truth, write_run
 from worthit.__main__ import main
 
 TRUTH = Truth(rates_per_s=(40.0,), pairs=6, block_s=2.0)

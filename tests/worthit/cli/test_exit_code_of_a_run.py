@@ -10,11 +10,11 @@ import pytest
 from analysis.claims import claims
 from analysis.questions.asking import findings
 from analysis.rundir.run import open_run
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.runs.synthetic_run import Truth, write_run
 from worthit.cli.terminal.answering import Answers, answer
 from worthit.cli.terminal.running import exit_code, outcome_document
-from worthit.run.finishing import Verdict
-from worthit.run.orchestrator import Outcome
+from worthit.run.artifacts import Verdict
+from worthit.run.session import Outcome
 
 CLAIM = """\
 [[claim]]

@@ -14,8 +14,8 @@ import pytest
 from analysis.document.document import Document
 from analysis.report import notebooks, writing
 from analysis.report.pictures import Pictures
-from tests.support.source_tree import ROOT
-from tests.support.synthetic_run import EMPTY, INVALID, Truth, write_foreign_run, write_run
+from tests.support.project.source_tree import ROOT
+from tests.support.runs.synthetic_run import EMPTY, INVALID, Truth, write_foreign_run, write_run
 from worthit.__main__ import main
 from worthit.errors import ExitCode
 

@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from worthit.contract.plan import Block, Plan, PlanError, parse, read
+from worthit.contract.scenario_arguments import (
+    fraction_from_0_to_1,
+    number_from_0,
+    whole_number_from_1,
+)
 from worthit.load.arguments import plan_from, rates, seconds, with_knobs
-from worthit.load.knob_types import fraction_from_0_to_1, number_from_0, whole_number_from_1
 
 BLOCK = {
     "block": 0,
@@ -32,9 +36,9 @@ def changed(**changes: object) -> dict[str, Any]:
 
 
 def test_the_documented_plan_is_read(tmp_path: Path) -> None:
-    """The plan that docs/how-the-parts-meet.md shows is read as it stands."""
-    page = Path(__file__).parents[3] / "docs" / "how-the-parts-meet.md"
-    shown = page.read_text(encoding="utf-8").split("## The load")[1].split("```json")[1]
+    """The plan that docs/load.md shows is read as it stands."""
+    page = Path(__file__).parents[3] / "docs" / "load.md"
+    shown = page.read_text(encoding="utf-8").split("## The plan")[1].split("```json")[1]
     (tmp_path / "plan.json").write_text(shown.split("```")[0], encoding="utf-8")
 
     plan = read(tmp_path / "plan.json")

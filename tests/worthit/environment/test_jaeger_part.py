@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from analysis import traces
-from tests.support.source_tree import ROOT
+from tests.support.project.source_tree import ROOT
 from worthit.environment.jaeger import find_jaeger
 from worthit.errors import UsageError
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 def _stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """JAEGER_BIN is the stand-in; gives the file that it writes what it received to."""
     program = tmp_path / "jaeger"
-    script = ROOT / "tests/support/jaeger_stand_in.py"
+    script = ROOT / "tests/support/servers/jaeger_stand_in.py"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n', encoding="utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("JAEGER_BIN", str(program))
@@ -56,7 +56,7 @@ def addresses(up: subprocess.Popen[str]) -> dict[str, str]:
     for line in up.stdout:
         name, _, rest = line.partition("  ")
         found[name] = rest.strip()
-        if line.startswith("End it"):
+        if line.startswith("Stop it"):
             break
     return found
 
@@ -90,7 +90,7 @@ def test_up_with_jaeger_sends_traces_to_both(stand_in: Path, tmp_path: Path) -> 
             code = up.wait(30)
 
     assert code == 0
-    assert printed["passed on"] == f"all of it, to {NOBODY}"
+    assert printed["copied to"] == NOBODY
     assert passed_on.startswith("/v1/traces ")
     assert "POST /chat" in set(traces.read(traces_file)["name"])
 

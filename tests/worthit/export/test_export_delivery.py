@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from analysis.rundir.run import Run, open_run
-from tests.support.otlp_receiver import Receiver, receiver
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.runs.synthetic_run import Truth, write_run
+from tests.support.servers.otlp_receiver import Receiver, receiver
 from worthit.__main__ import main
 from worthit.export.delivery import Delivered, Delivery, DeliveryError, Pace
 from worthit.export.messages import messages

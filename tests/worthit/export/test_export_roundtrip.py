@@ -18,8 +18,8 @@ import pytest
 
 from analysis import traces
 from analysis.rundir.run import Run, open_run
-from tests.support.locust_process import free_port
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.load.locust_process import free_port
+from tests.support.runs.synthetic_run import Truth, write_run
 from worthit.__main__ import main
 
 pytestmark = pytest.mark.integration

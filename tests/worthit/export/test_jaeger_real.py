@@ -13,8 +13,8 @@ import pytest
 
 from analysis import traces
 from analysis.rundir.run import open_run
-from tests.support.source_tree import ROOT
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.project.source_tree import ROOT
+from tests.support.runs.synthetic_run import Truth, write_run
 from worthit.environment.jaeger import Jaeger, find_jaeger
 from worthit.errors import UsageError
 from worthit.process.workspace import Workspace

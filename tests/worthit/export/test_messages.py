@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from analysis.errors import InputError
 from analysis.rundir.run import open_run
-from tests.support.synthetic_run import Truth, write_run
+from tests.support.runs.synthetic_run import Truth, write_run
 from worthit.export.messages import messages, span_of
 
 ROW: dict[str, Any] = {

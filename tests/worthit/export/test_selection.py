@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis.rundir.run import Run, open_run
-from tests.support.synthetic_run import EMPTY, Truth, write_foreign_run, write_run
+from tests.support.runs.synthetic_run import EMPTY, Truth, write_foreign_run, write_run
 from worthit.errors import UsageError
 from worthit.export.selection import Selection, choose
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from tests.support.load_plans import a_block, a_plan
+from tests.support.load.load_plans import a_block, a_plan
 from worthit.contract.plan import Plan
 from worthit.load.coordination.assignment import WINDOW_NS, Dealing, Share, Single, unpacked
 from worthit.load.coordination.progress_page import NOTHING, Address, Begun, Journal, cross_check

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.load_plans import a_block
+from tests.support.load.load_plans import a_block
 from worthit.load.chat_population import (
     message_number,
     personality_name,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.load_plans import a_block
+from tests.support.load.load_plans import a_block
 from worthit.load.requests.client_spans import ClientSpans
 from worthit.load.requests.request_log import Mark
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.claims.thresholds import evaluate, parse
-from tests.support.locust_process import (
+from analysis.claims.thresholds import evaluate
+from tests.support.load.locust_process import (
     block,
     code_but_for_lag,
     end_of,
@@ -22,6 +22,7 @@ from tests.support.locust_process import (
     stub_server,
     write_plan,
 )
+from worthit.contract.thresholds import parse
 
 pytestmark = pytest.mark.integration
 

@@ -15,14 +15,14 @@ import pytest
 from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
-from tests.support.chromium import chromium
-from tests.support.locust_process import (
+from tests.support.load.locust_process import (
     code_but_for_lag,
     end_of,
     free_port,
     start_locust,
     stub_server,
 )
+from tests.support.servers.chromium import chromium
 
 pytestmark = pytest.mark.integration
 

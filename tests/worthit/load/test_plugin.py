@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.support.locust_process import (
+from tests.support.load.locust_process import (
     ROOT,
     Stub,
     end_of,
@@ -20,7 +20,7 @@ from tests.support.locust_process import (
     start_locust,
     stub_server,
 )
-from tests.support.otlp_receiver import receiver
+from tests.support.servers.otlp_receiver import receiver
 
 pytestmark = pytest.mark.integration
 

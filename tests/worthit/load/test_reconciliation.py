@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.load_plans import a_block, a_plan
+from tests.support.load.load_plans import a_block, a_plan
+from worthit.contract.tables import read_stream
 from worthit.load.coordination import reconciliation
 from worthit.load.coordination.assignment import WINDOW_NS, Dealing
 from worthit.load.coordination.progress_page import Begun
 from worthit.load.coordination.worker_state import Member, Run
-from worthit.load.requests.rows import Rows, StreamFile, read_stream
+from worthit.load.requests.rows import Rows, StreamFile
 from worthit.load.schedule.schedule import Schedule
 from worthit.load.verdict.judgement import judge
 

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.load_plans import a_block
+from tests.support.load.load_plans import a_block
+from worthit.contract.tables import REQUESTS, read_stream
 from worthit.load.requests.request_log import Clock, Ledger, Mark
-from worthit.load.requests.rows import SCHEMA, Rows, StreamFile, read_stream
+from worthit.load.requests.rows import Rows, StreamFile
 
 BLOCK = a_block(block=3, step=1)
 
@@ -86,7 +87,7 @@ def test_the_columns_are_those_of_the_run_directory() -> None:
     documented = [word for word in words if word not in types]
 
     # the second column's words are only types, so what is left are the columns' names
-    assert [name for name in documented if name in SCHEMA.names] == SCHEMA.names
+    assert [name for name in documented if name in REQUESTS.names] == REQUESTS.names
 
 
 @pytest.mark.parametrize("cut", [1, 100, 1000])
@@ -112,7 +113,7 @@ def test_an_empty_stream_is_an_empty_table(tmp_path: Path) -> None:
 
     for name in ("a.arrows", "b.arrows"):
         table = read_stream(tmp_path / name)
-        assert (table.num_rows, table.schema) == (0, SCHEMA)
+        assert (table.num_rows, table.schema) == (0, REQUESTS)
 
 
 def test_it_fits_into_parquet(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.support.load_plans import a_block, a_plan
+from tests.support.load.load_plans import a_block, a_plan
 from worthit.contract.plan import Plan
 from worthit.load.schedule.schedule import Schedule, first_ordinals, planned_counts
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.locust_process import (
+from tests.support.load.locust_process import (
     ROOT,
     block,
     end_of,

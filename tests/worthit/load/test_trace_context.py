@@ -4,7 +4,7 @@ from opentelemetry import baggage, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from tests.support.load_plans import a_block
+from tests.support.load.load_plans import a_block
 from worthit.load.requests.trace_context import (
     Identifiers,
     baggage_before_draw,

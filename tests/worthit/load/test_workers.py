@@ -13,7 +13,7 @@ from subprocess import Popen
 import psutil
 import pytest
 
-from tests.support.locust_process import (
+from tests.support.load.locust_process import (
     block,
     end_of,
     free_port,

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.support.otlp import batch_of_traces, json_of_traces, read_recording
+from tests.support.traces.otlp import batch_of_traces, json_of_traces, read_recording
 from worthit.recorder.files import DelimitedFile, varint
 from worthit.recorder.live import live
 from worthit.recorder.otlp import (

@@ -23,11 +23,10 @@ import pytest
 from analysis.questions.asking import findings
 from analysis.questions.published import as_dict
 from analysis.rundir.run import open_run
-from worthit.contract.plan import parse
 from worthit.experiments.model import Experiment
 from worthit.experiments.plan import make_plan
 from worthit.load.schedule.schedule import Schedule
-from worthit.run.load_process import plan_document
+from worthit.run.load_process import load_plan
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,7 +34,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(500)]
 
 EXPERIMENT = """\
 name = "equal-arms"
-question = "Does the harness see a difference where there is none?"
+question = "Does worthit see a difference where there is none?"
 profile = "seed"
 seed = 3
 cached_operation = "personality.lookup"
@@ -204,7 +203,7 @@ def planned_draws(document: dict[str, Any]) -> dict[int, list[int]]:
     plan = make_plan(Experiment.model_validate(document))
     hosts = {arm.name: "http://x" for arm in plan.arms}
     found: dict[int, list[int]] = {}
-    for window in Schedule(parse(plan_document(plan, "run", hosts))).until(10**18):
+    for window in Schedule(load_plan(plan, "run", hosts)).until(10**18):
         draws = found.setdefault(window.block.block, [])
         draws += [window.draw(place) for place in range(len(window.offsets_ns))]
     return found

@@ -1,4 +1,4 @@
-"""`worthit record`, as a person runs it."""
+"""`worthit record`, as a user runs it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support import locust_process
-from tests.support.locust_process import ROOT, stub_server
-from tests.support.otlp import batch_of_traces
-from worthit.environment.reach import child_environment
+from tests.support.load.locust_process import ROOT, stub_server
+from tests.support.traces.otlp import batch_of_traces
+from worthit.environment.server import child_environment
 from worthit.process.workspace import Workspace
 
 pytestmark = pytest.mark.integration

@@ -31,5 +31,5 @@ def test_a_root_may_have_a_parent_that_nobody_recorded(tmp_path: Path, parent: s
 
     found = found_on_spans(tmp_path / "spans.parquet")
 
-    assert [("off", True), ("on", False)] == [(a["name"], a["baseline"]) for a in found["arms"]]
-    assert [(0, "off"), (1, "on")] == [(b["block"], b["arm"]) for b in found["blocks"]]
+    assert [("off", True), ("on", False)] == [(arm.name, arm.baseline) for arm in found.arms]
+    assert [(0, "off"), (1, "on")] == [(block.block, block.arm) for block in found.blocks]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,15 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.rundir.run import TABLE_COLUMNS
-from tests.support.experiments import experiment
+from tests.support.runs.experiments import experiment
+from worthit.contract.manifest import Generator
+from worthit.contract.plan import parse
 from worthit.contract.scenario_files import scenarios_folder
-from worthit.errors import HarnessError, UsageError
+from worthit.contract.tables import REQUESTS
+from worthit.errors import UsageError, WorthitError
 from worthit.experiments.plan import make_plan
-from worthit.run import resuming, run_directory
-from worthit.run.finishing import REQUEST_COLUMNS, generator_report, read_requests
-from worthit.run.load_process import begun_until_s, plan_document
+from worthit.run import resume, run_directory
+from worthit.run.artifacts import (
+    Events,
+    blocks_run,
+    load_report,
+    read_requests,
+)
+from worthit.run.load_process import begun_until_s, load_plan
 from worthit.run.run_directory import RunDirectory, check_space
-from worthit.run.timeline import Events, block_rows, spell_position
+from worthit.run.session import spell_position
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -92,7 +101,7 @@ def test_too_little_space_is_told_before_anything_starts(
     usage = shutil.disk_usage(tmp_path)._replace(free=10_000_000)
     monkeypatch.setattr(run_directory.shutil, "disk_usage", lambda _: usage)
 
-    with pytest.raises(HarnessError, match=r"has 10 MB free .* needs about 314 MB; .*--out DIR"):
+    with pytest.raises(WorthitError, match=r"has 10 MB free .* needs about 314 MB; .*--out DIR"):
         check_space(tmp_path / "not" / "there" / "yet", 1000)
 
 
@@ -101,22 +110,23 @@ def test_the_plan_document_is_what_the_load_reads() -> None:
     plan = make_plan(experiment())
     hosts = {"off": "http://127.0.0.1:1", "on": "http://127.0.0.1:2"}
 
-    document = plan_document(plan, "run", hosts)
+    load = load_plan(plan, "run", hosts)
 
-    assert len(plan.blocks) == len(document["blocks"])
-    assert hosts["on"] == document["blocks"][1]["host"]
-    assert {"personalities": plan.personalities, "people": 500} == document["knobs"]
-    assert all("knobs" not in block for block in document["blocks"])
+    assert load == parse(json.loads(json.dumps(load.as_json())))
+    assert len(plan.blocks) == len(load.blocks)
+    assert hosts["on"] == load.blocks[1].host
+    assert {"personalities": plan.personalities, "people": 500} == load.knobs
+    assert all(block.knobs is None for block in load.blocks)
     assert (scenarios_folder() / "chat.py").is_file()
 
 
-def test_block_rows_are_cut_where_the_run_was_stopped() -> None:
+def test_blocks_are_cut_where_the_run_was_stopped() -> None:
     """Blocks after the stop are left out, the one that was running ends there."""
     plan = make_plan(experiment())  # warm-up 2 x 3 s, then blocks of 2 s
-    rows = block_rows(plan, 1_000, 1_000 + 7_000_000_000)
+    rows = blocks_run(plan, 1_000, 1_000 + 7_000_000_000)
 
-    assert [0, 1, 2] == [row["block"] for row in rows]
-    assert 1_000 + 7_000_000_000 == rows[-1]["end_ns"]
+    assert [0, 1, 2] == [row.block for row in rows]
+    assert 1_000 + 7_000_000_000 == rows[-1].end_ns
 
 
 def test_events_tell_the_schedule() -> None:
@@ -150,10 +160,10 @@ def test_progress_says_where_the_schedule_stands(elapsed_s: float, said: str) ->
 
 def test_requests_of_a_killed_worker_are_read_up_to_the_cut(tmp_path: Path) -> None:
     """A stream cut off inside its second batch gives the first batch's rows."""
-    rows = {name: [None] for name in REQUEST_COLUMNS.names} | {"intended_ns": [1]}
-    batch = pa.RecordBatch.from_pydict(rows, schema=REQUEST_COLUMNS)
+    rows = {name: [None] for name in REQUESTS.names} | {"intended_ns": [1]}
+    batch = pa.RecordBatch.from_pydict(rows, schema=REQUESTS)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, REQUEST_COLUMNS) as writer:
+    with pa.ipc.new_stream(sink, REQUESTS) as writer:
         writer.write_batch(batch)
         first_ends = sink.tell()
         writer.write_batch(batch)
@@ -168,7 +178,7 @@ def test_what_is_left_begins_with_a_warm_up_and_keeps_numbers_and_draws() -> Non
     plan = make_plan(experiment())
     left = [b for b in plan.blocks if not b.warmup and b.block > 3]
 
-    rest = resuming._plan_of(plan, left)
+    rest = resume._plan_of(plan, left)
 
     assert [b.block for b in left] == [b.block for b in rest.blocks if not b.warmup]
     assert [b.pair for b in left] == [b.pair for b in rest.blocks if not b.warmup]
@@ -203,30 +213,27 @@ def test_counts_go_on_and_gauges_do_not() -> None:
         (4, "postgres", "connections", 1),
     )
 
-    assert [10, 14, 1] == resuming._carried_on(first, second).column("value").to_pylist()
+    assert [10, 14, 1] == resume._carried_on(first, second).column("value").to_pylist()
 
 
 def test_self_checks_add_up_or_keep_the_worse() -> None:
     """Sums of arrivals, the larger lag, and the half that missed its rate by more."""
-    half = {
-        "step": 0,
-        "offered_per_s": 10.0,
-        "achieved_per_s": 10.0,
-        "arrivals_planned": 10,
-        "arrivals_sent": 10,
-        "dropped": 0,
-        "in_flight_cap_hits": 0,
-        "lag_p50_ms": 1.0,
-        "lag_p99_ms": 2.0,
-        "lag_max_ms": None,
-        "in_flight_max": 3,
-    }
-    worse = {**half, "achieved_per_s": 9.0, "arrivals_sent": 9, "dropped": 1, "lag_p99_ms": 8.0}
+    half = Generator(
+        step=0,
+        offered_per_s=10.0,
+        achieved_per_s=10.0,
+        arrivals_planned=10,
+        arrivals_sent=10,
+        lag_p50_ms=1.0,
+        lag_p99_ms=2.0,
+        in_flight_max=3,
+    )
+    worse = replace(half, achieved_per_s=9.0, arrivals_sent=9, dropped=1, lag_p99_ms=8.0)
 
-    (row,) = resuming.merge_generator([half], [worse])
+    (row,) = resume.merge_generator([half], [worse])
 
-    assert (20, 19, 1) == (row["arrivals_planned"], row["arrivals_sent"], row["dropped"])
-    assert (9.0, 8.0, None) == (row["achieved_per_s"], row["lag_p99_ms"], row["lag_max_ms"])
+    assert (20, 19, 1) == (row.arrivals_planned, row.arrivals_sent, row.dropped)
+    assert (9.0, 8.0, None) == (row.achieved_per_s, row.lag_p99_ms, row.lag_max_ms)
 
 
 def test_a_complete_run_is_not_resumed(tmp_path: Path) -> None:
@@ -239,7 +246,7 @@ def test_a_complete_run_is_not_resumed(tmp_path: Path) -> None:
     )
 
     with pytest.raises(UsageError, match="is complete: there is nothing left to run"):
-        resuming.unfinished(tmp_path)
+        resume.unfinished(tmp_path)
 
 
 def test_a_recording_is_not_resumed(tmp_path: Path) -> None:
@@ -258,19 +265,19 @@ def test_a_recording_is_not_resumed(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
 
     with pytest.raises(UsageError, match="holds no experiment that could be carried on"):
-        resuming.unfinished(tmp_path)
+        resume.unfinished(tmp_path)
 
 
 def test_progress_counts_the_blocks_of_what_is_left() -> None:
     """A resumed run's blocks keep their numbers; the progress counts those of this half."""
     plan = make_plan(experiment())
-    rest = resuming._plan_of(plan, [b for b in plan.blocks if not b.warmup and b.block > 13])
+    rest = resume._plan_of(plan, [b for b in plan.blocks if not b.warmup and b.block > 13])
 
     assert "load 20/s, arm off, block 3 of 6" == spell_position(rest, 6.5)
 
 
 def test_databases_of_one_arm_are_one() -> None:
-    """On a server of the person's own each half names its databases anew; the counts go on."""
+    """On a server of the user's own each half names its databases anew; the counts go on."""
     first = counters((1, "postgres", "xact_commit", 3), (2, "postgres", "xact_commit", 10))
     second = counters((3, "postgres", "xact_commit", 2), (4, "postgres", "xact_commit", 6))
     labels = [
@@ -282,10 +289,10 @@ def test_databases_of_one_arm_are_one() -> None:
         for table, texts in zip((first, second), labels, strict=True)
     ]
 
-    renamed = resuming.renamed(tables[0], {"w1_off": "w2_off"})
+    renamed = resume.renamed(tables[0], {"w1_off": "w2_off"})
 
     assert labels[1] == renamed.column("labels").to_pylist()
-    assert [10, 14] == resuming._carried_on(renamed, tables[1]).column("value").to_pylist()
+    assert [10, 14] == resume._carried_on(renamed, tables[1]).column("value").to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -305,8 +312,8 @@ def test_how_far_a_stopped_load_came_is_its_own_word(
 
 def test_every_locust_of_a_script_is_read(tmp_path: Path) -> None:
     """Each has a folder of its own: rows are put together, steps added up, workers listed."""
-    rows = {name: [None] for name in REQUEST_COLUMNS.names} | {"intended_ns": [1]}
-    batch = pa.RecordBatch.from_pydict(rows, schema=REQUEST_COLUMNS)
+    rows = {name: [None] for name in REQUESTS.names} | {"intended_ns": [1]}
+    batch = pa.RecordBatch.from_pydict(rows, schema=REQUESTS)
     step = {
         "step": 0,
         "offered_per_s": 10.0,
@@ -323,13 +330,13 @@ def test_every_locust_of_a_script_is_read(tmp_path: Path) -> None:
     for number in ("1", "2"):
         folder = tmp_path / number
         folder.mkdir()
-        with pa.ipc.new_stream(folder / "requests-0.arrows", REQUEST_COLUMNS) as writer:
+        with pa.ipc.new_stream(folder / "requests-0.arrows", REQUESTS) as writer:
             writer.write_batch(batch)
         report = {"generator": [step], "workers": [{"worker": "0"}]}
         (folder / "generator.json").write_text(json.dumps(report), encoding="utf-8")
 
-    report = generator_report(tmp_path)
+    found = load_report(tmp_path)
 
     assert 2 == read_requests(tmp_path).num_rows
-    assert [20] == [row["arrivals_sent"] for row in report["generator"]]
-    assert 2 == len(report["workers"])
+    assert [20] == [row.arrivals_sent for row in found.generator]
+    assert 2 == len(found.workers)

@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worthit.cli.terminal import claims_shown
+from worthit.contract.thresholds import parse
 from worthit.errors import UsageError
+from worthit.experiments import catalogue
 
 if TYPE_CHECKING:
     from analysis.claims.ledger import LedgerRow
+    from analysis.questions.findings import Findings
+    from analysis.rundir.manifest import Manifest
     from analysis.rundir.run import Run
+
+SHIPPED = Path("claims/background.toml")
+"""The claims of the write-up that the project grew from; they come along."""
+
+SHIPPED_OPERATION = "personality.lookup"
+"""The operation that they are about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +67,7 @@ def answer(
 
     opened = open_run(run)
     found = findings(opened)
-    found = claims_shown.with_claims(
-        found, list(claim_files) or claims_shown.claim_files(opened.manifest)
-    )
+    found = with_claims(found, claims_of(opened.manifest, claim_files))
     report = writing.write(assembly.assemble(opened, found), found, run)
     read = [claims.read(file) for file in claim_files]
     return Answers(
@@ -76,7 +83,7 @@ def _held(thresholds: Sequence[str], run: Run) -> list[dict[str, Any]]:
     from analysis.claims import thresholds as limits  # noqa: PLC0415 - pandas, which --help never needs
     from analysis.stats.intervals import finite  # noqa: PLC0415 - as above
 
-    table = limits.of_run([limits.parse(text) for text in thresholds], run)
+    table = limits.of_run([parse(text) for text in thresholds], run)
     said = limits.claim_rows(table)
     return [
         {
@@ -100,16 +107,44 @@ def check_before_running(claim_files: Sequence[Path], thresholds: Sequence[str])
     UsageError
         A file of claims is missing.
     InputError
-        A claim or a threshold cannot be understood.
+        A claim cannot be understood.
+    ThresholdError
+        A threshold cannot be understood.
     """
     if not claim_files and not thresholds:
         return
     from analysis.claims import claims  # noqa: PLC0415 - pandas, which --help never needs
-    from analysis.claims import thresholds as limits  # noqa: PLC0415 - as above
 
     for file in claim_files:
         if not file.is_file():
             raise UsageError(f"The experiment names claims in {file}, and there is no such file.")
         claims.read(file)
     for text in thresholds:
-        limits.parse(text)
+        parse(text)
+
+
+def claims_of(manifest: Manifest, named: Sequence[Path] = ()) -> list[Path]:
+    """Give the files of claims to show with this run; none when nothing is claimed of it."""
+    if named:
+        return [catalogue.claims_file(file) for file in named]
+    own = [
+        catalogue.claims_file(Path(str(name))) for name in manifest.experiment.get("claims") or ()
+    ]
+    if manifest.cached_operation == SHIPPED_OPERATION:
+        own.append(catalogue.claims_file(SHIPPED))
+    return [file for file in dict.fromkeys(own) if file.is_file()]
+
+
+def with_claims(found: Findings, files: Sequence[Path]) -> Findings:
+    """Give the findings with the claims of all the files checked against them.
+
+    An INVALID run stays without.
+
+    Raises
+    ------
+    InputError
+        A file is missing or a claim in it cannot be understood.
+    """
+    from analysis.claims import claims  # noqa: PLC0415 - pandas, which --help never needs
+
+    return claims.with_claims(found, [claims.read(file) for file in files])

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from worthit.contract.plan import Block, Plan
+from worthit.contract.tables import read_stream
 from worthit.load.coordination.assignment import Dealing, Loss, Single
 from worthit.load.coordination.worker_state import Member, Run
 from worthit.load.requests.counters import StepTally, step_rows
-from worthit.load.requests.rows import Rows, StreamFile, read_stream
+from worthit.load.requests.rows import Rows, StreamFile
 from worthit.load.schedule.schedule import Schedule
 
 _LOGGER = logging.getLogger("worthit.load")

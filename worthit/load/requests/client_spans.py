@@ -24,6 +24,7 @@ from geventhttpclient.url import InvalidURL
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from worthit.contract import names
 from worthit.load.requests.request_log import Mark
 
 EXPORT_SECONDS = 1.0
@@ -146,7 +147,7 @@ class ClientSpans:
         request = ExportTraceServiceRequest()
         resource = request.resource_spans.add()
         attribute = resource.resource.attributes.add()
-        attribute.key = "service.name"
+        attribute.key = names.SERVICE_NAME
         attribute.value.string_value = self._service
         scope = resource.scope_spans.add()
         scope.scope.name = "worthit.load"
@@ -181,9 +182,9 @@ def _fill(span: Span, finished: Finished, run: str) -> None:
         "http.request.method": finished.method,
         "url.full": finished.url,
         "server.address": parts.hostname or "",
-        "worthit.run": run,
-        "worthit.arm": mark.block.arm,
-        "worthit.scenario": mark.scenario,
+        names.RUN: run,
+        names.ARM: mark.block.arm,
+        names.SCENARIO: mark.scenario,
     }
     if finished.error:
         status_error = status_code >= _FIRST_ERROR_STATUS
@@ -191,9 +192,9 @@ def _fill(span: Span, finished: Finished, run: str) -> None:
         span.status.code = Status.STATUS_CODE_ERROR
     numbers = {
         "server.port": parts.port or (443 if parts.scheme == "https" else 80),
-        "worthit.step": mark.block.step,
-        "worthit.block": mark.block.block,
-        "worthit.draw": mark.draw,
+        names.STEP: mark.block.step,
+        names.BLOCK: mark.block.block,
+        names.DRAW: mark.draw,
     }
     if status_code:
         numbers["http.response.status_code"] = status_code

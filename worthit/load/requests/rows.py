@@ -3,7 +3,7 @@
 A row is packed into 64 bytes of a fixed buffer; a full or old buffer becomes one record batch of
 an Arrow IPC stream, ``requests-<worker>.arrows``, whose columns are those of requests.parquet
 (docs/run-directory.md). A stream that was cut off, as by kill -9, is read up to its last whole
-batch; ``read_stream`` does so.
+batch; ``worthit.contract.tables.read_stream`` does so.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from worthit.contract.plan import Block
+from worthit.contract.tables import REQUESTS
 
 ROW_BYTES: Final = 64
 _ROW = struct.Struct("<16sqqqqiHHIhH")
@@ -37,23 +38,6 @@ _MANY = "(other)"
 _END = pa.py_buffer(b"\xff\xff\xff\xff\0\0\0\0")
 """What ends an Arrow IPC stream: a message of length 0 (Arrow Columnar Format, IPC Streaming)."""
 
-SCHEMA = pa.schema(
-    [
-        pa.field("trace_id", pa.string()),
-        pa.field("scenario", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("arm", pa.string()),
-        pa.field("step", pa.int32()),
-        pa.field("block", pa.int32()),
-        pa.field("draw", pa.int64()),
-        pa.field("intended_ns", pa.int64()),
-        pa.field("sent_ns", pa.int64()),
-        pa.field("end_ns", pa.int64()),
-        pa.field("status_code", pa.int32()),
-        pa.field("error", pa.string()),
-        pa.field("response_bytes", pa.int64()),
-    ]
-)
 _VIEW = np.dtype(
     {
         "names": [
@@ -201,7 +185,7 @@ class Rows:
             self._errors.column(rows["error"]),
             _number_column(pa.int64(), rows["bytes"].astype(np.int64)),
         ]
-        return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+        return pa.RecordBatch.from_arrays(columns, schema=REQUESTS)
 
 
 # The columns are built from buffers: pa.array() would import pandas into every load generator,
@@ -268,7 +252,7 @@ class StreamFile:
         if self._file is None:
             self._file = io.FileIO(self._path, "wb")
         if not self._whole_bytes:
-            self._append(self._file, SCHEMA.serialize())
+            self._append(self._file, REQUESTS.serialize())
         return self._file
 
     def _append(self, file: io.FileIO, data: pa.Buffer) -> None:
@@ -282,18 +266,3 @@ class StreamFile:
                 file.seek(self._whole_bytes)
             raise
         self._whole_bytes += len(memoryview(data))
-
-
-def read_stream(path: Path) -> pa.Table:
-    """Read a stream, whole or cut off, up to its last whole batch."""
-    batches = []
-    with path.open("rb") as file:
-        try:
-            reader = pa.ipc.open_stream(file)
-            while True:
-                batches.append(reader.read_next_batch())
-        except (StopIteration, pa.ArrowInvalid, OSError):
-            # the end, or a stream that ends inside a message: what came before it is sound, and
-            # `batches` holds it
-            pass
-    return pa.Table.from_batches(batches, schema=SCHEMA)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from urllib.parse import quote
 
+from worthit.contract import names
 from worthit.contract.plan import Block
 
 _IDS = random.SystemRandom()
@@ -48,13 +49,11 @@ def given_trace_id(header: str) -> bytes | None:
 def baggage_before_draw(run: str, block: Block, scenario: str) -> str:
     """Return the baggage of a block up to the draw, which differs from request to request."""
     values = {
-        "run": run,
-        "arm": block.arm,
-        "step": str(block.step),
-        "block": str(block.block),
-        "scenario": scenario,
+        names.RUN: run,
+        names.ARM: block.arm,
+        names.STEP: str(block.step),
+        names.BLOCK: str(block.block),
+        names.SCENARIO: scenario,
     }
-    entries = ",".join(
-        f"worthit.{key}={quote(value, safe=_SAFE)}" for key, value in values.items()
-    )
-    return f"{entries},worthit.draw="
+    entries = ",".join(f"{key}={quote(value, safe=_SAFE)}" for key, value in values.items())
+    return f"{entries},{names.DRAW}="

@@ -1,8 +1,7 @@
 """What speaks against a run, as the load itself can tell: what makes it SUSPECT or INVALID.
 
-The limits are those of the run's verdict (``analysis.checks.run_checks``), which sees the same
-figures and more: they are written again here because a load generator cannot wait for pandas. A
-test holds the two against each other.
+The run's own verdict (``analysis.checks.run_checks``) sees the same figures and more, and judges
+by the same limits (``worthit.contract.limits``).
 """
 
 from __future__ import annotations
@@ -10,16 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-LEAST_ACHIEVED = 0.99
-"""Achieved over offered rate below which the rate was missed: one per cent, as in the report."""
-LAG_VALID_MS, LAG_SUSPECT_MS = 5.0, 50.0
-"""Lag p99 up to the first is VALID, up to the second SUSPECT, beyond it INVALID."""
-LAG_VALID_SHARE, LAG_SUSPECT_SHARE = 0.005, 0.05
-"""As above, as shares of the step's median response time; the larger limit holds."""
-WORKER_CPU_SUSPECT = 0.9
-"""Share of its core at which a worker is about to queue its own arrivals."""
-UNENDED_INVALID_SHARE = 0.05
-"""Part of a run's requests whose answers are lost with a worker, beyond which p95 is unknown."""
+from worthit.contract.limits import (
+    RATE_VALID_SHARE,
+    UNENDED_INVALID_SHARE,
+    WORKER_CPU_SUSPECT,
+    lag_limits_ms,
+)
+
+_LEAST_ACHIEVED = 1 - RATE_VALID_SHARE
 _MS_PER_S = 1e3
 _REMEDY = "use more workers, a lower rate or a higher --max-in-flight."
 
@@ -80,10 +77,10 @@ def _about_rate(row: dict[str, Any], found: Judgement) -> None:
         found.invalid.append(
             f"Step {step}: {row['dropped']} of {planned} arrivals were never sent; {_REMEDY}"
         )
-    elif row["achieved_per_s"] < LEAST_ACHIEVED * row["offered_per_s"] and not row["unknown"]:
+    elif row["achieved_per_s"] < _LEAST_ACHIEVED * row["offered_per_s"] and not row["unknown"]:
         found.invalid.append(
             f"Step {step}: {row['offered_per_s']:.1f} arrivals/s were offered and "
-            f"{row['achieved_per_s']:.1f}/s achieved, less than {LEAST_ACHIEVED:.0%}; {_REMEDY}"
+            f"{row['achieved_per_s']:.1f}/s achieved, less than {_LEAST_ACHIEVED:.0%}; {_REMEDY}"
         )
     if row["unknown"]:
         found.invalid.append(
@@ -98,9 +95,8 @@ def _about_rate(row: dict[str, Any], found: Judgement) -> None:
 
 
 def _about_lag(row: dict[str, Any], found: Judgement) -> None:
-    lag, median = row["lag_p99_ms"], row["response_ms"]["p50"] or 0.0
-    valid = max(LAG_VALID_MS, LAG_VALID_SHARE * median)
-    suspect = max(LAG_SUSPECT_MS, LAG_SUSPECT_SHARE * median)
+    lag = row["lag_p99_ms"]
+    valid, suspect = lag_limits_ms(row["response_ms"]["p50"] or 0.0)
     if lag is None or lag <= valid:
         return
     sentences, limit = (found.invalid, suspect) if lag > suspect else (found.suspect, valid)

@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worthit.contract.plan import UserMistakeError
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from worthit.contract import thresholds
+from worthit.contract.errors import UserMistakeError
+from worthit.contract.limits import LAG_VALID_MS
+from worthit.contract.tables import REQUESTS, read_stream
+from worthit.contract.thresholds import Threshold
 from worthit.load.requests.whole_file import write_json
-from worthit.load.verdict.judgement import LAG_VALID_MS, Judgement, about_lost_rows, in_ms, judge
+from worthit.load.verdict.judgement import Judgement, about_lost_rows, in_ms, judge
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from analysis.claims.thresholds import Threshold
     from worthit.load.coordination.worker_state import Run
 
 EXIT_DONE = 0
@@ -31,17 +35,9 @@ _LOGGER = logging.getLogger("worthit.load")
 
 def parse(texts: Sequence[str]) -> list[Threshold]:
     """Read the thresholds that Locust was given; those that need spans are refused."""
-    if not texts:
-        return []
-    from analysis.claims import thresholds  # noqa: PLC0415 - only who asks for thresholds pays for pandas
-    from analysis.errors import InputError  # noqa: PLC0415 - as above
-
-    try:
-        found = [thresholds.parse(text) for text in texts]
-    except InputError as error:
-        raise UserMistakeError(str(error)) from error
+    found = [thresholds.parse(text) for text in texts]
     for threshold in found:
-        if thresholds.needs_spans(threshold):
+        if threshold.needs_spans:
             raise UserMistakeError(
                 f"The threshold {threshold.text!r} needs spans, which the load does not have; "
                 "give it to `worthit check` with the run directory."
@@ -53,7 +49,7 @@ def conclude(
     report: dict[str, Any] | None,
     *,
     run: Run | None,
-    thresholds: Sequence[Threshold],
+    limits: Sequence[Threshold],
     out: Path | None,
     rows_lost: int = 0,
 ) -> int:
@@ -66,7 +62,7 @@ def conclude(
         about_lost_rows(rows_lost, found)
     crossed = failed = False
     try:
-        crossed = _crossed(thresholds, run, out)
+        crossed = _crossed(limits, run, out)
     except UserMistakeError as error:
         _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback
         failed = True
@@ -100,42 +96,42 @@ def _judged(report: dict[str, Any], out: Path | None) -> Judgement:
     return found
 
 
-def _crossed(thresholds: Sequence[Threshold], run: Run | None, out: Path | None) -> bool:
-    if not thresholds or out is None:
+def _crossed(limits: Sequence[Threshold], run: Run | None, out: Path | None) -> bool:
+    if not limits or out is None:
         return False
-    from analysis.claims.thresholds import evaluate  # noqa: PLC0415 - only who asks pays for pandas
-
-    answer = evaluate(thresholds, requests=_requests(out, run))
-    rows = zip(answer["threshold"], answer["observed"], answer["n"], answer["within"], strict=True)
-    for text, observed, n, within in rows:
-        level = logging.INFO if within else logging.ERROR
-        seen = f"{observed:.6g} in {n} requests" if n else "no request to say it of"
+    requests = _requests(out, run)
+    crossed = False
+    for threshold in limits:
+        rows = thresholds.chosen(threshold, requests)
+        observed = thresholds.observed(threshold, rows)
+        within = threshold.holds(observed)
+        count = rows.num_rows
         _LOGGER.log(
-            level, "Threshold %s: %s, it %s.", text, seen, "holds" if within else "is crossed"
+            logging.INFO if within else logging.ERROR,
+            "Threshold %s: %s, it %s.",
+            threshold.text,
+            f"{observed:.6g} in {count} requests" if count else "no request to say it of",
+            "holds" if within else "is crossed",
         )
-    return not bool(answer["within"].all())
+        crossed |= not within
+    return crossed
 
 
-def _requests(out: Path, run: Run | None) -> pd.DataFrame:
+def _requests(out: Path, run: Run | None) -> pa.Table:
     """Return the recorded rows without those of warm-up blocks."""
-    import pandas as pd  # noqa: PLC0415 - as above
-
-    from worthit.load.requests.rows import SCHEMA, read_stream  # noqa: PLC0415 - as above
-
-    tables = [read_stream(path).to_pandas() for path in sorted(out.glob("requests-*.arrows"))]
-    tables = tables or [SCHEMA.empty_table().to_pandas()]
-    rows: pd.DataFrame = pd.concat(tables, ignore_index=True)
+    tables = [read_stream(path) for path in sorted(out.glob("requests-*.arrows"))]
+    rows = pa.concat_tables([REQUESTS.empty_table(), *tables])
     if run is None:
         return rows
     expected = sum(tally.requests for tally in run.steps.values())
-    if len(rows) < expected:
+    if rows.num_rows < expected:
         raise UserMistakeError(
-            f"{expected} requests were recorded and {len(rows)} of them are in {out}; "
+            f"{expected} requests were recorded and {rows.num_rows} of them are in {out}; "
             "thresholds need every worker's rows on the master's machine."
         )
     warmups = [block.block for block in run.plan.blocks if block.warmup]
-    counted: pd.DataFrame = rows[~rows["block"].isin(warmups)]
-    return counted
+    is_warmup = pc.is_in(rows["block"], value_set=pa.array(warmups, pa.int32()))
+    return rows.filter(pc.invert(is_warmup))
 
 
 def step_in_words(row: dict[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Servers, faults and traces that several benchmarks use."""
