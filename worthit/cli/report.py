@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,7 @@ from worthit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from analysis.document.document import Document
+    from analysis.questions.findings import Findings
 
 RUNS_FOLDER = Path("runs")
 """Where runs are looked for when none is named."""
@@ -59,7 +60,7 @@ def command(
     RUN is a run directory; without one the newest in runs/ is taken. Ends with 4 when the run is
     INVALID.
     """
-    from analysis.questions.findings import findings  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis.questions.asking import findings  # noqa: PLC0415 - pandas, which --help never needs
     from analysis.report import assembly, writing  # noqa: PLC0415 - as above
     from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
     from worthit.cli.terminal import answering  # noqa: PLC0415 - as above
@@ -121,12 +122,12 @@ def _check_address(jaeger_url: str | None) -> None:
         )
 
 
-def _print(document: Document, found: dict[str, Any], *, markdown: bool, as_json: bool) -> None:
+def _print(document: Document, found: Findings, *, markdown: bool, as_json: bool) -> None:
     """Print what was asked for on stdout, and nothing else there."""
-    from analysis.report import writing  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis.questions.published import as_json as as_text  # noqa: PLC0415 - pandas, which --help never needs
 
     if as_json:
-        click.echo(writing.findings_json(found), nl=False)
+        click.echo(as_text(found), nl=False)
     elif markdown:
         from analysis.report.markdown import markdown as as_markdown  # noqa: PLC0415 - as above
 

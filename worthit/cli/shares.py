@@ -212,7 +212,7 @@ def _answer(
         requests=requests,
         table=shares.from_sums(asked),
         moved=definitions.sentence(definitions.compared(own, other)),
-        issues=trace_quality.together(issues).rename(columns={"doubt": "issue"}),
+        issues=trace_quality.together(issues),
         skewed=offsets[offsets["skewed"]],
         corrected=corrected,
     )

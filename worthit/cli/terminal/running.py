@@ -85,6 +85,8 @@ def _forget_settings(environ: MutableMapping[str, str]) -> None:
 
 def outcome_document(outcome: Outcome, answers: Answers | None) -> dict[str, Any]:
     """Give the outcome as one JSON document."""
+    from analysis.questions.published import plain  # noqa: PLC0415 - pandas, which --help never needs
+
     verdict = outcome.verdict
     return {
         "run": None if outcome.path is None else str(outcome.path),
@@ -96,7 +98,7 @@ def outcome_document(outcome: Outcome, answers: Answers | None) -> dict[str, Any
         "passed_on": None if outcome.passed_on is None else asdict(outcome.passed_on),
         "report": None if answers is None else str(answers.report),
         "headline": [] if answers is None else list(answers.sentences),
-        "claims": [] if answers is None else list(answers.claims),
+        "claims": [] if answers is None else [plain(row) for row in answers.claims],
         "thresholds": [] if answers is None else list(answers.thresholds),
     }
 
