@@ -1,9 +1,9 @@
-"""What does the plugin cost? Requests per second of one full core, stock and with the plugin.
+"""What does the plugin cost a locustfile? Requests per second of one full core, stock and plugin.
 
 Both run the same closed-loop locustfile against the same server, in pairs whose order alternates
 (stock, plugin, plugin, stock, ...), so that a machine that grows busy is unfair to neither.
-The load process is one, so one core at most. Printed are its CPU a request, whose inverse is the
-throughput of a full core, and the requests a second that it reached. The answer is the median
+The load process is one, so one core at most. Printed are its CPU per request, whose inverse is the
+throughput of a full core, and the requests per second that it reached. The answer is the median
 of the pairs' ratios; the limit is 20 % less throughput.
 """
 
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.load.locust_process import ROOT, end_of, start_locust, stub_server
+from tests.support.load.locust_process import PLUGIN, end_of, start_locust, stub_server
 
 LOCUSTFILE = """
 import time
@@ -49,9 +49,9 @@ class Cost(NamedTuple):
     """What one run of the locustfile took."""
 
     cpu_us: float
-    """CPU of the load process a request, in microseconds."""
+    """CPU of the load process per request, in microseconds."""
     per_s: float
-    """Requests a second."""
+    """Requests per second."""
 
 
 def cost(host: str, files: str, folder: Path, seconds: int, *arguments: str) -> Cost:
@@ -69,14 +69,13 @@ def cost(host: str, files: str, folder: Path, seconds: int, *arguments: str) -> 
 
 def measure(pairs: int, seconds: int) -> dict[str, list[Cost]]:
     """Return the costs of each kind, pair by pair."""
-    plugin = ROOT / "worthit" / "load" / "plugin.py"
     costs: dict[str, list[Cost]] = {"stock": [], "plugin": []}
     with tempfile.TemporaryDirectory() as name, stub_server() as stub:
         folder = Path(name)
         (folder / "theirs.py").write_text(LOCUSTFILE, encoding="utf-8")
         for pair in range(pairs):
             for kind in ("stock", "plugin") if pair % 2 == 0 else ("plugin", "stock"):
-                files = "theirs.py" if kind == "stock" else f"theirs.py,{plugin}"
+                files = "theirs.py" if kind == "stock" else f"theirs.py,{PLUGIN}"
                 extra = () if kind == "stock" else ("--worthit-out", str(folder / f"{pair}"))
                 costs[kind].append(cost(stub.url, files, folder, seconds, *extra))
     return costs
@@ -91,11 +90,11 @@ def main(argv: list[str]) -> int:
     costs = measure(given.pairs, given.seconds)
     for kind, found in costs.items():
         cpu_us, per_s = (statistics.median(values) for values in zip(*found, strict=True))
-        print(f"{kind:6}  {cpu_us:6.1f} us of CPU a request, {per_s:6.0f} requests/s")
+        print(f"{kind:6}  {cpu_us:6.1f} us of CPU per request, {per_s:6.0f} requests/s")
     both = list(zip(costs["stock"], costs["plugin"], strict=True))
     by_cpu = [stock.cpu_us / ours.cpu_us for stock, ours in both]
     by_rate = [ours.per_s / stock.per_s for stock, ours in both]
-    for name, ratios in (("CPU a request", by_cpu), ("requests/s", by_rate)):
+    for name, ratios in (("CPU per request", by_cpu), ("requests/s", by_rate)):
         each = ", ".join(f"{ratio:.3f}" for ratio in ratios)
         print(f"throughput, plugin to stock, by {name}: {statistics.median(ratios):.3f} ({each})")
     print(f"limit {LEAST_THROUGHPUT}")

@@ -4,7 +4,7 @@
 client with the plugin around it, mark, headers, event, row, statistics, and every 250 requests a
 batch of rows to disk. Only the network is left out: a stand-in answers at once. So time is an
 hour's in requests, not in seconds. Printed is the resident memory at each tenth. The limit is 64
-bytes a request beyond Locust's own, from the first tenth to the last, when all is warm.
+bytes per request beyond Locust's own, from the first tenth to the last, when all is warm.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-BYTES_A_REQUEST_LIMIT = 64.0
+BYTES_PER_REQUEST_LIMIT = 64.0
 RATE_PER_S = 500
 _FLUSH_EVERY = 250
 """Requests between two writes: what half a second brings."""
@@ -48,7 +48,7 @@ def drive(requests: int, folder: Path) -> list[int]:
 
     from worthit.contract.plan import unscheduled  # noqa: PLC0415 - as above
     from worthit.load.requests.instrument import Instrument, wrap  # noqa: PLC0415 - as above
-    from worthit.load.requests.request_log import Clock, Ledger  # noqa: PLC0415 - as above
+    from worthit.load.requests.request_log import Clock, RequestLog  # noqa: PLC0415 - as above
 
     class Stranger(FastHttpUser):
         host = "http://127.0.0.1:1"
@@ -59,20 +59,20 @@ def drive(requests: int, folder: Path) -> list[int]:
     user.client.client.urlopen = lambda _url, **_: Answer()
     instrument = Instrument()
     wrap(instrument, events)
-    ledger = Ledger(folder / "requests-0.arrows", Clock())
-    instrument.start(ledger, run="run", block=unscheduled(), first_draw=1 << 40)
+    log = RequestLog(folder / "requests-0.arrows", Clock())
+    instrument.start(log, run="run", block=unscheduled(), first_draw=1 << 40)
     memory = []
     for number in range(1, requests + 1):
         user.client.get("/personalities/elara")
         if number % _FLUSH_EVERY == 0:
-            ledger.flush()
-            ledger.take_lags()
-            ledger.take_fresh()
+            log.flush()
+            log.take_delays()
+            log.take_fresh()
         if number % (requests // 10) == 0:
             memory.append(resident_bytes())
     instrument.stop(reason="")
-    if ledger.rows_written != requests:
-        raise RuntimeError(f"{requests} requests were made and {ledger.rows_written} recorded")
+    if log.rows_written != requests:
+        raise RuntimeError(f"{requests} requests were made and {log.rows_written} recorded")
     return memory
 
 
@@ -90,11 +90,11 @@ def main(argv: list[str]) -> int:
         print(f"after {tenth * requests // 10:>9,} requests: {resident / 2**20:6.1f} MiB resident")
     growth = (memory[-1] - memory[0]) / (0.9 * requests)
     print(
-        f"growth from the first tenth on: {growth:.2f} bytes a request "
-        f"(limit {BYTES_A_REQUEST_LIMIT:.0f}); {on_disk / requests:.0f} bytes a request on disk; "
-        f"{took_us:.1f} us of CPU a request, Locust's own and ours"
+        f"growth from the first tenth on: {growth:.2f} bytes per request "
+        f"(limit {BYTES_PER_REQUEST_LIMIT:.0f}); {on_disk / requests:.0f} on disk; "
+        f"{took_us:.1f} us of CPU per request, Locust's own and ours"
     )
-    return 0 if growth <= BYTES_A_REQUEST_LIMIT else 1
+    return 0 if growth <= BYTES_PER_REQUEST_LIMIT else 1
 
 
 if __name__ == "__main__":

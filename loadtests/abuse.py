@@ -1,7 +1,7 @@
-"""What does the rate limiter stop? One user hammers while many behave.
+"""One user sends far more than the others: shows what the rate limiter stops.
 
-The abuser's refused requests (429) are what should happen and count as successes here; anybody
-else's count as failures. The two go by different names, so that Locust shows them apart.
+A refused request (429) of that user counts as a success, one of anybody else as a failure. The two
+have different request names, so that Locust shows them apart.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing_extensions import override
 
 from worthit.contract.scenario_arguments import SCENARIOS
+from worthit.load import Arrival, OpenLoopUser
 from worthit.load.chat_population import (
     message_number,
     personality_of,
     user_name,
 )
-from worthit.load.open_loop import OpenLoopUser
-from worthit.load.schedule.arrival import Arrival
 
 _ABUSER = 0
 """The number of the user who hammers; everybody else has a number from 1 up."""

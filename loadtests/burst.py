@@ -1,4 +1,4 @@
-"""What do sudden crowds do? A quiet rate, a burst of many times that, and does it recover?
+"""A low rate, ten times that, and the low rate again: shows whether the service recovers.
 
 The steps come from ``--arrival-rate`` (default 10, then 100, then 10 again), each for
 ``--duration``; every request is the first message of a conversation, many to one personality.
@@ -9,17 +9,16 @@ from __future__ import annotations
 from typing_extensions import override
 
 from worthit.contract.scenario_arguments import SCENARIOS
+from worthit.load import Arrival, OpenLoopUser
 from worthit.load.chat_population import (
     message_number,
     personality_of,
     user_name,
 )
-from worthit.load.open_loop import OpenLoopUser
-from worthit.load.schedule.arrival import Arrival
 
 
 class burst(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on the page
-    """A sudden crowd."""
+    """A sudden burst of first messages."""
 
     host = "http://127.0.0.1:8000"
     default_rate = "10,100,10"
@@ -27,7 +26,7 @@ class burst(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on 
 
     @override
     def arrive(self, arrival: Arrival) -> None:
-        """Send a first message, to the personality of the day or to another."""
+        """Send a first message, to the one personality or to another."""
         same = arrival.uniform("same") < float(self.knobs["same_personality_fraction"])
         personality = (
             personality_of(arrival, {**self.knobs, "popular": 1, "cold_fraction": 0.0})

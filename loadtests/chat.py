@@ -10,14 +10,12 @@ from __future__ import annotations
 from typing_extensions import override
 
 from worthit.contract.scenario_arguments import SCENARIOS
+from worthit.load import Arrival, OpenLoopUser
 from worthit.load.chat_population import (
     message_number,
     personality_of,
     user_name,
 )
-from worthit.load.open_loop import OpenLoopUser
-from worthit.load.schedule.arrival import Arrival
-from worthit.load.schedule.draws import bits
 
 _MESSAGES = 1_000_000
 """Different messages in conversations: hardly any repeats, as people hardly ever say the same
@@ -37,7 +35,8 @@ class chat(OpenLoopUser):  # noqa: N801 - the class's name is the scenario's nam
         conversations, turns = int(self.knobs["conversations"]), int(self.knobs["turns"])
         round_number, slot = divmod(arrival.ordinal, conversations)
         conversation = round_number // turns * conversations + slot
-        user = bits(arrival.seed, conversation, "user") % int(self.knobs["people"])
+        people = int(self.knobs["people"])
+        user = arrival.shared_integer("user", key=conversation, count=people)
         self.client.post(
             "/chat",
             json={

@@ -1,4 +1,4 @@
-"""How fast does a cold cache warm up? Names never asked before come first, then they come back.
+"""Names never asked for before, then the same again: shows how fast a cold cache warms up.
 
 Arrival n of the run asks for a new personality until ``--names`` of them have been asked for, one
 after the other or (``--order uniform``) as uniform draws among them all, for which the expected
@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing_extensions import override
 
 from worthit.contract.scenario_arguments import SCENARIOS
+from worthit.load import Arrival, OpenLoopUser
 from worthit.load.chat_population import personality_name
-from worthit.load.open_loop import OpenLoopUser
-from worthit.load.schedule.arrival import Arrival
 
 
 class cold_start(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on the page

@@ -1,4 +1,4 @@
-"""What do changes cost the cache? Personalities are changed while they are looked up.
+"""Personalities are changed while they are looked up: shows what changes cost the cache.
 
 ``--write-fraction`` of the arrivals change a personality, drawn as the lookups are: a change of a
 popular one makes a cached answer stale, and the service must not give it any more.
@@ -9,15 +9,14 @@ from __future__ import annotations
 from typing_extensions import override
 
 from worthit.contract.scenario_arguments import SCENARIOS
+from worthit.load import Arrival, OpenLoopUser
 from worthit.load.chat_population import personality_of
-from worthit.load.open_loop import OpenLoopUser
-from worthit.load.schedule.arrival import Arrival
 
 _ARCHETYPES = ("wise_mentor", "playful_friend", "calm_listener", "curious_scholar")
 
 
 class mixed_read_write(OpenLoopUser):  # noqa: N801 - the scenario's name in --list and on the page
-    """Lookups amid changes."""
+    """Lookups and changes."""
 
     host = "http://127.0.0.1:8000"
     default_rate = "100"

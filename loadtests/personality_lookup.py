@@ -1,6 +1,6 @@
-"""The cached operation alone: who is this personality? Cheap enough for 1000 a second.
+"""The cached operation alone, without LLM and memories: cheap enough for 1000 per second.
 
-Nothing hides the lookup here: no LLM, no memories. The personality is drawn as in ``chat``.
+The personality is drawn as in ``chat``.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing_extensions import override
 
 from worthit.contract.scenario_arguments import SCENARIOS
+from worthit.load import Arrival, OpenLoopUser
 from worthit.load.chat_population import personality_of
-from worthit.load.open_loop import OpenLoopUser
-from worthit.load.schedule.arrival import Arrival
 
 
 class personality_lookup(OpenLoopUser):  # noqa: N801 - the class's name is the scenario's name in --list and on the page

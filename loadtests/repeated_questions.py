@@ -1,7 +1,7 @@
-"""Does a memory-search cache pay? People who ask the same few questions again and again.
+"""People who ask the same few questions again: shows whether a memory-search cache pays.
 
 Each person has ``--questions-each`` questions of their own and asks them by Zipf's law, so that a
-cache of memory searches finds what it can find; ``--new-question-fraction`` of the questions are
+cache of memory searches can hit; ``--new-question-fraction`` of the questions are
 never asked twice.
 """
 
@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing_extensions import override
 
 from worthit.contract.scenario_arguments import SCENARIOS
+from worthit.load import Arrival, OpenLoopUser
 from worthit.load.chat_population import (
     message_number,
     personality_of,
     user_name,
 )
-from worthit.load.open_loop import OpenLoopUser
-from worthit.load.schedule.arrival import Arrival
 
 _FIRST_NEW_QUESTION = 10_000_000
 """Questions from here on are asked once; below are those that people repeat."""

@@ -93,7 +93,7 @@ STARTED = {
     ],
     "load": [
         "locust",
-        "worthit.load.plugin",
+        "worthit.load.plugin.worthit_load_plugin_file",
         *sorted(f"loadtests.{path.stem}" for path in (ROOT / "loadtests").glob("[a-z]*.py")),
     ],
 }

@@ -25,5 +25,5 @@ def command(*, arguments: bool) -> int:
         return subprocess.run(listing, check=False, env=child_environment()).returncode
     spec = find_spec("worthit")
     places = list(spec.submodule_search_locations or ()) if spec else []
-    click.echo(Path(places[0]) / "load" / "plugin.py")
+    click.echo(Path(places[0]) / "load" / "plugin" / "worthit_load_plugin_file.py")
     return 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from worthit.contract.names import OUT_VARIABLE
 from worthit.contract.plan import DRAWS_PER_BLOCK, Block, Plan, PlanError, read
 from worthit.contract.scenario_arguments import whole_number_from_1
+from worthit.load.schedule.schedule import recorded_offsets
 
 if TYPE_CHECKING:
     # importing Locust patches the sockets of the process; this module must not
@@ -28,39 +29,38 @@ _UNITS_SECONDS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
 
 def add_arguments(parser: LocustArgumentParser) -> None:
     """Add the arguments of the open loop, the recording and the self-check."""
-    # Locust shows on its page what is added to the parser itself, and hides what is in a group
-    group = parser
-    group.add_argument(
+    # on the parser itself: Locust's page shows these, and hides what is in a group
+    parser.add_argument(
         "--arrival-rate",
         default="",
         metavar="RATE[,RATE...]",
-        help="Arrivals a second, independent of responses: '100'; steps '50,100,200', each "
+        help="Arrivals per second, independent of responses: '100'; steps '50,100,200', each "
         "for --duration; a ramp '50:200'. "
         "Empty: the scenario's own. Locust's number of users and spawn rate do not matter to it.",
     )
-    group.add_argument(
+    parser.add_argument(
         "--duration", default=DEFAULT_DURATION, help="How long each step lasts: 20, 20s, 5m, 1h."
     )
-    group.add_argument(
+    parser.add_argument(
         "--arrivals",
         default="poisson",
         choices=("poisson", "even", "replay"),
         help="Times between arrivals: poisson (as independent people make them), even (a "
         "metronome), replay (as recorded).",
     )
-    group.add_argument(
+    parser.add_argument(
         "--load-seed",
         type=int,
         default=7,
         help="Equal seeds give equal arrivals, users and messages.",
     )
-    group.add_argument(
+    parser.add_argument(
         "--replay",
         default="",
         metavar="RUN",
         help="Run directory or requests.parquet to replay with --arrivals replay.",
     )
-    group.add_argument(
+    parser.add_argument(
         "--max-in-flight",
         type=whole_number_from_1,
         default=20_000,
@@ -140,7 +140,7 @@ def _rate(number: str, whole: str) -> float:
         value = math.nan
     if not math.isfinite(value) or value < 0:
         raise PlanError(
-            f"The rate {whole!r} holds {number!r}; a number of arrivals a second was "
+            f"The rate {whole!r} holds {number!r}; a number of arrivals per second was "
             f"expected, as 100 or 50,100:200."
         )
     return value
@@ -157,12 +157,12 @@ def plan_from(
     """Return the plan file's plan, or the one that the arguments make."""
     if options.worthit_plan:
         return read(Path(options.worthit_plan))
+    arm = str(options.worthit_arm)
     if options.arrivals == "replay":
-        return _replay_plan(options, scenario=scenario, host=host, knobs=knobs)
-    duration_s = seconds(str(options.duration))
-    blocks = _step_blocks(
-        rates(str(options.arrival_rate or default_rate)), duration_s, host, options.worthit_arm
-    )
+        blocks = [_replay_block(options, host, arm)]
+    else:
+        steps = rates(str(options.arrival_rate or default_rate))
+        blocks = _step_blocks(steps, seconds(str(options.duration)), host, arm)
     return Plan(
         run=options.worthit_run,
         seed=options.load_seed,
@@ -171,6 +171,7 @@ def plan_from(
         knobs=knobs,
         start_at_ns=None,
         blocks=tuple(blocks),
+        replay=str(options.replay) if options.arrivals == "replay" else None,
     )
 
 
@@ -231,34 +232,20 @@ def _step_blocks(
     return blocks
 
 
-def _replay_plan(
-    options: argparse.Namespace, *, scenario: str | None, host: str, knobs: dict[str, Any]
-) -> Plan:
+def _replay_block(options: argparse.Namespace, host: str, arm: str) -> Block:
     if not options.replay:
         raise PlanError(
             "--arrivals replay was asked for without --replay; name a run directory or a"
             " requests.parquet."
         )
-    from worthit.load.schedule.replay import recorded_offsets  # noqa: PLC0415 - reads Parquet, which only a replay needs
-
     offsets = recorded_offsets(Path(options.replay))
     duration_s = float(offsets[-1]) / 1e9 + 1e-3
-    block = Block(
+    return Block(
         block=0,
-        arm=options.worthit_arm,
+        arm=arm,
         step=0,
         rate_per_s=len(offsets) / duration_s,
         start_s=0.0,
         duration_s=duration_s,
         host=host,
-    )
-    return Plan(
-        run=options.worthit_run,
-        seed=options.load_seed,
-        arrivals="replay",
-        scenario=scenario,
-        knobs=knobs,
-        start_at_ns=None,
-        blocks=(block,),
-        replay=str(options.replay),
     )

@@ -1,4 +1,4 @@
-"""Who asks whom what: users, personalities and messages of the reference service."""
+"""Users, personalities and messages of the reference service, drawn for each arrival."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def user_name(number: int) -> str:
 
 
 def personality_of(arrival: Arrival, knobs: Mapping[str, Any]) -> str:
-    """Return whom the arrival asks for: a never-asked personality or a popular one."""
+    """Return the personality that the arrival asks for: a never-asked or a popular one."""
     popular = int(knobs["popular"])
     cold = arrival.once("cold", float(knobs["cold_fraction"]))
     if cold is not None:

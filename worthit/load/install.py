@@ -19,10 +19,9 @@ from locust.runners import MasterRunner, WorkerRunner
 from worthit.contract.errors import UserMistakeError
 from worthit.contract.names import OUT_VARIABLE
 from worthit.contract.plan import Plan, PlanError, parse, unscheduled
-from worthit.load import arguments
-from worthit.load.coordination.coordinator import Conductor
+from worthit.load import arguments, scenarios
+from worthit.load.coordination.coordinator import Coordinator
 from worthit.load.coordination.worker import Worker
-from worthit.load.open_loop import OpenLoopUser
 from worthit.load.requests.instrument import Instrument, wrap
 from worthit.load.verdict import verdict
 
@@ -41,12 +40,11 @@ class _Installed:
     """What one Locust process holds; there is one of it."""
 
     done: bool = False
-    scenarios: dict[str, type[OpenLoopUser]] = field(default_factory=dict)
     knobs: dict[str, Any] = field(default_factory=dict)
     """Every knob's name with its argparse action."""
     instrument: Instrument = field(default_factory=Instrument)
     worker: Worker | None = None
-    conductor: Conductor | None = None
+    coordinator: Coordinator | None = None
     thresholds: list[Threshold] = field(default_factory=list)
     out: Path | None = None
     home: Path | None = None
@@ -59,11 +57,6 @@ class _Installed:
 
 
 _HERE = _Installed()
-
-
-def register(scenario: type[OpenLoopUser]) -> None:
-    """Make a scenario known, so that its knobs become arguments."""
-    _HERE.scenarios[scenario.scenario_name()] = scenario
 
 
 def install() -> None:
@@ -88,7 +81,7 @@ def install() -> None:
 
 def _on_parser(parser: LocustArgumentParser, **_: object) -> None:
     arguments.add_arguments(parser)
-    for scenario in _HERE.scenarios.values():
+    for scenario in scenarios.by_scenario_name().values():
         before = len(parser._actions)  # noqa: SLF001 - argparse has no public list of its arguments
         scenario.add_knobs(parser)
         added = parser._actions[before:]  # noqa: SLF001 - as above
@@ -103,26 +96,22 @@ def _on_init(environment: Environment, web_ui: WebUI | None = None, **_: object)
         _HERE.worker = Worker(environment, runner, _HERE.instrument)
         _HERE.worker.register()
     if not isinstance(runner, WorkerRunner):
-        _HERE.conductor = Conductor(environment, runner)
-        _HERE.conductor.register()
+        _HERE.coordinator = Coordinator(environment, runner)
+        _HERE.coordinator.register()
         if web_ui is not None and environment.parsed_options is not None:
             from worthit.load.page.page import add_page  # noqa: PLC0415 - headless runs need no Flask
 
-            add_page(web_ui, _HERE.conductor, environment.parsed_options, _HERE.knobs)
+            add_page(web_ui, _HERE.coordinator, environment.parsed_options, _HERE.knobs)
             _LOGGER.info("The live view is the page /worthit of Locust's web interface.")
-
-
-def _open_loop_classes(environment: Environment) -> list[type[OpenLoopUser]]:
-    return [kind for kind in environment.user_classes if issubclass(kind, OpenLoopUser)]
 
 
 def _on_test_start(environment: Environment, **_: object) -> None:
     options = environment.parsed_options
     if options is None:
         return
-    if _HERE.conductor is not None:
+    if _HERE.coordinator is not None:
         try:
-            _prepare(environment, options, _HERE.conductor)
+            _prepare(environment, options, _HERE.coordinator)
         except UserMistakeError as error:
             _give_up(environment, str(error))
             return
@@ -133,8 +122,8 @@ def _on_test_start(environment: Environment, **_: object) -> None:
                 "another folder with --worthit-out.",
             )
             return
-    closed = [kind for kind in environment.user_classes if not issubclass(kind, OpenLoopUser)]
-    if _HERE.worker is not None and closed:
+    closed_loop = len(environment.user_classes) > len(scenarios.scheduled(environment))
+    if _HERE.worker is not None and closed_loop:
         out = Path(options.worthit_out) if options.worthit_out else None
         _HERE.worker.start_recording(
             out=out,
@@ -144,18 +133,20 @@ def _on_test_start(environment: Environment, **_: object) -> None:
         )
 
 
-def _prepare(environment: Environment, options: argparse.Namespace, conductor: Conductor) -> None:
+def _prepare(
+    environment: Environment, options: argparse.Namespace, coordinator: Coordinator
+) -> None:
     """Check all that was asked for, and begin the schedule if there is one."""
-    conductor.begin()
+    coordinator.begin()
     _HERE.begun = False
     _HERE.exit_code = None
     _HERE.thresholds = verdict.parse(options.threshold)
-    scheduled = _open_loop_classes(environment) or options.worthit_plan
+    scheduled = scenarios.scheduled(environment) or options.worthit_plan
     plan = _plan(environment, options) if scheduled else None
     classes = _classes_for(environment, plan) if plan is not None else []
     out = _folder(options)
     if plan is not None:
-        conductor.start(
+        coordinator.start(
             plan.numbered_from(options.worthit_first_block),
             classes=classes,
             out=out,
@@ -215,8 +206,8 @@ def _give_up(environment: Environment, problem: str) -> None:
     """Say what is wrong; end Locust if nobody is there to try again on its page."""
     _LOGGER.error("%s", problem)
     options, runner = environment.parsed_options, environment.runner
-    if _HERE.conductor is not None:
-        _HERE.conductor.problem = problem
+    if _HERE.coordinator is not None:
+        _HERE.coordinator.problem = problem
     if runner is None or options is None:
         return
     if options.headless:
@@ -227,7 +218,7 @@ def _give_up(environment: Environment, problem: str) -> None:
 
 
 def _plan(environment: Environment, options: argparse.Namespace) -> Plan:
-    kinds = _open_loop_classes(environment)
+    kinds = scenarios.scheduled(environment)
     host = environment.host or next((kind.host for kind in kinds if kind.host), None)
     knobs = {name: getattr(options, name) for name in _HERE.knobs}
     default_rate = kinds[0].default_rate if len(kinds) == 1 else "10"
@@ -250,19 +241,19 @@ def _plan(environment: Environment, options: argparse.Namespace) -> Plan:
 def _classes_for(environment: Environment, plan: Plan) -> list[str]:
     """Return the names of the user classes whose arrivals the plan asks for."""
     if plan.scenario is None:
-        return [kind.__name__ for kind in _open_loop_classes(environment)]
-    found = _HERE.scenarios.get(plan.scenario)
-    if found is None:
+        return [kind.__name__ for kind in scenarios.scheduled(environment)]
+    known = scenarios.by_scenario_name()
+    if plan.scenario not in known:
         raise PlanError(
-            f"The plan asks for the scenario {plan.scenario!r}; "
-            f"known are {', '.join(sorted(_HERE.scenarios))}."
+            f"The plan asks for the scenario {plan.scenario!r}; known are "
+            f"{', '.join(sorted(known))}."
         )
-    return [found.__name__]
+    return [known[plan.scenario].__name__]
 
 
 def _on_test_stopping(**_: object) -> None:
-    if _HERE.conductor is not None:
-        _HERE.conductor.stopping()
+    if _HERE.coordinator is not None:
+        _HERE.coordinator.stopping()
     if _HERE.worker is not None:
         _HERE.worker.stopping()
 
@@ -271,39 +262,39 @@ def _on_test_stop(environment: Environment, **_: object) -> None:
     if _HERE.worker is not None:
         _HERE.worker.stopped()
     options = environment.parsed_options
-    if _HERE.conductor is None or options is None:
+    if _HERE.coordinator is None or options is None:
         return
-    _HERE.conductor.close()
+    _HERE.coordinator.close()
     if not options.headless:
         # Locust goes on behind its page
-        _conclude(_HERE.conductor)
+        _conclude(_HERE.coordinator)
 
 
-def _conclude(conductor: Conductor) -> None:
+def _conclude(coordinator: Coordinator) -> None:
     """Say once of each test how it went; the last one's exit code is Locust's."""
     if not _HERE.begun:
         return
     _HERE.begun = False
-    if conductor.run is not None or _HERE.thresholds or conductor.rows_lost:
+    if coordinator.run is not None or _HERE.thresholds or coordinator.rows_lost:
         _HERE.exit_code = verdict.conclude(
-            conductor.report(),
-            run=conductor.run,
+            coordinator.report(),
+            run=coordinator.run,
             limits=_HERE.thresholds,
             out=_HERE.out,
-            rows_lost=conductor.rows_lost,
+            rows_lost=coordinator.rows_lost,
         )
 
 
 def _on_quitting(environment: Environment, **_: object) -> None:
-    conductor, runner = _HERE.conductor, environment.runner
-    if conductor is None or runner is None:
+    coordinator, runner = _HERE.coordinator, environment.runner
+    if coordinator is None or runner is None:
         # a worker: whether requests failed is the service's affair, and the master's verdict
         environment.process_exit_code = environment.process_exit_code or 0
         return
     if _HERE.begun:
         # whatever still runs ends here, so that the last reports are in before the verdict
         runner.quit()
-        _conclude(conductor)
+        _conclude(coordinator)
     if _HERE.borrowed is not None:
         _HERE.borrowed.cleanup()
     if _HERE.exit_code is not None:

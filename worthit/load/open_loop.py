@@ -3,7 +3,7 @@
 Subclass it and give it ``arrive`` or ordinary tasks:
 
     from locust import task
-    from worthit.load.open_loop import OpenLoopUser
+    from worthit.load import OpenLoopUser
 
     class Shop(OpenLoopUser):
         host = "http://127.0.0.1:8000"
@@ -12,9 +12,9 @@ Subclass it and give it ``arrive`` or ordinary tasks:
         def browse(self):
             self.client.get("/")
 
-``locust -f shop.py --headless --arrival-rate 100 --duration 20`` sends 100 requests a second for
-20 seconds, whatever the service does meanwhile. One instance a worker serves all arrivals, each in
-a greenlet of its own: keep what belongs to one arrival in local variables, not on ``self``.
+``locust -f shop.py --headless --arrival-rate 100 --duration 20`` sends 100 requests per second for
+20 seconds, whatever the service does meanwhile. One instance per worker serves all arrivals, each
+in a greenlet of its own: keep what belongs to one arrival in local variables, not on ``self``.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from locust.user.task import LOCUST_STATE_WAITING
 from typing_extensions import override
 
 from worthit.contract.scenario_arguments import Argument
+from worthit.load import install, scenarios
 from worthit.load.schedule.arrival import Arrival
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class OpenLoopUser(FastHttpUser):
     scenario: ClassVar[str] = ""
     """The scenario's name in baggage and tables; the class's name when empty."""
     default_rate: ClassVar[str] = "10"
-    """Arrivals a second, in --arrival-rate's words, when neither a plan nor that argument says
+    """Arrivals per second, in --arrival-rate's words, when neither a plan nor that argument says
     otherwise."""
     concurrency = 20_000
     """Connections a worker may hold to one host; --max-in-flight is the cap that is reported."""
@@ -60,12 +61,10 @@ class OpenLoopUser(FastHttpUser):
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if not cls.__dict__.get("abstract", False):
-            from worthit.load import install  # noqa: PLC0415 - _install needs this class
-
             if cls.arrive is not OpenLoopUser.arrive and not cls.tasks:
                 cls.tasks = [scheduled]  # Locust warns of a user without tasks
             install.install()
-            install.register(cls)
+            scenarios.register(cls)
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)

@@ -21,7 +21,8 @@ from worthit.contract.tables import read_stream
 from worthit.process.workspace import PORTS, is_free
 
 ROOT = Path(__file__).resolve().parents[3]
-LOCUST = Path(sys.executable).with_name("locust")
+PLUGIN = ROOT / "worthit" / "load" / "plugin" / "worthit_load_plugin_file.py"
+"""What `worthit plugin` prints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def start_locust(
 ) -> subprocess.Popen[str]:
     """Start Locust; it ends by itself when its schedule has."""
     return subprocess.Popen(
-        [str(LOCUST), "-f", files, *arguments],
+        [sys.executable, "-m", "locust", "-f", files, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

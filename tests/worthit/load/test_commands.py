@@ -135,7 +135,7 @@ def check_the_cap(out: Path, seen: dict[str, Any]) -> None:
 
 
 def check_the_standstill(out: Path) -> None:
-    """All was sent in the end, so only the lag tells: the load, and the run's verdict."""
+    """All was sent in the end: only the schedule delay tells, to the load and to the run."""
     document = json.loads((out / "generator.json").read_text())
     row, rows, verdict = document["generator"][0], recorded(out), document.pop("verdict")
     manifest = parse({**document, "format_version": 1, "run_id": "late"})
@@ -199,4 +199,4 @@ def test_every_knob_has_its_help() -> None:
     assert own == set(ARGUMENTS)
     for flag in ("--cold-fraction", "--abuse-fraction", "--write-fraction", "--questions-each"):
         assert flag in words
-    assert "Arrivals a second, independent of responses" in words
+    assert "Arrivals per second, independent of responses" in words

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from worthit.load.schedule.draws import _GOLDEN_GAMMA, _mix, stratum_of, uniform, zipf_rank
+from worthit.load.schedule.arrival import GOLDEN_GAMMA, mix, stratum_of, uniform, zipf_rank
 
 DRAWS = range(20_000)
 
 
 def test_the_mixer_is_splitmix64() -> None:
     """Seed 1234567 gives the outputs that Rosetta Code publishes for SplitMix64."""
-    state = (1234567 + np.arange(1, 4).astype(object) * _GOLDEN_GAMMA) % 2**64
+    state = (1234567 + np.arange(1, 4).astype(object) * GOLDEN_GAMMA) % 2**64
 
     published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
-    assert [_mix(int(value)) for value in state] == published
+    assert [mix(int(value)) for value in state] == published
 
 
 def test_uniform_numbers_are_uniform() -> None:

@@ -5,12 +5,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.checks import run_checks
 from tests.support.load.load_plans import a_block, a_plan
-from worthit.contract.errors import UserMistakeError
-from worthit.contract.plan import Plan
-from worthit.load.requests.counters import StepTally, pack, step_rows, unpack_into
-from worthit.load.requests.recent_seconds import Live
-from worthit.load.requests.request_log import StepCounts
+from worthit.contract.plan import Plan, UserMistakeError
+from worthit.load.requests.counters import (
+    RecentSeconds,
+    StepCounts,
+    StepTotals,
+    pack,
+    step_rows,
+    unpack_into,
+)
+from worthit.load.verdict import judgement
 from worthit.load.verdict.judgement import Judgement, judge
 from worthit.load.verdict.verdict import parse, step_in_words, times_in_words
 
@@ -38,8 +44,8 @@ DUE = {0: 1000, 1: 1000, 2: 1000}
 
 def a_row(sent: int, *, last_sent_s: float = 30.0) -> dict[str, Any]:
     """Return the generator's row of a run that sent so many."""
-    tally = StepTally(sent=sent, in_flight_max={"0": 5, "1": 6})
-    rows = step_rows(three_blocks(), DUE, {0: tally}, {2: round(last_sent_s * 1e9)}, 30 * 10**9)
+    totals = StepTotals(sent=sent, in_flight_max=11)
+    rows = step_rows(three_blocks(), DUE, {0: totals}, {2: round(last_sent_s * 1e9)}, 30 * 10**9)
     return rows[0]
 
 
@@ -58,12 +64,12 @@ def test_a_kept_rate_has_no_shortfall() -> None:
     assert judged(row).as_json() == {"verdict": "VALID", "reasons": []}
 
 
-def test_one_arrival_never_sent_is_a_shortfall() -> None:
-    """One of 2,000 never sent is said, however small a part it is."""
+def test_one_arrival_not_sent_is_a_shortfall() -> None:
+    """One of 2,000 not sent is said, however small a part it is."""
     said = judged(a_row(1999)).invalid
 
     assert len(said) == 1
-    assert said[0].startswith("Step 0: 1 of 2000 arrivals were never sent; use more workers")
+    assert said[0].startswith("Step 0: 1 of 2000 arrivals were not sent; use more workers")
 
 
 def test_a_late_end_lowers_the_achieved_rate() -> None:
@@ -75,7 +81,7 @@ def test_a_late_end_lowers_the_achieved_rate() -> None:
 
 
 def test_a_blink_at_the_end_is_no_shortfall() -> None:
-    """Being 50 ms late with the last arrival is lag, not a missed rate."""
+    """Being 50 ms late with the last arrival is a schedule delay, not a missed rate."""
     assert judged(a_row(2000, last_sent_s=30.05)).verdict == "VALID"
 
 
@@ -98,7 +104,7 @@ def test_a_run_stopped_early_is_said_to_be() -> None:
         (180.0, 3500.0, "INVALID"),
     ],
 )
-def test_lag_is_judged_beside_what_is_measured(
+def test_the_schedule_delay_is_judged_beside_what_is_measured(
     lag_ms: float, median_ms: float, verdict: str
 ) -> None:
     """Up to 5 ms or 0.5 % of the median response is VALID, up to 50 ms or 5 % SUSPECT."""
@@ -108,14 +114,25 @@ def test_lag_is_judged_beside_what_is_measured(
     assert judged(row).verdict == verdict
 
 
-@pytest.mark.parametrize(("unanswered", "verdict"), [(3, "SUSPECT"), (101, "INVALID")])
-def test_a_lost_worker_is_always_said(unanswered: int, verdict: str) -> None:
-    """A worker that died makes a run SUSPECT, and INVALID with over 5 % of the answers unknown."""
-    lost = {"worker": "1", "handed_over": 40, "unanswered": unanswered, "unknown": 0}
+def test_the_loads_limits_are_those_of_the_runs_verdict() -> None:
+    """The two places that hold the limits agree: no run is VALID here and INVALID there."""
+    names = (
+        *("LAG_VALID_MS", "LAG_SUSPECT_MS", "LAG_VALID_SHARE", "LAG_SUSPECT_SHARE"),
+        *("WORKER_CPU_SUSPECT", "UNENDED_INVALID_SHARE"),
+    )
+
+    theirs = {name: getattr(run_checks, name) for name in names}
+    assert {name: getattr(judgement, name) for name in names} == theirs
+    assert 1 - judgement.LEAST_ACHIEVED == pytest.approx(run_checks.RATE_VALID_SHARE)
+
+
+def test_a_lost_worker_makes_the_run_invalid() -> None:
+    """A worker that died makes a run INVALID, however little it held."""
+    lost = {"worker": "1", "not_sent": 0, "not_recorded": 1}
     said = judged(a_row(2000), lost_workers=[lost])
 
-    assert said.verdict == verdict
-    assert f"{unanswered} that it had sent are unknown" in said.as_json()["reasons"][0]
+    assert said.verdict == "INVALID"
+    assert "1 requests that it had sent were not recorded" in said.invalid[0]
 
 
 def test_a_busy_worker_and_a_cap_that_was_reached_are_doubts() -> None:
@@ -128,40 +145,40 @@ def test_a_busy_worker_and_a_cap_that_was_reached_are_doubts() -> None:
     assert "reached 7 times" in capped.suspect[0]
 
 
-def counts(service_ms: list[float], lag_ms: float = 1.0) -> StepCounts:
+def counts(service_ms: list[float], delay_ms: float = 1.0) -> StepCounts:
     """Return a worker's counts of requests that took so long."""
     found = StepCounts(requests=len(service_ms))
     service = (np.array(service_ms) * 1e6).astype(np.int64)
-    lag = np.full(len(service_ms), lag_ms * 1e6).astype(np.int64)
+    delay = np.full(len(service_ms), delay_ms * 1e6).astype(np.int64)
     found.service.add(service)
-    found.lag.add(lag)
-    found.response.add(service + lag)
+    found.delay.add(delay)
+    found.response.add(service + delay)
     return found
 
 
 @pytest.mark.parametrize(
-    ("service_ms", "lag_ms", "words"),
+    ("service_ms", "delay_ms", "words"),
     [
         ([10.0] * 100, 1.0, "They agree: every arrival was sent on time"),
         ([10.0] * 90 + [3000.0] * 10, 1.0, "the service stalled or queued while arrivals went on"),
         ([10.0] * 100, 500.0, "They differ because the generator sent late"),
     ],
 )
-def test_the_difference_is_explained(service_ms: list[float], lag_ms: float, words: str) -> None:
+def test_the_difference_is_explained(service_ms: list[float], delay_ms: float, words: str) -> None:
     """A punctual run, a stalled service and a late generator are told apart in words."""
-    tally = StepTally(sent=100)
-    unpack_into(tally, pack(counts(service_ms, lag_ms)))
-    row = step_rows(three_blocks(), DUE, {0: tally}, {}, 30 * 10**9)[0]
+    totals = StepTotals(sent=100)
+    unpack_into(totals, pack(counts(service_ms, delay_ms)))
+    row = step_rows(three_blocks(), DUE, {0: totals}, {}, 30 * 10**9)[0]
 
     assert words in times_in_words(row)
 
 
 def test_nothing_measured_is_said_and_not_zero() -> None:
-    """A step without any finished request has no times and no lag."""
+    """A step without any finished request has no times and no schedule delay."""
     row = step_rows(three_blocks(), DUE, {}, {}, 30 * 10**9)[0]
 
     assert times_in_words(row) == "Step 0: no request ended, so there is no response time."
-    assert "lag p99 -" in step_in_words(row)
+    assert "schedule delay p99 -" in step_in_words(row)
 
 
 @pytest.mark.parametrize(
@@ -184,14 +201,14 @@ def progress(begun: int, *service_ms: float) -> dict[str, Any]:
         "in_flight": begun - len(service_ms),
         "cpu_share": 0.25,
         "begun": begun,
-        "lags": [[], 0],
+        "delays": [[], 0],
         "fresh": [[0, pack(counts(list(service_ms)))]],
     }
 
 
 def test_the_live_view_adds_workers_up_by_second() -> None:
     """Two workers' reports make one sample a second: offered, achieved and in flight add up."""
-    live = Live()
+    live = RecentSeconds()
     live.sample(100.0, scheduled=True)
     live.add("a", progress(10, 5.0, 5.0))
     live.add("b", progress(20, 5.0))

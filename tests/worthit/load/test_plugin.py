@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.support.load.locust_process import (
-    ROOT,
+    PLUGIN,
     Stub,
     end_of,
     free_port,
@@ -77,7 +79,7 @@ async def test_every_request_of_a_strangers_locustfile_is_traced_and_recorded(
                 "--master-port", port, "--host", stub.url, "--worthit-out", str(out),
                 "--worthit-run", "nightly", "--worthit-arm", "canary",
                 "--threshold", "requests: count>100",
-                files=f"{theirs},{ROOT / 'worthit' / 'load' / 'plugin.py'}", cwd=tmp_path,
+                files=f"{theirs},{PLUGIN}", cwd=tmp_path,
                 environment={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url},
             )  # fmt: skip
             await asyncio.to_thread(wait_for_requests, stub, 200)
@@ -113,3 +115,88 @@ async def test_every_request_of_a_strangers_locustfile_is_traced_and_recorded(
     assert (rows.loc[ended, "end_ns"] - rows.loc[ended, "sent_ns"]).min() >= 30_000_000
     assert "worthit.run=nightly" in seen["last"]["baggage"]
     assert {text.partition(":")[0] for text in seen["draws"]} == {"canary"}
+
+
+THEIR_MODULES = (
+    *("plugin", "worthit_plugin", "schedule", "install", "arguments", "page", "scenarios"),
+    *("loadtests", "analysis", "harness", "tests", "rows"),
+)
+"""Names that modules of somebody else's repository may well have."""
+
+IMPORTS_THEM_ALL = """
+import sys
+from pathlib import Path
+
+import {names}
+from locust import HttpUser, constant, events, task
+
+
+class Theirs(HttpUser):
+    wait_time = constant(0.02)
+
+    @task
+    def look(self):
+        self.client.get("/look")
+
+
+@events.test_start.add_listener
+def tell(environment, **_):
+    import worthit
+
+    here, ours = str(Path(__file__).parent), str(Path(worthit.__file__).parent)
+    files = {{name: getattr(sys.modules[name], "__file__", None) or "" for name in sys.modules}}
+    missed = [name for name in "{names}".split(", ") if not files[name].startswith(here)]
+    on_top = [name for name in files if "." not in name and files[name].startswith(ours)]
+    leftover = [folder for folder in sys.path if folder.startswith(ours)]
+    print("TOLD", type(environment.runner).__name__, missed, sorted(on_top), leftover, flush=True)
+"""
+
+
+@pytest.mark.parametrize("order", ["theirs first", "plugin first"])
+def test_modules_of_a_strangers_repository_stay_theirs(tmp_path: Path, order: str) -> None:
+    """In master and worker, the plugin hides none of their modules and is hidden by none."""
+    for name in THEIR_MODULES:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "__init__.py").write_text("", encoding="utf-8")
+    theirs, out, port = tmp_path / "locustfile.py", tmp_path / "out", str(free_port())
+    names = ", ".join(THEIR_MODULES)
+    theirs.write_text(IMPORTS_THEM_ALL.format(names=names), encoding="utf-8")
+    files = f"{theirs},{PLUGIN}" if order == "theirs first" else f"{PLUGIN},{theirs}"
+    with stub_server() as stub:
+        locust = start_locust(
+            "--headless", "--only-summary", "--users", "2", "--spawn-rate", "2", "-t", "6s",
+            "--processes", "1", "--master-bind-port", port, "--master-port", port,
+            "--host", stub.url, "--worthit-out", str(out), files=files, cwd=tmp_path,
+        )  # fmt: skip
+        code, output = end_of(locust)
+        seen = stub.seen()
+
+    told = {line for line in output.splitlines() if line.startswith("TOLD")}
+    on_top = "['worthit', 'worthit_load_plugin_file']"
+    assert told == {f"TOLD {kind} [] {on_top} []" for kind in ("MasterRunner", "WorkerRunner")}
+    assert code == 0, output
+    assert "Traceback" not in output
+    assert len(recorded(out)) >= seen["requests"] > 0
+    assert seen["without_traceparent"] == 0
+
+
+def test_the_plugin_file_lies_alone() -> None:
+    """Locust puts the file's folder on ``sys.path``: nothing else in it can be imported."""
+    names = [path.name for path in PLUGIN.parent.iterdir() if path.name != "__pycache__"]
+
+    assert names == [PLUGIN.name]
+
+
+def test_importing_the_public_names_imports_locust_only_for_the_user_class() -> None:
+    """Only who asks for ``OpenLoopUser`` gets Locust, which patches the sockets of its process."""
+    code = (
+        "import sys; from worthit.load import Arrival, fraction_from_0_to_1\n"
+        "before = 'locust' in sys.modules; from worthit.load import OpenLoopUser\n"
+        "print(before, 'locust' in sys.modules)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert shown.split() == ["False", "True"]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.load.load_plans import a_block
 from worthit.contract.tables import REQUESTS, read_stream
-from worthit.load.requests.request_log import Clock, Ledger, Mark
+from worthit.load.requests.request_log import Clock, Mark, RequestLog
 from worthit.load.requests.rows import Rows, StreamFile
 
 BLOCK = a_block(block=3, step=1)
@@ -139,30 +139,30 @@ class StreamTable:
 
 def test_memory_does_not_grow_with_requests(tmp_path: Path) -> None:
     """After 2,000 requests, 20,000 more leave less than two bytes of memory each."""
-    ledger = Ledger(tmp_path / "requests-0.arrows", Clock())
-    run_requests(ledger, 2_000)
+    log = RequestLog(tmp_path / "requests-0.arrows", Clock())
+    run_requests(log, 2_000)
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
 
-    run_requests(ledger, 20_000)
+    run_requests(log, 20_000)
 
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    ledger.close(reason="end")
+    log.close(reason="end")
     assert after - before < 40_000
     assert len(read_stream(tmp_path / "requests-0.arrows")) == 22_000
 
 
-def run_requests(ledger: Ledger, count: int) -> None:
+def run_requests(log: RequestLog, count: int) -> None:
     """Begin and finish this many requests, flushing as a worker does."""
     for number in range(count):
         mark = a_mark(number)
-        ledger.begin(mark)
-        ledger.finish(mark, end_ns=mark.sent_ns + 1, status_code=200, error=None, response_bytes=1)
+        log.begin(mark)
+        log.finish(mark, end_ns=mark.sent_ns + 1, status_code=200, error=None, response_bytes=1)
         if number % 1000 == 0:
-            ledger.flush()
-            ledger.take_fresh()
-            ledger.take_lags()
+            log.flush()
+            log.take_fresh()
+            log.take_delays()
 
 
 def a_mark(number: int) -> Mark:
@@ -172,10 +172,10 @@ def a_mark(number: int) -> Mark:
 
 def test_what_never_ended_is_recorded_at_the_end(tmp_path: Path) -> None:
     """A request that is open when the test ends is a row without an end, with the reason."""
-    ledger = Ledger(tmp_path / "requests-0.arrows", Clock())
-    ledger.begin(a_mark(1))
+    log = RequestLog(tmp_path / "requests-0.arrows", Clock())
+    log.begin(a_mark(1))
 
-    ledger.close(reason="stopped before it ended")
+    log.close(reason="stopped before it ended")
 
     row = read_stream(tmp_path / "requests-0.arrows").to_pylist()[0]
     assert (row["end_ns"], row["error"]) == (None, "stopped before it ended")
@@ -183,12 +183,12 @@ def test_what_never_ended_is_recorded_at_the_end(tmp_path: Path) -> None:
 
 def test_a_request_is_recorded_once(tmp_path: Path) -> None:
     """A second finish of the same request adds no row."""
-    ledger = Ledger(tmp_path / "requests-0.arrows", Clock())
+    log = RequestLog(tmp_path / "requests-0.arrows", Clock())
     mark = a_mark(1)
-    ledger.begin(mark)
+    log.begin(mark)
     for _ in range(2):
-        ledger.finish(mark, end_ns=9, status_code=200, error=None, response_bytes=1)
-    ledger.close(reason="end")
+        log.finish(mark, end_ns=9, status_code=200, error=None, response_bytes=1)
+    log.close(reason="end")
 
     assert len(read_stream(tmp_path / "requests-0.arrows")) == 1
 

@@ -119,16 +119,16 @@ def test_a_ramp_from_nothing_and_a_pause_are_allowed() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
-def test_dealing_by_number_sends_each_arrival_once(workers: int) -> None:
-    """Dealt by number modulo workers, every arrival has exactly one sender, whatever the count."""
+def test_assigning_by_number_sends_each_arrival_once(workers: int) -> None:
+    """Assigned by number modulo workers, every arrival has one sender, whatever their count."""
     plan = a_plan(a_block(duration_s=5.0), a_block(block=1, pair=1, start_s=5.0, duration_s=5.0))
-    dealt: list[int] = []
+    assigned: list[int] = []
     for slot in range(workers):
         for window in Schedule(plan).until(10**12):
             numbers = window.first_number + np.arange(len(window.offsets_ns))
-            dealt += window.offsets_ns[numbers % workers == slot].tolist()
+            assigned += window.offsets_ns[numbers % workers == slot].tolist()
 
-    assert sorted(dealt) == all_offsets(plan).tolist()
+    assert sorted(assigned) == all_offsets(plan).tolist()
 
 
 def test_a_replay_repeats_what_was_recorded() -> None:

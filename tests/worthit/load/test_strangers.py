@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.load.locust_process import (
+    PLUGIN,
     ROOT,
     block,
     end_of,
@@ -70,9 +71,9 @@ def test_a_strangers_locustfile_is_left_as_it_is(tmp_path: Path) -> None:
     theirs.write_text(THEIRS.replace("PARENT", repr(PARENT)), encoding="utf-8")
     with stub_server(latency_ms=60) as stub:
         code, output = run_locust(
-            "--users", "2", "--spawn-rate", "2", "-t", "3s", "--host", stub.url,
+            "--users", "2", "--spawn-rate", "2", "-t", "6s", "--host", stub.url,
             "--worthit-out", str(out), "--threshold", "requests: count>1000000",
-            files=f"{theirs},{ROOT / 'worthit' / 'load' / 'plugin.py'}",
+            files=f"{theirs},{PLUGIN}",
         )  # fmt: skip
         seen = stub.seen()
 

@@ -13,11 +13,10 @@ import httpx
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from worthit.environment.reach import child_environment
 
-from tests.support.load import locust_process
-from tests.support.load.locust_process import ROOT, stub_server
+from tests.support.load.locust_process import PLUGIN, stub_server
 from tests.support.traces.otlp import batch_of_traces
-from worthit.environment.server import child_environment
 from worthit.process.workspace import Workspace
 
 pytestmark = pytest.mark.integration
@@ -205,8 +204,8 @@ class Shop(HttpUser):
         self.client.get("/look")
 """
 LOCUST = (
-    "'{locust}' -f theirs.py,{plugin} --headless --only-summary -u 1 -t 5s --host {host} "
-    "--worthit-arm {arm} || exit 9\n"
+    "'{python}' -m locust -f theirs.py,{plugin} --headless --only-summary -u 1 -t 5s "
+    "--host {host} --worthit-arm {arm} || exit 9\n"
 )
 
 
@@ -219,8 +218,8 @@ def test_two_locusts_of_one_script_are_two_arms(tmp_path: Path) -> None:
     with stub_server() as stub:
         script = "".join(
             LOCUST.format(
-                locust=locust_process.LOCUST,
-                plugin=ROOT / "worthit" / "load" / "plugin.py",
+                python=sys.executable,
+                plugin=PLUGIN,
                 host=stub.url,
                 arm=arm,
             )

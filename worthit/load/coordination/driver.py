@@ -14,12 +14,10 @@ from gevent import GreenletExit, getcurrent
 from gevent.event import Event
 
 from worthit.contract.plan import Block, Plan
-from worthit.load.coordination.assignment import Share, Single
-from worthit.load.coordination.progress_page import Journal
-from worthit.load.open_loop import OpenLoopUser
+from worthit.load.coordination.assignment import NOTHING_BEGUN, Share
 from worthit.load.requests.instrument import Instrument
-from worthit.load.schedule import draws
-from worthit.load.schedule.arrival import Arrival
+from worthit.load.scenarios import ScheduledUser
+from worthit.load.schedule.arrival import Arrival, uniform
 from worthit.load.schedule.schedule import Schedule, Window
 
 if TYPE_CHECKING:
@@ -33,10 +31,9 @@ _LOGGER = logging.getLogger("worthit.load")
 
 @dataclass(slots=True)
 class StepDriven:
-    """What was done with one step's arrivals (warm-up blocks count as step -1 - step)."""
+    """What was done with one step's arrivals (``Block.step_key`` keeps warm-ups apart)."""
 
     sent: int = 0
-    dropped: int = 0
     in_flight_max: int = 0
     cap_hits: int = 0
 
@@ -48,21 +45,18 @@ class Driver:
     plan: Plan
     schedule: Schedule
     t0_ns: int
-    users: Sequence[OpenLoopUser]
+    users: Sequence[ScheduledUser]
     instrument: Instrument
     max_in_flight: int
-    journal: Journal
-    on_error: Callable[[OpenLoopUser, Exception], None]
+    on_error: Callable[[ScheduledUser, Exception], None]
     steps: dict[int, StepDriven] = field(default_factory=dict)
     in_flight: int = 0
     shares_begun: int = 0
     """Shares of which every arrival has begun."""
-    late_begun: int = 0
-    """Arrivals taken over from lost workers that have begun."""
+    last_begun: int = NOTHING_BEGUN
+    """The number, within the plan, of the last arrival that has begun."""
     _shares: deque[Share] = field(default_factory=deque)
-    _late: deque[Single] = field(default_factory=deque)
     _given: Event = field(default_factory=Event)
-    _handed: Event = field(default_factory=Event)
     _running: set[Any] = field(default_factory=set)
     _room: Event = field(default_factory=Event)
 
@@ -70,11 +64,6 @@ class Driver:
         """Take a share of the schedule; shares come in order of time."""
         self._shares.append(share)
         self._given.set()
-
-    def hand(self, singles: Sequence[Single]) -> None:
-        """Take over what a lost worker can no longer send."""
-        self._late.extend(singles)
-        self._handed.set()
 
     def run(self) -> None:
         """Send every share as it comes, then wait until nothing is in flight."""
@@ -88,21 +77,6 @@ class Driver:
         while self.in_flight:
             self._room.clear()
             self._room.wait()
-
-    def run_late(self) -> None:
-        """Send, for as long as the run lasts, what is handed over; most of it is late already."""
-        while True:
-            while not self._late:
-                self._handed.clear()
-                self._handed.wait()
-            single = self._late[0]
-            block = self.plan.blocks[single.block]
-            step = self._step(block)
-            self._wait_until_due(self.t0_ns + single.offset_ns, step)
-            self.journal.note_late(self.late_begun)
-            self._late.popleft()
-            self.late_begun += 1
-            self._spawn(block, single.draw, single.ordinal, self.t0_ns + single.offset_ns, step)
 
     def _next_share(self) -> Share:
         while not self._shares:
@@ -119,18 +93,14 @@ class Driver:
             self._send_window(window, share.positions(window).tolist())
 
     def _send_window(self, window: Window, positions: Sequence[int]) -> None:
-        t0_ns = self.t0_ns
-        step = self._step(window.block)
+        step = self.steps.setdefault(window.block.step_key, StepDriven())
         draw, ordinal = window.draw(0), window.first_ordinal
         offsets_ns = window.offsets_ns.tolist()
         for position in positions:
-            due_ns = t0_ns + offsets_ns[position]
+            due_ns = self.t0_ns + offsets_ns[position]
             self._wait_until_due(due_ns, step)
-            self.journal.note_in_turn(window.first_number + position)
+            self.last_begun = window.first_number + position
             self._spawn(window.block, draw + position, ordinal + position, due_ns, step)
-
-    def _step(self, block: Block) -> StepDriven:
-        return self.steps.setdefault(block.step_key, StepDriven())
 
     def _wait_until_due(self, due_ns: int, step: StepDriven) -> None:
         wait_ns = due_ns - self.instrument.clock.now_ns()
@@ -160,16 +130,16 @@ class Driver:
         step.in_flight_max = max(step.in_flight_max, self.in_flight)
         self._running.add(gevent.spawn_raw(self._serve, user, arrival, step))
 
-    def _pick(self, draw: int) -> OpenLoopUser:
+    def _pick(self, draw: int) -> ScheduledUser:
         weights = [max(user.weight, 0) for user in self.users]
-        wanted = draws.uniform(self.plan.seed, draw, "scenario") * sum(weights)
+        wanted = uniform(self.plan.seed, draw, "scenario") * sum(weights)
         for user, weight in zip(self.users, weights, strict=True):
             wanted -= weight
             if wanted < 0:
                 return user
         return self.users[-1]
 
-    def _serve(self, user: OpenLoopUser, arrival: Arrival, step: StepDriven) -> None:
+    def _serve(self, user: ScheduledUser, arrival: Arrival, step: StepDriven) -> None:
         greenlet = getcurrent()
         greenlet.worthit_arrival = arrival
         try:
@@ -183,7 +153,6 @@ class Driver:
             self._running.discard(greenlet)
             if not arrival.used:
                 step.sent -= 1
-                step.dropped += 1
             self._room.set()
 
     def stop(self, grace_seconds: float) -> None:
@@ -196,11 +165,11 @@ class Driver:
         gevent.sleep(0)
 
 
-def report_error(environment: Environment) -> Callable[[OpenLoopUser, Exception], None]:
+def report_error(environment: Environment) -> Callable[[ScheduledUser, Exception], None]:
     """Return what tells Locust, once per arrival, that a scenario's own code failed."""
     fire: Callable[..., None] = environment.events.user_error.fire
 
-    def report(user: OpenLoopUser, error: Exception) -> None:
+    def report(user: ScheduledUser, error: Exception) -> None:
         fire(user_instance=user, exception=error, tb=sys.exc_info()[2])
         _LOGGER.debug("An arrival of %s failed: %s", type(user).scenario_name(), error)
 

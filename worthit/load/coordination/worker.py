@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from locust.rpc import Message
 from locust.runners import Runner
 
 from worthit.contract.plan import Block, Plan, parse
-from worthit.load.coordination.assignment import Share, unpacked
+from worthit.load import scenarios
+from worthit.load.coordination.assignment import Share
 from worthit.load.coordination.driver import Driver, report_error
-from worthit.load.coordination.progress_page import Journal
-from worthit.load.open_loop import OpenLoopUser
+from worthit.load.coordination.process_check import TIDY_SECONDS, ProcessCheck
 from worthit.load.requests.client_spans import from_environment
 from worthit.load.requests.counters import pack
 from worthit.load.requests.instrument import Instrument
-from worthit.load.requests.request_log import Clock, Ledger, warm_up
-from worthit.load.requests.whole_file import write_json
-from worthit.load.schedule.schedule import Schedule
-from worthit.load.verdict.selfcheck import TIDY_SECONDS, ProcessCheck
+from worthit.load.requests.request_log import Clock, RequestLog, warm_up
+from worthit.load.schedule.schedule import schedule_of
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -30,16 +26,13 @@ if TYPE_CHECKING:
 REPORT_SECONDS = 0.25
 """How often a worker reports; every second time its rows go to disk: what kill -9 can lose."""
 PROGRESS = "worthit_progress"
-"""Worker to conductor: how far it is, and what it has counted since."""
+"""Worker to coordinator: how far it is, and what it has counted since."""
 BEGIN = "worthit_begin"
-"""Conductor to worker: the plan, and when it begins."""
+"""Coordinator to worker: the plan, and when it begins."""
 SHARE = "worthit_share"
-"""Conductor to worker: the next part of the schedule that is its own."""
-HAND_OVER = "worthit_hand_over"
-"""Conductor to worker: arrivals that a lost worker can no longer send."""
+"""Coordinator to worker: the next part of the schedule that is its own."""
 CLOSE = "worthit_close"
-"""Conductor to worker: end, and report for the last time."""
-_LOGGER = logging.getLogger("worthit.load")
+"""Coordinator to worker: end, and report for the last time."""
 _FIRST_UNSCHEDULED_DRAW = 1 << 40
 """Draws of requests that no schedule sent begin here, far from those of any plan, one such range a
 worker."""
@@ -53,12 +46,11 @@ class Worker:
         self._runner = runner
         self._instrument = instrument
         self._driver: Driver | None = None
-        self._driving: list[gevent.Greenlet] = []
-        self._journal = Journal()
+        self._driving: gevent.Greenlet | None = None
         self._check = ProcessCheck()
-        self._out: Path | None = None
         self._number = -1
         self._active = False
+        self._sending_spans = False
 
     @property
     def index(self) -> int:
@@ -66,10 +58,9 @@ class Worker:
         return int(getattr(self._runner, "worker_index", 0) or 0)
 
     def register(self) -> None:
-        """Listen to the conductor and begin to report."""
+        """Listen to the coordinator and begin to report."""
         self._runner.register_message(BEGIN, self._on_begin)
         self._runner.register_message(SHARE, self._on_share)
-        self._runner.register_message(HAND_OVER, self._on_hand_over)
         self._runner.register_message(CLOSE, self._on_close)
         gevent.spawn(self._report_forever)
         gevent.spawn(self._tidy_forever)
@@ -81,16 +72,15 @@ class Worker:
         if self._active:
             return
         self._active = True
-        self._out = out
         if out:
             out.mkdir(parents=True, exist_ok=True)
         self._check = ProcessCheck()
         clock = Clock()
         warm_up(block, clock)
-        ledger = Ledger(out / f"requests-{self.index}.arrows" if out else None, clock)
+        log = RequestLog(out / f"requests-{self.index}.arrows" if out else None, clock)
         first_draw = _FIRST_UNSCHEDULED_DRAW * (self.index + 1)
         self._instrument.start(
-            ledger,
+            log,
             run=run,
             block=block,
             first_draw=first_draw,
@@ -110,14 +100,13 @@ class Worker:
             block=plan.blocks[0],
             client_spans=told["client_spans"],
         )
-        self._journal.clear()
         self._driver = driver = self._new_driver(environment, plan, told)
-        self._driving = [gevent.spawn(self._drive, driver), gevent.spawn(driver.run_late)]
+        self._driving = gevent.spawn(self._drive, driver)
 
     def _new_driver(self, environment: Environment, plan: Plan, told: dict[str, Any]) -> Driver:
         users = []
         for name in told["classes"]:
-            kind = _user_class(environment, name)
+            kind = scenarios.user_class(name)
             if kind.host is None:
                 kind.host = plan.blocks[0].host
             user = kind(environment)
@@ -131,7 +120,6 @@ class Worker:
             users=users,
             instrument=self._instrument,
             max_in_flight=told["max_in_flight"],
-            journal=self._journal,
             on_error=report_error(environment),
         )
 
@@ -144,10 +132,6 @@ class Worker:
             from_ns, to_ns, slot, of = msg.data["share"]
             self._driver.give(Share(from_ns=from_ns, to_ns=to_ns, slot=slot, of=of))
 
-    def _on_hand_over(self, msg: Message, **_: object) -> None:
-        if self._driver is not None and msg.data["number"] == self._number:
-            self._driver.hand([unpacked(numbers) for numbers in msg.data["arrivals"]])
-
     def _on_close(self, **_: object) -> None:
         """Stop as Locust would a moment later: then it is certain that the last report is in."""
         if self._active:
@@ -159,117 +143,77 @@ class Worker:
         while True:
             self.report()
             gevent.sleep(REPORT_SECONDS)
-            self._runner.send_message(PROGRESS, self._progress(self._instrument.ledger))
+            self._runner.send_message(PROGRESS, self._progress(self._instrument.log))
             gevent.sleep(REPORT_SECONDS)
 
     def _tidy_forever(self) -> None:
         while True:
             gevent.sleep(TIDY_SECONDS)
-            ledger = self._instrument.ledger
-            if ledger is not None:
-                self._check.tidy(ledger.open_requests)
+            log = self._instrument.log
+            if log is not None:
+                self._check.tidy(log.open_requests)
 
     def report(self) -> None:
-        """Write the rows so far and tell the conductor."""
-        ledger = self._instrument.ledger
-        if ledger is not None:
-            ledger.flush()
+        """Write the rows so far and tell the coordinator."""
+        log = self._instrument.log
+        if log is not None:
+            log.flush()
             self._check.sample()
-        self._runner.send_message(PROGRESS, self._progress(ledger))
+        self._runner.send_message(PROGRESS, self._progress(log))
 
-    def _progress(self, ledger: Ledger | None) -> dict[str, Any]:
+    def _progress(self, log: RequestLog | None) -> dict[str, Any]:
         message: dict[str, Any] = {
             "number": self._number,
             "worker": self.index,
             "recording": self._active,
-            "journal": self._journal.address and dataclasses.astuple(self._journal.address),
+            "sending_spans": self._sending_spans,
             "check": self._check.as_json(str(self.index)),
             "cpu_share": self._check.cpu_share,
-            "in_flight": ledger.open_requests if ledger else 0,
-            "rows_lost": ledger.rows_lost if ledger else 0,
+            "in_flight": log.open_requests if log else 0,
+            "rows_lost": log.rows_lost if log else 0,
         }
-        if ledger is not None:
-            lags = ledger.take_lags()
-            message["begun"] = ledger.begun
-            message["lags"] = [[list(pair) for pair in lags.pairs()], lags.max_ns]
-            message["fresh"] = [
-                [step, pack(counts)] for step, counts in ledger.take_fresh().items()
-            ]
+        if log is not None:
+            message["begun"] = log.begun
+            message["delays"] = log.take_delays().packed()
+            message["fresh"] = [[step, pack(counts)] for step, counts in log.take_fresh().items()]
             if self._driver is not None:
-                message |= self._driven(self._driver, ledger)
+                message |= self._driven(self._driver, log)
         return message
 
-    def _driven(self, driver: Driver, ledger: Ledger) -> dict[str, Any]:
-        begun = self._journal.begun
+    def _driven(self, driver: Driver, log: RequestLog) -> dict[str, Any]:
         return {
-            "shares": driver.shares_begun,
-            "late": driver.late_begun,
-            "reached": [begun.in_turn, begun.late],
+            "shares_begun": driver.shares_begun,
+            "last_begun": driver.last_begun,
             "running": driver.in_flight,
             "driven": [
-                [step, done.sent, done.dropped, done.in_flight_max, done.cap_hits]
+                [step, done.sent, done.in_flight_max, done.cap_hits]
                 for step, done in driver.steps.items()
             ],
             "last_sent": [
-                [block, sent - driver.t0_ns] for block, sent in ledger.last_sent_ns.items()
+                [block, sent - driver.t0_ns] for block, sent in log.last_sent_ns.items()
             ],
         }
 
     def stopping(self) -> None:
         """Send nothing more; let what is in flight end within Locust's --stop-timeout."""
-        gevent.killall(self._driving)
+        if self._driving is not None:
+            self._driving.kill()
         if self._driver is not None:
             self._driver.stop(float(self._environment.stop_timeout or 0.0))
 
     def stopped(self) -> None:
         """Record what never ended, close the files and report for the last time."""
-        ledger = self._instrument.ledger
-        if ledger is None:
+        log = self._instrument.log
+        if log is None:
             return
         spans = self._instrument.stop(reason="stopped before it ended")
         self._check.stop()
         self._active = False
-        message = self._progress(ledger)
-        self._runner.send_message(PROGRESS, message)
+        self._sending_spans = spans is not None
+        self._runner.send_message(PROGRESS, self._progress(log))
         self._driver = None
-        if self._out:
-            report = self._out / f"generator-{self.index}.json"
-            try:
-                write_json(report, _own_report(message, ledger.rows_written))
-            except OSError as error:  # the conductor has it all the same
-                _LOGGER.warning("%s cannot be written: %s.", report, error.strerror)
         if spans is not None:
-            # last: an endpoint that hangs must not hold up the report that the master waits for
+            # after the report, so that an endpoint that hangs cannot hold it up
             spans.close()
-
-
-def _user_class(environment: Environment, name: str) -> type[OpenLoopUser]:
-    """Return a user class by name, also one that was not picked on this worker's command line."""
-    known: dict[str, Any] = {**environment.user_classes_by_name}
-    known.update(environment.available_user_classes or {})
-    found = known[name]
-    if not issubclass(found, OpenLoopUser):
-        raise TypeError(f"{name} is not an OpenLoopUser, so no schedule can drive it.")
-    return cast("type[OpenLoopUser]", found)
-
-
-def _own_report(message: dict[str, Any], rows: int) -> dict[str, Any]:
-    steps = [
-        {
-            "step": step,
-            "arrivals_sent": sent,
-            "dropped": dropped,
-            "in_flight_max": most,
-            "in_flight_cap_hits": hits,
-        }
-        for step, sent, dropped, most, hits in message.get("driven", [])
-    ]
-    return {"workers": [message["check"]], "steps": steps, "rows": rows}
-
-
-def schedule_of(plan: Plan) -> Schedule:
-    if plan.arrivals != "replay" or plan.replay is None:
-        return Schedule(plan)
-    from worthit.load.schedule.replay import recorded_offsets  # noqa: PLC0415 - reads Parquet, which only a replay needs
-
-    return Schedule(plan, recorded_offsets(Path(plan.replay)))
+            self._sending_spans = False
+            self.report()

@@ -1,19 +1,19 @@
-"""What the conductor knows of a run and of each worker in it."""
+"""What the coordinator knows of a run and of each worker in it."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from worthit.contract.plan import Plan
-from worthit.load.coordination.assignment import Dealing
-from worthit.load.coordination.progress_page import CrossCheck
-from worthit.load.requests.counters import StepTally
+from worthit.load.coordination.assignment import Assignment
+from worthit.load.requests.counters import StepTotals
 
 
 @dataclass(slots=True)
-class Member:
+class WorkerState:
     """One worker, as it last reported."""
 
     last_heard: float = 0.0
@@ -21,10 +21,13 @@ class Member:
     """Its number, which no other worker ever had."""
     recording: bool = False
     """Whether it has rows that are not closed."""
-    journal: CrossCheck | None = None
-    journal_asked: bool = False
-    driven: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
-    """By step: arrivals sent, arrivals dropped, most in flight, hits of the cap."""
+    sending_spans: bool = False
+    """Whether it still sends its last client spans; the master's end would end it too."""
+    has_left: bool = False
+    """Whether it has stopped recording while the run went on."""
+    silence_noted: bool = False
+    driven: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    """By step: arrivals sent, most in flight, hits of the cap."""
     requests: int = 0
     """Requests it has counted."""
     check: dict[str, Any] = field(default_factory=dict)
@@ -35,6 +38,7 @@ class Member:
     def new_run(self, now: float) -> None:
         """Forget the last run."""
         self.last_heard = now
+        self.has_left = self.silence_noted = False
         self.driven = {}
         self.check = {}
         self.requests = self.running = self.rows_lost = 0
@@ -43,16 +47,12 @@ class Member:
         """Note that it has reported."""
         self.last_heard = now
         self.recording = report["recording"]
+        self.sending_spans = report["sending_spans"]
         self.rows_lost = max(self.rows_lost, report["rows_lost"])
 
     def silent_s(self, now: float) -> float:
         """Return for how long it has not been heard."""
         return now - self.last_heard
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether its process is known to have ended."""
-        return self.journal is not None and self.journal.dead
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,14 +61,14 @@ class Run:
 
     number: int
     plan: Plan
-    dealing: Dealing
+    assignment: Assignment
     t0_ns: int
     classes: list[str]
     out: Path | None
     max_in_flight: int
     client_spans: bool
-    members: dict[str, Member] = field(default_factory=dict)
-    steps: dict[int, StepTally] = field(default_factory=dict)
+    workers: dict[str, WorkerState] = field(default_factory=dict)
+    steps: dict[int, StepTotals] = field(default_factory=dict)
     last_sent_ns: dict[int, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """Which workers came and went, in words."""
@@ -76,3 +76,20 @@ class Run:
     stopped_early: bool = False
     until_ns: int | None = None
     """Offset at which it was stopped; None while it runs or when it came to its end."""
+
+    def is_lost(self, name: str) -> bool:
+        """Say whether a worker can no longer send, or be known to have sent, what it has.
+
+        Asked at the end of the run: a worker that is still recording has not closed its file.
+        """
+        worker = self.workers[name]
+        owes = self.assignment.owes(name) and not self.stopped_early
+        return worker.has_left or worker.recording or owes
+
+    def write_json(self, name: str, document: dict[str, Any]) -> None:
+        """Write a file of the run's folder, if it has one: the file is whole or not there."""
+        if self.out is None:
+            return
+        partial = self.out / f"{name}.partial"
+        partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
+        partial.replace(self.out / name)

@@ -13,7 +13,7 @@ import gevent
 from flask import Blueprint, Response, jsonify, request
 from geventhttpclient import HTTPClient
 
-from worthit.load.coordination.coordinator import Conductor
+from worthit.load.coordination.coordinator import Coordinator
 from worthit.load.page.page_names import keep_names, shown
 from worthit.load.requests.counters import percentiles
 
@@ -34,7 +34,7 @@ _COLUMNS = (
     ("service_p50", "Service p50 (ms)"),
     ("service_p95", "Service p95 (ms)"),
     ("service_p99", "Service p99 (ms)"),
-    ("lag_p99", "Lag p99 (ms)"),
+    ("delay_p99", "Schedule delay p99 (ms)"),
 )
 
 
@@ -69,7 +69,7 @@ class RecorderView:
 
 
 def add_page(
-    web_ui: WebUI, conductor: Conductor, options: argparse.Namespace, knobs: Mapping[str, Any]
+    web_ui: WebUI, coordinator: Coordinator, options: argparse.Namespace, knobs: Mapping[str, Any]
 ) -> None:
     """Add the page to Locust's web UI."""
     recorder = RecorderView(options.recorder)
@@ -81,12 +81,12 @@ def add_page(
 
     def live() -> Response:
         after = request.args.get("after", default=0.0, type=float)
-        document = conductor.live.as_json(after)
+        document = coordinator.live.as_json(after)
         document |= {
             "now": time.time(),
-            "run": conductor.in_words(),
-            "problem": conductor.problem,
-            "steps": steps(conductor),
+            "run": coordinator.in_words(),
+            "problem": coordinator.problem,
+            "steps": steps(coordinator),
             "knobs": _knobs(options, knobs),
             "recorder": recorder.now(),
         }
@@ -99,7 +99,7 @@ def add_page(
     keep_names(web_ui)
     if web_ui.app is not None:
         web_ui.app.register_blueprint(page)
-        web_ui.app.after_request(_with_ours(conductor))
+        web_ui.app.after_request(_with_ours(coordinator))
     web_ui.template_args |= {
         "extended_tabs": [{"title": "Open loop", "key": _TAB}],
         "extended_tables": [
@@ -108,13 +108,13 @@ def add_page(
     }
 
 
-def _with_ours(conductor: Conductor) -> Callable[[Response], Response]:
+def _with_ours(coordinator: Coordinator) -> Callable[[Response], Response]:
     """Return what puts our part into Locust's own answers."""
 
     def with_ours(answer: Response) -> Response:
         """Put the table's rows where Locust's page looks for added tabs'; keep classes' names."""
         if request.path.endswith("/stats/requests") and answer.is_json:
-            rows = [_flat(row) for row in steps(conductor)]
+            rows = [_flat(row) for row in steps(coordinator)]
             document = {**answer.get_json(), "extended_stats": [{"key": _TAB, "data": rows}]}
             answer.set_data(json.dumps(document))
         elif request.path.endswith("/tasks") and answer.is_json:
@@ -127,7 +127,7 @@ def _with_ours(conductor: Conductor) -> Callable[[Response], Response]:
     return with_ours
 
 
-def steps(conductor: Conductor) -> list[dict[str, Any]]:
+def steps(coordinator: Coordinator) -> list[dict[str, Any]]:
     """Return each step's figures since the test began; warm-up blocks have steps of their own."""
     return [
         {
@@ -136,9 +136,9 @@ def steps(conductor: Conductor) -> list[dict[str, Any]]:
             "errors": counts.errors,
             "response_ms": percentiles(counts.response),
             "service_ms": percentiles(counts.service),
-            "lag_ms": percentiles(counts.lag),
+            "delay_ms": percentiles(counts.delay),
         }
-        for step, counts in sorted(conductor.live.totals.items())
+        for step, counts in sorted(coordinator.live.totals.items())
     ]
 
 
@@ -147,7 +147,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     for kind in ("response", "service"):
         for percent in ("p50", "p95", "p99"):
             flat[f"{kind}_{percent}"] = _rounded(row[f"{kind}_ms"][percent])
-    flat["lag_p99"] = _rounded(row["lag_ms"]["p99"])
+    flat["delay_p99"] = _rounded(row["delay_ms"]["p99"])
     return flat
 
 

@@ -17,7 +17,7 @@ from locust.contrib.fasthttp import FastHttpSession
 from locust.event import Events
 
 from worthit.contract.plan import Block, unscheduled
-from worthit.load.requests.request_log import Clock, Ledger, Mark
+from worthit.load.requests.request_log import Clock, Mark, RequestLog
 from worthit.load.requests.trace_context import (
     Identifiers,
     baggage_before_draw,
@@ -48,10 +48,10 @@ class SpanSink(Protocol):
 
 
 class Instrument:
-    """What the wrapped clients do while a test runs; without a ledger they do nothing."""
+    """What the wrapped clients do while a test runs; without a log they do nothing."""
 
     def __init__(self) -> None:
-        self.ledger: Ledger | None = None
+        self.log: RequestLog | None = None
         self.run = "run"
         self.block = unscheduled()
         """Stands in for the block of requests that no schedule sent."""
@@ -66,7 +66,7 @@ class Instrument:
 
     def start(
         self,
-        ledger: Ledger,
+        log: RequestLog,
         *,
         run: str,
         block: Block,
@@ -77,18 +77,18 @@ class Instrument:
         self.spans = spans
         self.run = run
         self.block = block
-        self.clock = ledger.clock
+        self.clock = log.clock
         self._ids = Identifiers()
         self._unscheduled = count(first_draw)
         self._before_draw.clear()
-        self.ledger = ledger
+        self.log = log
 
     def stop(self, *, reason: str) -> SpanSink | None:
         """Record what is still open and stop recording; return the spans' sink, to be closed."""
-        ledger, self.ledger = self.ledger, None
+        log, self.log = self.log, None
         spans, self.spans = self.spans, None
-        if ledger is not None:
-            ledger.close(reason=reason)
+        if log is not None:
+            log.close(reason=reason)
         return spans
 
     def mark(
@@ -142,15 +142,15 @@ class Instrument:
 
     def finish(self, mark: Mark, meta: dict[str, Any]) -> None:
         """Record a finished request; Locust's statistics get its time from the intended send."""
-        ledger = self.ledger
-        if ledger is None:
+        log = self.log
+        if log is None:
             return
         mark.end_ns = end_ns = mark.sent_ns + int(meta["response_time"] * 1e6)
         response = meta.get("response")
         status = response.status_code if response is not None else None
         exception = meta.get("exception")
         mark.name = meta["name"]
-        recorded = ledger.finish(
+        recorded = log.finish(
             mark,
             end_ns,
             status,
@@ -164,9 +164,9 @@ class Instrument:
 
     def give_up(self, mark: Mark, error: BaseException) -> None:
         """Record a request that was left by an exception: Locust tells of it to nobody."""
-        if self.ledger is not None:
+        if self.log is not None:
             mark.end_ns = self.clock.now_ns()
-            self.ledger.finish(mark, mark.end_ns, None, in_one_sentence(error, None), 0)
+            self.log.finish(mark, mark.end_ns, None, in_one_sentence(error, None), 0)
 
 
 def in_one_sentence(exception: object, status: int | None) -> str:
@@ -228,8 +228,8 @@ def _wrapped(
         *args: Any,  # noqa: ANN401 - the wrapped one's own
         **kwargs: Any,  # noqa: ANN401 - as above
     ) -> object:
-        ledger = instrument.ledger
-        if ledger is None or len(args) > _POSITIONAL_HEADERS:
+        log = instrument.log
+        if log is None or len(args) > _POSITIONAL_HEADERS:
             return original(self, method, url, *args, **kwargs)
         given = kwargs.get("headers")
         kwargs["headers"] = headers = _copied(given) if given else {}
@@ -242,7 +242,7 @@ def _wrapped(
             url = arrival.block.host + url
         context = kwargs.get("context")
         kwargs["context"] = {**context, CONTEXT_KEY: mark} if context else {CONTEXT_KEY: mark}
-        ledger.begin(mark)
+        log.begin(mark)
         try:
             result = original(self, method, url, *args, **kwargs)
         except GreenletExit:  # the test's end, which records what it cut off

@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from pyarrow import RecordBatch
 
 from worthit.contract.plan import Block
-from worthit.load.requests.histogram import Histogram
+from worthit.load.requests.counters import Histogram, StepCounts
 from worthit.load.requests.rows import MISSING, RowArray, Rows, StreamFile
 
 _LOGGER = logging.getLogger("worthit.load")
@@ -71,18 +70,7 @@ class Mark:
         self.end_ns: int | None = None
 
 
-@dataclass(slots=True)
-class StepCounts:
-    """What one step's requests add up to; warm-up blocks are kept apart as step -1 - step."""
-
-    requests: int = 0
-    errors: int = 0
-    lag: Histogram = field(default_factory=Histogram)
-    service: Histogram = field(default_factory=Histogram)
-    response: Histogram = field(default_factory=Histogram)
-
-
-class Ledger:
+class RequestLog:
     """The process's rows, streamed to ``path`` if there is one."""
 
     def __init__(self, path: Path | None, clock: Clock) -> None:
@@ -98,13 +86,13 @@ class Ledger:
         self.rows_lost = 0
         """Rows that could not be written, as on a full disk."""
         self._told = False
-        self._lags_ns: list[int] = []
-        self._lags_taken = 0
+        self._delays_ns: list[int] = []
+        self._delays_taken = 0
 
     def begin(self, mark: Mark) -> None:
         """Remember a request until it is recorded, so that the end of the test loses none."""
         self._open.add(mark)
-        self._lags_ns.append(mark.sent_ns - mark.intended_ns)
+        self._delays_ns.append(mark.sent_ns - mark.intended_ns)
 
     def finish(
         self,
@@ -140,7 +128,7 @@ class Ledger:
     @property
     def begun(self) -> int:
         """Requests sent so far, ended or not."""
-        return self._lags_taken + len(self._lags_ns)
+        return self._delays_taken + len(self._delays_ns)
 
     @property
     def open_requests(self) -> int:
@@ -169,12 +157,12 @@ class Ledger:
                 return
         self.rows_written += batch.num_rows
 
-    def take_lags(self) -> Histogram:
-        """Return the lags of the requests sent since the last call, ended or not."""
-        lags, self._lags_ns = self._lags_ns, []
-        self._lags_taken += len(lags)
+    def take_delays(self) -> Histogram:
+        """Return the schedule delays of the requests sent since the last call, ended or not."""
+        delays, self._delays_ns = self._delays_ns, []
+        self._delays_taken += len(delays)
         histogram = Histogram()
-        histogram.add(np.array(lags, dtype=np.int64))
+        histogram.add(np.array(delays, dtype=np.int64))
         return histogram
 
     def take_fresh(self) -> dict[int, StepCounts]:
@@ -190,7 +178,7 @@ class Ledger:
         ended = rows[rows["end"] != MISSING]
         counts.requests += len(rows)
         counts.errors += int(np.count_nonzero(rows["error"]))
-        counts.lag.add(rows["sent"] - rows["intended"])
+        counts.delay.add(rows["sent"] - rows["intended"])
         counts.service.add(ended["end"] - ended["sent"])
         counts.response.add(ended["end"] - ended["intended"])
 
@@ -206,11 +194,11 @@ class Ledger:
 
 def warm_up(block: Block, clock: Clock) -> None:
     """Do once, before the load, what is slow the first time: 50 ms in its midst otherwise."""
-    scratch = Ledger(Path(os.devnull), clock)
+    scratch = RequestLog(Path(os.devnull), clock)
     for draw in (0, 1):
         mark = Mark(bytes(24), block, draw, "", "", intended_ns=0, sent_ns=1)
         scratch.begin(mark)
         scratch.finish(mark, 2, 200, None, 0)
         scratch.flush()
-    scratch.take_lags()
+    scratch.take_delays()
     scratch.close(reason="")

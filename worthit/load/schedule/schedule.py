@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worthit.contract.plan import DRAWS_PER_BLOCK, Block, Plan
+from worthit.contract.plan import DRAWS_PER_BLOCK, Block, Plan, PlanError
 
 _CHUNK = 4096
 """Arrivals generated at a time: 32 KiB, whatever the run's length."""
@@ -29,7 +30,7 @@ class Window:
     first_index: int
     """Index, within its block, of the first arrival."""
     first_number: int
-    """Number, within the whole plan, of the first arrival: what is dealt between workers."""
+    """Number, within the whole plan, of the first arrival: what is divided between workers."""
     first_ordinal: int
     """Number of the first arrival among all different draws: equal in both arms of a pair, never
     used again in an arm."""
@@ -191,3 +192,38 @@ def _part(window: Window, start: int, stop: int) -> Window:
         first_ordinal=window.first_ordinal + start,
         offsets_ns=window.offsets_ns[start:stop],
     )
+
+
+def schedule_of(plan: Plan) -> Schedule:
+    """Return a plan's arrivals from their start, those of a recording for a replay."""
+    if plan.arrivals != "replay" or plan.replay is None:
+        return Schedule(plan)
+    return Schedule(plan, recorded_offsets(Path(plan.replay)))
+
+
+def recorded_offsets(source: Path) -> NDArray[np.int64]:
+    """Return when each recorded arrival was due, in ns from the first, in order.
+
+    ``source`` is a run directory, a requests.parquet or any Parquet file with a column
+    ``intended_ns``.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - reads Parquet, which only a replay needs
+    import pyarrow.parquet as pq  # noqa: PLC0415 - as above
+
+    path = source / "requests.parquet" if source.is_dir() else source
+    try:
+        table = pq.read_table(path, columns=["intended_ns"])
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
+        raise PlanError(
+            f"No arrivals can be read from {path} ({type(error).__name__}); name a run "
+            f"directory or a Parquet file with a "
+            "column intended_ns."
+        ) from error
+    if "intended_ns" not in table.column_names or not table.num_rows:
+        raise PlanError(
+            f"{path} holds no column intended_ns with rows; name a recorded run with at "
+            f"least one request."
+        )
+    intended = np.sort(table.column("intended_ns").to_numpy())
+    offsets: NDArray[np.int64] = (intended - intended[0]).astype(np.int64)
+    return offsets

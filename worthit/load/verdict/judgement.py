@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 from worthit.contract.limits import (
     RATE_VALID_SHARE,
-    UNENDED_INVALID_SHARE,
     WORKER_CPU_SUSPECT,
     lag_limits_ms,
 )
 
 _LEAST_ACHIEVED = 1 - RATE_VALID_SHARE
 _MS_PER_S = 1e3
+_REPEAT = "a worker was lost; repeat the run."
 _REMEDY = "use more workers, a lower rate or a higher --max-in-flight."
 
 
@@ -49,8 +49,8 @@ def judge(report: dict[str, Any]) -> Judgement:
             "what was recorded is not the run that was planned."
         )
     for row in report["generator"]:
-        _about_rate(row, found)
-        _about_lag(row, found)
+        _about_rate(row, _REPEAT if report["lost_workers"] else _REMEDY, found)
+        _about_delay(row, found)
     _about_lost_workers(report, found)
     about_lost_rows(report["rows_lost"], found)
     for worker in report["workers"]:
@@ -71,21 +71,16 @@ def about_lost_rows(count: int, found: Judgement) -> None:
         )
 
 
-def _about_rate(row: dict[str, Any], found: Judgement) -> None:
+def _about_rate(row: dict[str, Any], remedy: str, found: Judgement) -> None:
     step, planned = row["step"], row["arrivals_planned"]
     if row["dropped"]:
         found.invalid.append(
-            f"Step {step}: {row['dropped']} of {planned} arrivals were never sent; {_REMEDY}"
+            f"Step {step}: {row['dropped']} of {planned} arrivals were not sent; {remedy}"
         )
-    elif row["achieved_per_s"] < _LEAST_ACHIEVED * row["offered_per_s"] and not row["unknown"]:
+    elif row["achieved_per_s"] < _LEAST_ACHIEVED * row["offered_per_s"]:
         found.invalid.append(
             f"Step {step}: {row['offered_per_s']:.1f} arrivals/s were offered and "
-            f"{row['achieved_per_s']:.1f}/s achieved, less than {_LEAST_ACHIEVED:.0%}; {_REMEDY}"
-        )
-    if row["unknown"]:
-        found.invalid.append(
-            f"Step {step}: {row['unknown']} of {planned} arrivals were with a worker that was "
-            "lost, and nobody knows whether it sent them; repeat the run."
+            f"{row['achieved_per_s']:.1f}/s achieved, less than {_LEAST_ACHIEVED:.0%}; {remedy}"
         )
     if row["in_flight_cap_hits"]:
         found.suspect.append(
@@ -94,14 +89,14 @@ def _about_rate(row: dict[str, Any], found: Judgement) -> None:
         )
 
 
-def _about_lag(row: dict[str, Any], found: Judgement) -> None:
-    lag = row["lag_p99_ms"]
+def _about_delay(row: dict[str, Any], found: Judgement) -> None:
+    delay = row["lag_p99_ms"]
     valid, suspect = lag_limits_ms(row["response_ms"]["p50"] or 0.0)
-    if lag is None or lag <= valid:
+    if delay is None or delay <= valid:
         return
-    sentences, limit = (found.invalid, suspect) if lag > suspect else (found.suspect, valid)
+    sentences, limit = (found.invalid, suspect) if delay > suspect else (found.suspect, valid)
     sentences.append(
-        f"Step {row['step']}: arrivals were sent late, lag p99 {in_ms(lag)} (at most "
+        f"Step {row['step']}: arrivals were sent late, schedule delay p99 {in_ms(delay)} (at most "
         f"{in_ms(row['lag_max_ms'])}), above {in_ms(limit)}: the generator stood still or was "
         "short of CPU, or its cap held requests back; use more workers or a lower rate, and leave "
         "each a core of its own."
@@ -109,14 +104,11 @@ def _about_lag(row: dict[str, Any], found: Judgement) -> None:
 
 
 def _about_lost_workers(report: dict[str, Any], found: Judgement) -> None:
-    sent = sum(row["arrivals_sent"] for row in report["generator"])
     for worker in report["lost_workers"]:
-        unanswered = worker["unanswered"]
-        many = unanswered > UNENDED_INVALID_SHARE * sent
-        (found.invalid if many else found.suspect).append(
-            f"Worker {worker['worker']} was lost: {worker['handed_over']} arrivals that it had "
-            f"not sent were sent by others, and the answers to {unanswered} that it had sent are "
-            f"unknown, of {sent} sent in all."
+        found.invalid.append(
+            f"Worker {worker['worker']} was lost: {worker['not_sent']} arrivals that it was "
+            f"assigned were not sent, as far as it had reported, and {worker['not_recorded']} "
+            "requests that it had sent were not recorded; repeat the run."
         )
 
 

@@ -15,7 +15,6 @@ from worthit.contract.errors import UserMistakeError
 from worthit.contract.limits import LAG_VALID_MS
 from worthit.contract.tables import REQUESTS, read_stream
 from worthit.contract.thresholds import Threshold
-from worthit.load.requests.whole_file import write_json
 from worthit.load.verdict.judgement import Judgement, about_lost_rows, in_ms, judge
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def conclude(
 
     ``rows_lost`` is for a run without a report; a report has them.
     """
-    found = Judgement() if report is None else _judged(report, out)
+    found = Judgement() if report is None else _judged(report, run)
     if report is None:
         about_lost_rows(rows_lost, found)
     crossed = failed = False
@@ -79,16 +78,16 @@ def conclude(
     return EXIT_THRESHOLD_CROSSED if crossed else EXIT_DONE
 
 
-def _judged(report: dict[str, Any], out: Path | None) -> Judgement:
+def _judged(report: dict[str, Any], run: Run | None) -> Judgement:
     """Write generator.json with the verdict, and say of each step how it went."""
     found = judge(report)
-    if out:
+    if run is not None:
         try:
-            write_json(out / "generator.json", {**report, **found.as_json()})
+            run.write_json("generator.json", {**report, **found.as_json()})
         except OSError as error:
             found.invalid.append(
-                f"{out / 'generator.json'} could not be written: {error.strerror}; without it "
-                "nobody else can tell how this run went."
+                f"generator.json could not be written into {run.out}: {error.strerror}; without "
+                "it nobody else can tell how this run went."
             )
     for row in report["generator"]:
         _LOGGER.info("%s", step_in_words(row))
@@ -123,7 +122,7 @@ def _requests(out: Path, run: Run | None) -> pa.Table:
     rows = pa.concat_tables([REQUESTS.empty_table(), *tables])
     if run is None:
         return rows
-    expected = sum(tally.requests for tally in run.steps.values())
+    expected = sum(totals.requests for totals in run.steps.values())
     if rows.num_rows < expected:
         raise UserMistakeError(
             f"{expected} requests were recorded and {rows.num_rows} of them are in {out}; "
@@ -139,8 +138,8 @@ def step_in_words(row: dict[str, Any]) -> str:
     return (
         f"Step {row['step']}: offered {row['offered_per_s']:.2f}/s, achieved "
         f"{row['achieved_per_s']:.2f}/s, {row['arrivals_sent']} of {row['arrivals_planned']} "
-        f"arrivals sent, lag p99 {in_ms(row['lag_p99_ms'])} (at most {in_ms(row['lag_max_ms'])}), "
-        f"at most {row['in_flight_max']} in flight."
+        f"arrivals sent, schedule delay p99 {in_ms(row['lag_p99_ms'])} (at most "
+        f"{in_ms(row['lag_max_ms'])}), at most {row['in_flight_max']} in flight."
     )
 
 
@@ -161,8 +160,9 @@ def _explanation(row: dict[str, Any]) -> str:
     if late:
         why = "the cap on requests in flight" if row["in_flight_cap_hits"] else "the generator"
         return (
-            f"They differ because {why} sent late (lag p99 {in_ms(row['lag_p99_ms'])}): people "
-            "would have waited the response time, whatever the service time says."
+            f"They differ because {why} sent late (schedule delay p99 "
+            f"{in_ms(row['lag_p99_ms'])}): people would have waited the response time, "
+            "whatever the service time says."
         )
     if response["p99"] > _STALLED * response["p50"]:
         return (
