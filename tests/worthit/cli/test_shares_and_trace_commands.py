@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analysis.errors import InputError
-from tests.support import awkward_traces, trace_files
 from tests.support.runs.synthetic_run import INVALID, Truth, write_run
+from tests.support.traces import awkward_traces, trace_files
 from tests.support.traces.span_tables import spans
 from worthit.cli import shares, trace
 from worthit.errors import UsageError
