@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
 from typing_extensions import override
@@ -26,9 +26,6 @@ from analysis.questions.published import read_back
 from analysis.report import assembly
 from analysis.rundir.run import Run, open_run
 from analysis.stats.intervals import Estimate
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 RUN_FOLDERS = (Path("runs"), Path("../runs"))
 """Where the newest run is looked for: from the project's folder and from ``notebooks/``."""
@@ -133,7 +130,7 @@ class Report:
         return Said(f"This run has nothing to say about {what}.")
 
 
-def table(rows: Iterable[DataclassInstance]) -> pd.DataFrame:
+def table(rows: Iterable[Any]) -> pd.DataFrame:
     """Rows of an answer as plain columns: an estimate x becomes x, x_low, x_high.
 
     Columns that no row has a value in are left out.
