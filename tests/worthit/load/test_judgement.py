@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.checks import run_checks
 from tests.support.load.load_plans import a_block, a_plan
 from worthit.contract.plan import Plan, UserMistakeError
 from worthit.load.requests.counters import (
@@ -16,7 +15,6 @@ from worthit.load.requests.counters import (
     step_rows,
     unpack_into,
 )
-from worthit.load.verdict import judgement
 from worthit.load.verdict.judgement import Judgement, judge
 from worthit.load.verdict.verdict import parse, step_in_words, times_in_words
 
@@ -112,18 +110,6 @@ def test_the_schedule_delay_is_judged_beside_what_is_measured(
     row["response_ms"]["p50"] = median_ms
 
     assert judged(row).verdict == verdict
-
-
-def test_the_loads_limits_are_those_of_the_runs_verdict() -> None:
-    """The two places that hold the limits agree: no run is VALID here and INVALID there."""
-    names = (
-        *("LAG_VALID_MS", "LAG_SUSPECT_MS", "LAG_VALID_SHARE", "LAG_SUSPECT_SHARE"),
-        *("WORKER_CPU_SUSPECT", "UNENDED_INVALID_SHARE"),
-    )
-
-    theirs = {name: getattr(run_checks, name) for name in names}
-    assert {name: getattr(judgement, name) for name in names} == theirs
-    assert 1 - judgement.LEAST_ACHIEVED == pytest.approx(run_checks.RATE_VALID_SHARE)
 
 
 def test_a_lost_worker_makes_the_run_invalid() -> None:
