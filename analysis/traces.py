@@ -20,20 +20,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.api.extensions import ExtensionArray
 
-from analysis.calltree.identity import trace_codes
-from analysis.checks.trace_quality import doubts
+from analysis.checks.trace_quality import issues
 from analysis.errors import AnalysisError, InputError
 from analysis.formats import found
 from analysis.formats.columns import REQUIRED, empty, to_pandas
-from analysis.formats.partitions import Partitions
+from analysis.formats.partitions import Partitions, spread
 from analysis.rundir.recorded import Converted, convert
 from worthit.contract.tables import SPANS
 
-__all__ = ["Converted", "Partitions", "attribute", "convert", "doubts", "read"]
+__all__ = ["Converted", "Partitions", "attribute", "convert", "issues", "read"]
 
 _SPANS, _MANIFEST = "spans.parquet", "manifest.json"
 """What a run directory is known by."""
-_RUN_COLUMNS = ("arm", "step", "block")
 _TYPES: dict[str, set[type]] = {
     "Int64": {int},
     "Float64": {int, float},
@@ -204,26 +202,6 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
-
-
-def spread(spans: pd.DataFrame) -> pd.DataFrame:
-    """Give every span its trace's arm, step and block: what the earliest to name one says."""
-    partly = [
-        name for name in _RUN_COLUMNS
-        if name in spans.columns and spans[name].isna().any() and spans[name].notna().any()
-    ]  # fmt: skip
-    if not partly:
-        return spans
-    codes, count = trace_codes(spans["trace_id"])
-    start = spans["start_ns"].to_numpy()
-    for name in partly:
-        carriers = np.flatnonzero(spans[name].notna().to_numpy())
-        carriers = carriers[np.argsort(-start[carriers], kind="stable")]
-        carrier = np.full(count, -1, np.int64)
-        carrier[codes[carriers]] = carriers  # the earliest is written last
-        values = spans[name].array.take(carrier[codes], allow_fill=True)
-        spans = spans.assign(**{name: values})
-    return spans
 
 
 def attribute(spans: pd.DataFrame, key: str) -> pd.Series:

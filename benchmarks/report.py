@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from analysis.questions.findings import findings
+from analysis.questions.asking import findings
 from analysis.report import assembly, writing
 from analysis.report.pictures import pictures
 from analysis.rundir.run import open_run

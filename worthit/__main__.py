@@ -28,13 +28,11 @@ del sys.path[0]
 
 from analysis.errors import AnalysisError, ColumnError, InputError  # noqa: E402 - see above
 from worthit.contract.errors import UserMistakeError  # noqa: E402 - see above
-from worthit.errors import ExitCode, HarnessError  # noqa: E402 - see above
-
-INTERRUPTED_EXIT_CODE: Final = 130
-"""What a shell reports for a command ended by Ctrl-C: 128 + SIGINT."""
+from worthit.contract.exit_codes import ExitCode  # noqa: E402 - see above
+from worthit.errors import WorthitError  # noqa: E402 - see above
 
 DEBUG_VARIABLE: Final = "WORTHIT_DEBUG"
-"""Set to anything: an error is shown with its traceback, for whoever mends the tool."""
+"""Set to anything: an error is shown with its traceback, for whoever repairs the tool."""
 
 VERBS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("worthit.cli.demo", "The main job: cache off against cache on, in one report."),
@@ -74,7 +72,7 @@ class LazyVerbs(click.Group):
                 f"'worthit {cmd_name}' cannot be loaded ({error}); the other commands still work. "
                 "Install the locked dependencies again: make setup."
             )
-            raise HarnessError(sentence) from error
+            raise WorthitError(sentence) from error
         command = module.command
         assert isinstance(command, click.Command), module_name  # noqa: S101 - a verb's contract
         return command
@@ -116,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
         return _explain(error)
     except KeyboardInterrupt:
         _say("Stopped by Ctrl-C; nothing was left running.")
-        return INTERRUPTED_EXIT_CODE
+        return int(ExitCode.INTERRUPTED)
     return int(result) if isinstance(result, int) else int(ExitCode.DONE)
 
 
@@ -124,7 +122,7 @@ def _explain(error: Exception) -> int:
     """Print the error as a sentence and give the exit code that belongs to it."""
     if isinstance(error, click.Abort):
         _say("Stopped by Ctrl-C; nothing was left running.")
-        return INTERRUPTED_EXIT_CODE
+        return int(ExitCode.INTERRUPTED)
     if isinstance(error, click.ClickException):
         error.show(sys.stderr)
         return error.exit_code
@@ -139,7 +137,7 @@ def _explain(error: Exception) -> int:
 
 
 def _sentence(error: Exception) -> tuple[str, ExitCode]:
-    if isinstance(error, HarnessError):
+    if isinstance(error, WorthitError):
         return str(error), error.exit_code
     if isinstance(error, InputError | ColumnError | UserMistakeError):
         return str(error), ExitCode.WRONG_USAGE
@@ -158,8 +156,8 @@ def _sentence(error: Exception) -> tuple[str, ExitCode]:
         ), ExitCode.TOOL_FAILED
     kind = type(error).__name__
     return (
-        f"worthit failed in a way it did not foresee ({kind}: {error}); run it again with "
-        f"{DEBUG_VARIABLE}=1 to see where, and please report that."
+        f"worthit failed unexpectedly ({kind}: {error}); run it again with "
+        f"{DEBUG_VARIABLE}=1 to see where, and please report it."
     ), ExitCode.TOOL_FAILED
 
 
@@ -181,8 +179,7 @@ def _close_stdout() -> None:
 def run() -> None:
     """Be the console script ``worthit``."""
     code = main(sys.argv[1:])
-    # What ends with the process anyway is not looked through for garbage once more: half a second
-    # of a report's four.
+    # No last garbage collection before the exit: it takes half a second of a report's four.
     gc.freeze()
     sys.exit(code)
 

@@ -20,7 +20,7 @@ import httptools
 import uvloop
 from typing_extensions import override
 
-from worthit.errors import HarnessError
+from worthit.errors import WorthitError
 
 REASONS = {
     200: b"OK",
@@ -113,12 +113,6 @@ class Request:
         self.answered = True
         self.on_close = None
         self._protocol.answered(self)
-
-    def abort(self) -> None:
-        """Cut the connection without an answer."""
-        self.answered = True
-        if self._protocol.transport is not None:
-            self._protocol.transport.abort()
 
 
 Handler = Callable[[Request], None]
@@ -301,7 +295,7 @@ async def listen(
             family=socket.AF_INET,
         )
     except (OSError, OverflowError) as error:
-        raise HarnessError(
+        raise WorthitError(
             f"{what} cannot listen on {host}:{port}, {listen_problem(error)}; "
             "end what listens there or choose another port."
         ) from error
@@ -327,7 +321,7 @@ def run_until_signalled(serve: Callable[[asyncio.Event], Awaitable[None]]) -> in
 
     try:
         uvloop.run(main())
-    except HarnessError as error:
+    except WorthitError as error:
         sys.stderr.write(f"{error}\n")
         return int(error.exit_code)
     return 0

@@ -78,24 +78,24 @@ class CallTrees:
 
 
 _REMEMBERED: Remembered[CallTrees] = Remembered(_ASKED)
-"""Self time, sections and shares of one table are three questions and one planting."""
+"""Self time, sections and shares of one table are three questions of trees that are built once."""
 
 
 def build_trees(spans: pd.DataFrame) -> CallTrees:
     """Give the trees of a spans table of any order, index and size.
 
-    A table that was asked about last is not planted again. Raises ``ColumnError`` where a needed
-    column is missing or of a type that cannot be read.
+    The trees of the table that was asked about last are kept. Raises ``ColumnError`` where a
+    needed column is missing or of a type that cannot be read.
     """
     _require(spans)
     found = _REMEMBERED.recall(spans)
     if found is None:
-        found = _planted(spans)
+        found = _built(spans)
         _REMEMBERED.keep(spans, found)
     return found
 
 
-def _planted(spans: pd.DataFrame) -> CallTrees:
+def _built(spans: pd.DataFrame) -> CallTrees:
     key, parent_key, has_parent = span_keys(spans["span_id"], spans["parent_span_id"])
     start, duration, unfinished = _times(spans)
     codes, count = trace_codes(spans["trace_id"])

@@ -20,9 +20,14 @@ from analysis.kernels.codes import CLIENT, SERVER
 _NS_PER_MS = 1e6
 
 
+def bounds(spans: pd.DataFrame) -> pd.DataFrame:
+    """Bound the clock difference by every call between two services: what ``offsets`` adds up."""
+    return _bounds(build_trees(spans))
+
+
 def skew(spans: pd.DataFrame) -> pd.DataFrame:
     """Bound the clock difference of every pair of services that call each other."""
-    return _offsets(build_trees(spans))
+    return offsets(bounds(spans))
 
 
 def corrected(spans: pd.DataFrame) -> pd.DataFrame:
@@ -32,18 +37,18 @@ def corrected(spans: pd.DataFrame) -> pd.DataFrame:
     ``attrs["moved_ms"]`` says by how much each was moved.
     """
     call_trees = build_trees(spans)
-    offsets = _offsets(call_trees)
-    moved = _chained(offsets[offsets["skewed"]], offsets, call_trees)
+    found = offsets(_bounds(call_trees))
+    moved = _chained(found[found["skewed"]], found, call_trees)
     ahead_ns = call_trees.operations["service"].map(moved).fillna(0.0).to_numpy(dtype=np.float64)
     shift = to_rows(
         np.rint(ahead_ns[call_trees.operation] * _NS_PER_MS).astype(np.int64), call_trees
     )
-    found = spans.assign(start_ns=spans["start_ns"] - shift)
-    found.attrs["moved_ms"] = {service: -ms for service, ms in moved.items() if ms}
-    return found
+    mended = spans.assign(start_ns=spans["start_ns"] - shift)
+    mended.attrs["moved_ms"] = {service: -ms for service, ms in moved.items() if ms}
+    return mended
 
 
-def _offsets(call_trees: CallTrees) -> pd.DataFrame:
+def _bounds(call_trees: CallTrees) -> pd.DataFrame:
     child = np.flatnonzero((call_trees.parent >= 0) & ~call_trees.unfinished)
     above = call_trees.parent[child]
     service, services = pd.factorize(call_trees.operations["service"])
@@ -59,7 +64,12 @@ def _offsets(call_trees: CallTrees) -> pd.DataFrame:
         }
     )  # fmt: skip
     pairs["outside"] = (pairs["low"] > 0) | (pairs["high"] < 0)
-    pairs = pairs[pairs["low"] <= pairs["high"]]  # a child longer than its caller bounds nothing
+    return pairs[pairs["low"] <= pairs["high"]]  # a child longer than its caller bounds nothing
+
+
+def offsets(*parts: pd.DataFrame) -> pd.DataFrame:
+    """Put together the bounds of all calls; ``bounds`` gives them for each part of the traces."""
+    pairs = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
     table = pairs.groupby(["caller", "callee"], as_index=False).agg(
         calls=("low", "size"), outside=("outside", "sum"),
         offset_low_ms=("low", "max"), offset_high_ms=("high", "min"),

@@ -20,7 +20,7 @@ from analysis.calltree.call_tree import CallTrees, build_trees, to_rows
 def by_stage(spans: pd.DataFrame, call_trees: CallTrees | None = None) -> pd.DataFrame:
     """Give a copy of the spans in which service and name are those of the stage.
 
-    ``call_trees`` is that of these spans, where it was planted already.
+    ``call_trees`` is that of these spans, where they were built already.
     """
     if spans.empty:
         return spans

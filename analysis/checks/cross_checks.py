@@ -12,14 +12,13 @@ be higher, because the server answered calls whose answer never came back).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
-from typing import Any
 
 import pandas as pd
 
 from analysis.formats.attributes import numbers
-from analysis.rundir.manifest import Manifest
+from analysis.rundir.manifest import CrossCheck, Manifest
 from worthit.contract.names import POOL_WAIT_NS, REDIS_HITS, REDIS_MISSES
 
 COLUMNS = ["what", "arm", "from_spans", "independent", "counted_by", "exact", "tolerance"]
@@ -83,12 +82,11 @@ def off_by(from_spans: float, independent: float, tolerance: float = 0.0) -> flo
     return max(0.0, more - tolerance) if more > 0 else -more
 
 
-def agrees(row: Mapping[str, Any]) -> bool:
-    """Whether the two counts of a row of this table, or of the manifest's, say the same."""
-    said, counted = row["from_spans"], row["independent"]
-    if said is None or counted is None:
+def agrees(row: CrossCheck) -> bool:
+    """Whether the two counts say the same; not where nobody else counted."""
+    if row.from_spans is None or row.independent is None:
         return False
-    return off_by(said, counted, row.get("tolerance") or 0.0) == 0
+    return off_by(row.from_spans, row.independent, row.tolerance) == 0
 
 
 def growth(counters: pd.DataFrame) -> pd.DataFrame:
@@ -163,7 +161,7 @@ def json_object(text: object) -> dict[str, object]:
 
 
 def _our_servers(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
-    """Servers that nobody else used, one database and one Redis an arm."""
+    """Servers that nobody else used, one database and one Redis per arm."""
     yield from _database(manifest, spans, grown)
     yield from _redis(manifest, spans, grown)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.checks.fault_windows import in_fault
-from analysis.checks.run_checks import Doubt, Level
+from analysis.checks.run_checks import Issue, Level
 from worthit.contract.limits import UNENDED_INVALID_SHARE, UNENDED_VALID_SHARE
 
 ERRORS_VALID_SHARE = 0.01
@@ -50,20 +50,20 @@ _UNENDED = _Limits(
 )
 
 
-def about_errors(counted: pd.DataFrame, events: pd.DataFrame) -> list[Doubt]:
+def about_errors(counted: pd.DataFrame, events: pd.DataFrame) -> list[Issue]:
     """Failed requests, but for those that an injected fault of their arm explains."""
     usual = counted[~in_fault(counted["sent_ns"], counted["arm"], events)]
     status = usual["status_code"].astype("float64")
-    return _doubts(usual, status.isna() | (status >= SERVER_ERROR), _ERRORS)
+    return _issues(usual, status.isna() | (status >= SERVER_ERROR), _ERRORS)
 
 
-def about_unended(counted: pd.DataFrame) -> list[Doubt]:
+def about_unended(counted: pd.DataFrame) -> list[Issue]:
     """Requests without an end."""
-    return _doubts(counted, counted["end_ns"].isna(), _UNENDED)
+    return _issues(counted, counted["end_ns"].isna(), _UNENDED)
 
 
-def _doubts(requests: pd.DataFrame, bad: pd.Series, limits: _Limits) -> list[Doubt]:
-    """One doubt a step: its worst arm, and which others are beyond the limit too."""
+def _issues(requests: pd.DataFrame, bad: pd.Series, limits: _Limits) -> list[Issue]:
+    """One issue a step: its worst arm, and which others are beyond the limit too."""
     cells = (
         requests.assign(bad=bad.astype("float64"))
         .groupby(["step", "arm"], dropna=False)["bad"]
@@ -72,11 +72,11 @@ def _doubts(requests: pd.DataFrame, bad: pd.Series, limits: _Limits) -> list[Dou
     )
     beyond = cells[cells["mean"] > limits.valid].sort_values("mean", ascending=False)
     return [
-        _doubt(arms.to_dict("records"), limits) for _, arms in beyond.groupby("step", dropna=False)
+        _issue(arms.to_dict("records"), limits) for _, arms in beyond.groupby("step", dropna=False)
     ]
 
 
-def _doubt(arms: Sequence[Mapping[Any, Any]], limits: _Limits) -> Doubt:
+def _issue(arms: Sequence[Mapping[Any, Any]], limits: _Limits) -> Issue:
     worst, *others = arms
     step = None if pd.isna(worst["step"]) else int(worst["step"])
     names = [
@@ -85,7 +85,7 @@ def _doubt(arms: Sequence[Mapping[Any, Any]], limits: _Limits) -> Doubt:
     ]
     place = f"{', '.join(names)}: " if names else ""
     also = ", ".join(f"{one['arm']} ({one['mean']:.1%})" for one in others)
-    return Doubt(
+    return Issue(
         Level.INVALID if worst["mean"] > limits.invalid else Level.SUSPECT,
         f"{place[:1].upper()}{place[1:]}{worst['mean']:.1%} of {worst['size']} {limits.said}"
         + (f" Likewise {also}." if also else ""),

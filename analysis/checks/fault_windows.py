@@ -1,4 +1,4 @@
-"""Which moments belong to a fault that the experiment wished for?
+"""Which moments lie in the window of a fault that the experiment ordered?
 
 A fault has a begin and an end among the events, and most have an arm. What fails in that arm
 meanwhile is the fault's; what fails in another arm is not. A fault without an arm concerns all.

@@ -1,4 +1,4 @@
-"""Did the arms take turns?
+"""Were the arms interleaved?
 
 The blocks of two arms are compared in pairs, which is sound as long as the machine is the same for
 both of a pair. When all blocks of one arm came before those of the other, whatever drifted
@@ -7,7 +7,7 @@ meanwhile (clock speed, neighbours, caches, the size of a table) looks like a di
 
 from __future__ import annotations
 
-from analysis.checks.run_checks import Doubt, Level
+from analysis.checks.run_checks import Issue, Level
 from analysis.rundir.manifest import Manifest
 
 APART_VALID_BLOCKS = 2.0
@@ -16,7 +16,7 @@ random walk of 1 % a block and nothing to find, side by side (1) cries wolf in 5
 3 in 12 to 15 %, and 12 blocks after 12 others in 61 %."""
 
 
-def about_turns(manifest: Manifest) -> list[Doubt]:
+def about_interleaving(manifest: Manifest) -> list[Issue]:
     """Arms whose blocks do not stand beside the baseline's."""
     found = {arm: said_of(manifest, manifest.baseline or "", arm) for arm in manifest.treatments}
     seldom = {arm: sentence for arm, sentence in found.items() if sentence}
@@ -25,20 +25,20 @@ def about_turns(manifest: Manifest) -> list[Doubt]:
     (_, sentence), *others = seldom.items()
     if others:
         sentence += f" The same is true of {', '.join(arm for arm, _ in others)}."
-    return [Doubt(Level.SUSPECT, sentence)]
+    return [Issue(Level.SUSPECT, sentence)]
 
 
 def said_of(manifest: Manifest, first: str, second: str) -> str:
-    """What is wrong with two arms that did not take turns, and what to do; empty if they did."""
+    """What is wrong with two arms that were not interleaved; empty if they were."""
     pairs = _pairs(manifest, first, second)
     apart = sum(pairs) / len(pairs) if pairs else 0.0
     if apart <= APART_VALID_BLOCKS:
         return ""
     return (
-        f"The arms did not take turns: the two blocks of a pair of {first} and {second} ran"
-        f" {apart:.3g} blocks apart on average, in turns it is 1. What drifted in the machine"
-        " meanwhile looks like a difference, so intervals and decisions may be false alarms: send"
-        " the blocks in turns (A B, B A, A B)."
+        f"The arms were not interleaved: the two blocks of a pair of {first} and {second} ran"
+        f" {apart:.3g} blocks apart on average; interleaved blocks run 1 apart. What drifted in"
+        " the machine meanwhile looks like a difference, so intervals and decisions may be false"
+        " alarms: interleave the blocks (A B, B A, A B)."
     )
 
 

@@ -1,6 +1,6 @@
 """What speaks against a run? Checks of the load generator, of the traces and of the LLM simulator.
 
-Each check takes tables and gives a list of ``Doubt``, empty when all is well.
+Each check takes tables and gives a list of ``Issue``, empty when all is well.
 ``analysis.checks.verdict`` puts them together.
 """
 
@@ -33,7 +33,7 @@ TRACES_SUSPECT_SHARE = 0.001
 
 REFUSED_SUSPECT_SHARE = 0.01
 """Batches that the recorder refused, as a share. A batch may hold what no request made, or have
-been sent again, so a few are a doubt; beyond one in a hundred, spans of the run are missing."""
+been sent again, so a few are an issue; beyond one in a hundred, spans of the run are missing."""
 
 SPANS_METRIC = "chat.spans"
 """The service's own count of its spans, by what became of them: exported or dropped."""
@@ -50,7 +50,7 @@ SIMULATOR_INVALID_SHARE = 0.10
 
 
 class Level(IntEnum):
-    """How much a doubt weighs."""
+    """How much an issue weighs."""
 
     NOTED = 0
     SUSPECT = 1
@@ -58,7 +58,7 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class Issue:
     """One thing that speaks against a run."""
 
     level: Level
@@ -69,13 +69,13 @@ class Doubt:
 
 def about_generator(
     manifest: Manifest, requests: pd.DataFrame, counted: pd.DataFrame
-) -> list[Doubt]:
+) -> list[Issue]:
     """Did the generator keep its schedule, and was it short of CPU?"""
-    doubts = [*_about_lag(counted), *_about_silence(manifest)]
+    issues = [*_about_lag(counted), *_about_silence(manifest)]
     for row in manifest.generator:
         if row.step not in manifest.set_aside:
-            doubts += _about_step(row)
-    doubts += _about_rows(manifest, requests)
+            issues += _about_step(row)
+    issues += _about_rows(manifest, requests)
     # A worker's CPU is known for the whole run alone, steps that were set aside included.
     for worker in manifest.workers if not manifest.set_aside else ():
         if (worker.cpu_share_max or 0.0) >= WORKER_CPU_SUSPECT:
@@ -83,11 +83,11 @@ def about_generator(
                 f"Load worker {worker.worker} used {worker.cpu_share_max:.0%} of its core,"
                 f" at or above {WORKER_CPU_SUSPECT:.0%}: add workers."
             )
-            doubts.append(Doubt(Level.SUSPECT, sentence))
-    return doubts
+            issues.append(Issue(Level.SUSPECT, sentence))
+    return issues
 
 
-def _about_silence(manifest: Manifest) -> list[Doubt]:
+def _about_silence(manifest: Manifest) -> list[Issue]:
     """A load of ours says of every step how many arrivals it planned, sent and dropped."""
     told = {row.step for row in manifest.generator}
     silent = sorted({block.step for block in manifest.measured_blocks} - told)
@@ -95,13 +95,13 @@ def _about_silence(manifest: Manifest) -> list[Doubt]:
         return []
     steps = ", ".join(map(str, silent))
     sentence = (
-        f"The load left no account (generator.json) of step {steps}, so nobody knows how many"
-        " arrivals were planned, sent and dropped there."
+        f"The load wrote no generator.json for step {steps}: the arrivals planned, sent and"
+        " dropped there are not known."
     )
-    return [Doubt(Level.SUSPECT, sentence)]
+    return [Issue(Level.SUSPECT, sentence)]
 
 
-def _about_rows(manifest: Manifest, requests: pd.DataFrame) -> list[Doubt]:
+def _about_rows(manifest: Manifest, requests: pd.DataFrame) -> list[Issue]:
     """Is every request that was sent a row? Those of the warm-up are in no account of the load."""
     if requests.empty:
         return []
@@ -111,7 +111,7 @@ def _about_rows(manifest: Manifest, requests: pd.DataFrame) -> list[Doubt]:
     sent = sum(row.arrivals_sent for row in manifest.generator)
     if len(accounted) >= sent:
         return []
-    return [Doubt(Level.INVALID, f"{sent} requests were sent and {len(accounted)} recorded.")]
+    return [Issue(Level.INVALID, f"{sent} requests were sent and {len(accounted)} recorded.")]
 
 
 def _accounted_blocks(manifest: Manifest) -> list[int]:
@@ -124,7 +124,7 @@ def _accounted_blocks(manifest: Manifest) -> list[int]:
     return [block.block for block in manifest.blocks if block.pair in counted]
 
 
-def _about_lag(counted: pd.DataFrame) -> list[Doubt]:
+def _about_lag(counted: pd.DataFrame) -> list[Issue]:
     """Lag p99 by step, from the requests themselves, against the limits and the response time."""
     if counted.empty:
         return []
@@ -133,7 +133,7 @@ def _about_lag(counted: pd.DataFrame) -> list[Doubt]:
     by_step = pd.DataFrame(
         {"step": counted["step"], "lag": lag_ms, "response": response_ms}
     ).groupby("step")
-    doubts = []
+    issues = []
     for step, rows in by_step:
         p99, median = float(rows["lag"].quantile(0.99)), float(rows["response"].median())
         valid, suspect = lag_limits_ms(median)
@@ -144,12 +144,12 @@ def _about_lag(counted: pd.DataFrame) -> list[Doubt]:
             f"Step {step}: arrivals were sent late, lag p99 {p99:.1f} ms, above {valid:.1f} ms:"
             " the generator did not keep its schedule."
         )
-        doubts.append(Doubt(level, sentence, step=int(str(step))))
-    return doubts
+        issues.append(Issue(level, sentence, step=int(str(step))))
+    return issues
 
 
-def _about_step(row: Generator) -> list[Doubt]:
-    doubts = []
+def _about_step(row: Generator) -> list[Issue]:
+    issues = []
     if row.arrivals_planned:
         missing = 1.0 - row.arrivals_sent / row.arrivals_planned
     else:
@@ -160,23 +160,23 @@ def _about_step(row: Generator) -> list[Doubt]:
             f"Step {row.step}: {1 - missing:.1%} of the planned arrivals were sent"
             f" ({row.offered_per_s:g}/s offered)."
         )
-        doubts.append(Doubt(level, sentence, row.step))
+        issues.append(Issue(level, sentence, row.step))
     if row.dropped:
         many = row.dropped > RATE_VALID_SHARE * max(row.arrivals_planned, 1)
         sentence = f"Step {row.step}: {row.dropped} arrivals were dropped."
-        doubts.append(Doubt(Level.INVALID if many else Level.SUSPECT, sentence, row.step))
+        issues.append(Issue(Level.INVALID if many else Level.SUSPECT, sentence, row.step))
     if row.in_flight_cap_hits:
         sentence = (
             f"Step {row.step}: the cap on requests in flight was reached"
             f" {row.in_flight_cap_hits} times, so the loop was not open."
         )
-        doubts.append(Doubt(Level.SUSPECT, sentence, row.step))
-    return doubts
+        issues.append(Issue(Level.SUSPECT, sentence, row.step))
+    return issues
 
 
-def about_traces(spans: pd.DataFrame, requests: pd.DataFrame) -> list[Doubt]:
+def about_traces(spans: pd.DataFrame, requests: pd.DataFrame) -> list[Issue]:
     """Is each answered request's trace whole?"""
-    doubts = []
+    issues = []
     fine = requests["status_code"].between(200, 299).fillna(value=False)
     answered = requests.loc[fine, "trace_id"]
     missing = int((~answered.isin(roots(spans)["trace_id"])).sum())
@@ -185,28 +185,28 @@ def about_traces(spans: pd.DataFrame, requests: pd.DataFrame) -> list[Doubt]:
         sentence = (
             f"{missing} of {len(answered)} answered requests have no root span: spans were lost."
         )
-        doubts.append(Doubt(Level.INVALID if many else Level.SUSPECT, sentence))
-    return doubts + _about_orphans(spans)
+        issues.append(Issue(Level.INVALID if many else Level.SUSPECT, sentence))
+    return issues + _about_orphans(spans)
 
 
-def about_losses(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame) -> list[Doubt]:
+def about_losses(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame) -> list[Issue]:
     """Was anything lost on the way to the file, by those who would have lost it?"""
     lost = manifest.recorded
-    doubts = _about_dropped(spans, counters)
+    issues = _about_dropped(spans, counters)
     if lost.refused_batches:
         taken = _batches(counters)
         many = lost.refused_batches > REFUSED_SUSPECT_SHARE * (taken + lost.refused_batches)
         sentence = f"The recorder refused {lost.refused_batches} batches of spans"
         sentence += f" and took {taken}." if taken else "."
-        doubts.append(Doubt(Level.INVALID if many and taken else Level.SUSPECT, sentence))
+        issues.append(Issue(Level.INVALID if many and taken else Level.SUSPECT, sentence))
     if lost.undecodable_bytes:
         many = 0 < TRACES_SUSPECT_SHARE * lost.bytes < lost.undecodable_bytes
         sentence = f"{lost.undecodable_bytes} recorded bytes could not be decoded."
-        doubts.append(Doubt(Level.INVALID if many else Level.SUSPECT, sentence))
-    return doubts
+        issues.append(Issue(Level.INVALID if many else Level.SUSPECT, sentence))
+    return issues
 
 
-def _about_dropped(spans: pd.DataFrame, counters: pd.DataFrame) -> list[Doubt]:
+def _about_dropped(spans: pd.DataFrame, counters: pd.DataFrame) -> list[Issue]:
     """Spans that a service had no room for, or that nobody took: its own count, by arm."""
     own = counters[(counters["source"] == "service") & (counters["name"] == SPANS_METRIC)]
     # Every process counts from 0 at its start, so its highest value is what it dropped.
@@ -216,14 +216,14 @@ def _about_dropped(spans: pd.DataFrame, counters: pd.DataFrame) -> list[Doubt]:
         if labels.get("outcome") == "dropped" and count > 0:
             arm = str(labels.get("arm") or "")
             dropped[arm] = dropped.get(arm, 0) + int(count)
-    doubts = []
+    issues = []
     for arm, count in dropped.items():
         made = count + int((spans["arm"] == arm).sum() if arm else len(spans))
         who = f"Arm {arm}: the" if arm else "The"
         sentence = f"{who} service dropped {count} of {made} spans before they were recorded."
         many = count > TRACES_SUSPECT_SHARE * made
-        doubts.append(Doubt(Level.INVALID if many else Level.SUSPECT, sentence))
-    return doubts
+        issues.append(Issue(Level.INVALID if many else Level.SUSPECT, sentence))
+    return issues
 
 
 def _batches(counters: pd.DataFrame) -> int:
@@ -232,30 +232,30 @@ def _batches(counters: pd.DataFrame) -> int:
     return 0 if own.empty else int(own["value"].max())
 
 
-def _about_orphans(spans: pd.DataFrame) -> list[Doubt]:
+def _about_orphans(spans: pd.DataFrame) -> list[Issue]:
     """Spans whose parent is missing though they serve nobody else's call; and ids used twice."""
     above = spans["parent_span_id"]
     inner = ~spans["kind"].isin(("SERVER", "CONSUMER"))
     orphans = int((above.notna() & inner & ~above.isin(pd.Index(spans["span_id"]))).sum())
-    doubts = []
+    issues = []
     if orphans:
         many = orphans > TRACES_SUSPECT_SHARE * len(spans)
         sentence = f"{orphans} of {len(spans)} spans name a parent that was not recorded."
-        doubts.append(Doubt(Level.INVALID if many else Level.SUSPECT, sentence))
+        issues.append(Issue(Level.INVALID if many else Level.SUSPECT, sentence))
     twice = int(spans.duplicated(["trace_id", "span_id"]).sum())
     if twice:
-        doubts.append(Doubt(Level.SUSPECT, f"{twice} spans were recorded twice."))
-    return doubts
+        issues.append(Issue(Level.SUSPECT, f"{twice} spans were recorded twice."))
+    return issues
 
 
 def about_simulator(
     manifest: Manifest, spans: pd.DataFrame, llm_calls: pd.DataFrame
-) -> list[Doubt]:
+) -> list[Issue]:
     """Did the simulator take the time it had planned, the same for both arms of a pair?"""
     calls = llm_calls.dropna(subset=["planned_ns", "actual_ns"])
     if calls.empty:
         return _about_silent_simulator(manifest, spans)
-    doubts = []
+    issues = []
     for kind, rows in calls.groupby("kind"):
         late_ms = (rows["actual_ns"] - rows["planned_ns"]).abs().astype("float64") / 1e6
         planned_ms = float(rows["planned_ns"].astype("float64").median()) / 1e6
@@ -267,17 +267,17 @@ def about_simulator(
             f"The LLM simulator missed its planned times for {kind} by {p99:.1f} ms at p99"
             f" ({planned_ms:.0f} ms planned at the median)."
         )
-        doubts.append(Doubt(Level.INVALID if p99 > large else Level.SUSPECT, sentence))
+        issues.append(Issue(Level.INVALID if p99 > large else Level.SUSPECT, sentence))
     drawn = calls.dropna(subset=["draw"])
     planned = drawn.groupby(["kind", "draw"])["planned_ns"]
     differ = int((planned.max() > planned.min()).sum())
     if differ:
         sentence = f"{differ} draws were given two different LLM times: the arms are not paired."
-        doubts.append(Doubt(Level.SUSPECT, sentence))
-    return doubts
+        issues.append(Issue(Level.SUSPECT, sentence))
+    return issues
 
 
-def _about_silent_simulator(manifest: Manifest, spans: pd.DataFrame) -> list[Doubt]:
+def _about_silent_simulator(manifest: Manifest, spans: pd.DataFrame) -> list[Issue]:
     """A simulator of ours that was called and logged no times kept its promise, or did not."""
     if not is_simulated(manifest) or not any(calls_of_llm(spans, kind) for kind in LLM_KINDS):
         return []
@@ -285,4 +285,4 @@ def _about_silent_simulator(manifest: Manifest, spans: pd.DataFrame) -> list[Dou
         f"The LLM simulator logged no times ({LLM_LOG}), so nobody knows whether it kept those"
         " that it had planned, the same for both arms."
     )
-    return [Doubt(Level.SUSPECT, sentence)]
+    return [Issue(Level.SUSPECT, sentence)]

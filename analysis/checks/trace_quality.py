@@ -3,7 +3,7 @@
 Nothing here is lost in silence: every awkward span is kept, treated by a rule, and counted in this
 table.
 
-Answer: doubt, spans, traces, example (a trace id), treatment.
+Answer: issue, spans, traces, example (a trace id), treatment.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ TREATMENT = {
     "outside its parent": "Clipped to the parent; wholly outside, it is not on the critical path.",
     "zero duration": "Counted, without time.",
 }
-"""Each doubt and what is done about it."""
+"""Each issue and what is done about it."""
 
 
-def doubts(spans: pd.DataFrame) -> pd.DataFrame:
+def issues(spans: pd.DataFrame) -> pd.DataFrame:
     """Count every kind of awkward span, with an example of each: the earliest.
 
     Kinds that do not occur are left out.
@@ -43,14 +43,14 @@ def doubts(spans: pd.DataFrame) -> pd.DataFrame:
 
 
 def counted(spans: pd.DataFrame) -> pd.DataFrame:
-    """Count the doubts of one partition of the traces: doubt, spans, traces, start_ns, example.
+    """Count the issues of one partition of the traces: issue, spans, traces, start_ns, example.
 
     ``start_ns`` is the example's.
     """
     call_trees = build_trees(spans)
     trace_ids = spans["trace_id"]
     rows = []
-    for doubt, where in _found(call_trees).items():
+    for issue, where in _found(call_trees).items():
         positions = np.flatnonzero(where)
         if positions.size == 0:
             continue
@@ -58,26 +58,26 @@ def counted(spans: pd.DataFrame) -> pd.DataFrame:
         starts = call_trees.start[positions]
         earliest = positions[starts == starts.min()]
         example = trace_ids.iloc[call_trees.order[earliest]].min()
-        rows.append((doubt, positions.size, traces.size, starts.min(), example))
-    return pd.DataFrame(rows, columns=["doubt", "spans", "traces", "start_ns", "example"])
+        rows.append((issue, positions.size, traces.size, starts.min(), example))
+    return pd.DataFrame(rows, columns=["issue", "spans", "traces", "start_ns", "example"])
 
 
 def together(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Make the table of doubts from what ``counted`` gives of one or many partitions."""
+    """Make the table of issues from what ``counted`` gives of one or many partitions."""
     found = pd.concat(list(parts), ignore_index=True).sort_values(["start_ns", "example"])
     sums = {
         "spans": ("spans", "sum"),
         "traces": ("traces", "sum"),
         "example": ("example", "first"),
     }
-    table = found.groupby("doubt", as_index=False).agg(**sums)
-    table["treatment"] = table["doubt"].map(TREATMENT)
-    places = {doubt: place for place, doubt in enumerate(TREATMENT)}
-    return table.sort_values("doubt", key=lambda doubts: doubts.map(places), ignore_index=True)
+    table = found.groupby("issue", as_index=False).agg(**sums)
+    table["treatment"] = table["issue"].map(TREATMENT)
+    places = {issue: place for place, issue in enumerate(TREATMENT)}
+    return table.sort_values("issue", key=lambda issues: issues.map(places), ignore_index=True)
 
 
 def _found(call_trees: CallTrees) -> dict[str, NDArray[np.bool_]]:
-    """Give each doubt's positions."""
+    """Give each issue's positions."""
     roots = call_trees.is_root
     trace = np.repeat(np.arange(call_trees.begins.size - 1), np.diff(call_trees.begins))
     per_trace = np.bincount(trace[roots], minlength=call_trees.begins.size - 1)

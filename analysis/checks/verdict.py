@@ -7,16 +7,16 @@ verdict yet: the harness writes everything else first, calls ``judge(open_run(fo
 written here.
 
 VALID: nothing speaks against the numbers. SUSPECT: believe them with the reasons beside them.
-INVALID: no number may be shown as an answer. The worst doubt decides. The limits are constants
+INVALID: no number may be shown as an answer. The worst issue decides. The limits are constants
 with their reasons, here, in ``analysis.checks.run_checks`` and in
 ``analysis.checks.failing_requests``. A run of somebody else's service is checked by what it has;
-of a run of ours, evidence that is missing is a doubt.
+of a run of ours, evidence that is missing is an issue.
 
 An experiment that looks for the limit (``load.find_limit``) offers more than the machine can send.
 The steps from the first that the generator did not hold are set aside: the run is judged by those
 below, nothing is computed of the others, and the reasons name them.
 
-Answer: ``Judgement`` with verdict, reasons, doubts, steps set aside and the cross-checks table.
+Answer: ``Judgement`` with verdict, reasons, issues, steps set aside and the cross-checks table.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ import pandas as pd
 from analysis.checks.cross_checks import cross_checks, json_object, off_by, unanswered
 from analysis.checks.failing_requests import about_errors, about_unended
 from analysis.checks.fault_windows import arms_of_parts, in_fault
-from analysis.checks.interleaving import about_turns
+from analysis.checks.interleaving import about_interleaving
 from analysis.checks.run_checks import (
-    Doubt,
+    Issue,
     Level,
     about_generator,
     about_losses,
@@ -43,7 +43,7 @@ from analysis.checks.run_checks import (
 from analysis.rundir.manifest import CrossCheck, Manifest, Verdict
 from analysis.rundir.run import Run, measured
 
-WITNESS_SUSPECT_SHARE = 0.001
+COUNTS_SUSPECT_SHARE = 0.001
 """Two exact counts that differ by at most this are SUSPECT: one call in a thousand moves no answer
 by more than its interval. Beyond it spans or queries were lost in numbers: INVALID."""
 
@@ -54,7 +54,7 @@ class Judgement:
 
     verdict: str
     """VALID, SUSPECT or INVALID."""
-    doubts: tuple[Doubt, ...]
+    issues: tuple[Issue, ...]
     """Everything that speaks against the run, worst first."""
     cross_checks: pd.DataFrame
     """As ``analysis.checks.cross_checks.cross_checks``."""
@@ -63,8 +63,8 @@ class Judgement:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The doubts as sentences."""
-        return tuple(doubt.sentence for doubt in self.doubts)
+        """The issues as sentences."""
+        return tuple(issue.sentence for issue in self.issues)
 
     def verdict_entry(self) -> Verdict:
         """The manifest's ``verdict``."""
@@ -110,14 +110,14 @@ def judge_tables(
         llm_calls=llm_calls,
     )
     whole = hold(manifest)
-    beyond = _beyond_the_limit(manifest, whole.doubts)
+    beyond = _beyond_the_limit(manifest, whole.issues)
     if not beyond:
         return whole
     rest = hold(replace(manifest, set_aside=beyond))
-    return replace(rest, doubts=(*rest.doubts, *_set_aside(manifest, beyond, whole.doubts)))
+    return replace(rest, issues=(*rest.issues, *_set_aside(manifest, beyond, whole.issues)))
 
 
-def _beyond_the_limit(manifest: Manifest, doubts: Iterable[Doubt]) -> tuple[int, ...]:
+def _beyond_the_limit(manifest: Manifest, issues: Iterable[Issue]) -> tuple[int, ...]:
     """The steps from the lowest that was not held, if the run looked for the limit.
 
     None when nothing would be left.
@@ -125,21 +125,21 @@ def _beyond_the_limit(manifest: Manifest, doubts: Iterable[Doubt]) -> tuple[int,
     if not manifest.experiment.get("load", {}).get("find_limit"):
         return ()
     rates = {step.step: step.rate_per_s for step in manifest.steps}
-    bad = {doubt.step for doubt in doubts if doubt.level is Level.INVALID}
+    bad = {issue.step for issue in issues if issue.level is Level.INVALID}
     least = min((rate for step, rate in rates.items() if step in bad), default=math.inf)
     beyond = tuple(step for step, rate in rates.items() if rate >= least)
     return beyond if len(beyond) < len(rates) else ()
 
 
 def _set_aside(
-    manifest: Manifest, beyond: tuple[int, ...], doubts: Iterable[Doubt]
-) -> Iterator[Doubt]:
+    manifest: Manifest, beyond: tuple[int, ...], issues: Iterable[Issue]
+) -> Iterator[Issue]:
     """A note for each step that was set aside, with why."""
-    why = {doubt.step: doubt.sentence for doubt in doubts if doubt.level is Level.INVALID}
+    why = {issue.step: issue.sentence for issue in issues if issue.level is Level.INVALID}
     for step in manifest.steps:
         if step.step in beyond:
             reason = why.get(step.step, "It lies beyond one that was not held.")
-            yield Doubt(
+            yield Issue(
                 Level.NOTED,
                 f"{step.rate_per_s:g}/s was more than the machine held and is set aside. {reason}",
                 step.step,
@@ -158,9 +158,9 @@ def _hold(
     """Every check, over the steps that the manifest does not set aside."""
     counted = measured(requests, manifest)
     table = cross_checks(manifest, spans, requests, counters, llm_calls)
-    doubts = [
+    issues = [
         *_about_substance(manifest, spans, requests, counted),
-        *about_turns(manifest),
+        *about_interleaving(manifest),
         *about_generator(manifest, requests, counted),
         *about_traces(spans, requests),
         *about_losses(manifest, spans, counters),
@@ -171,68 +171,66 @@ def _hold(
         *about_unended(counted),
         *_about_parts(events),
     ]
-    doubts.sort(key=lambda doubt: -doubt.level)
-    worst = max((doubt.level for doubt in doubts), default=None)
+    issues.sort(key=lambda issue: -issue.level)
+    worst = max((issue.level for issue in issues), default=None)
     verdict = worst.name if worst else "VALID"
     return Judgement(
-        verdict=verdict, doubts=tuple(doubts), cross_checks=table, set_aside=manifest.set_aside
+        verdict=verdict, issues=tuple(issues), cross_checks=table, set_aside=manifest.set_aside
     )
 
 
 def _about_substance(
     manifest: Manifest, spans: pd.DataFrame, requests: pd.DataFrame, counted: pd.DataFrame
-) -> list[Doubt]:
+) -> list[Issue]:
     """Is there anything to measure, was it run to its end, and is the cold start out of it?"""
     if spans.empty:
-        return [Doubt(Level.INVALID, "No span was recorded: nothing was measured.")]
+        return [Issue(Level.INVALID, "No span was recorded: nothing was measured.")]
     # A recording of somebody else's load (no scenario) has blocks from its spans, no arrivals.
     if manifest.blocks and manifest.scenario and counted.empty:
         return [
-            Doubt(Level.INVALID, "No request was sent after the warm-up: nothing was measured.")
+            Issue(Level.INVALID, "No request was sent after the warm-up: nothing was measured.")
         ]
-    doubts = []
+    issues = []
     if not manifest.complete:
         sentence = "The run was interrupted: the last blocks are missing or cut short."
-        doubts.append(Doubt(Level.SUSPECT, sentence))
+        issues.append(Issue(Level.SUSPECT, sentence))
     if requests.empty:
         sentence = (
             "The load was not recorded, so nothing vouches for the schedule or for whole traces."
         )
-        doubts.append(Doubt(Level.SUSPECT, sentence))
-        return doubts
+        issues.append(Issue(Level.SUSPECT, sentence))
+        return issues
     if not manifest.scenario:
-        return doubts
+        return issues
     asked_for_none = manifest.experiment.get("load", {}).get("warmup_s") == 0
     if manifest.blocks and not asked_for_none and not any(b.warmup for b in manifest.blocks):
         sentence = "No block was marked as warm-up: the cold start is in the numbers."
-        doubts.append(Doubt(Level.SUSPECT, sentence))
-    return doubts + _about_empty_blocks(manifest, counted)
+        issues.append(Issue(Level.SUSPECT, sentence))
+    return issues + _about_empty_blocks(manifest, counted)
 
 
-def _about_empty_blocks(manifest: Manifest, counted: pd.DataFrame) -> list[Doubt]:
+def _about_empty_blocks(manifest: Manifest, counted: pd.DataFrame) -> list[Issue]:
     seen = set(counted["block"].dropna())
     empty = [block.block for block in manifest.measured_blocks if block.block not in seen]
     if not empty or (counted.empty and not manifest.scenario):
         return []
     sentence = f"{len(empty)} of {len(manifest.measured_blocks)} measured blocks hold no request."
-    return [Doubt(Level.SUSPECT, sentence)]
+    return [Issue(Level.SUSPECT, sentence)]
 
 
-def _about_cross_checks(table: pd.DataFrame) -> list[Doubt]:
+def _about_cross_checks(table: pd.DataFrame) -> list[Issue]:
     """Exact counts that differ by more than what was never answered: a little is SUSPECT."""
-    doubts = []
+    issues = []
     for row in table[table["exact"].astype(bool)].to_dict("records"):
         what, said, counted = str(row["what"]), float(row["from_spans"]), row["independent"]
         where = f", arm {row['arm']}" if isinstance(row["arm"], str) else ""
         if pd.isna(counted):
-            sentence = (
-                f"Nobody but the spans counted {what}{where}: {row['counted_by']} is missing."
-            )
-            doubts.append(Doubt(Level.SUSPECT, sentence))
+            sentence = f"No independent count for {what}{where}: {row['counted_by']} is missing."
+            issues.append(Issue(Level.SUSPECT, sentence))
             continue
         apart = off_by(said, counted, row["tolerance"])
         if apart:
-            small = apart <= WITNESS_SUSPECT_SHARE * max(said, counted)
+            small = apart <= COUNTS_SUSPECT_SHARE * max(said, counted)
             sentence = (
                 f"{what[0].upper()}{what[1:]}{where}: {said:.0f} by the spans,"
                 f" {counted:.0f} by {row['counted_by']}."
@@ -241,11 +239,11 @@ def _about_cross_checks(table: pd.DataFrame) -> list[Doubt]:
                 sentence += (
                     f" Calls without an answer explain {row['tolerance']:.0f} more at most."
                 )
-            doubts.append(Doubt(Level.SUSPECT if small else Level.INVALID, sentence))
-    return doubts
+            issues.append(Issue(Level.SUSPECT if small else Level.INVALID, sentence))
+    return issues
 
 
-def _about_unanswered_caches(spans: pd.DataFrame, events: pd.DataFrame) -> list[Doubt]:
+def _about_unanswered_caches(spans: pd.DataFrame, events: pd.DataFrame) -> list[Issue]:
     """Cache calls that failed: nobody on our side knows whether they were hits.
 
     By arm, and outside of its faults. So few that they could move no answer are a note, as
@@ -254,7 +252,7 @@ def _about_unanswered_caches(spans: pd.DataFrame, events: pd.DataFrame) -> list[
     calls = spans[spans["db_system"] == "redis"]
     failed = unanswered(calls)
     failed = failed[~in_fault(failed["start_ns"], failed["arm"], events)]
-    doubts = []
+    issues = []
     for arm, count in failed["arm"].fillna("").value_counts().items():
         total = int((calls["arm"].fillna("") == arm).sum())
         where = "" if arm == "" else f"Arm {arm}: "
@@ -262,19 +260,19 @@ def _about_unanswered_caches(spans: pd.DataFrame, events: pd.DataFrame) -> list[
             f"{where}{count} of {total} cache calls failed or timed out, so hits by the spans and"
             " by Redis INFO may differ by these."
         )
-        few = count <= WITNESS_SUSPECT_SHARE * total
-        doubts.append(Doubt(Level.NOTED if few else Level.SUSPECT, sentence))
-    return doubts
+        few = count <= COUNTS_SUSPECT_SHARE * total
+        issues.append(Issue(Level.NOTED if few else Level.SUSPECT, sentence))
+    return issues
 
 
-def _about_parts(events: pd.DataFrame) -> list[Doubt]:
+def _about_parts(events: pd.DataFrame) -> list[Issue]:
     """A part that died although nobody killed it."""
     died = events[events["kind"] == "part_died"]
     details = [json_object(text) for text in died["detail"]]
     parts = pd.Series([detail.get("part") for detail in details], index=died.index, dtype="str")
     ordered = in_fault(died["t_ns"], arms_of_parts(parts), events)
     return [
-        Doubt(Level.INVALID, f"A part died during the run: {_in_words(detail, text)}.")
+        Issue(Level.INVALID, f"A part died during the run: {_in_words(detail, text)}.")
         for detail, text, wished in zip(details, died["detail"], ordered, strict=True)
         if not wished
     ]

@@ -3,9 +3,6 @@
 A claim names a quantity of the findings, a comparison and its limits. It holds when the whole 95 %
 interval lies within the limits, does not hold when the whole interval lies outside of them, and is
 not decided otherwise: also when the run does not measure it. Then is said what would decide it.
-
-Answer of ``check``: file, counts, claims with id, text, verdict, sentence, estimate, limits, n,
-rests_on (counted, measured or emulated), emulated_share and would_decide.
 """
 
 from __future__ import annotations
@@ -13,21 +10,23 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from analysis.claims.provenance import COUNTED, rests_on
-from analysis.claims.quantities import QUANTITIES, SCOPES, find, find_row
+from analysis.claims.ledger import Decision, Ledger, LedgerRow, ledger
+from analysis.claims.quantities import QUANTITIES, SCOPES, Found, NotMeasured, find
+from analysis.document.estimates import said
 from analysis.document.formatting import plain
-from analysis.document.wording import said
 from analysis.errors import InputError
+from analysis.questions.findings import Findings
+from analysis.stats.intervals import Estimate
 
-HOLDS, DOES_NOT_HOLD, NOT_DECIDED = "holds", "does not hold", "not decided"
-
-Record = Mapping[str, Any]
+HOLDS: Decision = "holds"
+DOES_NOT_HOLD: Decision = "does not hold"
+NOT_DECIDED: Decision = "not decided"
 
 
 class Claim(BaseModel):
@@ -85,14 +84,14 @@ class Claim(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
+class ClaimFile:
     """The claims of one file."""
 
     file: str
     claims: tuple[Claim, ...]
 
 
-def read(file: Path) -> Ledger:
+def read(file: Path) -> ClaimFile:
     """Read a file of ``[[claim]]`` tables.
 
     Raises
@@ -122,105 +121,128 @@ def read(file: Path) -> Ledger:
     twice = next((one for one in ids if ids.count(one) > 1), None)
     if twice is not None:
         raise InputError(f"{file}: two claims have the id {twice!r}; give each its own")
-    return Ledger(file=file.name, claims=claims)
+    return ClaimFile(file=file.name, claims=claims)
 
 
-def check(ledger: Ledger, document: Record) -> dict[str, Any]:
+def check(files: Sequence[ClaimFile], found: Findings) -> Ledger:
     """Hold each claim against the findings of a run that is not INVALID."""
-    return _counted(ledger, [_row(claim, document) for claim in ledger.claims])
+    rows = tuple(_row(claim, found) for one in files for claim in one.claims)
+    return ledger(", ".join(one.file for one in files), rows)
+
+
+def with_claims(found: Findings, files: Sequence[ClaimFile]) -> Findings:
+    """The findings with the claims of these files held against them; an INVALID run without."""
+    if not files or found.is_invalid:
+        return found
+    return replace(found, claims=check(files, found))
 
 
 def check_together(
-    ledger: Ledger, documents: Sequence[Record], experiments: Mapping[str, str]
-) -> dict[str, Any]:
-    """Hold each claim against that of several runs which is about it.
+    file: ClaimFile, runs: Sequence[Findings], experiments: Mapping[str, str]
+) -> list[tuple[Findings, LedgerRow]]:
+    """Hold each claim against that of several runs which is about it; gives the run with each.
 
     That is the run of the claim's own experiment, else the first that measures the quantity.
-    ``experiments`` gives the names of runs by what claims call the experiment; each row says its
-    ``run``.
+    ``experiments`` gives the names of runs by what claims call the experiment.
     """
     rows = []
-    for claim in ledger.claims:
+    for claim in file.claims:
         name = experiments.get(claim.experiment or "")
-        own = [one for one in documents if one["run"]["name"] == name]
-        measured = (
-            one for one in documents if find(one, claim.quantity, claim.scope)[0] is not None
-        )
-        chosen = own[0] if own else next(measured, documents[0])
-        rows.append({**_row(claim, chosen), "run": chosen["run"]["id"]})
-    return _counted(ledger, rows)
+        own = [one for one in runs if one.run.name == name]
+        chosen = next((one for one in own or runs if own or _measures(one, claim)), runs[0])
+        rows.append((chosen, _row(claim, chosen)))
+    return rows
 
 
-def _counted(ledger: Ledger, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The answer, with how many claims got which verdict."""
-    counts = {
-        verdict: sum(row["verdict"] == verdict for row in rows)
-        for verdict in (HOLDS, DOES_NOT_HOLD, NOT_DECIDED)
-    }
-    return {"file": ledger.file, "counts": counts, "claims": rows}
+def _measures(found: Findings, claim: Claim) -> bool:
+    """Whether a run holds what the claim is about."""
+    try:
+        find(found, claim.quantity, claim.scope)
+    except NotMeasured:
+        return False
+    return True
 
 
-def _row(claim: Claim, document: Record) -> dict[str, Any]:
-    quantity = QUANTITIES[claim.quantity]
-    row, missing = find_row(document, claim.quantity, claim.scope)
-    estimate = None if row is None else row[quantity.cell]
-    rests, emulated = (None, None) if row is None else rests_on(document, quantity.rests, row)
-    low, high = claim.limits
-    verdict, why, would_decide = _judge(claim, estimate)
-    sentence = (
-        f"Not measured here: {missing or why}."
-        if estimate is None or _is_nothing(estimate)
-        else f"{_found(estimate, rests, emulated)}; claimed {_claimed(claim, estimate['unit'])}."
+def _row(claim: Claim, found: Findings) -> LedgerRow:
+    """A claim held against a run."""
+    number, missing = None, ""
+    try:
+        number = find(found, claim.quantity, claim.scope)
+    except NotMeasured as reason:
+        missing = str(reason)
+    estimate = None if number is None else number.estimate
+    decided = _judge(claim, estimate)
+    if number is None or _is_nothing(number.estimate):
+        sentence = f"Not measured here: {missing or decided.reason}."
+    else:
+        sentence = f"{_found(number)}; claimed {_claimed(claim, number.estimate.unit)}."
+    low, high = (end if math.isfinite(end) else None for end in claim.limits)
+    return LedgerRow(
+        id=claim.id,
+        text=claim.text,
+        verdict=decided.decision,
+        sentence=sentence,
+        quantity=claim.quantity,
+        scope=dict(claim.scope),
+        comparison=claim.comparison,
+        limits=(low, high),
+        estimate=estimate,
+        rests_on=number.provenance.kind if number else None,
+        emulated_share=number.provenance.emulated_share if number else None,
+        n=estimate.n if estimate else None,
+        would_decide=decided.would_decide,
+        note=claim.note,
     )
-    return {
-        "id": claim.id,
-        "text": claim.text,
-        "verdict": verdict,
-        "sentence": sentence,
-        "quantity": claim.quantity,
-        "scope": dict(claim.scope),
-        "comparison": claim.comparison,
-        "limits": [low if math.isfinite(low) else None, high if math.isfinite(high) else None],
-        "estimate": estimate,
-        "rests_on": rests,
-        "emulated_share": emulated,
-        "n": None if estimate is None else estimate["n"],
-        "would_decide": would_decide,
-        "note": claim.note,
-    }
 
 
-def _is_nothing(estimate: Record) -> bool:
+def _is_nothing(estimate: Estimate) -> bool:
     """Whether there is neither a value nor a bound."""
-    return estimate["value"] is None and estimate["low"] is None
+    return estimate.value is None and estimate.low is None
 
 
-def _found(estimate: Record, rests: str | None, emulated: float | None) -> str:
+def _found(number: Found) -> str:
     """The number, and how it was come by: a time that was put in is not a finding."""
-    verb = "Counted" if rests == COUNTED else "Measured"
-    put_in = "" if emulated is None else f", {plain(emulated, 'share')} of the time emulated"
-    return f"{verb} {said(estimate)}{put_in}"
+    verb = "Counted" if number.provenance.kind == "counted" else "Measured"
+    share = number.provenance.emulated_share
+    put_in = "" if share is None else f", {plain(share, 'share')} of the time emulated"
+    return f"{verb} {said(number.estimate)}{put_in}"
 
 
-def _judge(claim: Claim, estimate: Record | None) -> tuple[str, str, str | None]:
-    """Verdict, why there is no number, and what would decide it when it is not decided."""
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What an estimate says of a claim."""
+
+    decision: Decision
+    would_decide: str | None = None
+    """What would decide it when it is not decided."""
+    reason: str = ""
+    """Why there is no number."""
+
+
+def _judge(claim: Claim, estimate: Estimate | None) -> _Decided:
+    """Hold the estimate against the claim's limits.
+
+    For example, "at least 20" with an interval of [18, 30] is not decided, with [21, 30] it holds,
+    with [15, 19] it does not; a bound of "at least 640" holds, as its upper end is infinite.
+    """
     elsewhere = f"run {claim.experiment}" if claim.experiment else None
     if estimate is None or _is_nothing(estimate):
-        reason = (estimate["reason"] if estimate else "") or "it was not measured"
-        return NOT_DECIDED, reason, elsewhere or "a run that measures it"
+        reason = (estimate.reason if estimate else "") or "it was not measured"
+        return _Decided(NOT_DECIDED, elsewhere or "a run that measures it", reason)
     low, high = claim.limits
-    least, most = estimate["low"], estimate["high"]
-    if estimate["value"] is None:
+    least, most = estimate.low, estimate.high
+    if estimate.value is None:
         most = math.inf
     if least is None or most is None:
-        return NOT_DECIDED, "", estimate["reason"] or elsewhere
+        return _Decided(NOT_DECIDED, estimate.reason or elsewhere)
     if low <= least and most <= high:
-        return HOLDS, "", None
+        return _Decided(HOLDS)
     if most < low or least > high:
-        return DOES_NOT_HOLD, "", None
-    if estimate["value"] is None:
-        return NOT_DECIDED, "", "more requests: only a lower end is known, and it grows with them"
-    return NOT_DECIDED, "", _how_many_blocks(estimate, low, high)
+        return _Decided(DOES_NOT_HOLD)
+    if estimate.value is None:
+        grows = "more requests: only a lower end is known, and it grows with them"
+        return _Decided(NOT_DECIDED, grows)
+    return _Decided(NOT_DECIDED, _how_many_blocks(estimate.value, least, most, estimate, claim))
 
 
 def _claimed(claim: Claim, unit: str) -> str:
@@ -231,17 +253,16 @@ def _claimed(claim: Claim, unit: str) -> str:
     return f"{claim.comparison} {plain(claim.value, unit)}{extra}"
 
 
-def _how_many_blocks(estimate: Record, low: float, high: float) -> str:
+def _how_many_blocks(
+    value: float, least: float, most: float, estimate: Estimate, claim: Claim
+) -> str:
     """Blocks until the interval leaves the nearest limit; its width shrinks as 1/sqrt."""
-    value = estimate["value"]
-    half = (estimate["high"] - estimate["low"]) / 2
-    crossed = [limit for limit in (low, high) if estimate["low"] <= limit <= estimate["high"]]
-    distance = min(abs(value - limit) for limit in crossed)
-    blocks = estimate["blocks"]
+    half = (most - least) / 2
+    distance = min(abs(value - limit) for limit in claim.limits if least <= limit <= most)
     if distance <= half / 30:
         return "the estimate lies on the limit: no run of a sensible length decides it"
-    needed = math.ceil(blocks * (half / distance) ** 2)
-    return f"about {max(needed, blocks + 1)} blocks an arm instead of {blocks}"
+    needed = math.ceil(estimate.blocks * (half / distance) ** 2)
+    return f"about {max(needed, estimate.blocks + 1)} blocks per arm instead of {estimate.blocks}"
 
 
 def _claim(file: Path, text: str, number: int, table: object) -> Claim:

@@ -1,20 +1,20 @@
-"""What does a claim's number rest on: was it counted, measured, or put in by a latency profile?
+"""Where does a claim's number come from: was it counted, measured, or put in by a latency profile?
 
 Queries, hits and failures are counted. Times and shares of times are measured, but under a profile
 that emulates a slow model or database most of a time may be the profile's own: such a number says
 that the profile did what it was told, and nothing of any other service. The emulated share is that
-of the time that the number is about, with all that runs inside it, from ``findings["emulated"]``.
-
-Answer of ``rests_on``: counted, measured or emulated; and the emulated share, none where nothing
-was emulated or the number is no time.
+of the time that the number is about, with all that runs inside it, from the answer ``Emulated``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-COUNTED, MEASURED, EMULATED = "counted", "measured", "emulated"
+from analysis.claims.ledger import Kind
+from analysis.questions.database_load.answer import DatabaseLoad
+from analysis.questions.emulated import Emulated, EmulatedRow, WholeRow
+from analysis.questions.findings import Findings
 
 MOSTLY = 0.5
 """From this share on a time is called emulated: more of it was put in than measured."""
@@ -22,55 +22,61 @@ MOSTLY = 0.5
 WORTH_SAYING = 0.0005
 """A smaller emulated share is written as none."""
 
-Record = Mapping[str, Any]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a number comes from."""
+
+    kind: Kind
+    emulated_share: float | None = None
+    """Of the time that it is about; none where nothing was emulated or it is no time."""
 
 
-def rests_on(document: Record, kind: str, row: Record) -> tuple[str, float | None]:
-    """What the number of one row of the findings rests on.
-
-    ``kind`` is the quantity's own: counted; or the time of which it is, that of an operation, of a
-    statement, of a collection's queries or of the request, in the row's arm or (``before``) in the
-    baseline, which is where a saving is made.
-    """
-    if kind == COUNTED:
-        return COUNTED, None
-    what, _, before = kind.partition(" ")
-    arm = document["run"]["baseline"] if before else row.get("arm")
-    emulated = document.get("emulated") or {}
-    if what == "request":
-        share = _share(emulated.get("rows"), arm=arm, operation=None)
-    elif what == "queries":
-        share = _of_queries(document, emulated, arm, row.get("collection"))
-    else:
-        operation = row.get("statement") if what == "statement" else row.get("operation")
-        which = row.get("which") if not before else None
-        wanted = which if which in ("hits", "misses") else "all"
-        share = _share(emulated.get("wholes"), arm=arm, operation=operation, which=wanted)
-    if share is None or share < WORTH_SAYING:
-        return MEASURED, None
-    return (EMULATED if share >= MOSTLY else MEASURED), share
+COUNTED = Provenance(kind="counted")
 
 
-def _share(rows: Any, **wanted: object) -> float | None:  # noqa: ANN401 - findings are JSON
-    """The emulated share of the first row that holds what is wanted."""
-    for row in rows or ():
-        if all(row.get(key) == value for key, value in wanted.items()):
-            return None if row["share"] is None else float(row["share"])
-    return None
+def of_request(found: Findings, arm: str | None) -> Provenance:
+    """The provenance of a time of whole requests."""
+    rows = found.of(Emulated).rows
+    return _timed(_share(row for row in rows if row.arm == arm and row.operation is None))
 
 
-def _of_queries(document: Record, emulated: Record, arm: Any, collection: Any) -> float | None:  # noqa: ANN401 - findings are JSON
-    """The emulated share of the time of all queries of a collection; of none, of all queries."""
+def of_operation(
+    found: Findings, arm: str | None, operation: str, which: str = "all"
+) -> Provenance:
+    """The provenance of a time of an operation; ``which`` may be its hits or misses alone."""
+    wanted = which if which in ("hits", "misses") else "all"
+    rows = (
+        row
+        for row in found.of(Emulated).wholes
+        if row.arm == arm and row.operation == operation and row.which == wanted
+    )
+    return _timed(_share(rows))
+
+
+def of_queries(found: Findings, arm: str | None, collection: str | None) -> Provenance:
+    """The provenance of the time of all queries of a collection; of none, of all queries."""
     names = {
-        row["statement"]
-        for row in document["load"]["statements"]
-        if row["arm"] == arm and collection in (None, row["collection"])
+        row.statement
+        for row in found.of(DatabaseLoad).statements
+        if row.arm == arm and collection in (None, row.collection)
     }
     rows = [
         row
-        for row in emulated.get("wholes") or ()
-        if row["arm"] == arm and row["operation"] in names and row["which"] == "all"
+        for row in found.of(Emulated).wholes
+        if row.arm == arm and row.operation in names and row.which == "all"
     ]
-    added = sum(row["emulated_ms"] * row["spans"] for row in rows)
-    whole = sum(row["emulated_ms"] * row["spans"] / row["share"] for row in rows if row["share"])
-    return added / whole if whole else None
+    added = sum(row.emulated_ms * row.spans for row in rows)
+    whole = sum(row.emulated_ms * row.spans / row.share for row in rows if row.share)
+    return _timed(added / whole if whole else None)
+
+
+def _share(rows: Iterable[EmulatedRow | WholeRow]) -> float | None:
+    """The emulated share of the first row."""
+    return next((row.share for row in rows), None)
+
+
+def _timed(share: float | None) -> Provenance:
+    if share is None or share < WORTH_SAYING:
+        return Provenance(kind="measured")
+    return Provenance(kind="emulated" if share >= MOSTLY else "measured", emulated_share=share)

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
+from analysis.claims.ledger import Decision, LedgerRow
 from analysis.document import formatting
-from analysis.document.document import Column, Section, Table, Tone
-from analysis.document.numbers import Number, number
-from analysis.document.tabulation import Field, Record, estimates, plain_numbers, tabulate, words
+from analysis.document.document import Section, Table, Tone
+from analysis.document.tables import COUNTED, Field, estimates, exact, tabulate, words
+from analysis.questions.findings import Findings
 
 QUESTION = "Which claims hold?"
 
-_TONES = {"holds": Tone.GOOD, "does not hold": Tone.BAD, "not decided": Tone.DOUBT}
+_TONES: dict[Decision, Tone] = {
+    "holds": Tone.GOOD,
+    "does not hold": Tone.BAD,
+    "not decided": Tone.DOUBT,
+}
 
 
-def section(findings: Mapping[str, Any]) -> Section | None:
+def section(findings: Findings) -> Section | None:
     """The ledger: a row a claim, with estimate, interval, n, and what would decide it."""
-    ledger = findings.get("claims") or {}
-    rows = list(ledger.get("claims") or ())
-    if not rows:
+    ledger = findings.claims
+    if ledger is None or not ledger.claims:
         return None
-    counts = ledger.get("counts") or {}
-    said = ", ".join(f"{count} {_plural(verdict, count)}" for verdict, count in counts.items())
-    measured = [row for row in rows if _is_there(number(row.get("estimate")))]
-    others = [row for row in rows if not _is_there(number(row.get("estimate")))]
-    tables = [_measured(measured, str(ledger.get("file") or "the experiment"))] if measured else []
+    rows = ledger.claims
+    said = ", ".join(f"{count} {_plural(one, count)}" for one, count in ledger.counts.items())
+    measured = [row for row in rows if row.is_measured]
+    others = [row for row in rows if not row.is_measured]
+    tables = [_measured(measured, ledger.file)] if measured else []
     tables += [_elsewhere(others)] if others else []
-    noted = [row for row in rows if row.get("note")]
+    noted = [row for row in rows if row.note]
     tables += [_put_right(noted)] if noted else []
     return Section(
         key="claims",
@@ -41,72 +44,70 @@ def section(findings: Mapping[str, Any]) -> Section | None:
             f"{len(measured)} of {len(rows)} claims are about something that this run measured."
         ),
         tables=tuple(tables),
-        emulated=_on_what_they_rest(measured),
+        emulated=_about_emulated(measured),
     )
 
 
-def _is_there(estimate: Number) -> bool:
-    return estimate.is_known or estimate.is_bound
-
-
-def _on_what_they_rest(rows: list[Record]) -> str:
+def _about_emulated(rows: Sequence[LedgerRow]) -> str:
     """How many claims are about times that the run itself was told to take."""
-    put_in = sum(row.get("rests_on") == "emulated" for row in rows)
+    put_in = sum(row.rests_on == "emulated" for row in rows)
     if not put_in:
         return ""
-    verb = "rests" if put_in == 1 else "rest"
+    verb = "is" if put_in == 1 else "are"
     return (
-        f"{put_in} of {len(rows)} {verb} on emulated time: the latency profile was told to take so"
-        " long. They say that it did, and nothing of a service of your own."
+        f"{put_in} of {len(rows)} {verb} about emulated time: the latency profile was told to take"
+        " so long. They say that it did, and nothing of a service of your own."
     )
 
 
-def _rests_on(row: Record) -> str:
+def _evidence(row: LedgerRow) -> str | None:
     """Counted, measured, or how much of it was put in."""
-    rests, share = row.get("rests_on"), number(row.get("emulated_share"))
-    if rests is None or not share.is_known:
-        return str(rests or formatting.MISSING)
-    part = f"{formatting.plain(share.value, 'share')} emulated"
-    return part if rests == "emulated" else f"{rests}, {part}"
+    if row.rests_on is None or row.emulated_share is None:
+        return row.rests_on
+    part = f"{formatting.plain(row.emulated_share, 'share')} emulated"
+    return part if row.rests_on == "emulated" else f"{row.rests_on}, {part}"
 
 
-def _measured(rows: list[Record], file: str) -> Table:
+def _measured(rows: Sequence[LedgerRow], file: str) -> Table:
     """The claims that this run has a number for."""
-    fields = (
-        words("Claim", "text"),
-        words("Verdict", "verdict"),
-        estimates("Measured", "estimate"),
-        Field(column=Column(label="Rests on"), write=_rests_on),
-        plain_numbers("n", "n"),
-        words("What would decide it", "would_decide", missing=""),
+    fields: tuple[Field[LedgerRow], ...] = (
+        words("Claim", lambda row: row.text),
+        words("Verdict", lambda row: row.verdict),
+        estimates("Measured", lambda row: row.estimate),
+        words("Evidence", _evidence),
+        exact("n", lambda row: row.n, why=COUNTED, sample=True),
+        words("What would decide it", lambda row: row.would_decide, missing=""),
     )
-    tones = [_TONES.get(str(row.get("verdict")), Tone.PLAIN) for row in rows]
+    tones = [_TONES[row.verdict] for row in rows]
     return tabulate(rows, fields, f"Claims of {file} that this run measured", tones)
 
 
-def _elsewhere(rows: list[Record]) -> Table:
+def _elsewhere(rows: Sequence[LedgerRow]) -> Table:
     """The claims that another experiment is for."""
-    fields = (
-        words("Claim", "text"),
-        words("Why not here", "sentence"),
-        words("What would decide it", "would_decide"),
+    fields: tuple[Field[LedgerRow], ...] = (
+        words("Claim", lambda row: row.text),
+        words("Why not here", lambda row: row.sentence),
+        words("What would decide it", lambda row: row.would_decide),
     )
     tones = [Tone.DOUBT] * len(rows)
     return tabulate(rows, fields, f"{len(rows)} claims that this run does not measure", tones)
 
 
-def _put_right(rows: list[Record]) -> Table:
+def _put_right(rows: Sequence[LedgerRow]) -> Table:
     """What had to be said of a claim before it could be tested."""
-    fields = (words("Claim", "text"), words("Note", "note"))
+    fields: tuple[Field[LedgerRow], ...] = (
+        words("Claim", lambda row: row.text),
+        words("Note", lambda row: row.note),
+    )
     return tabulate(
         rows, fields, f"Notes on {len(rows)} claims: units put right, and what is meant"
     )
 
 
-def _plural(verdict: str, count: int) -> str:
+def _plural(verdict: Decision, count: int) -> str:
     """The verdict as a verb that fits the count."""
     if count == 1:
         return {"not decided": "is not decided"}.get(verdict, verdict)
-    return {"holds": "hold", "does not hold": "do not hold", "not decided": "are not decided"}.get(
-        verdict, verdict
-    )
+    return {"holds": "hold", "does not hold": "do not hold", "not decided": "are not decided"}[
+        verdict
+    ]

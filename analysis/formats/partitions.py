@@ -18,10 +18,13 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import feather
 
-from analysis.calltree.identity import trace_hashes
+from analysis.calltree.identity import trace_codes, trace_hashes
 from analysis.errors import AnalysisError
 from analysis.formats.columns import to_pandas
 from worthit.contract.tables import SPANS
+
+_RUN_COLUMNS = ("arm", "step", "block")
+"""What the spans of one trace have in common."""
 
 _TOP_BITS = np.uint64(40)
 """Parts are told by high bits of the hash: the low ones find places in tables."""
@@ -93,8 +96,6 @@ def load(file: Path) -> pd.DataFrame:
 
     Raises ``AnalysisError`` where the part's file is not there: it would be taken for no traces.
     """
-    from analysis.traces import spread  # noqa: PLC0415 - traces deals out through this module
-
     try:
         table = feather.read_table(file, memory_map=True)
     except FileNotFoundError as error:
@@ -104,6 +105,26 @@ def load(file: Path) -> pd.DataFrame:
             "every worker sees."
         ) from error
     return spread(to_pandas(table))
+
+
+def spread(spans: pd.DataFrame) -> pd.DataFrame:
+    """Give every span its trace's arm, step and block: what the earliest to name one says."""
+    partly = [
+        name for name in _RUN_COLUMNS
+        if name in spans.columns and spans[name].isna().any() and spans[name].notna().any()
+    ]  # fmt: skip
+    if not partly:
+        return spans
+    codes, count = trace_codes(spans["trace_id"])
+    start = spans["start_ns"].to_numpy()
+    for name in partly:
+        carriers = np.flatnonzero(spans[name].notna().to_numpy())
+        carriers = carriers[np.argsort(-start[carriers], kind="stable")]
+        carrier = np.full(count, -1, np.int64)
+        carrier[codes[carriers]] = carriers  # the earliest is written last
+        values = spans[name].array.take(carrier[codes], allow_fill=True)
+        spans = spans.assign(**{name: values})
+    return spans
 
 
 def _dealt(batch: pa.Table, count: int) -> list[pa.Table]:

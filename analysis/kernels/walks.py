@@ -275,6 +275,19 @@ def _walk_root(
 ) -> int:  # fmt: skip
     """Write one root's sections from its end back; give the new length.
 
+    A worked example, in ms, of the calls that A made::
+
+        A |-----------------------------------------------|   0 to 100
+        B      |--------------|                               10 to 40
+        C                |------------------------|           30 to 80
+        D                           |----|                    50 to 60, made by C
+        E                                           |--|      85 to 90
+
+    From A's end back: E ended last, so 90 to 100 is A's own and 85 to 90 is E's. Before 85 it was
+    C that ended last: 80 to 85 is A's, then C is walked in the same way: 60 to 80 is its own, 50
+    to 60 is D's, 30 to 50 its own. Before C began, at 30, no call had ended: B ran beside C and
+    held nobody up. So 0 to 30 is A's. A has 45 ms, C 40, D 10, E 5 and B none: 100 together.
+
     A frame of the stack is: span; the time walked back to; its earliest time; how far it was moved
     back (crisp: an overlap is read as skew, so the earlier sibling is moved to end where the later
     one starts); the next child to look at; the last one taken.

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.checks.cross_checks import agrees
 from analysis.document import formatting
-from analysis.document.document import Column, Drawing, Section, Table, Tone
+from analysis.document.document import Drawing, Section, Tone
 from analysis.document.setting import Setting
-from analysis.document.tabulation import COUNTED, plain_numbers, tabulate
+from analysis.document.tables import COUNTED, OBSERVED, SET, Field, exact, tabulate, words
 from analysis.questions.timeline import figure as timeline_figure
 from analysis.questions.timeline.answer import bin_width_ns, timeline
-from analysis.rundir.manifest import Manifest
+from analysis.rundir.manifest import CrossCheck, Generator, Manifest
 from analysis.rundir.run import Run
 
 _SHOWN_EVENTS = {
@@ -75,59 +74,54 @@ def timeline_section(run: Run, setting: Setting) -> Section:
     )
 
 
-def cross_check_section(cross_checks: Sequence[Mapping[str, Any]]) -> Section:
+def cross_check_section(cross_checks: Sequence[CrossCheck]) -> Section:
     """Counts from spans beside the same counts by the servers themselves."""
     question = "Do independent counts agree?"
     if not cross_checks:
         return Section(
             key="cross_checks",
             question=question,
-            answer=(
-                "No independent count was taken in this run, so the counts from spans stand alone."
-            ),
+            answer="No independent count: the counts from spans stand alone.",
         )
-    rows, tones = [], []
-    for cross_check in cross_checks:
-        counted, independent = cross_check.get("from_spans"), cross_check.get("independent")
-        verdict, tone = _agreement(cross_check)
-        rows.append(
-            (
-                str(cross_check.get("what", "")),
-                str(cross_check.get("arm") or ""),
-                formatting.count(counted),
-                formatting.count(independent),
-                verdict,
-                str(cross_check.get("counted_by", "")),
-            )
-        )
-        tones.append(tone)
-    agree = sum(tone is Tone.GOOD for tone in tones)
-    columns = (
-        Column(label="What"),
-        Column(label="Arm"),
-        Column(label="From spans", numeric=True, without=COUNTED, sample=True),
-        Column(label="By the cross_check", numeric=True, without=COUNTED, sample=True),
-        Column(label="Agree?"),
-        Column(label="CrossCheck", code=True),
+    fields: tuple[Field[CrossCheck], ...] = (
+        words("What", lambda row: row.what),
+        words("Arm", lambda row: row.arm, missing=""),
+        exact("From spans", lambda row: row.from_spans, why=COUNTED, sample=True),
+        exact("Independent count", lambda row: row.independent, why=COUNTED, sample=True),
+        words("Agree?", lambda row: _agreement(row)[0]),
+        words("Counted by", lambda row: row.counted_by, code=True),
     )
+    tones = [_agreement(row)[1] for row in cross_checks]
     return Section(
         key="cross_checks",
         question=question,
         answer=(
-            f"{agree} of {len(rows)} counts from spans equal what the servers counted themselves."
+            f"{tones.count(Tone.GOOD)} of {len(tones)} counts from spans equal what the servers"
+            " counted themselves."
         ),
         reading=(
-            "The left number is counted from the recorded spans, the right one by the "
-            "server or tool named, which knows nothing of spans."
+            "The left number is counted from the recorded spans, the right one by the server or"
+            " tool named, which knows nothing of spans."
         ),
         sample="Whole counts over the run, warm-up included; a count has no interval.",
-        tables=(
-            Table(caption="Counted twice", columns=columns, rows=tuple(rows), tones=tuple(tones)),
-        ),
+        tables=(tabulate(cross_checks, fields, "Counted twice", tones),),
     )
 
 
-def generator_section(generator: Sequence[Mapping[str, Any]]) -> Section:
+def _agreement(row: CrossCheck) -> tuple[str, Tone]:
+    """Yes, or by how much not; a missing count is no agreement."""
+    if row.from_spans is None or row.independent is None:
+        return "no independent count", Tone.DOUBT
+    difference = row.from_spans - row.independent
+    if difference == 0:
+        return "exactly", Tone.GOOD
+    text = f"{'+' if difference > 0 else ''}{formatting.plain(difference)}"
+    if agrees(row) or not row.exact:
+        return f"within {text}", Tone.PLAIN
+    return f"off by {text}", Tone.BAD
+
+
+def generator_section(generator: Sequence[Generator]) -> Section:
     """Whether the load kept its schedule, step by step."""
     question = "Did the load keep its schedule?"
     if not generator:
@@ -138,24 +132,25 @@ def generator_section(generator: Sequence[Mapping[str, Any]]) -> Section:
                 "The load was not ours, so nothing is known about how well it kept its schedule."
             ),
         )
-    fields = (
-        plain_numbers("Step", "step"),
-        plain_numbers("Offered", "offered_per_s", "per_s"),
-        plain_numbers("Achieved", "achieved_per_s", "per_s"),
-        plain_numbers("Planned", "arrivals_planned"),
-        plain_numbers("Sent", "arrivals_sent"),
-        plain_numbers("Dropped", "dropped"),
-        plain_numbers("Lag p50", "lag_p50_ms", "ms"),
-        plain_numbers("Lag p99", "lag_p99_ms", "ms"),
-        plain_numbers("Lag max", "lag_max_ms", "ms"),
-        plain_numbers("In flight, max", "in_flight_max"),
+    fields: tuple[Field[Generator], ...] = (
+        exact("Step", lambda step: step.step, why=SET),
+        exact("Offered", lambda step: step.offered_per_s, "per_s", why=SET),
+        exact("Achieved", lambda step: step.achieved_per_s, "per_s", why=COUNTED),
+        exact("Planned", lambda step: step.arrivals_planned, why=COUNTED),
+        exact("Sent", lambda step: step.arrivals_sent, why=COUNTED),
+        exact("Dropped", lambda step: step.dropped, why=COUNTED),
+        exact("Schedule delay p50", lambda step: step.lag_p50_ms, "ms", why=OBSERVED),
+        exact("Schedule delay p99", lambda step: step.lag_p99_ms, "ms", why=OBSERVED),
+        exact("Schedule delay max", lambda step: step.lag_max_ms, "ms", why=OBSERVED),
+        exact("In flight, max", lambda step: step.in_flight_max, why=OBSERVED),
     )
-    dropped = sum(int(step.get("dropped") or 0) for step in generator)
-    planned = sum(int(step.get("arrivals_planned") or 0) for step in generator)
-    lags = [float(step["lag_p99_ms"]) for step in generator if step.get("lag_p99_ms") is not None]
+    dropped = sum(step.dropped for step in generator)
+    planned = sum(step.arrivals_planned for step in generator)
+    delays = [step.lag_p99_ms for step in generator if step.lag_p99_ms is not None]
     late = (
-        f" The 99th percentile of lateness was at most {formatting.plain(max(lags), 'ms')}."
-        if lags
+        f" The 99th percentile of the schedule delay was at most"
+        f" {formatting.plain(max(delays), 'ms')}."
+        if delays
         else ""
     )
     lost = "none was dropped" if dropped == 0 else f"{formatting.count(dropped)} were dropped"
@@ -164,25 +159,12 @@ def generator_section(generator: Sequence[Mapping[str, Any]]) -> Section:
         question=question,
         answer=f"Of {formatting.count(planned)} planned arrivals {lost}.{late}",
         reading=(
-            "Lag is how late a request was sent after the schedule wanted it. Arrivals do "
-            "not wait for answers, so a slow service cannot hide behind a slow load."
+            "The schedule delay is how late a request was sent after the schedule wanted it."
+            " Arrivals do not wait for answers, so a slow service cannot hide behind a slow load."
         ),
         sample="Whole counts and the generator's own clock; no interval.",
         tables=(tabulate(generator, fields, "The generator, by step"),),
     )
-
-
-def _agreement(cross_check: Mapping[str, Any]) -> tuple[str, Tone]:
-    """Yes, or by how much not; a missing count is no agreement."""
-    counted, independent = cross_check.get("from_spans"), cross_check.get("independent")
-    if formatting.is_missing(counted) or formatting.is_missing(independent):
-        return "not counted", Tone.DOUBT
-    difference = float(counted or 0.0) - float(independent or 0.0)
-    if difference == 0:
-        return "exactly", Tone.GOOD
-    text = f"{'+' if difference > 0 else ''}{formatting.plain(difference)}"
-    excused = agrees(cross_check) or not cross_check.get("exact", True)
-    return (f"within {text}", Tone.PLAIN) if excused else (f"off by {text}", Tone.BAD)
 
 
 def _span_of_time(run: Run) -> tuple[int, int]:
@@ -246,11 +228,11 @@ def _timeline_alt(table: pd.DataFrame) -> str:
         "cpu": ("processor in percent", 1.0),
     }
     parts = []
-    for series, (words, factor) in names.items():
+    for series, (called, factor) in names.items():
         values = table.loc[table["series"] == series, "value"].dropna() * factor
         if not values.empty:
             parts.append(
-                f"{words} from {formatting.plain(values.min())} to "
+                f"{called} from {formatting.plain(values.min())} to "
                 f"{formatting.plain(values.max())}"
             )
     return "The run over time: " + "; ".join(parts) + "."
@@ -265,5 +247,5 @@ def _not_recorded(table: pd.DataFrame) -> tuple[str, ...]:
         "busy": "connections in use",
         "cpu": "processor",
     }
-    absent = [words for series, words in names.items() if not (table["series"] == series).any()]
+    absent = [called for series, called in names.items() if not (table["series"] == series).any()]
     return (f"Not recorded in this run: {', '.join(absent)}.",) if absent else ()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import multiprocessing
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkProcess
 
 from analysis.document.document import Document, Drawing
 from analysis.drawing import style, titles
@@ -20,9 +18,6 @@ Titled = tuple[Drawing, tuple[str, str]]
 
 MOST_PROCESSES = 4
 """Fifteen figures are drawn in under a second by so many; more only cost their start."""
-
-MOST_TICKETS = 256
-"""Figures that a byte can number; a report has about fifteen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,80 +35,40 @@ class Pictures:
 
 
 def pictures(document: Document, *, processes: int | None = None) -> Mapping[str, Pictures]:
-    """Draw everything, by the drawings' names; by default with as many processes as cores."""
+    """Draw everything, by the drawings' names; by default with as many processes as cores.
+
+    A drawing is a closure over its rows and cannot be sent to another process, but a forked one
+    has it already. macOS' own libraries do not bear a fork: there one process draws all.
+    """
     drawings = document.titled_drawings()
-    wanted = _cores() if processes is None else processes
-    others = min(wanted, MOST_PROCESSES, len(drawings)) - 1
-    if others < 1 or len(drawings) > MOST_TICKETS or not _may_fork():
+    wanted = min(os.cpu_count() or 1, MOST_PROCESSES) if processes is None else processes
+    may_fork = sys.platform == "linux"
+    drawn = None
+    if may_fork and wanted > 1 and len(drawings) > 1:
+        drawn = _drawn_together(drawings, wanted)
+    if drawn is None:
         drawn = [_pictures(*titled) for titled in drawings]
-    else:
-        drawn = _drawn_together(drawings, others)
     return {drawing.name: one for (drawing, _), one in zip(drawings, drawn, strict=True)}
 
 
-def _cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _may_fork() -> bool:
-    """Whether a process may be forked: a drawing is a closure over its tables, not to be sent.
-
-    On macOS the system's own libraries do not bear it.
-    """
-    return sys.platform == "linux"
-
-
-def _drawn_together(drawings: Sequence[Titled], others: int) -> list[Pictures]:
-    """Draw here and in forked processes, each taking the next figure when it is done with one.
-
-    The tickets, a byte a figure, lie in a pipe: the system hands each to exactly one reader, and
-    nobody holds a lock that a killed process would keep.
-    """
-    tickets, giver = os.pipe()
-    os.write(giver, bytes(range(len(drawings))))
-    os.close(giver)
-    gc.freeze()  # a collection in a forked process would copy every page it looks at
+def _drawn_together(drawings: Sequence[Titled], processes: int) -> list[Pictures] | None:
+    """Draw in forked processes; None when one was killed, for want of memory say."""
+    fork = multiprocessing.get_context("fork")
     try:
-        started = [_started(drawings, tickets) for _ in range(others)]
-        drawn = _drawn_by_ticket(drawings, tickets)
-        for process, results in started:
-            with contextlib.suppress(EOFError, OSError):  # killed; what it had is drawn below
-                drawn |= results.recv()
-            results.close()
-            process.join()
-    finally:
-        gc.unfreeze()
-        os.close(tickets)
-    return [
-        drawn[place] if place in drawn else _pictures(*titled)
-        for place, titled in enumerate(drawings)
-    ]
+        with ProcessPoolExecutor(
+            processes, mp_context=fork, initializer=_HERE.extend, initargs=(drawings,)
+        ) as pool:
+            return list(pool.map(_nth, range(len(drawings))))
+    except BrokenProcessPool:
+        return None
 
 
-def _started(drawings: Sequence[Titled], tickets: int) -> tuple[ForkProcess, Connection]:
-    """A forked process that draws, and where its drawings will come from."""
-    forked = multiprocessing.get_context("fork")
-    results, sender = forked.Pipe(duplex=False)
-    process = forked.Process(target=_draw_and_send, args=(drawings, tickets, sender), daemon=True)
-    process.start()
-    sender.close()
-    return process, results
+_HERE: list[Titled] = []
+"""In a forked process: what there is to draw."""
 
 
-def _draw_and_send(drawings: Sequence[Titled], tickets: int, sender: Connection) -> None:
-    """In a forked process: draw as long as there are tickets, then send all at once."""
-    sender.send(_drawn_by_ticket(drawings, tickets))
-
-
-def _drawn_by_ticket(drawings: Sequence[Titled], tickets: int) -> dict[int, Pictures]:
-    """Draw the next figure until none is left."""
-    drawn = {}
-    while ticket := os.read(tickets, 1):
-        drawn[ticket[0]] = _pictures(*drawings[ticket[0]])
-    return drawn
+def _nth(place: int) -> Pictures:
+    return _pictures(*_HERE[place])
 
 
 def _pictures(drawing: Drawing, title: tuple[str, str]) -> Pictures:

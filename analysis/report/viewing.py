@@ -1,16 +1,16 @@
 """The report piece by piece, for notebooks: an answer, a figure, a table at a time.
 
-report = open_report(RUN)
+report = analysis.open_report(RUN)
 report.answer("load")
 report.figure("load")
 report.table("load")
-report.records("load", "by_step")
+analysis.table(report.found.of(analysis.DatabaseLoad).by_step)
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ import pandas as pd
 from typing_extensions import override
 
 from analysis.document.document import Document, Drawing, Section
-from analysis.document.numbers import frame
 from analysis.drawing import style
 from analysis.errors import InputError
-from analysis.questions.findings import FORMAT_VERSION, findings
+from analysis.questions.asking import findings
+from analysis.questions.findings import Findings
+from analysis.questions.published import read_back
 from analysis.report import assembly
 from analysis.rundir.run import Run, open_run
+from analysis.stats.intervals import Estimate
 
 RUN_FOLDERS = (Path("runs"), Path("../runs"))
 """Where the newest run is looked for: from the project's folder and from ``notebooks/``."""
@@ -65,8 +67,8 @@ class Report:
     """A run's report, to be asked for its pieces."""
 
     run: Run
-    found: dict[str, Any]
-    """The findings, as in findings.json."""
+    found: Findings
+    """What was found, typed."""
     document: Document
 
     def verdict(self) -> Said:
@@ -111,15 +113,6 @@ class Report:
         view = section.tables[number]
         return pd.DataFrame(view.rows, columns=[column.label for column in view.columns])
 
-    def records(self, *path: str) -> pd.DataFrame:
-        """Rows of the findings as plain columns: an estimate x becomes x, x_low, x_high."""
-        rows: Any = self.found
-        for name in path:
-            rows = (rows or {}).get(name)
-        rows = rows if isinstance(rows, list) else []
-        names = dict.fromkeys(name for row in rows for name in row)
-        return frame(rows, names).dropna(axis="columns", how="all")
-
     def trace(self, number: int = 0) -> Picture | Said:
         """The waterfall of the report's so-manieth single request; 0 is the typical one."""
         if number >= len(self.document.traces):
@@ -135,6 +128,25 @@ class Report:
         if self.document.is_invalid:
             return Said(f"**INVALID**: this run shows no {what}, as no number of it may be used.")
         return Said(f"This run has nothing to say about {what}.")
+
+
+def table(rows: Iterable[Any]) -> pd.DataFrame:
+    """Rows of an answer as plain columns: an estimate x becomes x, x_low, x_high.
+
+    Columns that no row has a value in are left out.
+    """
+    made = []
+    for row in rows:
+        cells: dict[str, object] = {}
+        for field in fields(row):
+            cell = getattr(row, field.name)
+            if isinstance(cell, Estimate):
+                cells[field.name] = cell.value
+                cells |= {f"{field.name}_low": cell.low, f"{field.name}_high": cell.high}
+            else:
+                cells[field.name] = cell
+        made.append(cells)
+    return pd.DataFrame(made).dropna(axis="columns", how="all")
 
 
 def open_report(run: str | Path | None = None) -> Report:
@@ -163,14 +175,12 @@ def _newest() -> Path:
     )
 
 
-def _written_findings(run: Path) -> dict[str, Any] | None:
+def _written_findings(run: Path) -> Findings | None:
     """The findings that a report has written; none when they are absent, damaged or older."""
     file = run / "findings.json"
     try:
         if file.stat().st_mtime < (run / "manifest.json").stat().st_mtime:
             return None
-        found = json.loads(file.read_text(encoding="utf-8"))
+        return read_back(file.read_bytes())
     except (OSError, ValueError):
         return None
-    fits = isinstance(found, dict) and found.get("format_version") == FORMAT_VERSION
-    return found if fits else None

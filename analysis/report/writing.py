@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from analysis.document.document import Document
+from analysis.questions.findings import Findings
+from analysis.questions.published import as_json
 from analysis.report import page
 from analysis.report.pictures import Pictures, pictures
 
 
 def write(
     document: Document,
-    findings: Mapping[str, Any],
+    findings: Findings,
     folder: Path,
     drawn: Mapping[str, Pictures] | None = None,
 ) -> Path:
@@ -29,31 +28,10 @@ def write(
     """
     drawn = pictures(document) if drawn is None else drawn
     _write_figures(drawn, folder / "figures")
-    _replace(folder / "findings.json", findings_json(findings).encode())
+    _replace(folder / "findings.json", as_json(findings).encode())
     report = folder / "report.html"
     _replace(report, page.html(document, drawn).encode())
     return report
-
-
-def findings_json(findings: Mapping[str, Any]) -> str:
-    """The findings as one JSON document.
-
-    What is not a finite number is null, as JSON has no other word for it.
-    """
-    return json.dumps(_plain(findings), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 # any JSON value
-    """Plain Python values: numpy's numbers unwrapped, not-a-number as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _write_figures(drawn: Mapping[str, Pictures], folder: Path) -> None:

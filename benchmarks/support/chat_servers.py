@@ -13,9 +13,9 @@ from time import perf_counter
 import psutil
 
 from worthit.environment.postgres import Postgres
-from worthit.environment.reach import answers, child_environment
 from worthit.environment.recorder import Recorder
 from worthit.environment.redis import Redis
+from worthit.environment.server import answers, child_environment
 from worthit.environment.simulator import Simulator
 from worthit.process.workspace import Workspace
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from analysis.questions.findings import findings
+from analysis.questions.asking import findings
+from analysis.questions.published import as_json
 from analysis.rundir.run import Run, open_run
 from tests.support.runs.synthetic_run import Damage, Truth, write_run
 
@@ -25,7 +26,7 @@ def _run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(name="found", scope="session")
 def _found(run: Run) -> dict[str, Any]:
     """Its findings, read back from JSON as a report would."""
-    text = json.dumps(findings(run), allow_nan=False)
+    text = as_json(findings(run))
     document: dict[str, Any] = json.loads(text)
     return document
 

@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+import analysis
 from analysis.errors import AnalysisError
-from analysis.questions.findings import findings
-from analysis.report import notebooks, writing
+from analysis.questions.asking import findings
+from analysis.questions.database_load.answer import DatabaseLoad
+from analysis.questions.published import as_json
+from analysis.report import notebooks
+from analysis.report.viewing import Said
 from analysis.rundir.run import open_run
 from tests.support.runs.synthetic_run import INVALID, Truth, write_run
 
@@ -37,7 +41,7 @@ def _run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Truth(rates_per_s=(10.0, 20.0), pairs=6, block_s=2.0),
     )
     opened = open_run(folder)
-    (folder / "findings.json").write_text(writing.findings_json(findings(opened)))
+    (folder / "findings.json").write_text(as_json(findings(opened)))
     return folder
 
 
@@ -79,7 +83,9 @@ def test_a_notebook_is_thin(path: Path) -> None:
 @pytest.mark.parametrize("path", BOOKS, ids=NAMES)
 def test_a_notebook_is_committed_with_its_outputs(path: Path) -> None:
     """Every cell but imports and parameters shows something, no error, and nobody's folder."""
-    cells = [cell for cell in _cells(path, "code") if _source(cell).startswith("report.")]
+    cells = [
+        cell for cell in _cells(path, "code") if _source(cell).startswith(("report.", "analysis."))
+    ]
     text = path.read_text(encoding="utf-8")
 
     assert [_source(cell) for cell in cells if not cell["outputs"]] == []
@@ -117,10 +123,8 @@ def test_a_failing_cell_is_a_sentence(tmp_path: Path) -> None:
 def test_an_invalid_run_shows_no_number(tmp_path: Path) -> None:
     """On an INVALID run every cell answers in words that no number may be used."""
     run = write_run(tmp_path / "run", Truth(rates_per_s=(10.0,), pairs=2, block_s=1.0), INVALID)
-    from analysis.report.viewing import Said, open_report  # noqa: PLC0415 - beside its one use
-
-    report = open_report(run)
+    report = analysis.open_report(run)
     answers = [report.headline(), report.sentences(), report.answer("load"), report.figure("load")]
 
     assert all(isinstance(answer, Said) and "INVALID" in repr(answer) for answer in answers)
-    assert report.records("load", "by_step").empty
+    assert report.found.has(DatabaseLoad) is None

@@ -22,7 +22,7 @@ from reference_service.lifecycle import Lifecycle, Startup
 from reference_service.models import ChatRequest
 from tests.support.servers.chat_servers import ROOT, ChatServers
 from tests.support.traces.span_sink import attributes
-from worthit.environment.reach import answers, child_environment
+from worthit.environment.server import answers, child_environment
 
 pytestmark = pytest.mark.integration
 

@@ -59,7 +59,7 @@ def test_several_workers_share_one_port(servers: ChatServers) -> None:
             answer = httpx.post(f"{service.url}/chat", json=BODY, headers={"X-User-Id": "limited"})
             statuses.append(answer.status_code)
         other = httpx.post(f"{service.url}/chat", json=BODY, headers={"X-User-Id": "another"})
-        processes = len(service.pids)
+        processes = len(service.pids())
 
     assert [200] * 5 + [429] * 7 == statuses
     assert 1 <= int(answer.headers["retry-after"]) <= 60

@@ -1,4 +1,4 @@
-"""docs/add-a-question.md, followed word for word in a copy of ``analysis``."""
+"""docs/add-a-question.md, followed word for word in a copy of the packages."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ def _tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "analysis" / part.name).symlink_to(part)
     (folder / "analysis/questions").unlink()
     shutil.copytree(ROOT / "analysis/questions", folder / "analysis/questions")
+    # the command imports the `analysis` that lies beside it
+    shutil.copytree(ROOT / "worthit", folder / "worthit")
     text = PAGE.read_text(encoding="utf-8")
     room, entry = (
         block.split("\n", 1) for block in re.findall(r"```python\n# (.*?)```", text, re.DOTALL)

@@ -145,7 +145,14 @@ def test_the_notebooks_image_lacks_nothing_that_analysis_imports() -> None:
         for node in ast.walk(tree(path))
         for name in _imported(node)
     }
-    foreign = imported - set(sys.stdlib_module_names) - {"analysis", "dask", "distributed"}
+    foreign = (
+        imported
+        - set(sys.stdlib_module_names)
+        - {
+            *("analysis", "worthit"),
+            *("dask", "distributed"),
+        }
+    )
     makers = {name: {re.sub("[-_.]+", "-", m).lower() for m in owners[name]} for name in foreign}
 
     assert {name: made_by for name, made_by in makers.items() if not made_by & lock} == {}

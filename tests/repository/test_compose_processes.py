@@ -28,8 +28,8 @@ from analysis import traces
 from tests.support.project import compose_file
 from tests.support.project.source_tree import ROOT
 from worthit.environment.postgres import Postgres
-from worthit.environment.reach import answers
 from worthit.environment.redis import _binary
+from worthit.environment.server import answers
 from worthit.process.supervision import Process, Ready
 from worthit.process.workspace import Workspace
 

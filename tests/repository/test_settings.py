@@ -1,4 +1,4 @@
-"""Every setting of the service is an arm's to set, or the harness's, or fixed."""
+"""Every setting of the service is an arm's to set, or worthit's, or fixed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from itertools import combinations
 
 from reference_service.settings import Settings
 from worthit.cli.terminal.running import OWN_SERVERS, _forget_settings
-from worthit.experiments.model import FIXED_SETTINGS, HARNESS_SETTINGS, SERVICE_SETTINGS
+from worthit.experiments.model import FIXED_SETTINGS, RESERVED_SETTINGS, SERVICE_SETTINGS
 
-KINDS = (SERVICE_SETTINGS, HARNESS_SETTINGS, FIXED_SETTINGS)
+KINDS = (SERVICE_SETTINGS, RESERVED_SETTINGS, FIXED_SETTINGS)
 
 
 def test_the_three_kinds_are_all_settings_of_the_service() -> None:

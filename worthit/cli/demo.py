@@ -17,8 +17,8 @@ from worthit.cli.terminal.options import json_option, out_option, quiet_option
 def command(*, quick: bool, out: Path, as_json: bool, quiet: bool) -> int:
     """Measure what the personality cache does to a request's time and to the database's load.
 
-    Starts everything it needs on this machine, loads the service with the cache off and on by
-    turns at three rates, and ends with a report. Ctrl-C keeps nothing. Exit code 4 when the run is
+    Starts everything it needs on this machine, loads the service with the cache off and on in
+    turn at three rates, and ends with a report. Ctrl-C keeps nothing. Exit code 4 when the run is
     INVALID.
     """
     from worthit.cli.terminal.running import run_and_answer  # noqa: PLC0415 - --help is fast
@@ -26,7 +26,7 @@ def command(*, quick: bool, out: Path, as_json: bool, quiet: bool) -> int:
     from worthit.experiments.plan import make_plan  # noqa: PLC0415 - as above
     from worthit.experiments.reading import read_experiment  # noqa: PLC0415 - as above
 
-    experiment = read_experiment(catalogue.find("demo-quick" if quick else "demo"))
+    experiment = read_experiment(catalogue.folder() / f"demo{'-quick' if quick else ''}.toml")
     return run_and_answer(
         make_plan(experiment), out=out, quiet=quiet, as_json=as_json, keep_interrupted=False
     )

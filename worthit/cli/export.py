@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worthit.cli.terminal.options import json_option, quiet_option
-from worthit.errors import ExitCode
+from worthit.contract.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from worthit.export.replay import Replayed
@@ -30,19 +30,21 @@ LINES: Final = 10
     envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
     show_envvar=True,
     required=True,
-    help="http://HOST:4318 (OTLP/HTTP) or grpc://HOST:4317 (OTLP/gRPC). Headers, such as an "
-    "Authorization, come from OTEL_EXPORTER_OTLP_HEADERS.",
+    help="Where to send: http://HOST:4318 (OTLP/HTTP) or grpc://HOST:4317 (OTLP/gRPC). "
+    "Headers, such as an Authorization, come from OTEL_EXPORTER_OTLP_HEADERS.",
 )
-@click.option("--trace", "trace_id", metavar="ID", help="This trace; a unique beginning will do.")
-@click.option("--slowest", type=click.IntRange(1), metavar="N", help="The N longest traces.")
-@click.option("--arm", metavar="NAME", help="This arm.")
+@click.option(
+    "--trace", "trace_id", metavar="ID", help="Only this trace; the beginning of its id is enough."
+)
+@click.option("--slowest", type=click.IntRange(1), metavar="N", help="Only the N longest traces.")
+@click.option("--arm", metavar="NAME", help="Only this arm.")
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     default=20_000.0,
     show_default=True,
     metavar="SPANS",
-    help="At most this many spans a second.",
+    help="At most this many spans per second.",
 )
 @json_option
 @quiet_option
@@ -57,7 +59,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Send the traces of RUN to Jaeger or any OTLP backend, ids and times kept.
+    """Send the traces of RUN to Jaeger or any OTLP backend with their own ids and times.
 
     Every span carries worthit.run, worthit.arm, worthit.step, worthit.block and
     worthit.scenario, and cache.hit where it was a cache lookup: search for them.

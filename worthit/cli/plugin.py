@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
-from worthit.environment.reach import child_environment
+from worthit.environment.server import child_environment
 
 
 @click.command("plugin")
 @click.option("--arguments", is_flag=True, help="Print the arguments that it adds to Locust.")
 def command(*, arguments: bool) -> int:
-    """Print where the Locust plugin lies: trace context, recording, verdict and the live page.
+    """Print the path of the Locust plugin: trace context, recording, verdict and the live page.
 
     Used as: locust -f theirs.py,"$(worthit plugin)" --worthit-out DIR
     """

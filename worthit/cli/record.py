@@ -13,7 +13,8 @@ import click
 from click.core import ParameterSource
 
 from worthit.cli.terminal.options import json_option, out_option
-from worthit.errors import ExitCode, UsageError
+from worthit.contract.exit_codes import ExitCode
+from worthit.errors import UsageError
 
 if TYPE_CHECKING:
     from worthit.counters.external_counters import Named
@@ -34,34 +35,41 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @click.command("record")
 @click.argument("command_line", metavar="[-- COMMAND ...]", nargs=-1, type=click.UNPROCESSED)
-@click.option("--for", "seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds.")
+@click.option(
+    "--for",
+    "seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after so many seconds.",
+)
 @click.option("--name", help="The run's name; by default the command's.")
 @click.option(
     "--http-port",
     type=PORT,
-    help="For OTLP/HTTP. Without COMMAND 4318, where SDKs send by default; with one a free port.",
+    help="Port for OTLP/HTTP: without COMMAND 4318, where SDKs send by default; else a free one.",
 )
-@click.option("--grpc-port", type=PORT, help="For OTLP/gRPC; likewise, 4317.")
+@click.option(
+    "--grpc-port", type=PORT, help="Port for OTLP/gRPC: without COMMAND 4317; else a free one."
+)
 @click.option(
     "--protocol",
     type=click.Choice(["http/protobuf", "http/json", "grpc"]),
     default="http/protobuf",
     show_default=True,
-    help="What COMMAND is told to export by.",
+    help="The OTLP protocol that COMMAND is told to use.",
 )
 @click.option(
     "--database-url",
     envvar="DATABASE_URL",
     show_envvar=True,
     metavar="URL",
-    help="Your service's PostgreSQL, to be asked for its own count of queries. It is only read.",
+    help="Your service's PostgreSQL; its own count of queries is read, nothing is written.",
 )
 @click.option(
     "--redis-url",
     envvar="REDIS_URL",
     show_envvar=True,
     metavar="URL",
-    help="Your service's Redis, likewise: its own counts of calls, hits and misses.",
+    help="Your service's Redis; its own counts of calls, hits and misses are read.",
 )
 @out_option
 @json_option
@@ -82,21 +90,21 @@ def command(
 ) -> int:
     """Record what a service exports by OTLP while COMMAND runs, and make a run directory of it.
 
-    COMMAND is the service, the load, or a script that does both; OTEL_EXPORTER_OTLP_ENDPOINT leads
-    it and its children to the recorder. Without COMMAND a service that is running anyway is
-    recorded, for --for seconds or until Ctrl-C.
+    COMMAND is the service, the load, or a script that does both; it and its children get the
+    recorder's address in OTEL_EXPORTER_OTLP_ENDPOINT. Without COMMAND a service that is already
+    running is recorded, for --for seconds or until Ctrl-C.
 
     With --database-url or --redis-url the servers' own counts are recorded too, so that the
-    report can hold the spans against them.
+    report can compare the spans with them.
     """
-    from worthit.run.recording import Wish, default_name, record  # noqa: PLC0415 - for a fast --help
+    from worthit.run.recording import RecordingOptions, default_name, record  # noqa: PLC0415 - for a fast --help
 
     chosen = name or default_name(command_line)
     if not NAME.fullmatch(chosen):
         raise UsageError(
             f"The name {chosen!r} cannot be a folder's; use letters, digits, dots, - and _."
         )
-    wish = Wish(
+    options = RecordingOptions(
         name=chosen,
         command=command_line,
         seconds=seconds,
@@ -108,7 +116,7 @@ def command(
         stdout=STDERR if as_json else None,
     )
     try:
-        recorded = asyncio.run(record(wish, out=out, environ=dict(os.environ), say=_say))
+        recorded = asyncio.run(record(options, out=out, environ=dict(os.environ), say=_say))
     except asyncio.CancelledError:  # a second Ctrl-C
         raise click.Abort from None
     _show(recorded, as_json=as_json)

@@ -6,16 +6,18 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from worthit.cli.terminal.console import table_console
 from worthit.cli.terminal.options import json_option
-from worthit.errors import ExitCode, UsageError
+from worthit.contract.exit_codes import ExitCode
+from worthit.errors import UsageError
 
 if TYPE_CHECKING:
     from analysis.document.document import Document
+    from analysis.questions.findings import Findings
 
 RUNS_FOLDER = Path("runs")
 """Where runs are looked for when none is named."""
@@ -29,7 +31,7 @@ a report, which makes many objects and hardly any cycle."""
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--markdown", is_flag=True, help="Print a Markdown summary for a pull request.")
 @click.option(
-    "--notebook", is_flag=True, help="Execute the notebooks too; HTML beside the report."
+    "--notebook", is_flag=True, help="Also execute the notebooks, as HTML beside the report."
 )
 @json_option
 @click.option(
@@ -59,18 +61,18 @@ def command(
     RUN is a run directory; without one the newest in runs/ is taken. Ends with 4 when the run is
     INVALID.
     """
-    from analysis.questions.findings import findings  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis.questions.asking import findings  # noqa: PLC0415 - pandas, which --help never needs
     from analysis.report import assembly, writing  # noqa: PLC0415 - as above
     from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
-    from worthit.cli.terminal import claims_shown  # noqa: PLC0415 - as above
+    from worthit.cli.terminal import answering  # noqa: PLC0415 - as above
 
     if markdown and as_json:
         raise UsageError("--markdown and --json both want stdout to themselves; choose one.")
     _check_address(jaeger_url)
     with _collecting_seldom():
         opened = open_run(run or newest_run(RUNS_FOLDER))
-        files = claims_shown.claim_files(opened.manifest, claim_files)
-        found = claims_shown.with_claims(findings(opened), files)
+        files = answering.claims_of(opened.manifest, claim_files)
+        found = answering.with_claims(findings(opened), files)
         document = assembly.assemble(opened, found, jaeger_url=jaeger_url)
         written = [writing.write(document, found, opened.path)]
         if notebook:
@@ -121,12 +123,12 @@ def _check_address(jaeger_url: str | None) -> None:
         )
 
 
-def _print(document: Document, found: dict[str, Any], *, markdown: bool, as_json: bool) -> None:
+def _print(document: Document, found: Findings, *, markdown: bool, as_json: bool) -> None:
     """Print what was asked for on stdout, and nothing else there."""
-    from analysis.report import writing  # noqa: PLC0415 - pandas, which --help never needs
+    from analysis.questions.published import as_json as as_text  # noqa: PLC0415 - pandas, which --help never needs
 
     if as_json:
-        click.echo(writing.findings_json(found), nl=False)
+        click.echo(as_text(found), nl=False)
     elif markdown:
         from analysis.report.markdown import markdown as as_markdown  # noqa: PLC0415 - as above
 

@@ -35,22 +35,26 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Run the experiment of a file, keep it as a run directory and write its report.
+    """Run an experiment, keep it as a run directory and write its report.
+
+    EXPERIMENT.toml is a file, or the name of an experiment that comes along.
 
     Ctrl-C ends the load early and keeps what was measured as an incomplete run, which is never
-    VALID; --resume carries it on. Exit codes: 0 done, 3 a claim or threshold of the experiment
+    VALID; --resume continues it. Exit codes: 0 done, 3 a claim or threshold of the experiment
     does not hold, 4 the run is INVALID, 130 stopped.
     """
     from worthit.experiments.plan import make_plan  # noqa: PLC0415 - --help is fast
     from worthit.experiments.reading import read_experiment  # noqa: PLC0415 - as above
-    from worthit.run.resuming import unfinished  # noqa: PLC0415 - as above
+    from worthit.run.resume import unfinished  # noqa: PLC0415 - as above
 
     if (file is None) == (resume is None):
         raise UsageError("Name an experiment file, or an interrupted run with --resume RUN.")
     earlier = None if resume is None else unfinished(resume)
+    if file is not None:
+        file = catalogue.experiment_file(file)
     plan = earlier.plan if earlier is not None else make_plan(read_experiment(file or Path()))
     if dry_run:
-        from worthit.experiments.description import describe, lines  # noqa: PLC0415 - as above
+        from worthit.cli.terminal.plan_text import describe, lines  # noqa: PLC0415 - as above
         from worthit.experiments.power import smallest_effects  # noqa: PLC0415 - as above
 
         document = describe(plan, smallest_effects(plan))
@@ -64,14 +68,6 @@ def command(
         quiet=quiet,
         as_json=as_json,
         keep_interrupted=True,
-        claim_files=[_claims(name, file) for name in plan.experiment.claims],
+        claim_files=[catalogue.claims_file(Path(name), file) for name in plan.experiment.claims],
         earlier=earlier,
     )
-
-
-def _claims(name: str, experiment: Path | None) -> Path:
-    """A file of claims: beside its experiment; of a resumed run here or in the catalogue."""
-    if experiment is not None:
-        return experiment.parent / name
-    here, shipped = Path(name), catalogue.folder() / name
-    return shipped if shipped.is_file() and not here.is_file() else here

@@ -3,23 +3,63 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from typing_extensions import override
 
 from worthit.cli.terminal import tracefiles
-from worthit.cli.terminal.options import json_option
-from worthit.errors import ExitCode
+from worthit.cli.terminal.options import clocks_option, json_option
+from worthit.contract.exit_codes import ExitCode
+from worthit.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
-"""Of the JSON document, docs/schemas/shares.schema.json. History: 1, the first."""
+SCHEMA_VERSION = 2
+"""Of the JSON document, docs/schemas/shares.schema.json. History: 1, the first; 2, ``doubts`` is
+``trace_quality`` and its ``doubt`` an ``issue``; ``clock_skew`` and ``questions`` are new."""
 _COLUMNS = ("kind", "arm", "step", "block", "follows_from")
-"""What shares and doubts depend on beside what every spans table has."""
+"""What shares, trace quality and clock skew depend on beside what every spans table has."""
+
+
+class _Percent(click.ParamType[float]):
+    """A part in percent, such as 5%; the sign may be left out."""
+
+    name = "percent"
+
+    @override
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            percent = float(str(value).strip().removesuffix("%"))
+        except ValueError:
+            percent = 0.0
+        if not 0 < percent < 50:  # noqa: PLR2004 - slow is told from the median
+            self.fail(f"{value!r} was found; a part above 0% and below 50% was expected.")
+        return percent
+
+
+class _WhatIf(click.ParamType[tuple[str, float]]):
+    """An operation and the factor on its own time, such as llm.generate=0.5."""
+
+    name = "what-if"
+
+    @override
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        operation, _, text = str(value).rpartition("=")
+        try:
+            factor = float(text)
+        except ValueError:
+            factor = -1.0
+        if not operation or not 0 <= factor <= 1:
+            self.fail(f"{value!r} was found; OPERATION=FACTOR from 0 to 1 was expected.")
+        return operation, factor
 
 
 @click.command("shares")
@@ -29,18 +69,46 @@ _COLUMNS = ("kind", "arm", "step", "block", "follows_from")
     type=click.Choice(["jaeger", "crisp"]),
     default="jaeger",
     show_default=True,
-    help="Whose critical path.",
+    help="The definition of the critical path.",
 )
-@click.option("--by-arm", is_flag=True, help="One table an arm, where the traces name arms.")
+@click.option("--by-arm", is_flag=True, help="One table per arm, where the traces name arms.")
 @click.option(
-    "--skip-damaged", is_flag=True, help="Leave damaged files and lines out, and say so."
+    "--slowest",
+    type=_Percent(),
+    metavar="PERCENT",
+    help="Also show which operations make the slowest requests slow, such as 5%: how much of the "
+    "difference from the faster half each explains.",
+)
+@click.option(
+    "--what-if",
+    "what_ifs",
+    type=_WhatIf(),
+    metavar="OPERATION=FACTOR",
+    multiple=True,
+    help="Also show the response times if the operation took FACTOR of its own time (0.5: half, "
+    "0: none), every request replayed in its order; may be given several times.",
+)
+@click.option(
+    "--waits",
+    is_flag=True,
+    help="Also show how long requests wait: for a pooled connection, a lock, the other side of a "
+    "call, a message to be consumed.",
+)
+@click.option(
+    "--repeated",
+    is_flag=True,
+    help="Also show the statements that one request runs three times or more (N+1 queries).",
+)
+@clocks_option
+@click.option(
+    "--skip-damaged", is_flag=True, help="Leave out damaged files and lines, and list them."
 )
 @click.option(
     "--partitions",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Go through the traces in so many parts, on disk meanwhile: for what does not fit into "
-    "memory. The answer is the same.",
+    help="Read the traces in N parts, kept on disk meanwhile: for traces that do not fit into "
+    "memory. The shares are the same.",
 )
 @json_option
 def command(
@@ -48,19 +116,36 @@ def command(
     *,
     rules: str,
     by_arm: bool,
+    slowest: float | None,
+    what_ifs: tuple[tuple[str, float], ...],
+    waits: bool,
+    repeated: bool,
+    correct_clocks: bool,
     skip_damaged: bool,
     partitions: int | None,
     as_json: bool,
 ) -> int:
-    """Each operation's share of the requests' time, with its interval.
+    """Show each operation's share of the requests' time, with its interval.
 
     FILES are run directories, files or folders of traces (Parquet, OTLP, Jaeger, Zipkin; gzipped
     or not), or a Jaeger's address. Ends with 4 where the run is INVALID.
     """
+    asked = _Asked(slowest=slowest, what_ifs=what_ifs, waits=waits, repeated=repeated)
+    whole = asked != _Asked() or correct_clocks
+    if whole and partitions is not None:
+        raise UsageError(
+            "--slowest, --what-if, --waits, --repeated and --correct-clocks need all traces in "
+            "memory at once; leave out --partitions."
+        )
     with tracefiles.in_parts(
-        files, skip_damaged=skip_damaged, columns=_COLUMNS, partitions=partitions
+        files,
+        skip_damaged=skip_damaged,
+        columns=None if whole else _COLUMNS,
+        partitions=partitions,
     ) as loaded:
-        answer = _answer(loaded.parts, rules, "arm" if by_arm else None)
+        parts = list(loaded.parts) if whole else loaded.parts
+        answer = _answer(parts, rules, "arm" if by_arm else None, correct_clocks=correct_clocks)
+        more = _more(asked, answer.corrected or list(parts), loaded, rules) if whole else []
     if as_json:
         document = {
             "schema_version": SCHEMA_VERSION,
@@ -71,13 +156,17 @@ def command(
             "interval": answer.table.attrs["interval"],
             "other_definitions": answer.moved,
             "shares": tracefiles.records(answer.table),
-            "doubts": tracefiles.records(answer.doubtful),
+            "trace_quality": tracefiles.records(answer.issues),
+            "clock_skew": tracefiles.records(answer.skewed),
+            "questions": [one.document() for one in more],
             "damaged": loaded.damaged,
         }
         click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
     else:
         for line in [*tracefiles.verdict_lines(loaded), *_text(answer)]:
             click.echo(line)
+        for one in more:
+            click.echo(f"\n{one.heading}\n\n{one.text()}")
     return int(ExitCode.RUN_INVALID if loaded.invalid else ExitCode.DONE)
 
 
@@ -89,31 +178,199 @@ class _Answer:
     requests: int
     table: pd.DataFrame
     moved: str
-    doubtful: pd.DataFrame
+    issues: pd.DataFrame
+    skewed: pd.DataFrame
+    """Pairs of services whose clocks differ, as recorded."""
+    corrected: list[pd.DataFrame]
+    """The parts on one clock, where that was asked."""
 
 
-def _answer(parts: Iterable[pd.DataFrame], rules: str, by: str | None) -> _Answer:
+def _answer(
+    parts: Iterable[pd.DataFrame], rules: str, by: str | None, *, correct_clocks: bool
+) -> _Answer:
     """Ask every part, and add up what can be added up."""
     from analysis import shares  # noqa: PLC0415 - --help need not wait
+    from analysis.calltree import clock_skew  # noqa: PLC0415 - as above
     from analysis.checks import trace_quality  # noqa: PLC0415 - as above
-    from analysis.questions.shares import definitions  # noqa: PLC0415 - --help need not wait
+    from analysis.questions.shares import definitions  # noqa: PLC0415 - as above
 
-    sizes, asked, doubtful = [], [], []
+    sizes, asked, issues, bounds, corrected = [], [], [], [], []
     both: dict[str, list[shares.Sums]] = {"jaeger": [], "crisp": []}
-    for part in parts:
+    for recorded in parts:
+        bounds.append(clock_skew.bounds(recorded))
+        part = clock_skew.corrected(recorded) if correct_clocks else recorded
+        corrected += [part] if correct_clocks else []
         sizes.append((len(part), part["trace_id"].nunique()))
         asked.append(shares.sums(part, rules, by=by))  # type: ignore[arg-type] # click checked it
-        doubtful.append(trace_quality.counted(part))
+        issues.append(trace_quality.counted(part))
         for name, sums in both.items():
             sums.append(shares.sums(part, name))  # type: ignore[arg-type] # the two rules' names
     own, other = (shares.from_sums(sums) for sums in both.values())
     spans, requests = (int(sum(counts)) for counts in zip(*sizes, strict=True))
+    offsets = clock_skew.offsets(*bounds)
     return _Answer(
         spans=spans,
         requests=requests,
         table=shares.from_sums(asked),
         moved=definitions.sentence(definitions.compared(own, other)),
-        doubtful=trace_quality.together(doubtful),
+        issues=trace_quality.together(issues),
+        skewed=offsets[offsets["skewed"]],
+        corrected=corrected,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What was asked beside the shares."""
+
+    slowest: float | None = None
+    what_ifs: tuple[tuple[str, float], ...] = ()
+    waits: bool = False
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _More:
+    """The answer to one further question."""
+
+    question: str
+    heading: str
+    facts: Mapping[str, Any]
+    table: pd.DataFrame
+    shown: Mapping[str, str]
+    """Columns of the text, each with its unit; "text" for words."""
+
+    def document(self) -> dict[str, Any]:
+        """Give it as JSON."""
+        rows = tracefiles.records(self.table)
+        return {"question": self.question, "facts": dict(self.facts), "rows": rows}
+
+    def text(self) -> str:
+        """Give its table."""
+        from analysis.document import formatting  # noqa: PLC0415 - --help need not wait
+
+        if self.table.empty:
+            return "None was found."
+        rows = [[name.removesuffix("_ms").replace("_", " ") for name in self.shown]]
+        rows += [
+            [
+                str(row[name]) if unit == "text" else formatting.plain(row[name], unit)
+                for name, unit in self.shown.items()
+            ]
+            for row in self.table.to_dict(orient="records")
+        ]
+        return tracefiles.text_table(rows, left=list(self.shown.values()).count("text"))
+
+
+def _more(
+    asked: _Asked, parts: list[pd.DataFrame], loaded: tracefiles.Parts, rules: str
+) -> list[_More]:
+    """Answer what was asked beside the shares, or say why these traces cannot."""
+    import pandas as pd  # noqa: PLC0415 - --help need not wait
+
+    from analysis.errors import AnalysisError  # noqa: PLC0415 - as above
+
+    spans = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+    requests = pd.concat([run.requests for run in loaded.runs]) if loaded.runs else None
+    try:
+        return [
+            *(_slowest(spans, asked.slowest, rules) if asked.slowest is not None else ()),
+            *(_what_if(spans, operation, factor) for operation, factor in asked.what_ifs),
+            *(_waits(spans, requests) if asked.waits else ()),
+            *(_repeated(spans) if asked.repeated else ()),
+        ]
+    except AnalysisError as error:
+        raise UsageError(str(error)) from error
+
+
+def _slowest(spans: pd.DataFrame, percent: float, rules: str) -> Iterator[_More]:
+    from analysis.document.formatting import plain  # noqa: PLC0415 - --help need not wait
+    from analysis.questions.tail import tail  # noqa: PLC0415 - as above
+
+    table = tail(spans, 1 - percent / 100, rules)  # type: ignore[arg-type] # click checked it
+    facts = {str(name): value for name, value in table.attrs.items()}
+    yield _More(
+        question="slowest",
+        heading=f"What makes the slowest {percent:g} % slow: {facts['slow_requests']} requests of "
+        f"{plain(facts['slow_from_ms'], 'ms')} and more against {facts['typical_requests']} of "
+        f"{plain(facts['typical_up_to_ms'], 'ms')} and less",
+        facts={"percent": percent, **facts},
+        table=table,
+        shown={
+            "service": "text",
+            "name": "text",
+            "typical_ms": "ms",
+            "slow_ms": "ms",
+            "explains": "share",
+            "typical_calls": "count",
+            "slow_calls": "count",
+        },
+    )
+
+
+def _what_if(spans: pd.DataFrame, operation: str, factor: float) -> _More:
+    from analysis.questions.what_if import what_if  # noqa: PLC0415 - --help need not wait
+
+    table = what_if(spans, operation, faster=1 - factor)
+    facts = {str(name): value for name, value in table.attrs.items()}
+    took = "none" if factor == 0 else f"{factor:g}"
+    return _More(
+        question="what_if",
+        heading=f"If {operation} took {took} of its own time, {facts['changed']} of "
+        f"{facts['requests']} requests would be faster",
+        facts={"operation": operation, "factor": factor, **facts},
+        table=table,
+        shown={
+            "statistic": "text",
+            "before_ms": "ms",
+            "after_ms": "ms",
+            "gain_ms": "ms",
+            "gain": "share",
+            "ceiling": "share",
+        },
+    )
+
+
+def _waits(spans: pd.DataFrame, requests: pd.DataFrame | None) -> Iterator[_More]:
+    from analysis.questions.waits import waits  # noqa: PLC0415 - --help need not wait
+
+    yield _More(
+        question="waits",
+        heading="What requests wait for",
+        facts={},
+        table=waits(spans, requests),
+        shown={
+            "wait": "text",
+            "service": "text",
+            "name": "text",
+            "per_request": "count",
+            "total_ms": "ms",
+            "mean_ms": "ms",
+            "p95_ms": "ms",
+            "share": "share",
+        },
+    )
+
+
+def _repeated(spans: pd.DataFrame) -> Iterator[_More]:
+    from analysis.questions.repeated_statements import AT_LEAST, repeats  # noqa: PLC0415 - as above
+
+    yield _More(
+        question="repeated_statements",
+        heading=f"Statements that one request runs {AT_LEAST} times or more (N+1 queries)",
+        facts={"at_least": AT_LEAST},
+        table=repeats(spans),
+        shown={
+            "service": "text",
+            "caller": "text",
+            "statement": "text",
+            "requests": "count",
+            "share_of_requests": "share",
+            "mean_repeats": "count",
+            "max_repeats": "count",
+            "total_ms": "ms",
+            "one_after_the_other": "share",
+        },
     )
 
 
@@ -127,12 +384,12 @@ def _text(answer: _Answer) -> list[str]:
     else:
         lines.append(intervals)
     lines.append(answer.moved)
-    for row in answer.doubtful.itertuples():
+    for row in answer.issues.itertuples():
         lines.append(
-            f"{row.doubt}: {row.spans} spans in {row.traces} requests, such as {row.example}. "
+            f"{row.issue}: {row.spans} spans in {row.traces} requests, such as {row.example}. "
             f"{row.treatment}"
         )
-    return lines
+    return lines + tracefiles.skew_lines(answer.skewed, corrected=bool(answer.corrected))
 
 
 def _table(table: pd.DataFrame) -> str:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from worthit.cli.terminal import tracefiles
-from worthit.cli.terminal.options import json_option
-from worthit.errors import ExitCode, UsageError
+from worthit.cli.terminal.options import clocks_option, json_option
+from worthit.contract.exit_codes import ExitCode
+from worthit.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
-"""Of the JSON document, docs/schemas/trace.schema.json. History: 1, the first."""
+"""Of the JSON document, docs/schemas/trace.schema.json. History: 1, the first; ``clock_skew`` came
+later."""
 
 _BAR = 40
 """Characters of the time axis."""
@@ -30,11 +32,14 @@ _DEEPEST = 20
     "--typical",
     "which",
     flag_value="typical",
-    help="The request whose critical path is least far from all others'. This is the default.",
+    help="The request whose critical path differs least from all others'. This is the default.",
 )
-@click.option("--id", "trace_id", metavar="TRACE_ID", help="This one; the id's beginning will do.")
 @click.option(
-    "--skip-damaged", is_flag=True, help="Leave damaged files and lines out, and say so."
+    "--id", "trace_id", metavar="TRACE_ID", help="This request; the beginning of its id is enough."
+)
+@clocks_option
+@click.option(
+    "--skip-damaged", is_flag=True, help="Leave out damaged files and lines, and list them."
 )
 @json_option
 def command(
@@ -42,6 +47,7 @@ def command(
     *,
     which: str | None,
     trace_id: str | None,
+    correct_clocks: bool,
     skip_damaged: bool,
     as_json: bool,
 ) -> int:
@@ -50,14 +56,19 @@ def command(
     FILES are run directories, files or folders of traces (Parquet, OTLP, Jaeger, Zipkin; gzipped
     or not), or a Jaeger's address. Ends with 4 where the run is INVALID.
     """
-    from analysis.questions.single_traces import waterfall  # noqa: PLC0415 - --help must not wait for pandas
+    from analysis.calltree import clock_skew  # noqa: PLC0415 - --help must not wait for pandas
+    from analysis.questions.single_traces import waterfall  # noqa: PLC0415 - as above
 
     if which and trace_id:
         raise UsageError(f"--{which} and --id both choose the request; name one of them.")
     loaded = tracefiles.load(files, skip_damaged=skip_damaged)
     which = which or "typical"
     chosen = trace_id or waterfall.choose(loaded.spans, which)  # type: ignore[arg-type] # flag values
-    table = waterfall.waterfall(loaded.spans, chosen)
+    skew = clock_skew.skew(loaded.spans)
+    spans = clock_skew.corrected(loaded.spans) if correct_clocks else loaded.spans
+    table = waterfall.waterfall(spans, chosen)
+    in_trace = skew["caller"].isin(table["service"]) & skew["callee"].isin(table["service"])
+    skewed = skew[skew["skewed"] & in_trace]
     if as_json:
         document = {
             "schema_version": SCHEMA_VERSION,
@@ -65,11 +76,16 @@ def command(
             "trace_id": str(table["trace_id"].iloc[0]),
             "chosen_as": "asked for" if trace_id else which,
             "spans": tracefiles.records(table.drop(columns="trace_id")),
+            "clock_skew": tracefiles.records(skewed),
             "damaged": loaded.damaged,
         }
         click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
     else:
-        for line in [*tracefiles.verdict_lines(loaded), *_text(table, trace_id is None, which)]:
+        for line in [
+            *tracefiles.verdict_lines(loaded),
+            *tracefiles.skew_lines(skewed, corrected=correct_clocks),
+            *_text(table, trace_id is None, which),
+        ]:
             click.echo(line)
     return int(ExitCode.RUN_INVALID if loaded.invalid else ExitCode.DONE)
 

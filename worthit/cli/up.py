@@ -1,4 +1,4 @@
-"""``worthit up``: the embedded parts, kept running for a load of the person's own."""
+"""``worthit up``: the embedded parts, kept running for a load of the user's own."""
 
 from __future__ import annotations
 
@@ -12,27 +12,37 @@ import click
 from worthit.contract.scenario_files import scenarios_folder
 
 if TYPE_CHECKING:
-    from worthit.environment.dev_stack import Standing, Wish
+    from worthit.environment.dev_stack import DevStack, DevStackOptions
 
 
 @click.command("up")
 @click.option(
-    "--instances", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the service."
+    "--instances",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes of the service.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
-    help="Of the first instance; a free one by default.",
+    help="Port of the first instance; by default a free one.",
 )
 @click.option(
     "--profile",
     type=click.Choice(["native", "seed"]),
     default="native",
     show_default=True,
-    help="seed: the LLM takes 2-4 s and the stages what the write-up says; native: no waiting.",
+    help="seed: the LLM takes 2-4 s, other stages their documented times; native: nothing added.",
 )
-@click.option("--seed", type=click.IntRange(0), default=7, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=7,
+    show_default=True,
+    help="Of the data and of the LLM simulator.",
+)
 @click.option("--jaeger", is_flag=True, help="Start Jaeger too and send it every trace.")
 @click.option(
     "--traces",
@@ -42,14 +52,14 @@ if TYPE_CHECKING:
 def command(
     *, instances: int, port: int, profile: str, seed: int, jaeger: bool, traces: Path | None
 ) -> int:
-    """Start PostgreSQL, Redis, the LLM simulator, the recorder and the service; Ctrl-C ends them.
+    """Start PostgreSQL, Redis, the LLM simulator, the recorder and the service; Ctrl-C stops them.
 
     DATABASE_URL, REDIS_URL and LLM_BASE_URL replace a part by one of yours;
-    OTEL_EXPORTER_OTLP_ENDPOINT is sent a copy of all telemetry.
+    a copy of all telemetry goes to OTEL_EXPORTER_OTLP_ENDPOINT.
     """
-    from worthit.environment.dev_stack import Wish  # noqa: PLC0415 - so that `worthit --help` stays fast
+    from worthit.environment.dev_stack import DevStackOptions  # noqa: PLC0415 - so that `worthit --help` stays fast
 
-    wish = Wish(
+    options = DevStackOptions(
         instances=instances,
         port=port,
         profile=profile,
@@ -58,14 +68,14 @@ def command(
         traces=traces.resolve() if traces else None,
     )
     try:
-        asyncio.run(_stand(wish))
+        asyncio.run(_keep_up(options))
     except asyncio.CancelledError:  # a signal while the parts were starting, or a second one
         raise click.Abort from None
     return 0
 
 
-async def _stand(wish: Wish) -> None:
-    from worthit.environment.dev_stack import Standing  # noqa: PLC0415 - as above
+async def _keep_up(options: DevStackOptions) -> None:
+    from worthit.environment.dev_stack import DevStack  # noqa: PLC0415 - as above
     from worthit.process.interruption import stop_on_signal  # noqa: PLC0415 - as above
     from worthit.process.workspace import Workspace  # noqa: PLC0415 - as above
 
@@ -73,11 +83,13 @@ async def _stand(wish: Wish) -> None:
     async with Workspace() as workspace:
         # While parts are still starting there is nothing to wait for: end at once.
         with stop_on_signal(at_once=lambda: not up, give_up=workspace.abandon) as stop:
-            standing = Standing(wish=wish, workspace=workspace, environ=dict(os.environ), say=_say)
-            async with standing as parts:
+            environ = dict(os.environ)
+            async with DevStack(
+                options=options, workspace=workspace, environ=environ, say=_say
+            ) as stack:
                 up = True
-                click.echo(addresses(parts))
-                await parts.watch(stop)
+                click.echo(addresses(stack))
+                await stack.watch(stop)
                 _say("stopping")
 
 
@@ -85,32 +97,32 @@ def _say(doing: str) -> None:
     click.echo(f"worthit up: {doing}", err=True)
 
 
-def addresses(parts: Standing) -> str:
+def addresses(stack: DevStack) -> str:
     """What is where, and what to do next."""
     lines = [
-        *(f"service     {url}" for url in parts.service.urls),
-        f"PostgreSQL  {parts.database_url}",
-        f"Redis       {parts.redis.url}",
-        f"LLM         {parts.llm.base_url}",
-        f"recorder    {parts.recorder.endpoint} (OTLP/HTTP)",
-        f"            {parts.recorder.grpc_endpoint} (OTLP/gRPC)",
-        f"live view   {parts.recorder.endpoint}/live?seconds=5",
+        *(f"service     {url}" for url in stack.service.urls),
+        f"PostgreSQL  {stack.database_url}",
+        f"Redis       {stack.redis.url}",
+        f"LLM         {stack.llm.base_url}",
+        f"recorder    {stack.recorder.endpoint} (OTLP/HTTP)",
+        f"            {stack.recorder.grpc_endpoint} (OTLP/gRPC)",
+        f"live view   {stack.recorder.endpoint}/live?seconds=5",
     ]
-    if parts.recorder.forward is not None:
-        lines.append(f"passed on   all of it, to {parts.recorder.forward}")
-    if parts.jaeger is not None:
-        lines.append(f"Jaeger      {parts.jaeger.url}")
-    if parts.wish.traces is not None:
-        lines.append(f"traces      {parts.wish.traces}")
+    if stack.recorder.forward is not None:
+        lines.append(f"copied to    {stack.recorder.forward}")
+    if stack.jaeger is not None:
+        lines.append(f"Jaeger      {stack.jaeger.url}")
+    if stack.options.traces is not None:
+        lines.append(f"traces      {stack.options.traces}")
     return "\n".join(
         [
             *lines,
             "",
-            "Try it:     curl -s " + parts.service.url + "/chat -H 'X-User-Id: u00000' "
+            "Try it:     curl -s " + stack.service.url + "/chat -H 'X-User-Id: u00000' "
             "-H 'Content-Type: application/json' "
             '-d \'{"message": "Hello", "personality_name": "elara"}\'',
-            f"Load it:    locust -f {_scenarios()} --host {parts.service.url}",
-            "End it:     Ctrl-C",
+            f"Load it:    locust -f {_scenarios()} --host {stack.service.url}",
+            "Stop it:    Ctrl-C",
         ]
     )
 

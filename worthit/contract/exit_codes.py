@@ -18,3 +18,5 @@ class ExitCode(IntEnum):
     """The run is good and a claim or threshold does not hold in it."""
     RUN_INVALID = 4
     """The run did not prove itself: no number in it may be believed."""
+    INTERRUPTED = 130
+    """Stopped by Ctrl-C; what a shell reports for it: 128 + SIGINT."""

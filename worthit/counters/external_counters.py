@@ -28,7 +28,7 @@ from worthit.counters.sampling import (
 from worthit.environment.postgres import ExternalPostgres
 from worthit.environment.redis import ExternalRedis
 from worthit.environment.server import NamedBy
-from worthit.errors import HarnessError, PartError, UsageError
+from worthit.errors import PartError, UsageError, WorthitError
 
 LAST_COUNTS_SECONDS = 10.5
 """PostgreSQL's backends hand in what they counted at the latest 10 s after they fell idle."""
@@ -57,7 +57,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bystanders:
+class ExternalCounters:
     """The servers that are asked while a service is recorded; either may be missing."""
 
     postgres: str | None = None
@@ -69,6 +69,12 @@ class Bystanders:
     def databases(self) -> Sequence[str]:
         """The service's database, the only one whose counts are kept."""
         return [] if self.postgres is None else [database_of(self.postgres)]
+
+    @property
+    def names(self) -> list[str]:
+        """Give what the servers are called."""
+        servers = (("postgres", self.postgres), ("redis", self.redis))
+        return [NAMES[source] for source, url in servers if url is not None]
 
     def parts(self) -> dict[str, Part]:
         """Give their rows of the manifest's ``parts``."""
@@ -114,8 +120,8 @@ class Bystanders:
     def notes(self) -> list[str]:
         """Give, as sentences, which servers' counts are missing and why."""
         return [
-            f"{NAMES[source]} could not be asked for its counts ({why}); they are left out, and "
-            "the spans stand without its cross_check"
+            f"{NAMES[source]} could not be asked for its counts ({why}); they are left out, so "
+            "there is no cross-check with it"
             for source, why in self.silent.items()
         ]
 
@@ -147,7 +153,7 @@ class Bystanders:
         return rows + await table_counters(url, self.databases)
 
 
-async def find(database: Named | None, cache: Named | None) -> tuple[Bystanders, list[str]]:
+async def find(database: Named | None, cache: Named | None) -> tuple[ExternalCounters, list[str]]:
     """Ask each for a sign of life; also give, as sentences, which variables are not used.
 
     Raises
@@ -158,7 +164,7 @@ async def find(database: Named | None, cache: Named | None) -> tuple[Bystanders,
         A server that an option names cannot be reached or may not be read.
     """
     notes: list[str] = []
-    return Bystanders(
+    return ExternalCounters(
         postgres=await _usable(database, _check_postgres, notes),
         redis=await _usable(cache, _check_redis, notes),
     ), notes
@@ -173,7 +179,7 @@ async def _usable(
     url = DRIVER.sub(r"\1://", named.url)
     try:
         await check(url, named.by)
-    except HarnessError as error:
+    except WorthitError as error:
         if named.asked_for:
             raise
         notes.append(f"{str(error).partition(';')[0]}; recording without its counts")

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from worthit.environment.run_environment import Stage
-from worthit.environment.service import Service
+from worthit.environment.run_environment import RunEnvironment
 from worthit.experiments.plan import SETTLE_S, Plan
 from worthit.process.supervision import Process
 
@@ -16,12 +15,12 @@ HEAD_START_S = 0.5
 """After the last arrival of a batch, before the next batch's services load the machine."""
 
 
-class Crew:
-    """Starts and stops services as the plan's batches come; ``async with Crew(...)``."""
+class ArmServices:
+    """Starts and stops services as the plan's batches come; ``async with ArmServices(...)``."""
 
-    def __init__(self, stage: Stage, plan: Plan) -> None:
+    def __init__(self, environment: RunEnvironment, plan: Plan) -> None:
         self._plan = plan
-        self._services = {arm.name: stage.service(arm) for arm in plan.arms}
+        self._services = {arm.name: environment.service(arm) for arm in plan.arms}
         self._up: list[str] = []
         self._follower: asyncio.Task[None] | None = None
 
@@ -32,7 +31,7 @@ class Crew:
 
     def pids(self) -> dict[str, Callable[[], Sequence[int]]]:
         """For each arm, a function that gives the processes of its service."""
-        return {arm: _pids_of(service) for arm, service in self._services.items()}
+        return {arm: service.pids for arm, service in self._services.items()}
 
     def processes(self) -> dict[str, Process]:
         """Give every instance that is meant to be up."""
@@ -81,10 +80,6 @@ class Crew:
             self._follower.cancel()
             await asyncio.gather(self._follower, return_exceptions=True)
         await self._stop(list(self._up))
-
-
-def _pids_of(service: Service) -> Callable[[], Sequence[int]]:
-    return lambda: service.pids
 
 
 async def _until(t0_ns: int, seconds: float) -> None:

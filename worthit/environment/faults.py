@@ -1,41 +1,40 @@
-"""Faults that an experiment wishes: an arm's Redis hangs or is gone once its warm-up is over.
+"""Faults that an experiment asks for: an arm's Redis hangs or is gone once its warm-up is over.
 
-The fault lasts until the load has ended; then it is mended, so that the server can be asked for
-its own counts. Begin and end are events of the run: the verdict forgives in between what is not an
-answer, and the experiment's claims say what it should have been.
+The fault lasts until the load has ended; then it ends, so that the server can be asked for
+its own counts. Begin and end are events of the run: in between, the verdict does not count
+failed requests against it, and the experiment's claims say what should have happened.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Final, Self
+from collections.abc import Callable, Mapping
+from typing import Self
 
 from worthit.environment.redis import ExternalRedis, Redis
 from worthit.errors import UsageError
 from worthit.experiments.plan import Plan
-from worthit.run.timeline import Events
-
-KINDS: Final = {"redis-hangs": "frozen: whoever asks it waits", "redis-gone": "killed: refused"}
-"""What an arm's ``fault`` may be, and what is done to its Redis."""
 
 
 class Faults:
-    """Inflicts a plan's faults when their time comes; `async with Faults(...) as faults`."""
+    """Starts a plan's faults when their time comes; `async with Faults(...) as faults`."""
 
     def __init__(
-        self, plan: Plan, caches: Mapping[str, Redis | ExternalRedis], events: Events
+        self,
+        plan: Plan,
+        caches: Mapping[str, Redis | ExternalRedis],
+        add_event: Callable[..., None],
     ) -> None:
-        """`caches` are the arms' own.
+        """`caches` are the arms' own; `add_event` takes an event's kind and details.
 
         Raises
         ------
         UsageError
-            A Redis that is to fail is the person's own.
+            A Redis that is to fail is the user's own.
         """
-        self._events = events
-        self._inflicted: dict[str, str] = {}
+        self._add_event = add_event
+        self._active: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
         self._due: list[tuple[float, str, str, Redis]] = []
         for arm in plan.arms:
@@ -52,40 +51,40 @@ class Faults:
         self._due.sort(key=lambda due: due[0])
 
     def follow(self, t0_ns: int) -> None:
-        """From now on, inflict each at its time in the schedule that began at `t0_ns`."""
+        """From now on, start each at its time in the schedule that began at `t0_ns`."""
         self._task = asyncio.create_task(self._follow(t0_ns))
 
     def check(self) -> None:
-        """Raise what inflicting failed with, if it has."""
+        """Raise what starting a fault failed with, if it has."""
         if self._task is not None and self._task.done():
             self._task.result()
 
     async def _follow(self, t0_ns: int) -> None:
         for start_s, arm, kind, cache in self._due:
             await asyncio.sleep(max(0.0, start_s - (time.time_ns() - t0_ns) / 1e9))
-            self._events.add("fault_start", fault=kind, arm=arm)
-            self._inflicted[arm] = kind
+            self._add_event("fault_start", fault=kind, arm=arm)
+            self._active[arm] = kind
             if kind == "redis-hangs":
                 cache.pause()
             else:
                 cache.kill()
 
-    async def mend(self) -> None:
+    async def end(self) -> None:
         """End every fault: thaw what is frozen, start what was killed again, empty."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         for _, arm, kind, cache in self._due:
-            if self._inflicted.pop(arm, None) is None:
+            if self._active.pop(arm, None) is None:
                 continue
             if kind == "redis-hangs":
                 cache.resume()
             else:
                 await cache.start()
-            self._events.add("fault_end", fault=kind, arm=arm)
+            self._add_event("fault_end", fault=kind, arm=arm)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self.mend()
+        await self.end()

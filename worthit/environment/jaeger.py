@@ -1,4 +1,4 @@
-"""Jaeger, where the person has its binary: traces in memory, its page on a free port."""
+"""Jaeger, where the user has its binary: traces in memory, its page on a free port."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from worthit.environment.reach import answers
-from worthit.environment.server import Server
+from worthit.environment.server import Server, answers
 from worthit.errors import UsageError
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace

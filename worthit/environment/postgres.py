@@ -22,7 +22,7 @@ import psycopg
 from psycopg import sql
 from typing_extensions import override
 
-from worthit.environment.server import NamedBy, PersonsOwn, Server
+from worthit.environment.server import ExternalServer, NamedBy, Server
 from worthit.errors import PartError, UsageError
 from worthit.process.guard import release_shared_memory
 from worthit.process.supervision import Identity, Process
@@ -66,10 +66,8 @@ class Postgres(Server):
 
     called = "PostgreSQL"
 
-    def __init__(self, workspace: Workspace, *, settings: dict[str, str] | None = None) -> None:
-        """`settings` adds to SETTINGS or replaces them."""
+    def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
-        self._settings = {**SETTINGS, **(settings or {})}
         self._password = secrets.token_urlsafe(12)
         self._data = Path()
         self._binaries = Path()
@@ -104,7 +102,7 @@ class Postgres(Server):
 
     @override
     async def _launch(self, port: int) -> Process:
-        options = [f"--{name}={value}" for name, value in self._settings.items()]
+        options = [f"--{name}={value}" for name, value in SETTINGS.items()]
         return await self._workspace.start(
             "postgres",
             [
@@ -133,8 +131,8 @@ class Postgres(Server):
         return True
 
 
-class ExternalPostgres(PersonsOwn):
-    """A PostgreSQL of the person's own, named by DATABASE_URL: used, never started or stopped."""
+class ExternalPostgres(ExternalServer):
+    """A PostgreSQL of the user's own, named by DATABASE_URL: used, never started or stopped."""
 
     def __init__(self, url: str, *, named_by: NamedBy = DATABASE_URL) -> None:
         """`url` is a libpq address, such as postgresql://user:password@host:5432/database."""
@@ -149,7 +147,7 @@ class ExternalPostgres(PersonsOwn):
         return urlunsplit(urlsplit(self._url)._replace(path=f"/{database}"))
 
     async def create_database(self, name: str, template: str | None = None) -> str:
-        """Create a database on the person's server, beside the one named."""
+        """Create a database on the user's server, beside the one named."""
         await create_database(self._url, name, template)
         return self.url(name)
 

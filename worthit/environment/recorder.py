@@ -1,4 +1,4 @@
-"""The recorder as a child process; it can pass spans on to an endpoint of the person's own."""
+"""The recorder as a child process; it can pass spans on to an endpoint of the user's own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import httpx
 from typing_extensions import override
 
 from worthit.contract.manifest import PassedOn
-from worthit.environment.reach import answers, child_environment, must_be_free
-from worthit.environment.server import Server
+from worthit.environment.server import Server, answers, child_environment, must_be_free
 from worthit.errors import PartError
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace
@@ -96,10 +95,6 @@ class Recorder(Server):
                 return PassedOn(endpoint=self.forward, batches=batches, missed=missed)
             await asyncio.sleep(0.05)
 
-    async def live(self, seconds: float = 5.0) -> dict[str, Any]:
-        """A rough look at the last seconds, by operation."""
-        return await self._get(f"/live?seconds={seconds:g}")
-
     async def _get(self, path: str) -> dict[str, Any]:
         try:
             async with httpx.AsyncClient(timeout=10) as client:
@@ -108,7 +103,7 @@ class Recorder(Server):
         except httpx.HTTPError as error:
             raise PartError(
                 f"The recorder did not answer ({type(error).__name__}); "
-                f"{self.process.last_words()}"
+                f"{self.process.last_output()}"
             ) from error
         found: dict[str, Any] = answer.json()
         return found

@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from typing_extensions import override
 
-from worthit.environment.server import NamedBy, PersonsOwn, Server
+from worthit.environment.server import ExternalServer, NamedBy, Server
 from worthit.errors import PartError, UsageError
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace
@@ -67,8 +67,8 @@ class Redis(Server):
         return True
 
 
-class ExternalRedis(PersonsOwn):
-    """A Redis of the person's own, named by REDIS_URL: used, never started or stopped."""
+class ExternalRedis(ExternalServer):
+    """A Redis of the user's own, named by REDIS_URL: used, never started or stopped."""
 
     def __init__(self, url: str, *, named_by: NamedBy = REDIS_URL) -> None:
         """`url` is such as redis://:password@host:6379/0."""

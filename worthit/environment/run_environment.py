@@ -1,7 +1,7 @@
-"""The stage of one run: databases, caches, LLM and recorder, up before and after the load.
+"""The environment of one run: databases, caches, LLM and recorder, up before and after the load.
 
 Every arm has a database of its own, cloned from one that was filled once, and a Redis of its own
-if it uses one: so each server's own count is exactly one arm's count. A server of the person's own
+if it uses one: so each server's own count is exactly one arm's count. A server of the user's own
 (``DATABASE_URL``, ``REDIS_URL``) is used the same way: databases are made beside the one named and
 dropped afterwards, and its Redis must be empty.
 """
@@ -9,8 +9,8 @@ dropped afterwards, and its Redis must be empty.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import redis.asyncio as redis_client
@@ -19,18 +19,20 @@ from typing_extensions import override
 
 from worthit.contract import names
 from worthit.contract.manifest import Part
-from worthit.environment.assembly import Assembly
-from worthit.environment.choice import choose_llm, choose_postgres, choose_recorder, choose_redis
+from worthit.environment.parts import (
+    Parts,
+    choose_llm,
+    choose_postgres,
+    choose_redis,
+    forwarding_recorder,
+)
 from worthit.environment.postgres import ExternalPostgres, Postgres
-from worthit.environment.recorder import Recorder
 from worthit.environment.redis import ExternalRedis, Redis
+from worthit.environment.server import Server
 from worthit.environment.service import Service
-from worthit.environment.simulator import ExternalLlm, Simulator
 from worthit.errors import PartError, UsageError
 from worthit.experiments.plan import Plan, PlannedArm
 from worthit.process.supervision import Process
-from worthit.process.workspace import Workspace
-from worthit.run.run_directory import RunDirectory
 
 SEEDED: Final = "worthit_seeded"
 """The database that is filled once and cloned for every arm."""
@@ -40,33 +42,28 @@ SERVICE_NAME: Final = "chat"
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage(Assembly):
-    """The parts of a run that outlive its services; ``async with Stage.set(...) as stage``."""
+class RunEnvironment(Parts):
+    """The parts of a run that outlive its services; `async with RunEnvironment(...)`."""
 
     plan: Plan
-    workspace: Workspace
-    directory: RunDirectory
-    environ: Mapping[str, str]
-    postgres: Postgres | ExternalPostgres = field(init=False)
-    llm: Simulator | ExternalLlm = field(init=False)
-    recorder: Recorder = field(init=False)
+    run_id: str
+    traces: Path
+    """Where the recorder writes."""
     caches: dict[str, Redis | ExternalRedis] = field(init=False, default_factory=dict)
     """Arm -> its Redis."""
     databases: dict[str, str] = field(init=False, default_factory=dict)
     """Arm -> the name of its database."""
 
     @override
-    async def _assemble(self) -> None:
+    async def _start(self) -> None:
         """Start the parts, one after the other: two cores gain nothing from a crowd."""
-        experiment = self.plan.experiment
-        workspace, environ = self.workspace, self.environ
-        self.postgres = await self._stack.enter_async_context(choose_postgres(workspace, environ))
-        self.llm = await self._stack.enter_async_context(
-            choose_llm(workspace, environ, seed=experiment.seed, profile=experiment.profile)
+        experiment, enter = self.plan.experiment, self._stack.enter_async_context
+        given = self.workspace, self.environ
+        self.postgres = await enter(choose_postgres(*given))
+        self.llm = await enter(
+            choose_llm(*given, seed=experiment.seed, profile=experiment.profile)
         )
-        self.recorder = await self._stack.enter_async_context(
-            choose_recorder(workspace, environ, path=self.directory.raw / "traces.otlp")
-        )
+        self.recorder = await enter(forwarding_recorder(*given, path=self.traces))
         for arm in self.plan.arms:
             if arm.uses_redis:
                 self.caches[arm.name] = await self._cache(arm)
@@ -77,17 +74,16 @@ class Stage(Assembly):
         seeded = prefix + SEEDED
         await self._create(seeded)
         data = self.plan.experiment.data
-        seeder = Service(
+        filler = Service(
             self.workspace,
             name="seed",
             env={**self._common(), "DATABASE_URL": self.postgres.url(seeded)},
         )
-        await seeder.command("init-db")
-        await seeder.command(
-            "seed",
-            *("--personalities", str(self.plan.personalities), "--users", str(data.users)),
-            *("--memories-per-user", str(data.memories_per_user)),
-            *("--seed", str(self.plan.experiment.seed)),
+        await filler.fill(
+            personalities=self.plan.personalities,
+            users=data.users,
+            memories_per_user=data.memories_per_user,
+            seed=self.plan.experiment.seed,
         )
         for arm in self.plan.arms:
             name = prefix + arm.database
@@ -102,9 +98,7 @@ class Stage(Assembly):
             env["REDIS_URL"] = self.caches[arm.name].url
         env["OTEL_EXPORTER_OTLP_ENDPOINT"] = self.recorder.endpoint
         env["OTEL_SERVICE_NAME"] = SERVICE_NAME
-        env["OTEL_RESOURCE_ATTRIBUTES"] = (
-            f"{names.RUN}={self.directory.run_id},{names.ARM}={arm.name}"
-        )
+        env["OTEL_RESOURCE_ATTRIBUTES"] = f"{names.RUN}={self.run_id},{names.ARM}={arm.name}"
         return Service(
             self.workspace,
             name=f"service-{arm.name}",
@@ -113,17 +107,15 @@ class Stage(Assembly):
             port=self.workspace.free_port(),
         )
 
+    @override
+    def servers(self) -> dict[str, Server]:
+        caches = {f"redis-{arm}": cache for arm, cache in self.caches.items()}
+        embedded = {name: cache for name, cache in caches.items() if isinstance(cache, Redis)}
+        return {**Parts.servers(self), **embedded}
+
     def processes(self) -> dict[str, Process]:
         """Give each embedded part's process by the part's name."""
-        found: dict[str, Process] = {"recorder": self.recorder.process}
-        if isinstance(self.postgres, Postgres):
-            found["postgres"] = self.postgres.process
-        if isinstance(self.llm, Simulator):
-            found["llm"] = self.llm.process
-        for arm, cache in self.caches.items():
-            if isinstance(cache, Redis):
-                found[f"redis-{arm}"] = cache.process
-        return found
+        return {name: server.process for name, server in self.servers().items()}
 
     def parts(self) -> dict[str, Part]:
         """Give the manifest's ``parts``."""
@@ -143,10 +135,10 @@ class Stage(Assembly):
         }
 
     def _prefix(self) -> str:
-        """Give what keeps two runs on one server of the person's own apart."""
+        """Give what keeps two runs on one server of the user's own apart."""
         if isinstance(self.postgres, Postgres):
             return ""
-        return f"w{zlib.crc32(self.directory.run_id.encode()):08x}_"
+        return f"w{zlib.crc32(self.run_id.encode()):08x}_"
 
     async def _create(self, name: str, template: str | None = None) -> None:
         await self.postgres.create_database(name, template)

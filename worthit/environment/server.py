@@ -1,24 +1,32 @@
 """What is the same for every part: it starts, may be frozen or killed, and is gone afterwards.
 
-A `Server` is one process of our own on a port of 127.0.0.1; a `PersonsOwn` is a server that the
-person named, which is asked for a sign of life and otherwise left alone.
+A `Server` is one process of our own on a port of 127.0.0.1; an `ExternalServer` is one that
+the user named, which is asked for a sign of life and otherwise left alone.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Self
+from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from worthit.environment.reach import must_be_free
+import worthit
 from worthit.errors import PartError
-from worthit.process.supervision import Process
+from worthit.process.supervision import Process, Ready
 from worthit.process.workspace import Workspace, is_free
 
 ATTEMPTS = 3
 """How often another port is tried when the chosen one was taken in between."""
+
+ANSWER_SECONDS = 2.0
+"""How long a sign of life may take before the question is asked again."""
 
 
 class Part(ABC):
@@ -126,7 +134,7 @@ class Server(Part):
 
 @dataclass(frozen=True, slots=True)
 class NamedBy:
-    """Where a server of the person's own was named, for the sentences about it."""
+    """Where a server of the user's own was named, for the sentences about it."""
 
     name: str
     """Such as DATABASE_URL."""
@@ -134,8 +142,8 @@ class NamedBy:
     """What to do if it cannot be used."""
 
 
-class PersonsOwn(ABC):
-    """A server that the person named: used, never started, paused or stopped."""
+class ExternalServer(ABC):
+    """A server that the user named: used, never started, paused or stopped."""
 
     embedded = False
 
@@ -149,3 +157,59 @@ class PersonsOwn(ABC):
 
     async def __aexit__(self, *exc: object) -> None:
         return None
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give the environment of a Python child: our packages first, no OTEL_* or LOCUST_*.
+
+    Our packages come before PYTHONPATH, and the current folder is no place to import from: either
+    may hold an `analysis` of its own.
+    """
+    tree = str(Path(worthit.__path__[0]).parent)
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OTEL_", "LOCUST_"))
+    }
+    path = os.pathsep.join(filter(None, (tree, kept.get("PYTHONPATH"))))
+    ours = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    return {**kept, **ours, **(extra or {})}
+
+
+def must_be_free(port: int) -> None:
+    """Refuse a port that another server has: it might even answer in our part's place."""
+    if not is_free(port):
+        raise PartError(
+            f"The port {port} of 127.0.0.1 is in use; end what listens there or choose another."
+        )
+
+
+def answers(url: str) -> Ready:
+    """Give the question for `until_ready`: does a GET of `url` answer 200?
+
+    Over a plain socket: asked every 0.02 s, a client library would cost more than the answer.
+    """
+    parts = urlsplit(url)
+
+    async def ask() -> bool:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return (
+                    await _status(parts.hostname or "", parts.port or 80, parts.path or "/")
+                    == b"200"
+                )
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            return False
+
+    return ask
+
+
+async def _status(host: str, port: int, path: str) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+        writer.write(request.encode("latin-1"))
+        line = await reader.readuntil(b"\r\n")
+        return line.split(b" ")[1]
+    finally:
+        writer.close()

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 from typing_extensions import override
 
-from worthit.environment.reach import answers, child_environment
-from worthit.environment.server import Part, Server
+from worthit.environment.server import Part, Server, answers, child_environment
 from worthit.errors import PartError
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace
@@ -76,12 +75,12 @@ class Service(Part):
         workers: int = 1,
         port: int = 0,
     ) -> None:
-        """`env` is added to the harness's environment; `name` names the logs, such as `name-0`.
+        """`env` is added to worthit's environment; `name` names the logs, such as `name-0`.
 
         `port` fixes the first instance's, for an address that must be known before the start.
         """
         self._workspace = workspace
-        self.name = name
+        self._name = name
         self._env = dict(env or {})
         self._instances = [
             Instance(
@@ -109,15 +108,14 @@ class Service(Part):
         """Each instance's process; none before the start."""
         return tuple(instance.process for instance in self._instances if instance.launched)
 
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """Every process of every instance, workers included."""
-        return tuple(child.pid for process in self.processes for child in process.tree())
+    def pids(self) -> list[int]:
+        """Give every process of every instance, workers included."""
+        return [pid for process in self.processes for pid in process.pids()]
 
     async def command(self, *arguments: str) -> None:
         """Run one of the service's own commands, such as `init-db`, to its end."""
         process = await self._workspace.start(
-            f"{self.name}-{arguments[0]}",
+            f"{self._name}-{arguments[0]}",
             [sys.executable, "-m", "reference_service", *arguments],
             env=child_environment(self._env),
         )
@@ -128,8 +126,19 @@ class Service(Part):
         if process.returncode != 0:
             raise PartError(
                 f"`python -m reference_service {' '.join(arguments)}` ended with "
-                f"{process.ending()}; {process.last_words()}"
+                f"{process.ending()}; {process.last_output()}"
             )
+
+    async def fill(
+        self, *, personalities: int, users: int, memories_per_user: int, seed: int
+    ) -> None:
+        """Create the tables of its database and fill them."""
+        await self.command("init-db")
+        await self.command(
+            "seed",
+            *("--personalities", str(personalities), "--users", str(users)),
+            *("--memories-per-user", str(memories_per_user), "--seed", str(seed)),
+        )
 
     @override
     async def start(self) -> None:

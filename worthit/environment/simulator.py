@@ -1,4 +1,4 @@
-"""The LLM: the simulator as a child process, or the person's own server named by LLM_BASE_URL."""
+"""The LLM: the simulator as a child process, or the user's own server named by LLM_BASE_URL."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import httpx
 from typing_extensions import override
 
-from worthit.environment.reach import answers, child_environment
-from worthit.environment.server import PersonsOwn, Server
+from worthit.environment.server import ExternalServer, Server, answers, child_environment
 from worthit.errors import PartError, UsageError
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace
@@ -34,7 +33,7 @@ class Simulator(Server):
 
     @property
     def log_path(self) -> Path:
-        """What it did, one JSON line a call; complete once it has stopped."""
+        """What it did, one JSON line per call; complete once it has stopped."""
         return self._workspace.logs / "llm.jsonl"
 
     async def fault(self, **fault: Any) -> None:  # noqa: ANN401 - the simulator checks them
@@ -61,8 +60,8 @@ class Simulator(Server):
         )
 
 
-class ExternalLlm(PersonsOwn):
-    """An OpenAI-compatible server of the person's own, named by LLM_BASE_URL."""
+class ExternalLlm(ExternalServer):
+    """An OpenAI-compatible server of the user's own, named by LLM_BASE_URL."""
 
     log_path = None
 

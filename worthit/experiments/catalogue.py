@@ -1,26 +1,29 @@
-"""The experiments that come along: ``experiments/`` in the tree, ``files/`` here in a wheel."""
+"""The experiments and claims that come along: ``experiments/``, ``claims/``, or in the wheel."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-from worthit.errors import HarnessError
+from worthit.errors import WorthitError
 
-FOLDER_IN_WHEEL = Path(__file__).with_name("files")
-"""Where the wheel puts the experiment files (pyproject.toml, force-include)."""
+_PACKAGE: Final = Path(__file__).parents[1]
 
-FOLDER_IN_TREE = Path(__file__).parents[2] / "experiments"
-"""Where they are edited."""
+EXPERIMENTS: Final = (_PACKAGE / "experiments" / "files", _PACKAGE.parent / "experiments")
+"""Where the wheel puts them (pyproject.toml, force-include), and where they are edited."""
+
+CLAIMS: Final = (_PACKAGE / "claims", _PACKAGE.parent / "claims")
+"""Likewise."""
 
 
 def folder() -> Path:
     """Give the folder of the experiment files that belong to this installation."""
-    for candidate in (FOLDER_IN_WHEEL, FOLDER_IN_TREE):
-        if candidate.is_dir():
-            return candidate
-    raise HarnessError(
-        "The experiment files that belong to worthit are missing; install the project again."
-    )
+    return _existing(EXPERIMENTS, "experiment files")
+
+
+def claims_folder() -> Path:
+    """Give the folder of the claims that belong to this installation."""
+    return _existing(CLAIMS, "claims")
 
 
 def files() -> list[Path]:
@@ -28,16 +31,33 @@ def files() -> list[Path]:
     return sorted(folder().glob("*.toml"))
 
 
-def find(name: str) -> Path:
-    """Give the file of the experiment `name`, which is its file name without ``.toml``.
+def experiment_file(named: Path) -> Path:
+    """Give the file as it was named; if there is none, the one that comes along by that name.
 
-    Raises
-    ------
-    HarnessError
-        There is none of that name.
+    ``rate-sweep``, ``rate-sweep.toml`` and ``experiments/rate-sweep.toml`` all name one.
     """
-    file = folder() / f"{name}.toml"
-    if not file.is_file():
-        known = ", ".join(path.stem for path in files())
-        raise HarnessError(f"No experiment named {name} comes along; those are: {known}.")
-    return file
+    if not named.exists() and named.parent.name in {"", "experiments"}:
+        shipped = folder() / f"{named.name.removesuffix('.toml')}.toml"
+        return shipped if shipped.is_file() else named
+    return named
+
+
+def claims_file(named: Path, experiment: Path | None = None) -> Path:
+    """Give a file of claims as it was named, relative to its `experiment` if that is known.
+
+    If there is none, the one that comes along by that name, such as ``claims/background.toml``.
+    """
+    wanted = named if experiment is None else experiment.parent / named
+    places = [wanted, folder() / named]
+    if named.parent.name == "claims":
+        places.append(claims_folder() / named.name)
+    return next((place for place in places if place.is_file()), wanted)
+
+
+def _existing(places: tuple[Path, ...], what: str) -> Path:
+    for place in places:
+        if place.is_dir():
+            return place
+    raise WorthitError(
+        f"The {what} that belong to worthit are missing; install the project again."
+    )

@@ -1,7 +1,7 @@
 """What may stand in an experiment file, and what everything left out means.
 
-The only place in the harness where an experiment's keys, defaults and limits are written. Read
-with ``worthit.experiments.reading``, which turns what is wrong into a sentence with a line number.
+The only place in worthit where an experiment's keys, defaults and limits are written. Read
+with ``worthit.experiments.reading``, which turns what is wrong into a sentence.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SERVICE_SETTINGS: Final = frozenset(
 
 A closed list, because a misspelt setting would make two arms the same without a word."""
 
-HARNESS_SETTINGS: Final = frozenset(
+RESERVED_SETTINGS: Final = frozenset(
     {
         "DATABASE_URL",
         "REDIS_URL",
@@ -58,7 +58,7 @@ HARNESS_SETTINGS: Final = frozenset(
         "API_KEY",
     }
 )
-"""Settings that the harness itself gives to every arm."""
+"""Settings that worthit itself gives to every arm."""
 
 FIXED_SETTINGS: Final = frozenset(
     {
@@ -109,7 +109,7 @@ MAX_ARMS_AT_ONCE: Final = 4
 
 
 def _as_text(value: object) -> object:
-    """Environment values are text; TOML's ``false`` and ``20`` are what a person writes."""
+    """Environment values are text; TOML's ``false`` and ``20`` are what a user writes."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -152,9 +152,9 @@ class Arm(_Table):
     @classmethod
     def _known(cls, env: dict[str, str]) -> dict[str, str]:
         for key in env:
-            if key in HARNESS_SETTINGS:
+            if key in RESERVED_SETTINGS:
                 raise PydanticCustomError(
-                    "reserved_setting", "{key} is set by the harness for every arm", {"key": key}
+                    "reserved_setting", "{key} is set by worthit for every arm", {"key": key}
                 )
             if key not in SERVICE_SETTINGS:
                 raise PydanticCustomError(
@@ -208,13 +208,13 @@ class Sweep(_Table):
     """One arm repeated with each of several values of one setting."""
 
     arm: ArmName
-    """The arm that is repeated; it is replaced by one arm a value."""
+    """The arm that is repeated; it is replaced by one arm per value."""
     set: Annotated[str, Field(pattern=r"^(env\.[A-Z_]+|knobs\.[a-z_]+|instances)$")]
     """``env.NAME``, ``knobs.name`` or ``instances``."""
     values: Annotated[tuple[Setting, ...], Field(min_length=1, max_length=30)]
 
     def arms_of(self, arm: Arm) -> list[Arm]:
-        """Give one arm a value if `arm` is the one to repeat, else the arm itself."""
+        """Give one arm per value if `arm` is the one to repeat, else the arm itself."""
         if arm.name != self.arm and not arm.name.startswith(f"{self.arm}."):
             return [arm]
         kind, _, key = self.set.partition(".")
@@ -255,8 +255,8 @@ def _sweep_fault(error: ValidationError, index: int) -> PydanticCustomError:
     else:
         place, context = "values", {}
         what = (
-            f"an arm of the sweep would have the {fault['loc'][0]} {fault['input']!r}, which "
-            f"will not do: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+            f"an arm of the sweep would have the {fault['loc'][0]} {fault['input']!r}; "
+            f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
         )
     kind = fault["type"] if context else "sweep_value"
     return PydanticCustomError(
@@ -340,7 +340,7 @@ class Experiment(_Table):
         return self
 
     def swept_arms(self) -> list[Arm]:
-        """Give the arms with each swept one replaced by one a value."""
+        """Give the arms with each swept one replaced by one per value."""
         arms = list(self.arms)
         for sweep in self.sweep:
             arms = [variant for arm in arms for variant in sweep.arms_of(arm)]

@@ -28,6 +28,9 @@ WIND_DOWN_S: Final = 12.0
 SETTLE_S: Final = 10.0
 """Between two batches: the next one's services start."""
 
+CLOCK_TICK_S: Final = 1e-6
+"""Clocks count in ns and plans in seconds: what rounding may make of the same moment."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedArm:
@@ -81,6 +84,10 @@ class Plan:
         """Give the expected number of arrivals of an arm, warm-up included."""
         return sum(b.expected_arrivals for b in self.blocks if b.arm == arm)
 
+    def blocks_ended_by(self, elapsed_s: float) -> int:
+        """Count the blocks that end within so many seconds of the schedule's zero."""
+        return sum(b.start_s + b.duration_s <= elapsed_s + CLOCK_TICK_S for b in self.blocks)
+
     @property
     def personalities(self) -> int:
         """Give how many personalities are needed so that no cold one is asked for twice."""
@@ -117,7 +124,7 @@ def make_plan(experiment: Experiment) -> Plan:
 
 
 def _planned_arms(experiment: Experiment) -> tuple[PlannedArm, ...]:
-    """Replace swept arms by one arm a value; resolve what an arm leaves to the experiment."""
+    """Replace swept arms by one arm per value; resolve what an arm leaves to the experiment."""
     arms = experiment.swept_arms()
     names_baseline = any(arm.baseline for arm in arms)
     return tuple(

@@ -61,7 +61,7 @@ def _mean(plan: Plan, baseline: PlannedArm, arm: PlannedArm) -> dict[str, Any]:
         "unpaired": unpaired,
         "paired": paired,
         "text": f"{arm.name}: {paired:.2%} of the mean response time, paired by request "
-        f"({unpaired:.1%} unpaired), from {requests:.0f} requests an arm",
+        f"({unpaired:.1%} unpaired), from {requests:.0f} requests per arm",
     }
 
 

@@ -1,4 +1,4 @@
-"""Read an experiment file, or say in a sentence a line what is wrong with it and where."""
+"""Read an experiment file, or say in one sentence per fault what is wrong with it and where."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from worthit.errors import UsageError
 from worthit.experiments.model import Arm, Data, Experiment, Load, Sweep
-from worthit.experiments.toml_lines import Path as KeyPath
-from worthit.experiments.toml_lines import line_of
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""Keys and list indices from the root of the document, such as ``("arms", 1, "env")``."""
 
 TABLES: Final[dict[str, type[BaseModel]]] = {
     "load": Load,
@@ -32,7 +33,7 @@ OUR_REMEDIES: Final = {
     "baseline_twice": "; change one of them.",
     "fault_without_redis": "; change one of them.",
 }
-"""How the sentence about one of our own faults ends."""
+"""How the sentence about a fault that the model names itself ends."""
 
 LARGEST_FILE_BYTES: Final = 1_000_000
 """An experiment is a page of text; a larger file is something else handed over by mistake."""
@@ -44,8 +45,8 @@ def read_experiment(path: Path) -> Experiment:
     Raises
     ------
     UsageError
-        The file is missing, is not TOML, or says something that cannot be; one line a fault, each
-        with the file's name and line.
+        The file is missing, is not TOML, or says something that cannot be; one line per fault,
+        each with the file's name and the key's path.
     """
     return check_text(_text(path), name=str(path))
 
@@ -59,8 +60,8 @@ def check_text(text: str, *, name: str) -> Experiment:
     try:
         return Experiment.model_validate(document)
     except ValidationError as error:
-        faults = [_fault(text, name, detail) for detail in error.errors()]
-        raise UsageError("\n".join(sentence for _, sentence in sorted(faults))) from None
+        faults = [f"{name}: {_fault(detail)}" for detail in error.errors()]
+        raise UsageError("\n".join(faults)) from None
 
 
 def _text(path: Path) -> str:
@@ -84,35 +85,31 @@ def _syntax_fault(name: str, message: str) -> str:
     if found is None:
         return f"{name}: this is not TOML: {message}."
     place = f"{name}:{found['line']}:{found['col']}"
-    return f"{place}: this is not TOML: {_lower(found['what'])}; mend this line."
+    return f"{place}: this is not TOML: {_lower(found['what'])}; correct this line."
 
 
-def _fault(text: str, name: str, detail: ErrorDetails) -> tuple[int, str]:
-    """Turn one finding of pydantic's into (line, sentence)."""
+def _fault(detail: ErrorDetails) -> str:
+    """Turn one finding of pydantic's into a sentence that begins with the key's path."""
     context: dict[str, Any] = detail.get("ctx", {})
     path: KeyPath = tuple(context.get("at", detail["loc"]))
     if "key" in context:
         path = (*path, context["key"])
-    line = line_of(text, path)
-    return line, f"{name}:{line}: {_sentence(path, detail, context)}"
+    return f"{_spelling(path)}: {_problem(path, detail, context)}"
 
 
-def _sentence(path: KeyPath, detail: ErrorDetails, context: dict[str, Any]) -> str:
-    where = _spelling(path)
-    kind = detail["type"]
+def _problem(path: KeyPath, detail: ErrorDetails, context: dict[str, Any]) -> str:
+    kind, said, given = detail["type"], detail["msg"], detail["input"]
     if kind == "extra_forbidden":
-        known = sorted(_known_keys(path))
-        return f"unknown key '{path[-1]}'{_inside(path)}{_suggestion(str(path[-1]), known)}"
+        return f"unknown key{_suggestion(str(path[-1]), _known_keys(path))}"
     if kind == "missing":
-        return f"'{where}' is missing; {_expected(path)}"
-    if kind in {"unknown_setting", "sweep_arm", "unknown_scenario", "unknown_knob"}:
+        return f"missing; {_expected(path)}"
+    if context.get("known"):
         found = str(context.get("key", context.get("name")))
-        return f"{detail['msg']}{_suggestion(found, context['known'])}"
+        return f"{said}{_suggestion(found, context['known'])}"
     if kind in OUR_REMEDIES:
-        return f"{detail['msg']}{OUR_REMEDIES[kind]}"
-    given = detail["input"]
+        return f"{said}{OUR_REMEDIES[kind]}"
     found = "a table or list" if isinstance(given, dict | list) else repr(given)
-    return f"'{where}' is {found}, which will not do: {_lower(detail['msg'])}."
+    return f"{found} was found; {_lower(said)}."
 
 
 def _suggestion(found: str, known: list[str]) -> str:
@@ -122,21 +119,14 @@ def _suggestion(found: str, known: list[str]) -> str:
     return f"; known are {', '.join(known)}."
 
 
-def _known_keys(path: KeyPath) -> set[str]:
-    table = path[0] if len(path) > 1 else None
-    model = TABLES.get(str(table), Experiment) if table is not None else Experiment
-    return set(model.model_fields)
-
-
-def _inside(path: KeyPath) -> str:
-    if len(path) == 1:
-        return ""
-    table = path[0]
-    return f" in [[{table}]]" if len(path) > 2 else f" in [{table}]"  # noqa: PLR2004 - name, index, key
+def _known_keys(path: KeyPath) -> list[str]:
+    """Give the keys of the table that the last key of `path` stands in."""
+    model = TABLES[str(path[0])] if len(path) > 1 else Experiment
+    return sorted(model.model_fields)
 
 
 def _spelling(path: KeyPath) -> str:
-    """Spell ``("arms", 1, "env")`` as a person would: ``arms[1].env``."""
+    """Spell ``("arms", 1, "env")`` as it is written: ``arms[1].env``."""
     spelled = ""
     for key in path:
         spelled += f"[{key}]" if isinstance(key, int) else f".{key}" if spelled else key
@@ -144,13 +134,10 @@ def _spelling(path: KeyPath) -> str:
 
 
 def _expected(path: KeyPath) -> str:
-    field = Experiment.model_fields.get(str(path[0])) if len(path) == 1 else None
     if path == ("arms",):
         return "write at least one [[arms]] with a name."
     if path in {("load",), ("load", "rates_per_s")}:
         return "write [load] with rates_per_s = [10, 40]."
-    if field is not None and field.description:
-        return field.description
     return "write it."
 
 

@@ -1,16 +1,16 @@
-"""The guard: ends a dead harness's processes and removes its files, also after SIGKILL.
+"""The guard: ends a dead worthit's processes and removes its files, also after SIGKILL.
 
 Run as a script by `worthit.process.workspace` (``python -I -S guard.py``), standard library only,
 so that it is up in a few hundredths of a second and owes nothing to the environment. It holds one
-end of a pipe; the harness holds the other. While the harness lives it writes lines:
+end of a pipe; worthit holds the other. While worthit lives it writes lines:
 
     folder "PATH"   remove this folder at the end, and end whatever has its working directory in it
     half "PATH"     remove this half-written folder at the end
     spare "PATH"    do not remove that folder any more (a run directory became whole)
-    start PID SIG   a child of the harness, leader of its own session, to be ended by signal SIG
-    done            the harness has cleaned up by itself: exit, touch nothing
+    start PID SIG   a child of worthit, leader of its own session, to be ended by signal SIG
+    done            worthit has cleaned up by itself: exit, touch nothing
 
-When the pipe ends without `done` the harness is gone, however it went: the guard does its work.
+When the pipe ends without `done` worthit is gone, however it went: the guard does its work.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Charge:
     children: dict[int, int] = field(default_factory=dict)
     done: bool = False
 
-    def obey(self, line: str) -> None:
-        """Take one line of the harness; an unfinished one (killed while writing) is ignored."""
+    def read(self, line: str) -> None:
+        """Take one line from worthit; an unfinished one (killed while writing) is ignored."""
         if not line.endswith("\n"):
             return
         word, _, rest = line.rstrip("\n").partition(" ")
@@ -97,7 +97,7 @@ def _status(pid: int) -> Status:
 
 
 def ours(charge: Charge, known: list[Status]) -> set[int]:
-    """Which living processes descend from the harness.
+    """Which living processes descend from worthit.
 
     By session (children lead their own), by working directory (PostgreSQL's children lead
     sessions too, but stand in the data folder), and by parent, until nothing new is found.
@@ -162,12 +162,12 @@ def remove_folders(charge: Charge) -> None:
 
 
 def main() -> int:
-    """Wait for the harness's end and do what is left to do."""
+    """Wait for worthit's end and do what is left to do."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
     charge = Charge()
     for line in sys.stdin:
-        charge.obey(line)
+        charge.read(line)
     if not charge.done:
         end_processes(charge)
         remove_folders(charge)

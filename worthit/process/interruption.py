@@ -55,20 +55,20 @@ def stop_on_signal(
             give_up()
             task.cancel()
 
-    heeded = [signal.SIGINT, signal.SIGTERM]
+    handled = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        heeded.append(signal.SIGHUP)
-    for signum in heeded:
+        handled.append(signal.SIGHUP)
+    for signum in handled:
         loop.add_signal_handler(signum, on_signal, signum)
     try:
         yield stop
     finally:
-        for signum in heeded:
+        for signum in handled:
             loop.remove_signal_handler(signum)
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """As `asyncio.to_thread`, but a cancellation is heeded only when the thread has ended.
+    """As `asyncio.to_thread`, but a cancellation takes effect only when the thread has ended.
 
     No thread can be ended from outside: it would go on writing into a folder that its caller, told
     of the cancellation, is removing.

@@ -17,7 +17,7 @@ INTERVAL_S: Final = 2.0
 
 
 class MemoryMeter:
-    """Adds up the memory of the harness and of all its children, again and again."""
+    """Adds up the memory of worthit and of all its children, again and again."""
 
     def __init__(self, processes: Callable[[], Sequence[Process]]) -> None:
         self._processes = processes

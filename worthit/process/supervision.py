@@ -1,7 +1,7 @@
-"""Child processes that cannot outlive the harness: started, awaited, paused, stopped.
+"""Child processes that cannot outlive worthit: started, awaited, paused, stopped.
 
-Every child leads its own session, so that a Ctrl-C in the terminal reaches the harness alone and
-the harness decides in what order things end. Two nets catch what the harness itself cannot: the
+Every child leads its own session, so that a Ctrl-C in the terminal reaches worthit alone and
+worthit decides in what order things end. Two nets catch what worthit itself cannot: the
 kernel's parent-death signal on each child, and the guard process (`worthit.process.guard`).
 """
 
@@ -43,14 +43,14 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """The user a child runs as, when that is not the harness's own."""
+    """The user a child runs as, when that is not worthit's own."""
 
     uid: int
     gid: int
 
 
 def _die_with_parent(signum: int) -> Callable[[], None] | None:
-    """What a child does before exec: ask for a signal when the harness dies (Linux only)."""
+    """What a child does before exec: ask for a signal when worthit dies (Linux only)."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
@@ -84,8 +84,8 @@ class Process:
     ) -> None:
         """Start it.
 
-        `abandon_signal` is what it gets when the harness dies without stopping it. An `attached`
-        one is a command of the person's own: it keeps the harness's input and output (or writes to
+        `abandon_signal` is what it gets when worthit dies without stopping it. An `attached`
+        one is a command of the user's own: it keeps worthit's input and output (or writes to
         the descriptor `stdout`), its log stays empty, and its whole session is told to stop, as by
         a terminal's Ctrl-C: the shell that leads a script passes nothing on.
         """
@@ -163,6 +163,10 @@ class Process:
             return [child, *child.children(recursive=True)]
         return []
 
+    def pids(self) -> list[int]:
+        """Give the process ids of the child and all its descendants."""
+        return [child.pid for child in self.tree()]
+
     def session(self) -> list[psutil.Process]:
         """What lives in its session, itself included, also when it has ended and left others.
 
@@ -211,7 +215,7 @@ class Process:
         _await_end(family, self.pid)
 
     def abandon(self) -> None:
-        """Send it what it gets when the harness dies, frozen or not, and do not wait."""
+        """Send it what it gets when worthit dies, frozen or not, and do not wait."""
         family = self._family()
         signum = self._abandon_signal
         _signal(family if signum == signal.SIGKILL else self.tree()[:1], signum)
@@ -274,11 +278,11 @@ class Process:
             if time.monotonic() > deadline:
                 raise PartError(
                     f"{self.name} was started but not ready within {timeout_seconds:g} s; "
-                    f"{self.last_words()}"
+                    f"{self.last_output()}"
                 )
             await asyncio.sleep(POLL_SECONDS)
         raise PartError(
-            f"{self.name} ended at its start with {self.ending()}; {self.last_words()}"
+            f"{self.name} ended at its start with {self.ending()}; {self.last_output()}"
         )
 
     async def _says(self, ready: Ready) -> bool:
@@ -301,11 +305,11 @@ class Process:
             return "no end yet"
         return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
-    def last_words(self, lines: int = 3) -> str:
+    def last_output(self, lines: int = 3) -> str:
         """The last lines it printed, or that it printed none."""
         text = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         said = " | ".join(line.strip() for line in text[-lines:])
-        words = f"its last words: {said.rstrip('.')}." if said else "it printed nothing."
+        words = f"last output: {said.rstrip('.')}." if said else "it printed nothing."
         if shutil.disk_usage(self.log.parent).free < FULL_DISK_BYTES:
             folder = self.log.parent.parent.parent
             return f"the disk of {folder} is full, free some or name another in TMPDIR; {words}"
@@ -313,7 +317,7 @@ class Process:
 
 
 def _stdin(given: bytes | None, *, attached: bool) -> int | None:
-    """What the child reads from: what it is given, what the harness reads from, or nothing."""
+    """What the child reads from: what it is given, what worthit reads from, or nothing."""
     if given is not None:
         return subprocess.PIPE
     return None if attached else subprocess.DEVNULL

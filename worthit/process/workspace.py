@@ -1,6 +1,6 @@
 """A place for one run's processes, ports, logs and files; all of it gone when the run ends.
 
-Gone after success, failure, Ctrl-C and a SIGKILL of the harness itself: see
+Gone after success, failure, Ctrl-C and a SIGKILL of worthit itself: see
 `worthit.process.guard`. What a power cut leaves behind is removed by the next workspace, which
 finds the folder's lock unheld.
 """
@@ -24,14 +24,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
-from worthit.errors import HarnessError
+from worthit.errors import WorthitError
 from worthit.process.supervision import Identity, Process, Ready
 
 PREFIX = "worthit-"
 """How every workspace's folder is named in the temporary folder, so that leftovers can be told."""
 
-LOCK_NAME = "harness.lock"
-"""Held while the harness lives; an unheld one marks a folder that nobody looks after."""
+LOCK_NAME = "worthit.lock"
+"""Held while worthit lives; an unheld one marks a folder that nobody looks after."""
 
 STILL_OPENING_SECONDS = 3600.0
 """A workspace opens in milliseconds; one that is older was given up."""
@@ -43,9 +43,7 @@ PORTS = range(10_240, 32_768)
 class Workspace:
     """A temporary folder and the processes started in it. Use with `with` or `async with`."""
 
-    def __init__(self, *, keep: bool = False) -> None:
-        """`keep` leaves the folder (not the processes) behind, to look into."""
-        self._keep = keep
+    def __init__(self) -> None:
         self._processes: list[Process] = []
         self._guard: subprocess.Popen[bytes] | None = None
         self._lock: IO[bytes] | None = None
@@ -56,14 +54,14 @@ class Workspace:
     def path(self) -> Path:
         """The folder."""
         if self._path is None:
-            raise HarnessError(
+            raise WorthitError(
                 "The workspace is not open; enter it with `with` or `async with` first."
             )
         return self._path
 
     @property
     def logs(self) -> Path:
-        """The folder with what each process printed, one file a process."""
+        """The folder with what each process printed, one file per process."""
         return self.path / "logs"
 
     @property
@@ -85,7 +83,7 @@ class Workspace:
             self._path.chmod(0o711)
             self.logs.mkdir()
         except OSError as error:
-            raise HarnessError(
+            raise WorthitError(
                 f"A temporary folder could not be made in {root}: {error.strerror}; "
                 "free some space there or name another folder in TMPDIR."
             ) from error
@@ -95,19 +93,18 @@ class Workspace:
             start_new_session=True,
             cwd="/",
         )
-        if not self._keep:
-            self._tell(f"folder {json.dumps(str(self._path))}")
+        self._tell(f"folder {json.dumps(str(self._path))}")
 
     def close(self) -> None:
         """Stop what still runs, newest first, remove the folder, dismiss the guard."""
         for process in reversed(self._processes):
             process.stop_now()
-        if self._path is not None and not self._keep:
+        if self._path is not None:
             shutil.rmtree(self._path, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
         if self._guard is not None and self._guard.stdin is not None:
-            if self._keep or self._path is None or not self._path.exists():
+            if self._path is None or not self._path.exists():
                 self._tell("done")
             with contextlib.suppress(BrokenPipeError):
                 self._guard.stdin.close()
@@ -120,7 +117,7 @@ class Workspace:
             process.abandon()
 
     def remove_at_end(self, folder: Path) -> None:
-        """Have the guard remove `folder` too if the harness dies: for what is half written."""
+        """Have the guard remove `folder` too if worthit dies: for what is half written."""
         self._tell(f"half {json.dumps(str(folder.resolve()))}")
 
     def spare(self, folder: Path) -> None:
@@ -133,7 +130,7 @@ class Workspace:
             if port not in self._given and is_free(port):
                 self._given.add(port)
                 return port
-        raise HarnessError(
+        raise WorthitError(
             f"No free port was found on 127.0.0.1 between {PORTS.start} and {PORTS.stop - 1}; "
             "end some servers and try again."
         )
@@ -201,7 +198,7 @@ class Workspace:
 
 
 def sweep(root: Path) -> list[Path]:
-    """Remove the workspaces in `root` whose harness is gone, and say which."""
+    """Remove the workspaces in `root` whose worthit process is gone, and say which."""
     folders = (*root.glob(f"{PREFIX}*"), *_never_opened(root))
     return [folder for folder in folders if remove_abandoned(folder, folder / LOCK_NAME)]
 
@@ -216,7 +213,7 @@ def remove_abandoned(folder: Path, lock_file: Path) -> bool:
 
 
 def _never_opened(root: Path) -> list[Path]:
-    """Folders whose harness was killed in the instant between making and naming them."""
+    """Folders whose worthit process was killed in the instant between making and naming them."""
     before = time.time() - STILL_OPENING_SECONDS
     found = []
     for folder in root.glob(f"new-{PREFIX}*"):
@@ -232,7 +229,7 @@ def _temporary_root() -> Path:
     try:
         root = Path(tempfile.gettempdir()).resolve()
     except FileNotFoundError as error:
-        raise HarnessError(
+        raise WorthitError(
             "No temporary folder can be written to: neither /tmp nor /var/tmp; free some space "
             "there, or name another folder in TMPDIR."
         ) from error
@@ -250,7 +247,7 @@ def _check_named(folder: str | None) -> None:
             probe.write(b"x")
             probe.flush()
     except OSError as error:
-        raise HarnessError(
+        raise WorthitError(
             f"Nothing can be written to the folder that TMPDIR names, {folder}: {error.strerror}; "
             "free some space there, name another, or unset TMPDIR."
         ) from error

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from worthit.errors import HarnessError
+from worthit.errors import WorthitError
 
 
 class DelimitedFile:
@@ -22,7 +22,7 @@ class DelimitedFile:
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise HarnessError(
+            raise WorthitError(
                 f"The recorder cannot write {path}: {error.strerror}; name a file it may write."
             ) from error
         self.size = os.fstat(self._fd).st_size

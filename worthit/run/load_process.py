@@ -13,7 +13,7 @@ from typing import Final
 from worthit.contract.exit_codes import ExitCode
 from worthit.contract.plan import Plan
 from worthit.contract.scenario_files import scenarios_folder
-from worthit.environment.reach import child_environment
+from worthit.environment.server import child_environment
 from worthit.errors import PartError
 from worthit.experiments import plan as experiments
 from worthit.process.supervision import Process
@@ -128,7 +128,7 @@ async def await_end(
     elapsed
         Seconds since the schedule's zero.
     on_tick
-        Told the elapsed seconds, a few times a second.
+        Told the elapsed seconds, a few times per second.
     stop
         Set to end early.
     check
@@ -156,7 +156,7 @@ async def await_end(
 def begun_until_s(folder: Path) -> float:
     """Give how far a stopped load had come, by its own word; 0 when it died without one.
 
-    The clock of the harness does not say it: a load that is told to stop sends nothing more and
+    Worthit's own clock does not tell: a load that is told to stop sends nothing more and
     then waits for replies, and blocks that would have ended meanwhile were never sent.
     """
     try:
@@ -187,4 +187,4 @@ def _reason(process: Process) -> str:
     """
     text = process.log.read_text(encoding="utf-8", errors="replace")
     told = [line for line in text.splitlines() if "/ERROR/" in line or "/CRITICAL/" in line]
-    return told[-1].partition(": ")[2] if told else process.last_words()
+    return told[-1].partition(": ")[2] if told else process.last_output()

@@ -56,7 +56,7 @@ def _arms(roots: pd.DataFrame) -> tuple[Arm, ...]:
 
 
 def _blocks(roots: pd.DataFrame) -> pd.DataFrame:
-    """One row a block, from its first root's start to its last root's end.
+    """One row per block, from its first root's start to its last root's end.
 
     The first block of an arm at a step stands against the first of each other arm there, and so
     on: that is what `pair` says.

@@ -1,6 +1,6 @@
 """Record any OTLP service under any load: what `worthit record` does.
 
-The recorder goes up, the person's command runs (or time passes), and what came in becomes a run
+The recorder goes up, the user's command runs (or time passes), and what came in becomes a run
 directory. Arms, steps and blocks are those that the requests' baggage put on the spans, if any.
 """
 
@@ -14,11 +14,9 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-import pyarrow.parquet as pq
 
 from worthit.contract.manifest import (
     FORMAT_VERSION,
@@ -29,18 +27,23 @@ from worthit.contract.manifest import (
 )
 from worthit.contract.manifest import Recorded as Counts
 from worthit.contract.names import OUT_VARIABLE
-from worthit.counters.external_counters import Bystanders, Named, find
-from worthit.counters.recorded_metrics import metric_samples
-from worthit.counters.sampling import Sample, recorder_counters, write_counters
+from worthit.counters.external_counters import ExternalCounters, Named, find
+from worthit.counters.sampling import Sample, recorder_counters
+from worthit.environment.parts import forwarding_recorder
 from worthit.environment.recorder import Recorder
-from worthit.errors import HarnessError, UsageError
+from worthit.errors import UsageError, WorthitError
 from worthit.process.interruption import in_thread, stop_on_signal
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace
-from worthit.run import finishing
+from worthit.run.artifacts import (
+    Events,
+    copy_logs,
+    judge,
+    load_report,
+    write_tables,
+)
 from worthit.run.machine import git_commit, machine, versions
 from worthit.run.run_directory import RunDirectory, check_space
-from worthit.run.timeline import Events
 
 GRACE_SECONDS = 15.0
 """How long the command may take over its end after a Ctrl-C."""
@@ -63,7 +66,7 @@ SIGNAL_SETTINGS = tuple(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class RecordingOptions:
     """What `worthit record` was asked for."""
 
     name: str
@@ -78,7 +81,7 @@ class Wish:
     cache: Named | None = None
     """Its Redis, likewise."""
     stdout: int | None = None
-    """A descriptor that the command writes to in place of the harness's own stdout."""
+    """A descriptor that the command writes to in place of worthit's own stdout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,7 @@ class Recorded:
 class Recording:
     """One recording under way."""
 
-    wish: Wish
+    options: RecordingOptions
     directory: RunDirectory
     workspace: Workspace
     environ: Mapping[str, str]
@@ -112,7 +115,7 @@ class Recording:
     command_stopped: bool = False
     complete: bool = True
     passed_on: PassedOn | None = None
-    bystanders: Bystanders = field(default_factory=Bystanders)
+    external: ExternalCounters = field(default_factory=ExternalCounters)
 
     @property
     def load_folder(self) -> Path:
@@ -122,34 +125,33 @@ class Recording:
     async def run(self) -> None:
         """Record until the command has ended, the time is over, or somebody says stop."""
         self.load_folder.mkdir()
-        await self._find_bystanders()
-        recorder = Recorder(
+        await self._find_external()
+        recorder = forwarding_recorder(
             self.workspace,
+            self.environ,
             path=self.directory.raw / "traces.otlp",
-            forward=self.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
-            forward_headers=self.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
-            http_port=self.wish.http_port,
-            grpc_port=self.wish.grpc_port,
+            http_port=self.options.http_port,
+            grpc_port=self.options.grpc_port,
         )
         async with recorder:
+            copied = f"; a copy goes to {recorder.forward}" if recorder.forward else ""
             self.say(
                 f"recording; OTLP/HTTP at {recorder.endpoint}, OTLP/gRPC at "
-                f"{recorder.grpc_endpoint}"
-                + (f"; all of it is passed on to {recorder.forward}" if recorder.forward else "")
+                f"{recorder.grpc_endpoint}{copied}"
             )
             self.events.add("run_start")
-            first = await self.bystanders.first_counts()
-            sampler = self.bystanders.sampler()
-            sampler.parts = {"recorder": _pids(recorder.process)}
+            first = await self.external.first_counts()
+            sampler = self.external.sampler()
+            sampler.parts = {"recorder": recorder.process.pids}
             async with sampler:
-                if self.wish.command:
+                if self.options.command:
                     await self._command(recorder)
                 else:
                     await self._pass_time(recorder.process)
             await self._last_spans(recorder)
-            last = await self.bystanders.last_counts(first)
-            self.rows = self.bystanders.kept([*first, *sampler.rows, *last])
-            for note in self.bystanders.notes:
+            last = await self.external.last_counts(first)
+            self.rows = self.external.kept([*first, *sampler.rows, *last])
+            for note in self.external.notes:
                 self.say(note)
             self.passed_on = await recorder.passed_on()
             if self.passed_on is not None:
@@ -158,23 +160,22 @@ class Recording:
             self.rows += recorder_counters(self.stats, time.time_ns())
             self.events.add("run_end")
 
-    async def _find_bystanders(self) -> None:
-        self.bystanders, notes = await find(self.wish.database, self.wish.cache)
+    async def _find_external(self) -> None:
+        self.external, notes = await find(self.options.database, self.options.cache)
         for note in notes:
             self.say(note)
-        servers = (("PostgreSQL", self.bystanders.postgres), ("Redis", self.bystanders.redis))
-        asked = [name for name, url in servers if url is not None]
-        if asked:
-            self.say(f"{' and '.join(asked)} will be asked for what they counted themselves")
+        if self.external.names:
+            self.say(f"own counts will be read from {' and '.join(self.external.names)}")
 
     async def _command(self, recorder: Recorder) -> None:
+        kept = {name: text for name, text in self.environ.items() if name not in SIGNAL_SETTINGS}
         process = await self.workspace.start(
             "command",
-            self.wish.command,
-            env={**_without(self.environ, SIGNAL_SETTINGS), **self._telemetry(recorder)},
+            self.options.command,
+            env={**kept, **self._telemetry(recorder)},
             cwd=Path.cwd(),
             attached=True,
-            stdout=self.wish.stdout,
+            stdout=self.options.stdout,
             stop_signal=signal.SIGINT,
         )
         self.command = process
@@ -204,20 +205,20 @@ class Recording:
 
     def _over(self, process: Process) -> bool:
         """Whether `--for` ends the command."""
-        limit = self.wish.seconds
+        limit = self.options.seconds
         return limit is not None and process.age_seconds > limit
 
     def _telemetry(self, recorder: Recorder) -> dict[str, str]:
         """What the command's telemetry and its Locust are told."""
-        grpc = self.wish.protocol == "grpc"
+        grpc = self.options.protocol == "grpc"
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": recorder.grpc_endpoint if grpc else recorder.endpoint,
-            "OTEL_EXPORTER_OTLP_PROTOCOL": self.wish.protocol,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": self.options.protocol,
             OUT_VARIABLE: str(self.load_folder),
         }
 
     async def _pass_time(self, recorder: Process) -> None:
-        limit = self.wish.seconds
+        limit = self.options.seconds
         self.say("Ctrl-C ends it" if limit is None else f"for {limit:g} s, or until Ctrl-C")
         end = time.monotonic() + limit if limit is not None else float("inf")
         while time.monotonic() < end and not self.stop.is_set():
@@ -226,45 +227,38 @@ class Recording:
 
 
 async def record(
-    wish: Wish, *, out: Path, environ: Mapping[str, str], say: Callable[[str], None]
+    options: RecordingOptions,
+    *,
+    out: Path,
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
 ) -> Recorded:
     """Record and leave a whole run directory in `out`, or nothing."""
-    if wish.command and shutil.which(wish.command[0], path=environ.get("PATH")) is None:
+    if options.command and shutil.which(options.command[0], path=environ.get("PATH")) is None:
         raise UsageError(
-            f"The command {wish.command[0]} was not found; check its spelling and PATH."
+            f"The command {options.command[0]} was not found; check its spelling and PATH."
         )
     check_space(out, SPANS_EXPECTED / 10)
     started_ns = time.time_ns()
-    directory: RunDirectory | None = None
-    try:
+    with RunDirectory(out, options.name) as directory:
         async with Workspace() as workspace:
             with stop_on_signal(at_once=lambda: False, give_up=workspace.abandon) as stop:
-                directory = RunDirectory(out, wish.name, datetime.now(tz=UTC))
                 workspace.remove_at_end(directory.path)
                 recording = Recording(
-                    wish=wish,
+                    options=options,
                     directory=directory,
                     workspace=workspace,
                     environ=environ,
                     say=say,
                     stop=stop,
                 )
-                return await _recorded(recording, started_ns)
-    finally:
-        if directory is not None:
-            directory.discard()
-
-
-async def _recorded(recording: Recording, started_ns: int) -> Recorded:
-    """Record, and make a whole run directory of it."""
-    directory, workspace = recording.directory, recording.workspace
-    await recording.run()
-    if recording.stats["spans"]:
-        recording.say(f"writing the tables of {recording.stats['spans']} spans")
-    finishing.copy_logs(directory, workspace.logs)
-    counts, verdict = await in_thread(finish, recording, started_ns)
-    path = directory.finish()
-    workspace.spare(directory.path)
+                await recording.run()
+                if recording.stats["spans"]:
+                    say(f"writing the tables of {recording.stats['spans']} spans")
+                copy_logs(directory, workspace.logs)
+                counts, verdict = await in_thread(finish, recording, started_ns)
+                path = directory.finish()
+                workspace.spare(directory.path)
     command = recording.command
     return Recorded(
         path=path,
@@ -278,46 +272,38 @@ async def _recorded(recording: Recording, started_ns: int) -> Recorded:
 
 def finish(recording: Recording, started_ns: int) -> tuple[Counts, Verdict]:
     """Write tables, manifest and verdict; an empty recording is an error, not a run."""
-    from analysis.traces import convert  # noqa: PLC0415 - compiled code that only this end needs
-
     directory = recording.directory
     if not recording.stats["spans"]:
-        raise HarnessError(
+        raise WorthitError(
             "No span came in, so there is nothing to keep: have the service export OTLP to the "
             f"address printed above ({recording.stats['refused']} batches were refused)."
         )
-    converted = convert(directory.raw / "traces.otlp", directory.path / "spans.parquet")
-    requests = finishing.read_requests(recording.load_folder)
-    pq.write_table(requests, directory.path / "requests.parquet", compression="zstd")
-    metrics = metric_samples(directory.raw / "traces.otlp.metrics")
-    write_counters([*recording.rows, *metrics], directory.path / "counters.parquet")
-    recording.events.write(directory.path / "events.parquet")
-    counts = Counts(
-        spans=converted.spans,
-        requests=requests.num_rows,
-        bytes=recording.stats["bytes"],
-        refused_batches=recording.stats["refused"],
-        undecodable_bytes=converted.undecodable_bytes,
+    counts = write_tables(
+        directory,
+        load_folder=recording.load_folder,
+        counters=recording.rows,
+        events=recording.events,
+        recorder=recording.stats,
     )
-    return counts, finishing.judge(directory, manifest(recording, started_ns, counts))
+    return counts, judge(directory, manifest(recording, started_ns, counts))
 
 
 def manifest(recording: Recording, started_ns: int, counts: Counts) -> Manifest:
     """All but the verdict; arms and blocks are those found on the spans."""
     from worthit.run.recorded_arms import found_on_spans  # noqa: PLC0415 - pandas, needed here alone
 
-    directory, wish = recording.directory, recording.wish
+    directory, options = recording.directory, recording.options
     found = found_on_spans(directory.path / "spans.parquet")
-    report = finishing.load_report(recording.load_folder)
+    report = load_report(recording.load_folder)
     return Manifest(
         format_version=FORMAT_VERSION,
         run_id=directory.run_id,
-        name=wish.name,
+        name=options.name,
         complete=recording.complete,
         question="Where does the time go, and what does it do to the database?",
         started_ns=started_ns,
         ended_ns=time.time_ns(),
-        experiment={"command": list(wish.command), "seconds": wish.seconds},
+        experiment={"command": list(options.command), "seconds": options.seconds},
         arms=found.arms,
         steps=found.steps,
         blocks=found.blocks,
@@ -327,7 +313,7 @@ def manifest(recording: Recording, started_ns: int, counts: Counts) -> Manifest:
         parts={
             "recorder": Part(embedded=True, passed_on=recording.passed_on),
             "service": Part(),
-            **recording.bystanders.parts(),
+            **recording.external.parts(),
         },
         recorded=counts,
         generator=report.generator,
@@ -348,8 +334,8 @@ async def _until_quiet(recorder: Recorder, quiet_seconds: float) -> None:
 
 def _still_there(recorder: Process) -> None:
     if not recorder.alive:
-        raise HarnessError(
-            f"The recorder died ({recorder.ending()}); {recorder.last_words()} Nothing was kept."
+        raise WorthitError(
+            f"The recorder died ({recorder.ending()}); {recorder.last_output()} Nothing was kept."
         )
 
 
@@ -358,24 +344,14 @@ async def _pause(stop: asyncio.Event, seconds: float = 0.1) -> None:
     if stop.is_set():
         await asyncio.sleep(0.02)
         return
-    try:
+    with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), max(0.0, seconds))
-    except TimeoutError:
-        return
-
-
-def _without(environ: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name not in names}
 
 
 def _name(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.Error):
         return process.name()
     return f"process {process.pid}"
-
-
-def _pids(process: Process) -> Callable[[], list[int]]:
-    return lambda: [child.pid for child in process.tree()]
 
 
 def default_name(command: tuple[str, ...]) -> str:

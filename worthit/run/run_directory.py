@@ -11,9 +11,9 @@ import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from worthit.errors import HarnessError, UsageError
+from worthit.errors import UsageError, WorthitError
 from worthit.process.workspace import LOCK_NAME, remove_abandoned
 
 BYTES_PER_ARRIVAL: Final = 14_000
@@ -30,9 +30,12 @@ ATTEMPTS: Final = 100
 
 
 class RunDirectory:
-    """A run directory under a hidden name; `finish` renames it, `discard` removes it."""
+    """A run directory under a hidden name; `finish` renames it, `discard` removes it.
 
-    def __init__(self, out: Path, name: str, started: datetime) -> None:
+    Used with `with`, it is discarded at the end unless it was finished.
+    """
+
+    def __init__(self, out: Path, name: str, started: datetime | None = None) -> None:
         """Make the folder.
 
         Parameters
@@ -42,14 +45,15 @@ class RunDirectory:
         name
             The experiment's name.
         started
-            When the run began, in UTC.
+            When the run began; now if absent.
 
         Raises
         ------
         UsageError
             `out` cannot be written to.
         """
-        stamp = started.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        began = (started or datetime.now(tz=UTC)).astimezone(UTC)
+        stamp = began.strftime("%Y%m%dT%H%M%SZ")
         try:
             out.mkdir(parents=True, exist_ok=True)
             sweep(out)
@@ -93,6 +97,12 @@ class RunDirectory:
         self._let_go()
         shutil.rmtree(self.path, ignore_errors=True)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.discard()
+
     def _let_go(self) -> None:
         """Give up the lock; a dead process's is given up by the kernel."""
         if self._lock >= 0:
@@ -101,7 +111,7 @@ class RunDirectory:
 
 
 def sweep(out: Path) -> list[Path]:
-    """Remove the halves of runs whose harness died with its guard, as in a power cut."""
+    """Remove unfinished runs whose worthit process died with its guard, as in a power cut."""
     removed = []
     for folder in out.glob(".*.part"):
         with contextlib.suppress(OSError):
@@ -116,7 +126,7 @@ def check_space(folder: Path, arrivals: float) -> None:
 
     Raises
     ------
-    HarnessError
+    WorthitError
         Too little space is free.
     """
     existing = folder.resolve()
@@ -125,7 +135,7 @@ def check_space(folder: Path, arrivals: float) -> None:
     free = shutil.disk_usage(existing).free
     needed = int(arrivals * BYTES_PER_ARRIVAL) + SPARE_BYTES
     if free < needed:
-        raise HarnessError(
+        raise WorthitError(
             f"The disk of {folder} has {free / 1e6:.0f} MB free and this run needs about "
             f"{needed / 1e6:.0f} MB; free some, or name another folder with --out DIR."
         )

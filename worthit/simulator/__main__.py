@@ -24,7 +24,7 @@ from worthit.simulator.server import serve
     "--log",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="JSON lines, one a call.",
+    help="Where to log each call, as JSON lines.",
 )
 def command(host: str, port: int, seed: int, profile: str, log: Path) -> None:
     """Serve an OpenAI-compatible API that takes log-normal time and says what it did."""

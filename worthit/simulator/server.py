@@ -15,7 +15,7 @@ from typing import BinaryIO
 import orjson
 
 from worthit.contract import names
-from worthit.errors import HarnessError
+from worthit.errors import WorthitError
 from worthit.http_server import LOOPBACK, Request, listen
 from worthit.simulator import openai_api
 from worthit.simulator.latency import LogNormal, Profile, mix, uniform
@@ -84,7 +84,7 @@ class Simulator:
     def __init__(
         self, *, seed: int, profile: Profile, log: BinaryIO, clock_ns: Callable[[], int]
     ) -> None:
-        """`clock_ns` gives the time since the epoch; `log` takes one JSON line a call."""
+        """`clock_ns` gives the time since the epoch; `log` takes one JSON line per call."""
         self._seed = seed
         self._profile = profile
         self._log = log
@@ -303,7 +303,7 @@ def parse_fault(body: bytes) -> Fault:
 
 
 def _emulated(call: Call) -> bytes:
-    """Own up to the wait: the caller marks it on its span, so that no report takes it for work."""
+    """Tell the emulated time, which the caller marks on its span: no report takes it for work."""
     return b"worthit-emulated-ns: %d\r\n" % call.planned_ns if call.planned_ns else b""
 
 
@@ -342,7 +342,7 @@ async def serve(
     try:
         opened = log.open("ab")
     except OSError as error:
-        raise HarnessError(
+        raise WorthitError(
             f"The simulator cannot write its log {log}: {error.strerror}; name another file."
         ) from error
     with opened as file:

@@ -1,19 +1,16 @@
 """Is the measured reduction the one that the hit rate predicts, and what explains the rest?
 
-The law is R = 1/(1 - h): without the cache one query a lookup, with it one a miss. What departs
-from it is counted: lookups that made no query although they missed (coalesced or negative),
-queries made although the lookup hit, lookups that went round the cache, queries from elsewhere
-(writes, pre-warming). Misses are told apart by what the keys show: the key's first touch, its
-expiry, a flush, a cache that did not answer, or none of these.
-
-Answer of ``law``: arm, measured, predicted, residual (measured / predicted - 1), decided,
-sentence. Of ``explained``: arm, what, count, per_lookup, moves (the factor by which this alone
-moves R). Of ``misses``: arm, cause, count, share.
+The law is R = 1/(1 - h): without the cache one query per lookup, with it one per miss. What
+departs from it is counted: lookups that made no query although they missed (coalesced or
+negative), queries made although the lookup hit, lookups that went round the cache, queries from
+elsewhere (writes, pre-warming). Misses are told apart by what the keys show: the key's first
+touch, its expiry, a flush, a cache that did not answer, or none of these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +18,7 @@ import pandas as pd
 from analysis.checks.cross_checks import database_calls
 from analysis.formats.attributes import words_of
 from analysis.questions.database_load.answer import predicted_factor, without_cache
+from analysis.questions.measured import Measured
 from analysis.rundir.blocks import by_block
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import Estimate, Floats, nothing, rate_ratio, ratio_of_sums, share
@@ -40,61 +38,142 @@ NEEDED = (
     "trace_id", "span_id", "parent_span_id", "name", "arm", "block", "db_system", "db_operation",
     "db_collection", "cache_hit", SOURCE,
 )  # fmt: skip
-"""The columns of lean spans that ``law`` and ``explained`` ask for."""
+"""The columns of projected spans that ``law`` and ``explained`` ask for."""
 
 TTL_JITTER = 0.1
 """The reference cache spreads its expiry by 10 % to either side."""
 
 
-def law(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LawRow:
+    """Measured against predicted reduction of an arm."""
+
+    arm: str
+    measured: Estimate
+    predicted: Estimate
+    residual: Estimate
+    """Measured over predicted, minus 1."""
+    decided: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedRow:
+    """One thing that makes the measured reduction depart from the law."""
+
+    arm: str
+    what: str
+    count: int
+    per_lookup: float
+    moves: float | None
+    """The factor by which this alone moves the reduction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissRow:
+    """One cause of misses."""
+
+    arm: str
+    cause: str
+    count: int
+    share: Estimate
+    """Of all misses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheLaw:
+    """Whether the reduction is the one that the hit rate predicts."""
+
+    law: tuple[LawRow, ...]
+    explained: tuple[ExplainedRow, ...]
+    misses: tuple[MissRow, ...]
+
+
+def answer(measured: Measured) -> CacheLaw:
+    """Whether the reduction is as predicted, what explains the rest, and why lookups missed."""
+    manifest, blocks, spans = measured.manifest, measured.blocks, measured.spans
+    lookups = spans["name"] == manifest.cached_operation
+    about = lookups | (spans["db_collection"] == manifest.cached_collection)
+    about_cache = spans.loc[about, list(NEEDED)]
+    everything = measured.run.projected_spans  # warm-up included, because it touched keys too
+    asked = everything[everything["name"] == manifest.cached_operation]
+    return CacheLaw(
+        law=law(manifest, about_cache, blocks),
+        explained=explained(manifest, about_cache, blocks),
+        misses=misses(manifest, asked, blocks, measured.run.events),
+    )
+
+
+def law(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> tuple[LawRow, ...]:
     """Measured against predicted reduction of the cached collection's queries, by arm."""
-    columns = ["arm", "measured", "predicted", "residual", "decided", "sentence"]
     rows = []
-    for arm, parts in _arms(manifest, spans, blocks):
-        both = blocks[blocks["arm"].isin([manifest.baseline, arm])]
-        n = int(both["requests"].sum())
-        measured = rate_ratio(
-            (parts["before"], parts["requests_before"]), (parts["queries"], parts["requests"]), n=n
+    for arm, counts in _arms(manifest, spans, blocks):
+        n = int(blocks.loc[blocks["arm"].isin([manifest.baseline, arm]), "requests"].sum())
+        residual = _residual(counts, n)
+        decided, sentence = _verdict(residual)
+        rows.append(
+            LawRow(
+                arm=arm,
+                measured=rate_ratio(
+                    (counts.before, counts.requests_before), (counts.queries, counts.requests), n=n
+                ),
+                predicted=predicted_factor(share(counts.misses, counts.lookups)),
+                residual=residual,
+                decided=decided,
+                sentence=sentence,
+            )
         )
-        predicted = predicted_factor(share(parts["misses"], parts["lookups"]))
-        residual = _residual(parts, n)
-        rows.append((arm, measured, predicted, residual, *_verdict(residual)))
-    return pd.DataFrame(rows, columns=columns)
+    return tuple(rows)
 
 
-def explained(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+def explained(
+    manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame
+) -> tuple[ExplainedRow, ...]:
     """What makes the measured reduction depart from the law, each with its count and effect."""
-    columns = ["arm", "what", "count", "per_lookup", "moves"]
-    rows = []
-    for arm, parts in _arms(manifest, spans, blocks):
-        lookups, misses = parts["lookups"].sum(), parts["misses"].sum()
-        untold, bypassed = parts["untold"].sum(), parts["bypassed"].sum()
-        terms = (
-            ("misses that made no query (coalesced or negative)", -parts["quiet_misses"].sum()),
-            ("further queries of misses", parts["extra_misses"].sum()),
-            ("queries of lookups that hit", parts["hit_queries"].sum()),
-            ("lookups that do not say whether they hit", untold),
-            ("queries from outside of lookups", parts["outside"].sum()),
-        )
-        for what, count in terms:
-            moves = misses / (misses + count) if misses and misses + count > 0 else np.nan
-            rows.append((arm, what, int(abs(count)), abs(count) / max(lookups, 1), moves))
-        moves = (misses - bypassed) / misses if misses else np.nan
-        what = "lookups that the cache did not answer, counted as misses"
-        rows.append((arm, what, int(bypassed), bypassed / max(lookups, 1), moves))
-        before = parts["before"].sum() / max(parts["requests_before"].sum(), 1)
-        asked = (lookups + untold) / max(parts["requests"].sum(), 1)
-        what = "queries per lookup without the cache"
-        rows.append((arm, what, int(parts["before"].sum()), before / asked, before / asked))
-    return pd.DataFrame(rows, columns=columns)
+    return tuple(
+        row for arm, counts in _arms(manifest, spans, blocks) for row in _explained(arm, counts)
+    )
+
+
+def _explained(arm: str, counts: _Counts) -> Iterator[ExplainedRow]:
+    lookups, misses = float(counts.lookups.sum()), float(counts.misses.sum())
+
+    def row(what: str, count: Floats, moves: float | None) -> ExplainedRow:
+        total = int(count.sum())
+        per_lookup = float(count.sum()) / max(lookups, 1)
+        return ExplainedRow(arm=arm, what=what, count=total, per_lookup=per_lookup, moves=moves)
+
+    for what, count, sign in (
+        ("misses that made no query (coalesced or negative)", counts.quiet_misses, -1),
+        ("further queries of misses", counts.extra_misses, 1),
+        ("queries of lookups that hit", counts.hit_queries, 1),
+        ("lookups that do not say whether they hit", counts.untold, 1),
+        ("queries from outside of lookups", counts.outside, 1),
+    ):
+        queries = misses + sign * float(count.sum())
+        yield row(what, count, misses / queries if misses and queries > 0 else None)
+    answered = misses - float(counts.bypassed.sum())
+    yield row(
+        "lookups that the cache did not answer, counted as misses",
+        counts.bypassed,
+        answered / misses if misses else None,
+    )
+    before = counts.before.sum() / max(counts.requests_before.sum(), 1)
+    asked = (lookups + counts.untold.sum()) / max(counts.requests.sum(), 1)
+    yield ExplainedRow(
+        arm=arm,
+        what="queries per lookup without the cache",
+        count=int(counts.before.sum()),
+        per_lookup=float(before / asked),
+        moves=float(before / asked),
+    )
 
 
 def misses(
     manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame, events: pd.DataFrame
-) -> pd.DataFrame:
+) -> tuple[MissRow, ...]:
     """Why the misses missed, from the keys of all spans of the run, warm-up included."""
-    columns = ["arm", "cause", "count", "share"]
-    rows: list[tuple[object, ...]] = []
+    rows = []
     for arm in manifest.treatments if manifest.cached_operation else ():
         own = spans[(spans["name"] == manifest.cached_operation) & (spans["arm"] == arm)]
         own = own[own["cache_hit"].notna()].sort_values("start_ns")
@@ -107,14 +186,13 @@ def misses(
         )
         causes = _causes(own, _ttl_seconds(manifest, arm), _flushes(events, arm))
         chosen = blocks.loc[blocks["arm"] == arm, "block"]
+        missed = by_block(own[~own["hit"]].groupby("block").size(), chosen)
         for cause in dict.fromkeys(causes.dropna()):
-            counts = own[causes == cause].groupby("block").size()
-            count = by_block(counts, chosen)
-            missed = by_block(own[~own["hit"]].groupby("block").size(), chosen)
+            count = by_block(own[causes == cause].groupby("block").size(), chosen)
             if count.sum():
                 part = share(count, missed, n=int(missed.sum()))
-                rows.append((arm, cause, int(count.sum()), part))
-    return pd.DataFrame(rows, columns=columns)
+                rows.append(MissRow(arm=arm, cause=str(cause), count=int(count.sum()), share=part))
+    return tuple(rows)
 
 
 def _causes(lookups: pd.DataFrame, ttl_s: float, flushes_ns: list[int]) -> pd.Series:
@@ -148,10 +226,36 @@ def _ttl_seconds(manifest: Manifest, arm: str) -> float:
     return float(found[0]) if found and found[0] else DEFAULT_TTL_SECONDS
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counts:
+    """What the law is about, block by block of one arm; ``before`` of the baseline's blocks."""
+
+    lookups: Floats
+    """Those that say whether they hit."""
+    misses: Floats
+    untold: Floats
+    """Lookups that do not say whether they hit."""
+    bypassed: Floats
+    """Misses that the cache did not answer."""
+    quiet_misses: Floats
+    """Misses that made no query."""
+    extra_misses: Floats
+    """Queries of misses beyond the first."""
+    hit_queries: Floats
+    """Queries of lookups that hit."""
+    outside: Floats
+    """Queries outside of lookups."""
+    queries: Floats
+    requests: Floats
+    before: Floats
+    """Queries of the baseline."""
+    requests_before: Floats
+
+
 def _arms(
     manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame
-) -> Iterator[tuple[str, dict[str, Floats]]]:
-    """By treatment arm, the counts by block that the law is about."""
+) -> Iterator[tuple[str, _Counts]]:
+    """The counts of each treatment arm that has a cache."""
     operation, collection = manifest.cached_operation, manifest.cached_collection
     if operation is None or collection is None or manifest.baseline is None:
         return
@@ -160,21 +264,17 @@ def _arms(
     lookups = spans[spans["name"] == operation]
     if (lookups.loc[lookups["arm"] == manifest.baseline, "cache_hit"] == True).any():  # noqa: E712 - missing is neither
         return  # the baseline has the cache too: there is no "without" for a law about with
+    base = blocks[blocks["arm"] == manifest.baseline]
     for arm in manifest.treatments:
-        own = blocks[blocks["arm"] == arm]
-        if without_cache(manifest, arm):
+        own, asked = blocks[blocks["arm"] == arm], lookups[lookups["arm"] == arm]
+        if without_cache(manifest, arm) or own.empty or not asked["cache_hit"].notna().any():
             continue
-        if own.empty or not lookups.loc[lookups["arm"] == arm, "cache_hit"].notna().any():
-            continue
-        parts = _counts(lookups[lookups["arm"] == arm], calls[calls["arm"] == arm], own)
-        base = blocks[blocks["arm"] == manifest.baseline]
-        parts["before"] = by_block(calls.groupby("block").size(), base["block"])
-        parts["requests_before"] = base["requests"].to_numpy(np.float64)
-        parts["requests"] = own["requests"].to_numpy(np.float64)
-        yield arm, parts
+        yield arm, _counts(asked, calls, own, base)
 
 
-def _counts(lookups: pd.DataFrame, calls: pd.DataFrame, own: pd.DataFrame) -> dict[str, Floats]:
+def _counts(
+    lookups: pd.DataFrame, calls: pd.DataFrame, own: pd.DataFrame, base: pd.DataFrame
+) -> _Counts:
     """Lookups and queries of one arm by block, told apart by what the lookup had said."""
     key = ["trace_id", "span_id"]
     asked = lookups[[*key, "block"]].assign(
@@ -182,57 +282,52 @@ def _counts(lookups: pd.DataFrame, calls: pd.DataFrame, own: pd.DataFrame) -> di
         known=lookups["cache_hit"].notna(),
         bypassed=words_of(lookups, SOURCE) == FALLBACK,
     )
-    parents = calls[["trace_id", "parent_span_id", "block"]].rename(
-        columns={"parent_span_id": "span_id"}
-    )
+    parents = calls[["trace_id", "parent_span_id"]].rename(columns={"parent_span_id": "span_id"})
     of_lookup = parents.groupby(key, sort=False).size().rename("queries")
     asked = asked.join(of_lookup, on=key)
     asked["queries"] = asked["queries"].fillna(0)
-    inside = asked.groupby("block")["queries"].sum()
     missed = asked["known"] & ~asked["hit"]
+    made = calls.groupby("block").size()
+    queries = by_block(made, own["block"])
 
     def count(values: pd.Series) -> Floats:
         return by_block(values.groupby(asked["block"]).sum(), own["block"])
 
-    queries = by_block(calls.groupby("block").size(), own["block"])
-    return {
-        "lookups": count(asked["known"].astype("int64")),
-        "misses": count(missed.astype("int64")),
-        "untold": count((~asked["known"]).astype("int64")),
-        "bypassed": count((missed & asked["bypassed"]).astype("int64")),
-        "quiet_misses": count((missed & (asked["queries"] == 0)).astype("int64")),
-        "extra_misses": count((asked["queries"] - 1).clip(lower=0).where(missed, 0)),
-        "hit_queries": count(asked["queries"].where(asked["known"] & asked["hit"], 0)),
-        "outside": queries - by_block(inside, own["block"]),
-        "queries": queries,
-    }
+    return _Counts(
+        lookups=count(asked["known"].astype("int64")),
+        misses=count(missed.astype("int64")),
+        untold=count((~asked["known"]).astype("int64")),
+        bypassed=count((missed & asked["bypassed"]).astype("int64")),
+        quiet_misses=count((missed & (asked["queries"] == 0)).astype("int64")),
+        extra_misses=count((asked["queries"] - 1).clip(lower=0).where(missed, 0)),
+        hit_queries=count(asked["queries"].where(asked["known"] & asked["hit"], 0)),
+        outside=queries - count(asked["queries"]),
+        queries=queries,
+        requests=own["requests"].to_numpy(np.float64),
+        before=by_block(made, base["block"]),
+        requests_before=base["requests"].to_numpy(np.float64),
+    )
 
 
-def _residual(parts: dict[str, Floats], n: int) -> Estimate:
+def _residual(counts: _Counts, n: int) -> Estimate:
     """Measured over predicted, minus 1.
 
     Queries and misses of a block rise and fall together, so their ratio is taken block by block
     and not as two separate estimates.
     """
-    if not parts["queries"].sum() or not parts["misses"].sum():
-        seen = [name for name in ("misses", "queries") if parts[name].sum()]
-        why = f"{seen[0]} were seen, but not the other" if seen else "no lookup missed, no query"
+    if not counts.queries.sum() or not counts.misses.sum():
+        seen = "misses" if counts.misses.sum() else "queries" if counts.queries.sum() else None
+        why = f"{seen} were seen, but not the other" if seen else "no lookup missed, no query"
         return nothing("share", f"{why}: there is nothing to divide", n=n)
-    before = parts["before"].sum() / parts["requests_before"].sum()
-    asked = parts["lookups"].sum() / parts["requests"].sum()
-    per_query = ratio_of_sums(parts["misses"], parts["queries"], unit="ratio", n=n)
-    scaled = per_query.scaled(before / asked, "share")
-    ends = [None if end is None else end - 1.0 for end in (scaled.value, scaled.low, scaled.high)]
-    return Estimate(
-        value=ends[0],
-        low=ends[1],
-        high=ends[2],
-        unit="share",
-        n=n,
-        blocks=scaled.blocks,
-        reason=scaled.reason,
-        method="misses per query by block, delete-one-block jackknife, t(K-1)",
+    before = counts.before.sum() / counts.requests_before.sum()
+    asked = counts.lookups.sum() / counts.requests.sum()
+    per_query = ratio_of_sums(counts.misses, counts.queries, unit="ratio", n=n)
+    scaled = per_query.scaled(float(before / asked), "share")
+    value, low, high = (
+        None if end is None else end - 1.0 for end in (scaled.value, scaled.low, scaled.high)
     )
+    method = "misses per query by block, delete-one-block jackknife, t(K-1)"
+    return replace(scaled, value=value, low=low, high=high, method=method)
 
 
 def _verdict(residual: Estimate) -> tuple[str, str]:

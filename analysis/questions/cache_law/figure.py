@@ -7,13 +7,15 @@ decide, are as wide as the first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.drawing import labels, style
+from analysis.stats.intervals import Estimate
 
 _LEAST_MISSES = 0.002
 """The line is drawn up to a hit rate of 99.8 %; beyond it one miss more or less decides."""
@@ -28,25 +30,36 @@ _LABEL_LINE = 0.06
 """Height of a label's line as a share of the panel."""
 
 
-def figure(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
-    """Draw the line of the law and the measured points with their intervals.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """What was measured with one arm."""
 
-    ``table``: one row an arm, the treatment first: ``label``, ``hit_rate``, ``hit_low``,
-    ``hit_high``, ``reduction``, ``low``, ``high`` (null without).
-    """
+    label: str
+    hit_rate: Estimate
+    """Known."""
+    reduction: Estimate
+    """Known: how many times fewer queries."""
+
+    @property
+    def misses(self) -> float:
+        """Where it stands on the horizontal axis."""
+        return min(max(1.0 - (self.hit_rate.value or 0.0), _LEAST_MISSES), 1.0)
+
+
+def figure(points: Sequence[Point], *, narrow: bool = False) -> Figure:
+    """Draw the line of the law and the measured points, the treatment first."""
     height = 3.1 if narrow else 3.4
     canvas = style.canvas(height, narrow=narrow, width_in=None if narrow else style.WIDE_IN * 0.75)
     axes = style.quiet(
         canvas.add_axes((0.13 if narrow else 0.09, 0.16, 0.83 if narrow else 0.86, 0.74)), grid="y"
     )
-    points = table.assign(misses=(1 - table["hit_rate"].astype("float64")).clip(_LEAST_MISSES, 1))
-    least = max(min(float(points["misses"].min()) / 2, 0.02), _LEAST_MISSES)
+    least = max(min(min(point.misses for point in points) / 2, 0.02), _LEAST_MISSES)
     axes.set(xscale="log", yscale="log", xlim=(1.15, least), ylim=(0.85, 1.15 / least))
     look: dict[str, Any] = {"color": style.INK, "linewidth": 1.2, "linestyle": (0, (3, 2.5))}
     axes.plot([1.0, least], [1.0, 1 / least], **look)
     _tick(axes, least)
-    for position, (_, row) in enumerate(points.iterrows()):
-        _draw_point(axes, row, position + 1)
+    for position, point in enumerate(points):
+        _draw_point(axes, point, position + 1)
     _name(axes, points)
     style.heading(axes, "times fewer queries; dashed: 1 / (1 − hit rate)")
     return canvas
@@ -62,24 +75,29 @@ def _tick(axes: Axes, least: float) -> None:
     axes.set_xlabel("lookups answered by the cache, %")
 
 
-def _draw_point(axes: Axes, row: pd.Series[Any], position: int) -> None:
+def _draw_point(axes: Axes, point: Point, position: int) -> None:
     """One measured point with its intervals along both axes."""
-    x, y = float(row["misses"]), float(row["reduction"])
+    x, y = point.misses, point.reduction.value or 0.0
+    hit, reduction = point.hit_rate, point.reduction
     colour = style.arm_colour(position)
     look: dict[str, Any] = {"color": colour, "linewidth": 2.2, "alpha": 0.55}
-    if pd.notna(row["low"]) and pd.notna(row["high"]):
-        axes.plot([x, x], [row["low"], row["high"]], **look)
-    if pd.notna(row["hit_low"]) and pd.notna(row["hit_high"]):
-        axes.plot([1 - row["hit_low"], max(1 - row["hit_high"], _LEAST_MISSES)], [y, y], **look)
+    if reduction.low is not None and reduction.high is not None:
+        axes.plot([x, x], [reduction.low, reduction.high], **look)
+    if hit.low is not None and hit.high is not None:
+        axes.plot([1 - hit.low, max(1 - hit.high, _LEAST_MISSES)], [y, y], **look)
     axes.plot([x], [y], style.arm_marker(position), color=colour, markersize=6.5, clip_on=False)
 
 
-def _name(axes: Axes, points: pd.DataFrame) -> None:
+def _name(axes: Axes, points: Sequence[Point]) -> None:
     """Each point's name left of it or, near the left edge, right; pushed apart."""
     room = axes.transAxes.inverted()
     placed = [
-        (room.transform(axes.transData.transform((row["misses"], row["reduction"]))), at, row)
-        for at, (_, row) in enumerate(points.iterrows())
+        (
+            room.transform(axes.transData.transform((point.misses, point.reduction.value or 0.0))),
+            at,
+            point,
+        )
+        for at, point in enumerate(points)
     ]
     for leftish in (True, False):
         side = sorted(
@@ -88,11 +106,11 @@ def _name(axes: Axes, points: pd.DataFrame) -> None:
         shift = -0.005 if leftish else 0.03
         wanted = [float(place[1]) + shift for place, _, _ in side]
         heights = [_LABEL_LINE] * len(side)
-        for (place, at, row), y in zip(side, labels.spread(wanted, heights), strict=True):
+        for (place, at, point), y in zip(side, labels.spread(wanted, heights), strict=True):
             axes.text(
                 float(place[0]) + (0.025 if leftish else -0.02),
                 y,
-                str(row["label"]),
+                point.label,
                 transform=axes.transAxes,
                 ha="left" if leftish else "right",
                 va="center",

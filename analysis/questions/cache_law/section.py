@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
-import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.document import estimates as written
 from analysis.document import formatting
 from analysis.document.document import Drawing, Section, Table
-from analysis.document.numbers import number
 from analysis.document.setting import Setting
-from analysis.document.tabulation import (
-    Record,
+from analysis.document.tables import (
+    COUNTED,
+    SET,
+    Field,
     estimates,
-    plain_numbers,
+    exact,
     sample_sizes,
     tabulate,
     words,
 )
 from analysis.questions.cache_law import figure as law_figure
+from analysis.questions.cache_law.answer import CacheLaw, ExplainedRow, LawRow, MissRow
+from analysis.questions.cache_law.figure import Point
+from analysis.questions.database_load.answer import DatabaseLoad, HitRateRow
+from analysis.questions.findings import Findings
 from analysis.questions.headline.answer import SET_WITHIN
 
 QUESTION = "Is that the reduction the hit rate predicts?"
@@ -30,23 +35,25 @@ _ABOUT_TIME_TO_LIVE = (
     " touches. In production the hit rate follows from rate, keys and time to live."
 )
 
+Row = TypeVar("Row", bound=HitRateRow | ExplainedRow | MissRow)
 
-def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
+
+def section(findings: Findings, setting: Setting) -> Section | None:
     """Measured against 1/(1 - h), what explains the rest, and why lookups missed."""
-    law = findings.get("law") or {}
-    every = _in_order(law.get("law"), setting)
-    rows = _of(every, setting)
-    if not rows:
+    found = findings.of(CacheLaw)
+    place = {arm: at for at, arm in enumerate(setting.arms)}
+    every = sorted((row for row in found.law if row.arm in place), key=lambda row: place[row.arm])
+    own = next((row for row in every if row.arm == setting.treatment), None)
+    if own is None:
         return None
-    rates = (findings.get("load") or {}).get("hit_rates") or law.get("hit_rates")
-    came_about = _how_it_came_about(findings.get("run") or {}, _of(rates, setting), setting)
-    measured, predicted = number(rows[0].get("measured")), number(rows[0].get("predicted"))
+    rates = findings.of(DatabaseLoad).hit_rates
+    came_about = _how_it_came_about(findings, rates, setting)
     return Section(
         key="law",
         question=QUESTION,
         answer=(
-            f"Measured {measured.text}, predicted {predicted.text}."
-            f" {rows[0].get('sentence') or ''}{_of_all(every)}".rstrip()
+            f"Measured {written.text(own.measured)}, predicted {written.text(own.predicted)}."
+            f" {own.sentence}{_of_all(every)}"
         ),
         reading=(
             "The dashed line is the law: a cache that answers a share h of the lookups leaves"
@@ -54,133 +61,113 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
         ),
         emulated=setting.emulated("Nothing of this: hits, misses and queries are counted."),
         sample=(
-            f"{formatting.count(measured.n)} requests in both arms; 95 % intervals from the spread"
-            " between blocks."
+            f"{formatting.count(own.measured.n)} requests in both arms; 95 % intervals from the"
+            " spread between blocks."
         ),
         drawings=_drawings(every, rates, setting),
-        tables=_tables(law, every, _of(rates, setting), setting),
+        tables=(_law_table(every), *_tables(found, rates, setting)),
         notes=tuple(note for note in (came_about, _ABOUT_TIME_TO_LIVE) if note),
     )
 
 
-def _how_it_came_about(run: Mapping[str, Any], rates: list[Record], setting: Setting) -> str:
+def _how_it_came_about(findings: Findings, rates: Sequence[HitRateRow], setting: Setting) -> str:
     """That the load was told to make this hit rate, or which of its settings made it."""
-    knobs = (run.get("knobs") or {}).get(setting.treatment) or {}
-    cold = knobs.get("cold_fraction")
-    hit = number(next((row.get("hit_rate") for row in rates if row.get("step") is None), None))
-    if not knobs or not hit.is_known:
+    knobs = findings.run.knobs.get(setting.treatment or "", {})
+    hit = next((row.hit_rate for row in _of(rates, setting) if row.step is None), None)
+    if not knobs or hit is None or hit.value is None:
         return ""
-    if cold and abs(1.0 - cold - (hit.value or 0.0)) <= SET_WITHIN:
+    cold = knobs.get("cold_fraction")
+    if isinstance(cold, int | float) and cold and abs(1.0 - cold - hit.value) <= SET_WITHIN:
         share = formatting.plain(cold, "share")
         return (
-            f"The hit rate of {hit.point} was set, not found: the load was told that {share} of"
-            " the arrivals ask for what nobody asked for before (cold_fraction). What follows from"
-            " it was found."
+            f"The hit rate of {written.point(hit)} was set, not found: the load was told that"
+            f" {share} of the arrivals ask for what nobody asked for before (cold_fraction). What"
+            " follows from it was found."
         )
     told = ", ".join(f"{name} {value}" for name, value in knobs.items())
     return (
-        f"The hit rate of {hit.point} follows from what the load was told ({told}), the arm's"
-        " settings and the length of the run."
+        f"The hit rate of {written.point(hit)} follows from what the load was told ({told}), the"
+        " arm's settings and the length of the run."
     )
 
 
-def _of(records: Any, setting: Setting) -> list[Record]:  # noqa: ANN401 - findings are JSON
+def _of(rows: Sequence[Row], setting: Setting) -> list[Row]:
     """The treatment's rows."""
-    return [row for row in records or () if row.get("arm") == setting.treatment]
+    return [row for row in rows if row.arm == setting.treatment]
 
 
-def _in_order(records: Any, setting: Setting) -> list[Record]:  # noqa: ANN401 - findings are JSON
-    """The treatment's row, then those of the other arms."""
-    place = {arm: at for at, arm in enumerate(setting.arms)}
-    rows = [row for row in records or () if row.get("arm") in place]
-    return sorted(rows, key=lambda row: place[str(row.get("arm"))])
-
-
-def _of_all(rows: list[Record]) -> str:
+def _of_all(rows: list[LawRow]) -> str:
     """In how many arms the law was seen to hold, where there are several."""
-    held = sum(row.get("decided") == "as predicted" for row in rows)
+    held = sum(row.decided == "as predicted" for row in rows)
     return f" It was as predicted in {held} of {len(rows)} arms." if len(rows) > 1 else ""
 
 
-def _drawings(rows: list[Record], rates: Any, setting: Setting) -> tuple[Drawing, ...]:  # noqa: ANN401 - findings are JSON
-    """The line with a measured point an arm; only where both its coordinates are known."""
-    hits = {row.get("arm"): row.get("hit_rate") for row in rates or () if row.get("step") is None}
+def _drawings(
+    rows: list[LawRow], rates: Sequence[HitRateRow], setting: Setting
+) -> tuple[Drawing, ...]:
+    """The line with a measured point per arm; only where both its coordinates are known."""
+    hits = {row.arm: row.hit_rate for row in rates if row.step is None}
     points, said = [], []
     for row in rows:
-        hit, measured = number(hits.get(row.get("arm"))), number(row.get("measured"))
-        if not hit.is_known or not measured.is_known:
+        hit, measured = hits.get(row.arm), row.measured
+        if hit is None or not hit.is_known or not measured.is_known:
             continue
-        name = f"{setting.label(row.get('arm'))}: " if len(rows) > 1 else ""
-        said.append(f"{name}at a hit rate of {hit.text} the queries were reduced {measured.text}")
-        points.append(
-            {
-                "label": f"{name}{measured.point}",
-                "hit_rate": hit.value,
-                "hit_low": hit.low,
-                "hit_high": hit.high,
-                "reduction": measured.value,
-                "low": measured.low,
-                "high": measured.high,
-            }
+        name = f"{setting.label(row.arm)}: " if len(rows) > 1 else ""
+        said.append(
+            f"{name}at a hit rate of {written.text(hit)} the queries were reduced"
+            f" {written.text(measured)}"
         )
+        label = f"{name}{written.point(measured)}"
+        points.append(Point(label=label, hit_rate=hit, reduction=measured))
     if not points:
         return ()
-    table = pd.DataFrame(points)
 
     def draw(*, narrow: bool) -> Figure:
-        return law_figure.figure(table, narrow=narrow)
+        return law_figure.figure(points, narrow=narrow)
 
     alt = f"{'; '.join(said)}. The line of the law runs beside."
     return (Drawing(name="law", alt=alt[0].upper() + alt[1:], draw=draw),)
 
 
-def _tables(
-    law: Mapping[str, Any], rows: list[Record], rates: list[Record], setting: Setting
-) -> tuple[Table, ...]:
-    """The law, the hit rate by step, what explains the rest, why lookups missed."""
-    tables = [
-        tabulate(
-            rows,
-            (
-                words("Arm", "arm"),
-                estimates("Measured", "measured"),
-                estimates("Predicted", "predicted"),
-                estimates("Off by", "residual"),
-                words("Decided", "decided"),
-                sample_sizes("measured", "Requests"),
+def _law_table(rows: list[LawRow]) -> Table:
+    fields: tuple[Field[LawRow], ...] = (
+        words("Arm", lambda row: row.arm),
+        estimates("Measured", lambda row: row.measured),
+        estimates("Predicted", lambda row: row.predicted),
+        estimates("Off by", lambda row: row.residual),
+        words("Decided", lambda row: row.decided),
+        sample_sizes(lambda row: row.measured, "Requests"),
+    )
+    return tabulate(rows, fields, "Measured against predicted")
+
+
+def _tables(found: CacheLaw, rates: Sequence[HitRateRow], setting: Setting) -> Iterator[Table]:
+    """The treatment's hit rate by step, what explains the rest, why lookups missed."""
+    if own := _of(rates, setting):
+        by_step: tuple[Field[HitRateRow], ...] = (
+            exact("Step (none: all)", lambda row: row.step, why=SET),
+            estimates("Hit rate", lambda row: row.hit_rate),
+            estimates("Predicts", lambda row: row.predicted_factor),
+            exact("Lookups", lambda row: row.lookups, why=COUNTED, sample=True),
+        )
+        yield tabulate(own, by_step, "Hit rate by step")
+    if explained := [row for row in _of(found.explained, setting) if row.count]:
+        whats: tuple[Field[ExplainedRow], ...] = (
+            words("What", lambda row: row.what),
+            exact("Count", lambda row: row.count, why=COUNTED, sample=True),
+            exact("Per lookup", lambda row: row.per_lookup, why=COUNTED),
+            exact(
+                "Moves the factor by",
+                lambda row: row.moves,
+                "ratio",
+                why="follows from the count beside it",
             ),
-            "Measured against predicted",
         )
-    ]
-    if rates:
-        fields = (
-            plain_numbers("Step (none: all)", "step"),
-            estimates("Hit rate", "hit_rate"),
-            estimates("Predicts", "predicted_factor"),
-            plain_numbers("Lookups", "lookups"),
+        yield tabulate(explained, whats, "What else moves it, counted (no interval)")
+    if misses := _of(found.misses, setting):
+        causes: tuple[Field[MissRow], ...] = (
+            words("Cause", lambda row: row.cause),
+            exact("Misses", lambda row: row.count, why=COUNTED, sample=True),
+            estimates("Share", lambda row: row.share),
         )
-        tables.append(tabulate(rates, fields, "Hit rate by step"))
-    return (*tables, *_explanations(law, setting))
-
-
-def _explanations(law: Mapping[str, Any], setting: Setting) -> list[Table]:
-    """What departs from the law, counted, and the causes of misses."""
-    tables = []
-    explained = [row for row in _of(law.get("explained"), setting) if row.get("count")]
-    if explained:
-        fields = (
-            words("What", "what"),
-            plain_numbers("Count", "count"),
-            plain_numbers("A lookup", "per_lookup"),
-            plain_numbers("Moves the factor by", "moves", "ratio"),
-        )
-        tables.append(tabulate(explained, fields, "What else moves it, counted (no interval)"))
-    misses = _of(law.get("misses"), setting)
-    if misses:
-        causes = (
-            words("Cause", "cause"),
-            plain_numbers("Misses", "count"),
-            estimates("Share", "share"),
-        )
-        tables.append(tabulate(misses, causes, "Why lookups missed"))
-    return tables
+        yield tabulate(misses, causes, "Why lookups missed")

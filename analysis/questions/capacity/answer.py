@@ -1,28 +1,26 @@
 """Where does more load stop helping, and what is expected at a load that was not measured?
 
 The knee by a stated rule first: the first step whose achieved rate falls below 99 % of the offered
-one, or whose p95 exceeds the objective. Kneedle (Satopaa et al. 2011, ``kneed``) is a second
-opinion only: its sensitivity alone moves one curve's knee from 22 to 482. Beyond the last measured
-step everything is an extrapolation. Of it the queries a second are first tried, by hiding the
+one, or whose p95 is above twice that of the lowest step. Kneedle (Satopaa et al. 2011, ``kneed``)
+is a second opinion only: its sensitivity alone moves one curve's knee from 22 to 482. Beyond the
+last measured step everything is an extrapolation. Its queries per second are tested by hiding the
 highest step and predicting it; that a query holds its connection as long as there is assumed.
-
-Answer of ``steps``: arm, step, offered_per_s, achieved_per_s, p95_ms, in_flight. Of ``knees``:
-arm, knee_per_s, rule, kneedle_per_s, sentence. Of ``expectation``: arm, collection, rate_per_s,
-queries_per_s, busy_connections, connections_needed, p_wait, saved_queries_per_s,
-saved_connections. Of ``extrapolation``: arm, collection, hidden_per_s, predicted, measured, error,
-extrapolates.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from analysis.errors import NotEnoughDataError
+from analysis.questions.database_load.answer import LoadRow, load_rows
 from analysis.questions.failures.answer import SERVER_ERROR
 from analysis.questions.faster.answer import answer_ms
+from analysis.questions.measured import Measured
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import Estimate, Floats, difference
 from analysis.stats.quantiles import quantile
@@ -33,7 +31,10 @@ KEEPS_UP_SHARE = 0.99
 """An achieved rate below this share of the offered one is past the knee."""
 
 OBJECTIVE_TIMES_LOWEST = 2.0
-"""Without a named objective: p95 above twice the lowest step's is past the knee."""
+"""A p95 above twice the lowest step's is past the knee."""
+
+EXPECTED_RATE_PER_S = 1000.0
+"""The rate at which the question "what would this be worth" is asked: the write-up's own."""
 
 ACCEPTED_WAIT_SHARE = 0.01
 """A pool is large enough when at most 1 % of the queries wait for a connection (M/M/c)."""
@@ -48,17 +49,126 @@ KNEEDLE_SENSITIVITY = 1.0
 """The authors' own default, named because the answer hangs on it."""
 
 
-def steps(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """What an arm did at a load level."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    step: int
+    offered_per_s: float
+    achieved_per_s: float
+    p95_ms: Estimate
+    in_flight: float | None
+    """Requests in flight, by Little's law."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KneeRow:
+    """Where more load stops helping an arm."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    knee_per_s: float | None
+    """None where no level was past it."""
+    objective_ms: float
+    rule: str | None
+    """The rule that the knee's level broke."""
+    kneedle_per_s: float | None
+    """Kneedle's opinion."""
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalabilityRow:
+    """The Universal Scalability Law fitted to an arm."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    alpha: float | None
+    beta: float | None
+    gamma: float | None
+    r_squared: float | None
+    peak_in_flight: float | None
+    method: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectationRow:
+    """What a rate that was not measured would do to the database."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    collection: str | None
+    """None for all queries together."""
+    rate_per_s: float
+    measured_to_per_s: float
+    """The highest measured rate."""
+    queries_per_s: Estimate
+    busy_connections: Estimate
+    connections_needed: int | None
+    """A pool of so many makes hardly any query wait."""
+    p_wait: float | None
+    """Share of queries that wait with that pool."""
+    saved_queries_per_s: Estimate | None
+    """What the baseline would need more."""
+    saved_connections: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtrapolationRow:
+    """The highest load level hidden and predicted from the others."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    collection: str | None
+    """None for all queries together."""
+    hidden_per_s: float
+    predicted: float
+    """Queries per second."""
+    measured: float
+    error: float | None
+    """Predicted over measured, minus 1."""
+    extrapolates: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """Where more load stops helping, and what is expected beyond what was measured."""
+
+    steps: tuple[StepRow, ...]
+    knees: tuple[KneeRow, ...]
+    scalability: tuple[ScalabilityRow, ...]
+    expectation: tuple[ExpectationRow, ...]
+    extrapolation: tuple[ExtrapolationRow, ...]
+
+
+def answer(measured: Measured) -> Capacity:
+    """Where more load stops helping, and what is expected of the database beyond it."""
+    manifest, load = measured.manifest, measured.once(load_rows)
+    levels = steps(manifest, measured.requests, measured.blocks)
+    return Capacity(
+        steps=levels,
+        knees=knees(levels),
+        scalability=scalability(levels),
+        expectation=expectation(load, rate_per_s=EXPECTED_RATE_PER_S, baseline=manifest.baseline),
+        extrapolation=extrapolation(load),
+    )
+
+
+def steps(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> tuple[StepRow, ...]:
     """What each arm did at each load: achieved rate, p95 of response time, requests in flight.
 
     Achieved is the rate at which answers came out: the offered rate, less what was not sent, not
     answered or answered with a server's error, and slower by as much as the answers came later and
     later (``blocks`` as ``analysis.rundir.blocks.block_table``, with its ``stretch``).
     """
-    columns = ["arm", "step", "offered_per_s", "achieved_per_s", "p95_ms", "in_flight"]
     ordered = requests.sort_values("intended_ns")
     times = answer_ms(ordered, "intended_ns").groupby(ordered["block"].to_numpy())
-    by_block = {int(str(block)): rows.to_numpy(np.float64) for block, rows in times}
+    by_block = {int(str(block)): own.to_numpy(np.float64) for block, own in times}
+    status = ordered["status_code"].astype("float64")
     sent = {
         row.step: row.achieved_per_s / row.offered_per_s
         for row in manifest.generator
@@ -70,45 +180,68 @@ def steps(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> p
         chosen = [by_block[block] for block in own["block"] if block in by_block]
         if not chosen:
             continue
-        answered = _answered(ordered, own) * min(sent.get(int(str(step)), 1.0), 1.0)
-        achieved = offered * answered / float(own["stretch"].iloc[0])
+        answered = float((status[ordered["block"].isin(own["block"])] < SERVER_ERROR).mean())
+        kept = answered * min(sent.get(int(str(step)), 1.0), 1.0)
+        achieved = offered * kept / float(own["stretch"].iloc[0])
         took = np.concatenate(chosen)
         took = took[np.isfinite(took)]
-        in_flight = achieved * float(took.mean()) / 1e3 if len(took) else math.nan
-        p95 = quantile(chosen, 0.95, unit="ms")
-        rows.append((arm, step, offered, achieved, p95, in_flight))
-    return pd.DataFrame(rows, columns=columns).sort_values(["arm", "offered_per_s"])
-
-
-def _answered(requests: pd.DataFrame, own: pd.DataFrame) -> float:
-    """Share of these blocks' requests that were answered without a server error."""
-    status = requests.loc[requests["block"].isin(own["block"]), "status_code"].astype("float64")
-    return float((status < SERVER_ERROR).mean()) if len(status) else math.nan
-
-
-def knees(table: pd.DataFrame, *, p95_objective_ms: float | None = None) -> pd.DataFrame:
-    """The knee of each arm by the stated rule, and Kneedle's opinion."""
-    columns = ["arm", "knee_per_s", "objective_ms", "rule", "kneedle_per_s", "sentence"]
-    rows = []
-    for arm, own in table.groupby("arm", sort=False):
-        offered = own["offered_per_s"].to_numpy(np.float64)
-        p95 = np.array([cell.value or math.nan for cell in own["p95_ms"]], dtype=np.float64)
-        objective = p95_objective_ms or OBJECTIVE_TIMES_LOWEST * float(p95[0])
-        knee, rule = None, None
-        for number, rate in enumerate(offered):
-            if own["achieved_per_s"].iloc[number] < KEEPS_UP_SHARE * rate:
-                knee, rule = float(rate), "achieved below 99 % of offered"
-            elif p95[number] > objective:
-                knee, rule = float(rate), f"p95 above {objective:.0f} ms"
-            if knee is not None:
-                break
-        sentence = (
-            f"No knee up to {offered.max():g}/s, the highest rate that was tried."
-            if knee is None
-            else f"At {knee:g}/s: {rule}."
+        rows.append(
+            StepRow(
+                arm=arm if isinstance(arm, str) else None,
+                step=int(str(step)),
+                offered_per_s=offered,
+                achieved_per_s=achieved,
+                p95_ms=quantile(chosen, 0.95, unit="ms"),
+                in_flight=achieved * float(took.mean()) / 1e3 if len(took) else None,
+            )
         )
-        rows.append((arm, knee, objective, rule, kneedle(offered, p95), sentence))
-    return pd.DataFrame(rows, columns=columns)
+    return tuple(sorted(rows, key=lambda row: (row.arm is None, row.arm or "", row.offered_per_s)))
+
+
+def _by_arm(levels: Iterable[StepRow]) -> dict[str, list[StepRow]]:
+    """The levels of each named arm, in order of their rate."""
+    own: dict[str, list[StepRow]] = {}
+    for level in levels:
+        if level.arm is not None:
+            own.setdefault(level.arm, []).append(level)
+    return own
+
+
+def knees(levels: Iterable[StepRow]) -> tuple[KneeRow, ...]:
+    """The knee of each arm by the stated rule, and Kneedle's opinion."""
+    rows = []
+    for arm, own in _by_arm(levels).items():
+        offered = np.array([level.offered_per_s for level in own], np.float64)
+        p95 = np.array([level.p95_ms.value or math.nan for level in own], np.float64)
+        objective = OBJECTIVE_TIMES_LOWEST * float(p95[0])
+        broken = ((level, _rule_broken(level, objective)) for level in own)
+        knee, rule = next(
+            ((level.offered_per_s, rule) for level, rule in broken if rule), (None, None)
+        )
+        rows.append(
+            KneeRow(
+                arm=arm,
+                knee_per_s=knee,
+                objective_ms=objective,
+                rule=rule,
+                kneedle_per_s=kneedle(offered, p95),
+                sentence=(
+                    f"No knee up to {offered.max():g}/s, the highest rate that was tried."
+                    if knee is None
+                    else f"At {knee:g}/s: {rule}."
+                ),
+            )
+        )
+    return tuple(rows)
+
+
+def _rule_broken(level: StepRow, objective_ms: float) -> str | None:
+    """What puts a level past the knee, None where nothing does."""
+    if level.achieved_per_s < KEEPS_UP_SHARE * level.offered_per_s:
+        return "achieved below 99 % of offered"
+    if (level.p95_ms.value or math.nan) > objective_ms:
+        return f"p95 above {objective_ms:.0f} ms"
+    return None
 
 
 def kneedle(offered: Floats, p95: Floats) -> float | None:
@@ -123,32 +256,41 @@ def kneedle(offered: Floats, p95: Floats) -> float | None:
     return None if found is None else float(found)
 
 
-def scalability(table: pd.DataFrame) -> pd.DataFrame:
+def scalability(levels: Iterable[StepRow]) -> tuple[ScalabilityRow, ...]:
     """The Universal Scalability Law by arm, over requests in flight (Little: N = X R)."""
-    columns = [
-        "arm",
-        "alpha",
-        "beta",
-        "gamma",
-        "r_squared",
-        "peak_in_flight",
-        "method",
-        "sentence",
-    ]
-    rows: list[tuple[object, ...]] = []
-    for arm, own in table.groupby("arm", sort=False):
+    rows = []
+    for arm, own in _by_arm(levels).items():
+        known = [(one.in_flight, one.achieved_per_s) for one in own if one.in_flight is not None]
+        in_flight, achieved = np.array(known, np.float64).reshape(-1, 2).T
         try:
-            found = fit(
-                own["in_flight"].to_numpy(np.float64), own["achieved_per_s"].to_numpy(np.float64)
-            )
+            found = fit(in_flight, achieved)
         except NotEnoughDataError as error:
-            rows.append((arm, None, None, None, None, None, METHOD, f"{error}."))
+            rows.append(
+                ScalabilityRow(
+                    arm=arm,
+                    alpha=None,
+                    beta=None,
+                    gamma=None,
+                    r_squared=None,
+                    peak_in_flight=None,
+                    method=METHOD,
+                    sentence=f"{error}.",
+                )
+            )
             continue
-        peak = found.peak_concurrency
-        law = (found.alpha, found.beta, found.gamma, found.r_squared)
-        sentence = _peak_sentence(peak, float(own["in_flight"].max()))
-        rows.append((arm, *law, peak, METHOD, sentence))
-    return pd.DataFrame(rows, columns=columns)
+        rows.append(
+            ScalabilityRow(
+                arm=arm,
+                alpha=found.alpha,
+                beta=found.beta,
+                gamma=found.gamma,
+                r_squared=found.r_squared,
+                peak_in_flight=found.peak_concurrency,
+                method=METHOD,
+                sentence=_peak_sentence(found.peak_concurrency, float(in_flight.max())),
+            )
+        )
+    return tuple(rows)
 
 
 def _peak_sentence(peak: float | None, measured_to: float) -> str:
@@ -163,102 +305,99 @@ def _peak_sentence(peak: float | None, measured_to: float) -> str:
     )
 
 
+def _by_collection(
+    load: Iterable[LoadRow],
+) -> dict[tuple[str | None, str | None], list[LoadRow]]:
+    """The load levels of each arm and collection, in order of their rate."""
+    own: dict[tuple[str | None, str | None], list[LoadRow]] = {}
+    for row in load:
+        own.setdefault((row.arm, row.collection), []).append(row)
+    return {key: sorted(rows, key=lambda row: row.offered_per_s) for key, rows in own.items()}
+
+
 def expectation(
-    load: pd.DataFrame, *, rate_per_s: float, baseline: str | None = None
-) -> pd.DataFrame:
+    load: Iterable[LoadRow], *, rate_per_s: float, baseline: str | None = None
+) -> tuple[ExpectationRow, ...]:
     """What a rate would do to the database, in proportion to the highest step.
 
-    ``load`` as ``database_load.by_step``. Saved is what ``baseline`` would need more.
+    Saved is what ``baseline`` would need more.
     """
-    columns = [
-        "arm", "collection", "rate_per_s", "measured_to_per_s", "queries_per_s",
-        "busy_connections", "connections_needed", "p_wait", "saved_queries_per_s",
-        "saved_connections",
-    ]  # fmt: skip
-    expected = {
-        (_or_none(arm), _or_none(collection)): _expected(own, rate_per_s)
-        for (arm, collection), own in load.groupby(["arm", "collection"], dropna=False, sort=False)
-    }
-    rows: list[tuple[object, ...]] = []
-    for (arm, key), (measured_to, queries, held) in expected.items():
-        busy = held
-        saved: tuple[Estimate | None, ...] = (None, None)
-        base = expected.get((baseline, key))
-        if base is not None and baseline is not None and arm != baseline:
-            busy = _of_unseen(queries, held, base)
-            saved = difference(base[1], queries), difference(base[2], busy)
-        pool = _pool(queries, busy)
-        rows.append((arm, key, rate_per_s, measured_to, queries, busy, *pool, *saved))
-    return pd.DataFrame(rows, columns=columns)
+    highest = {key: rows[-1] for key, rows in _by_collection(load).items()}
+    return tuple(
+        _expected(
+            top,
+            None if baseline in (None, arm) else highest.get((baseline, collection)),
+            rate_per_s,
+        )
+        for (arm, collection), top in highest.items()
+    )
 
 
-def _expected(own: pd.DataFrame, rate_per_s: float) -> tuple[float, Estimate, Estimate]:
-    """The highest measured rate, and queries and busy connections at ``rate_per_s``.
+def _expected(top: LoadRow, base: LoadRow | None, rate_per_s: float) -> ExpectationRow:
+    """One arm and collection, ``base`` being the same of the baseline.
 
     Busy connections are the rate times what a request holds connections for, with the scatter of
     both: how many queries it makes, and how long each is busy.
     """
-    top = own.sort_values("offered_per_s").iloc[-1]
-    per_request: Estimate = top["per_request"]
-    held: Estimate = top["held_s_per_request"]
-    queries = per_request.scaled(rate_per_s, "per_s")
-    return float(top["offered_per_s"]), queries, held.scaled(rate_per_s, "connections")
+    queries = top.per_request.scaled(rate_per_s, "per_s")
+    busy = top.held_s_per_request.scaled(rate_per_s, "connections")
+    saved_queries = saved_connections = None
+    if base is not None:
+        asked = base.per_request.scaled(rate_per_s, "per_s")
+        held = base.held_s_per_request.scaled(rate_per_s, "connections")
+        if queries.value == 0 and asked.value and held.value:
+            # No query was seen: as many as there may be, each held as long as the baseline's.
+            busy = queries.scaled(held.value / asked.value, "connections")
+        saved_queries, saved_connections = difference(asked, queries), difference(held, busy)
+    needed = p_wait = None
+    if queries.value and busy.value:
+        per_connection = queries.value / busy.value
+        needed = servers_needed(queries.value, per_connection, p_wait=ACCEPTED_WAIT_SHARE)
+        p_wait = erlang_c(needed, busy.value)
+    return ExpectationRow(
+        arm=top.arm,
+        collection=top.collection,
+        rate_per_s=rate_per_s,
+        measured_to_per_s=top.offered_per_s,
+        queries_per_s=queries,
+        busy_connections=busy,
+        connections_needed=needed,
+        p_wait=p_wait,
+        saved_queries_per_s=saved_queries,
+        saved_connections=saved_connections,
+    )
 
 
-def _of_unseen(
-    queries: Estimate, busy: Estimate, base: tuple[float, Estimate, Estimate]
-) -> Estimate:
-    """Where no query was seen, as many as there may be, each held as long as the baseline's."""
-    _, asked, held = base
-    if queries.value != 0 or not asked.value or not held.value:
-        return busy
-    return queries.scaled(held.value / asked.value, "connections")
+def extrapolation(load: Iterable[LoadRow]) -> tuple[ExtrapolationRow, ...]:
+    """The highest step hidden and predicted from the others: queries per second, in proportion.
 
-
-def _pool(queries: Estimate, busy: Estimate) -> tuple[int | None, float | None]:
-    """Connections with which hardly anybody waits, and who then waits: M/M/c."""
-    if not queries.value or not busy.value:
-        return None, None
-    held_s = busy.value / queries.value
-    needed = servers_needed(queries.value, 1.0 / held_s, p_wait=ACCEPTED_WAIT_SHARE)
-    return needed, erlang_c(needed, busy.value)
-
-
-def extrapolation(load: pd.DataFrame) -> pd.DataFrame:
-    """The highest step hidden and predicted from the others: queries a second, in proportion."""
-    columns = [
-        "arm", "collection", "hidden_per_s", "predicted", "measured", "error", "extrapolates",
-        "sentence",
-    ]  # fmt: skip
+    The prediction is a line through the origin, least squares by requests.
+    """
     rows = []
-    for (arm, collection), own in load.groupby(["arm", "collection"], dropna=False, sort=False):
-        ordered = own.sort_values("offered_per_s")
-        named = _or_none(arm)
-        key = _or_none(collection)
-        if len(ordered) < 2:  # noqa: PLR2004 - one to hide, one to predict from
+    for (arm, collection), (*shown, hidden) in _by_collection(load).items():
+        if not shown:
             continue
-        hidden, shown = ordered.iloc[-1], ordered.iloc[:-1]
-        measured = float(hidden["per_s"].value or 0.0)
-        predicted = _proportional(shown, float(hidden["achieved_per_s"]))
+        measured = hidden.per_s.value or 0.0
+        per_request = sum(row.per_s.value or 0.0 for row in shown) / sum(
+            row.achieved_per_s for row in shown
+        )
+        predicted = per_request * hidden.achieved_per_s
         error = predicted / measured - 1.0 if measured else math.nan
         fine = abs(error) <= EXTRAPOLATES_WITHIN
         word = "It extrapolates" if fine else "It does not extrapolate"
-        sentence = (
-            f"{word}: {hidden['offered_per_s']:g}/s was hidden, {predicted:.4g} queries/s"
-            f" predicted and {measured:.4g} measured ({error:+.1%})."
-        )
         rows.append(
-            (named, key, hidden["offered_per_s"], predicted, measured, error, fine, sentence)
+            ExtrapolationRow(
+                arm=arm,
+                collection=collection,
+                hidden_per_s=hidden.offered_per_s,
+                predicted=predicted,
+                measured=measured,
+                error=error,
+                extrapolates=fine,
+                sentence=(
+                    f"{word}: {hidden.offered_per_s:g}/s was hidden, {predicted:.4g} queries/s"
+                    f" predicted and {measured:.4g} measured ({error:+.1%})."
+                ),
+            )
         )
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _proportional(shown: pd.DataFrame, rate: float) -> float:
-    """Queries a second at ``rate`` from a line through the origin, least squares by requests."""
-    achieved = shown["achieved_per_s"].to_numpy(np.float64)
-    queries = np.array([cell.value or 0.0 for cell in shown["per_s"]], dtype=np.float64)
-    return float(queries.sum() / achieved.sum() * rate)
-
-
-def _or_none(cell: object) -> str | None:
-    return cell if isinstance(cell, str) else None
+    return tuple(rows)

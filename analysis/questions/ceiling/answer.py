@@ -3,85 +3,121 @@
 Removing an operation whole cannot gain more than its share of the critical path (Amdahl, 1967):
 speed-up 1 / (1 - s). For the database: caching an operation whole cannot save more than the
 queries made under it.
-
-Answer: operation, service, share, speedup_at_most, saves_at_most_ms, queries_per_request,
-reads_per_request (those that a cache could answer), queries_saved_at_most (share of all queries).
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.calltree.call_tree import CallTrees
+from analysis.checks.cross_checks import is_database_call
+from analysis.questions.measured import Measured
+from analysis.questions.shares.answer import ShareRow
+from analysis.questions.shares.answer import answer as shares
 from analysis.stats.intervals import Estimate
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
 """Statements that no cache can answer."""
 
 
-def ceiling(shares: pd.DataFrame, queries: pd.DataFrame, *, request_ms: float) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CeilingRow:
+    """The most that removing an operation could give."""
+
+    service: str
+    operation: str
+    share: Estimate
+    """Of the critical path, with all that runs inside it."""
+    speedup_at_most: Estimate
+    saves_at_most_ms: Estimate
+    queries_per_request: float
+    reads_per_request: float
+    """Those that a cache could answer."""
+    queries_saved_at_most: float | None
+    """Share of all queries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceilings:
+    """The ceilings of all operations of the baseline, largest share first."""
+
+    rows: tuple[CeilingRow, ...]
+
+
+def answer(measured: Measured) -> Ceilings:
+    """Ceilings of the baseline: the time and queries that are there to be saved."""
+    baseline, spans, tops = measured.manifest.baseline, measured.spans, measured.roots
+    rows = measured.once(shares).rows
+    calls = is_database_call(spans).to_numpy(bool, copy=True)
+    if baseline is not None:
+        rows = tuple(row for row in rows if row.arm == baseline)
+        tops = tops[tops["arm"] == baseline]
+        calls &= (spans["arm"] == baseline).to_numpy(bool, na_value=False)
+    verbs = [verb for verb in spans["db_operation"].unique() if isinstance(verb, str)]
+    writes = [verb for verb in verbs if verb.upper() in WRITES]
+    reads = calls & ~spans["db_operation"].isin(writes).to_numpy(bool)
+    return ceilings(
+        rows,
+        made=made_under(measured.call_trees, calls, len(tops)),
+        reads=made_under(measured.call_trees, reads, len(tops)),
+        all_per_request=float(calls.sum()) / max(len(tops), 1),
+        request_ms=float(tops["duration_ns"].astype("float64").mean()) / 1e6,
+    )
+
+
+def ceilings(
+    rows: Iterable[ShareRow],
+    *,
+    made: Mapping[str, float],
+    reads: Mapping[str, float],
+    all_per_request: float,
+    request_ms: float,
+) -> Ceilings:
     """The ceiling of every operation, largest share first.
 
-    ``shares`` as ``shares.answer.shares`` (of the baseline), of which the whole counts:
-    what runs inside an operation goes with it. ``queries`` as ``queries_under``,
-    ``request_ms`` the mean duration of a root.
+    ``made`` and ``reads`` as ``made_under``, of all queries and of those that a cache could
+    answer; ``request_ms`` is the mean duration of a root.
     """
-    below = queries.set_index("operation")
-    whole = float(queries["all_per_request"].max()) if len(queries) else math.nan
-    rows = []
-    for row in shares.to_dict("records"):
-        share: Estimate = row["whole"]
-        known = row["operation"] in below.index
-        made = float(below["queries_per_request"][row["operation"]]) if known else 0.0
-        reads = float(below["reads_per_request"][row["operation"]]) if known else 0.0
-        rows.append(
-            {
-                "service": row["service"],
-                "operation": row["operation"],
-                "share": share,
-                "speedup_at_most": speedup_at_most(share),
-                "saves_at_most_ms": share.scaled(request_ms, "ms"),
-                "queries_per_request": made,
-                "reads_per_request": reads,
-                "queries_saved_at_most": reads / whole if whole else math.nan,
-            }
+    found = [
+        CeilingRow(
+            service=row.service,
+            operation=row.operation,
+            share=row.whole,
+            speedup_at_most=speedup_at_most(row.whole),
+            saves_at_most_ms=row.whole.scaled(request_ms, "ms"),
+            queries_per_request=made.get(row.operation, 0.0),
+            reads_per_request=reads.get(row.operation, 0.0),
+            queries_saved_at_most=(
+                reads.get(row.operation, 0.0) / all_per_request if all_per_request else None
+            ),
         )
-    rows.sort(key=lambda row: -float(row["share"].value or 0.0))
-    columns = [
-        "service", "operation", "share", "speedup_at_most", "saves_at_most_ms",
-        "queries_per_request", "reads_per_request", "queries_saved_at_most",
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+        for row in rows
+    ]
+    return Ceilings(rows=tuple(sorted(found, key=lambda row: -(row.share.value or 0.0))))
 
 
 def speedup_at_most(share: Estimate) -> Estimate:
     """1 / (1 - s), Amdahl's limit when the operation costs nothing at all."""
-    ends = [
+    value, low, high = (
         None if end is None or end >= 1.0 else 1.0 / (1.0 - end)
         for end in (share.value, share.low, share.high)
-    ]
-    return replace(share, value=ends[0], low=ends[1], high=ends[2], unit="ratio")
+    )
+    return replace(share, value=value, low=low, high=high, unit="ratio")
 
 
-def queries_under(
-    call_trees: CallTrees, calls: NDArray[np.bool_], reads: NDArray[np.bool_], requests: int
-) -> pd.DataFrame:
-    """Logical queries per request made directly under each operation.
+def made_under(call_trees: CallTrees, calls: NDArray[np.bool_], requests: int) -> dict[str, float]:
+    """By operation, how many of ``calls`` a request makes directly under it.
 
-    ``calls`` and ``reads`` say by row of the spans which are queries and which a cache could
-    answer. Columns operation, queries_per_request, reads_per_request, all_per_request.
+    ``calls`` says by row of the spans which are meant.
     """
-    operations = len(call_trees.operations)
-    counts = {}
-    for name, chosen in (("queries_per_request", calls), ("reads_per_request", calls & reads)):
-        above = call_trees.parent[chosen[call_trees.order]]
-        made = np.bincount(call_trees.operation[above[above >= 0]], minlength=operations)
-        counts[name] = made / max(requests, 1)
-    table = pd.DataFrame({"operation": call_trees.operations["name"], **counts})
-    table = table.groupby("operation", as_index=False).sum()
-    return table.assign(all_per_request=float(calls.sum()) / max(requests, 1))
+    above = call_trees.parent[calls[call_trees.order]]
+    counts = np.bincount(
+        call_trees.operation[above[above >= 0]], minlength=len(call_trees.operations)
+    )
+    made = pd.Series(counts / max(requests, 1), index=call_trees.operations["name"])
+    return {str(name): float(each) for name, each in made.groupby(level=0).sum().items()}

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from matplotlib.figure import Figure
 
-from analysis.document import formatting
+from analysis.document import estimates
 from analysis.drawing import dots, style
+from analysis.stats.intervals import Estimate
 
 
-def figure(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
-    """Draw a row an operation over a logarithmic axis of percent.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Most:
+    """One line of the figure."""
 
-    ``table``: ``operation``, ``share`` with ``share_low`` and ``share_high`` (of 1), ``strong``.
-    """
-    rows = []
-    for _, row in table[table["share"] > 0].iterrows():
-        low, high = (
-            None
-            if pd.isna(row[f"share_{end}"]) or row[f"share_{end}"] <= 0
-            else float(row[f"share_{end}"])
-            for end in ("low", "high")
-        )
-        value = float(row["share"])
-        colour = style.ARM_COLOURS[1] if row["strong"] else style.MUTED
-        ends = [None if end is None else 100 * end for end in (low, high)]
-        rows.append(
-            dots.Row(
-                label=str(row["operation"]),
-                dots=(dots.Dot(value=100 * value, low=ends[0], high=ends[1], colour=colour),),
-                result=formatting.estimate(value, low, high, "share"),
-                strong=bool(row["strong"]),
-            )
-        )
-    panel = dots.Panel(rows=tuple(rows), axis="percent of a request's time, at most", log=True)
+    operation: str
+    share: Estimate
+    """Of a request's time."""
+    strong: bool
+    """Whether it is the operation that the answer tells about."""
+
+
+def figure(operations: Sequence[Most], *, narrow: bool = False) -> Figure:
+    """Draw one row per operation over a logarithmic axis of percent, which has no place for 0."""
+    rows = tuple(map(_row, (one for one in operations if (one.share.value or 0.0) > 0)))
+    panel = dots.Panel(rows=rows, axis="percent of a request's time, at most", log=True)
     return dots.figure([panel], narrow=narrow)
+
+
+def _row(one: Most) -> dots.Row:
+    percent = one.share.scaled(100.0, "percent")
+    low, high = (end if (end or 0.0) > 0 else None for end in (percent.low, percent.high))
+    colour = style.ARM_COLOURS[1] if one.strong else style.MUTED
+    return dots.Row(
+        label=one.operation,
+        dots=(dots.Dot(value=percent.value or 0.0, low=low, high=high, colour=colour),),
+        result=estimates.text(one.share),
+        strong=one.strong,
+    )

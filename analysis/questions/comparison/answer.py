@@ -4,15 +4,12 @@ Two arms of one run are compared pair by pair: a load of ours interleaves them w
 and where another did not, that is said. Two runs are not interleaved: the machine may have drifted
 between them, nothing pairs, and they may be compared only where machine, latency profile, scenario
 and versions agree. What speaks against it is said in words.
-
-Answer of ``compare``: paired, interleaved, objections (sentences), rows with rate_per_s (none for
-all), what, unit, before, after, difference (after - before), relative (share of before), decided.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +17,9 @@ import pandas as pd
 from analysis.checks.cross_checks import roots
 from analysis.checks.interleaving import said_of
 from analysis.errors import InputError
+from analysis.questions.calls import calls_of
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.faster import answer as faster
-from analysis.questions.rows import plain, records
 from analysis.rundir.blocks import WHOLE_RUN, block_table
 from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
@@ -31,6 +28,36 @@ from analysis.stats.quantiles import quantile
 
 MEMORY_TOLERANCE = 0.02
 """The same machine may report a few pages more or less of memory after a boot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One quantity on both sides."""
+
+    rate_per_s: float | None
+    """None for all rates together."""
+    what: str
+    before: Estimate
+    after: Estimate
+    difference: Estimate
+    """After minus before."""
+    relative: Estimate | None
+    """The difference as a share of before."""
+    decided: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Every quantity that both sides have."""
+
+    first: str
+    second: str
+    paired: bool
+    interleaved: bool
+    """Whether the two arms ran by turns."""
+    reasons_against: tuple[str, ...]
+    """Why they should not be compared, a sentence each."""
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +91,7 @@ def side(run: Run, arm: str | None) -> Side:
     return Side(run=run, arm=arm)
 
 
-def objections(first: Side, second: Side) -> list[str]:
+def reasons_against(first: Side, second: Side) -> list[str]:
     """Why the two may not be compared, one sentence each; none when they may."""
     found = [
         f"{one.label} is INVALID: no number in it may be believed."
@@ -86,19 +113,19 @@ def objections(first: Side, second: Side) -> list[str]:
     return found
 
 
-def compare(first: Side, second: Side) -> dict[str, Any]:
+def compare(first: Side, second: Side) -> Comparison:
     """Every quantity that both sides have, second against first."""
     same_run = first.run.path.resolve() == second.run.path.resolve()
     rows = _paired(first, second) if same_run else _unpaired(first, second)
     apart = said_of(first.run.manifest, first.arm or "", second.arm or "") if same_run else ""
-    return {
-        "first": first.label,
-        "second": second.label,
-        "paired": same_run,
-        "interleaved": same_run and not apart,
-        "objections": [*objections(first, second), *filter(None, [apart])],
-        "rows": plain(rows),
-    }
+    return Comparison(
+        first=first.label,
+        second=second.label,
+        paired=same_run,
+        interleaved=same_run and not apart,
+        reasons_against=(*reasons_against(first, second), *filter(None, [apart])),
+        rows=tuple(rows),
+    )
 
 
 def _checked(one: Manifest, two: Manifest) -> list[tuple[str, object, object]]:
@@ -123,80 +150,70 @@ def _checked(one: Manifest, two: Manifest) -> list[tuple[str, object, object]]:
     ]
 
 
-def _paired(first: Side, second: Side) -> list[dict[str, Any]]:
+def _paired(first: Side, second: Side) -> Iterator[Row]:
     """Two arms of one run: its own questions, with the first arm as the baseline."""
     manifest = _with_baseline(first.run.manifest, first.arm, second.arm)
     requests, spans = first.run.measured_requests, first.run.measured_spans
     blocks = block_table(manifest, requests, roots(spans))
     rates = blocks.drop_duplicates("step").set_index("step")["rate_per_s"]
-    rows = []
-    for row in records(faster.end_to_end(manifest, requests, blocks)):
-        if row["time"] == "response":
-            rate = None if row["step"] is None else float(rates[int(row["step"])])
-            rows.append({"rate_per_s": rate, "what": f"response time, {row['statistic']}", **row})
-    operations = records(faster.operations(manifest, spans, blocks))
-    rows += [_operation(row) for row in operations if row["which"] in ("all", "mixture")]
-    load = records(database_load.reductions(manifest, spans, blocks))
-    rows += [_queries(row) for row in load if row["step"] is None]
-    kept = ("rate_per_s", "what", "before", "after", "difference", "relative", "decided")
-    return [{key: row.get(key) for key in kept} for row in rows]
+    for time in faster.end_to_end(manifest, requests, blocks):
+        if time.time == "response":
+            yield Row(
+                rate_per_s=None if time.step is None else float(rates[time.step]),
+                what=f"response time, {time.statistic}",
+                before=time.before,
+                after=time.after,
+                difference=time.difference,
+                relative=time.relative,
+                decided=time.decided,
+            )
+    for operation in faster.operations(manifest, spans, blocks):
+        if operation.which in ("all", "mixture"):
+            gap = operation.saved.negated()
+            yield Row(
+                rate_per_s=None,
+                what=f"{operation.operation}, mean",
+                before=operation.before,
+                after=operation.after,
+                difference=gap,
+                relative=None,
+                decided=decide(gap),
+            )
+    for queries in database_load.reductions(manifest, calls_of(manifest, spans), blocks):
+        if queries.step is None:
+            gap = difference(queries.after, queries.before)
+            yield Row(
+                rate_per_s=None,
+                what=f"queries per request, {queries.collection or 'all'}",
+                before=queries.before,
+                after=queries.after,
+                difference=gap,
+                relative=None,
+                decided=decide(gap),
+            )
 
 
-def _operation(row: dict[str, Any]) -> dict[str, Any]:
-    saved = row["saved"]
-    gap = {
-        **saved,
-        "value": None if saved["value"] is None else -saved["value"],
-        "low": None if saved["high"] is None else -saved["high"],
-        "high": None if saved["low"] is None else -saved["low"],
-    }
-    return {
-        "rate_per_s": None,
-        "what": f"{row['operation']}, mean",
-        "before": row["before"],
-        "after": row["after"],
-        "difference": gap,
-        "decided": decide(_estimate(gap)),
-    }
-
-
-def _queries(row: dict[str, Any]) -> dict[str, Any]:
-    gap = difference(_estimate(row["after"]), _estimate(row["before"]))
-    name = row["collection"] or "all"
-    return {
-        "rate_per_s": None,
-        "what": f"queries per request, {name}",
-        "before": row["before"],
-        "after": row["after"],
-        "difference": gap,
-        "decided": decide(gap),
-    }
-
-
-def _unpaired(first: Side, second: Side) -> list[dict[str, Any]]:
+def _unpaired(first: Side, second: Side) -> Iterator[Row]:
     """Two runs: block means and totals, each side with its own scatter."""
     one, two = _Numbers(first), _Numbers(second)
     rates = sorted(set(one.rates) & set(two.rates))
     scopes: list[float | None] = [None] if set(one.rates) == set(two.rates) else []
-    rows = []
     for rate in [*scopes, *rates]:
-        before, after = one.estimates(rate), two.estimates(rate)
-        rows += [_row(rate, what, before[what], after[what]) for what in before if what in after]
-    return rows
-
-
-def _row(rate: float | None, what: str, before: Estimate, after: Estimate) -> dict[str, Any]:
-    gap = difference(after, before)
-    relative = gap.scaled(1.0 / before.value, "share") if before.value else None
-    return {
-        "rate_per_s": rate,
-        "what": what,
-        "before": before,
-        "after": after,
-        "difference": gap,
-        "relative": relative,
-        "decided": decide(gap),
-    }
+        after_of = two.estimates(rate)
+        for what, before in one.estimates(rate).items():
+            after = after_of.get(what)
+            if after is None:
+                continue
+            gap = difference(after, before)
+            yield Row(
+                rate_per_s=rate,
+                what=what,
+                before=before,
+                after=after,
+                difference=gap,
+                relative=gap.scaled(1.0 / before.value, "share") if before.value else None,
+                decided=decide(gap),
+            )
 
 
 class _Numbers:
@@ -217,10 +234,9 @@ class _Numbers:
         """Response times, operations and queries per request at one rate, or over all."""
         own = self.blocks if rate is None else self.blocks[self.blocks["rate_per_s"] == rate]
         found = self._response_times(own) if len(self.requests) else {}
-        load = database_load.by_step(self.manifest, self.spans, own.assign(step=0, rate_per_s=0.0))
-        for row in load.to_dict("records"):
-            name = row["collection"] if isinstance(row["collection"], str) else "all"
-            found[f"queries per request, {name}"] = row["per_request"]
+        calls = calls_of(self.manifest, self.spans)
+        for row in database_load.by_step(calls, own.assign(step=0, rate_per_s=0.0)):
+            found[f"queries per request, {row.collection or 'all'}"] = row.per_request
         if rate is None:
             found |= self._operations(own)
         return found
@@ -254,7 +270,7 @@ def _with_baseline(manifest: Manifest, first: str | None, second: str | None) ->
     chosen = {one.name: one for one in manifest.arms}
     if first is None or second is None or first == second:
         raise InputError(
-            f"{manifest.run_id}: an arm was held against itself;"
+            f"{manifest.run_id}: an arm was compared with itself;"
             " name two arms, as in RUN:off RUN:on"
         )
     arms = (
@@ -262,8 +278,3 @@ def _with_baseline(manifest: Manifest, first: str | None, second: str | None) ->
         replace(chosen[second], baseline=False),
     )
     return replace(manifest, arms=arms)
-
-
-def _estimate(cell: dict[str, Any]) -> Estimate:
-    """An estimate back from its JSON form."""
-    return replace(Estimate(value=None, unit="", n=0, blocks=0), **cell)

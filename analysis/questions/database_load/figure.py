@@ -1,49 +1,51 @@
-"""What the database is asked: queries a request by statement, an arm a dot."""
+"""What the database is asked: queries per request by statement, one dot per arm."""
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from matplotlib.figure import Figure
 
-from analysis.document import formatting
+from analysis.document import estimates
 from analysis.drawing import dots, style
+from analysis.stats.intervals import Estimate
 
 
-def figure(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
-    """Draw a row a statement.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """One statement in one arm."""
 
-    ``table``: one row an arm and statement: ``arm`` (manifest's order), ``statement``,
-    ``per_request``, ``low``, ``high``, ``cached`` (the statement in question); a row of ``total``
-    comes last.
-    """
-    table = table.assign(arm=table["arm"].fillna(style.NO_ARM))
-    arms = list(dict.fromkeys(table["arm"]))
+    arm: str
+    statement: str
+    per_request: Estimate
+    cached: bool
+    """Whether it is the statement in question."""
+
+
+def figure(marks: Sequence[Mark], arms: Sequence[str], *, narrow: bool = False) -> Figure:
+    """Draw one row per statement, in the order in which they come."""
     rows = []
-    for statement in dict.fromkeys(table["statement"]):
-        part = table[table["statement"] == statement]
-        marks, words = [], []
-        for _, row in part.iterrows():
-            position = arms.index(str(row["arm"]))
-            low, high = (None if pd.isna(row[key]) else float(row[key]) for key in ("low", "high"))
-            value = float(row["per_request"])
-            marks.append(
-                dots.Dot(
-                    value=value,
-                    low=low,
-                    high=high,
-                    colour=style.arm_colour(position),
-                    marker=style.arm_marker(position),
-                )
-            )
-            words.append(formatting.point(value, low, high, "count"))
-        result = " → ".join(words) if len(set(words)) > 1 else words[0]
+    for statement in dict.fromkeys(mark.statement for mark in marks):
+        own = [mark for mark in marks if mark.statement == statement]
+        words = [estimates.point(mark.per_request) for mark in own]
         rows.append(
             dots.Row(
                 label=statement,
-                dots=tuple(marks),
-                result=result,
-                strong=bool(part["cached"].any()),
+                dots=tuple(_dot(mark, arms.index(mark.arm)) for mark in own),
+                result=" → ".join(words) if len(set(words)) > 1 else words[0],
+                strong=any(mark.cached for mark in own),
             )
         )
-    panel = dots.Panel(rows=tuple(rows), axis="queries a request", from_zero=True)
+    panel = dots.Panel(rows=tuple(rows), axis="queries per request", from_zero=True)
     return dots.figure([panel], key=style.arm_key(arms), narrow=narrow)
+
+
+def _dot(mark: Mark, position: int) -> dots.Dot:
+    return dots.Dot(
+        value=mark.per_request.value or 0.0,
+        low=mark.per_request.low,
+        high=mark.per_request.high,
+        colour=style.arm_colour(position),
+        marker=style.arm_marker(position),
+    )

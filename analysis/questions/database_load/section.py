@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
-import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.document import estimates as written
 from analysis.document import formatting
 from analysis.document.document import Drawing, Section, Table
-from analysis.document.numbers import Number, frame, inverse, number
 from analysis.document.setting import Setting
-from analysis.document.tabulation import (
+from analysis.document.tables import (
+    COUNTED,
+    OBSERVED,
+    SET,
     Field,
-    Record,
     abreast,
-    by_arm,
     estimates,
-    plain_numbers,
+    exact,
+    fits_abreast,
+    of_first,
+    per_arm,
     sample_sizes,
     tabulate,
     words,
 )
+from analysis.drawing import style
 from analysis.questions.database_load import figure as load_figure
+from analysis.questions.database_load.answer import (
+    DatabaseLoad,
+    LoadRow,
+    PoolWaitRow,
+    ReductionRow,
+    StatementRow,
+)
+from analysis.questions.database_load.figure import Mark
+from analysis.questions.findings import Findings
+from analysis.stats.intervals import Estimate
 
 QUESTION = "Does the database work less?"
 
+Row = TypeVar("Row", bound=LoadRow | StatementRow)
 
-def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
+
+def section(findings: Findings, setting: Setting) -> Section | None:
     """Queries per request by statement and arm, per second by rate, and how many times fewer."""
-    load = findings.get("load") or {}
-    statements = list(load.get("statements") or ())
-    if not statements:
+    load = findings.of(DatabaseLoad)
+    if not load.statements:
         return None
     whole, cached = (_reduction(load, name, setting) for name in (None, setting.cached_collection))
+    first = load.statements[0].per_request
     return Section(
         key="load",
         question=QUESTION,
@@ -48,197 +64,179 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
             "The number of queries is real; how long each held its connection was topped up to the"
             " profile."
         ),
-        sample=_sample(statements),
-        drawings=(_drawing(statements, whole, setting),),
-        tables=(_by_statement(statements, setting), *_by_rate(load, setting), *_waits(load)),
+        sample=(
+            f"{formatting.count(first.n)} requests per arm in {formatting.count(first.blocks)}"
+            " blocks; 95 % intervals from the spread between blocks."
+        ),
+        drawings=(_drawing(load.statements, whole, setting),),
+        tables=(_by_statement(load.statements, setting), *_by_rate(load, setting), *_waits(load)),
     )
 
 
 def _reduction(
-    load: Mapping[str, Any], collection: str | None, setting: Setting
-) -> Mapping[str, Any]:
-    """The treatment's row over all steps for one collection; empty when there is none."""
-    rows = load.get("reductions") or ()
+    load: DatabaseLoad, collection: str | None, setting: Setting
+) -> ReductionRow | None:
+    """The treatment's row over all steps for one collection."""
     found = (
         row
-        for row in rows
-        if row.get("step") is None
-        and row.get("collection") == collection
-        and row.get("arm") == setting.treatment
+        for row in load.reductions
+        if row.step is None and row.collection == collection and row.arm == setting.treatment
     )
-    return next(found, {})
+    return next(found, None)
 
 
-def _answer(whole: Mapping[str, Any], cached: Mapping[str, Any], setting: Setting) -> str:
+def _answer(whole: ReductionRow | None, cached: ReductionRow | None, setting: Setting) -> str:
     """How many times fewer, for the statement in question and for all."""
     parts = []
     for row, name in ((cached, setting.cached_collection), (whole, None)):
-        factor = number(row.get("factor"))
-        before, after = number(row.get("before")), number(row.get("after"))
-        if not before.is_known or not after.is_known:
+        if row is None or not row.before.is_known or not row.after.is_known:
             continue
         what = f"Queries of the table {name}" if name else "All queries together"
         parts.append(
-            f"{what}: {before.point} a request with {setting.label(setting.baseline)},"
-            f" {after.point} with {setting.label(setting.treatment)}{_fewer(factor)}."
+            f"{what}: {written.point(row.before)} per request with"
+            f" {setting.label(setting.baseline)}, {written.point(row.after)} with"
+            f" {setting.label(setting.treatment)}{_fewer(row.factor)}."
         )
-    return " ".join(parts) or "There is one arm only, so nothing is held against it."
+    return " ".join(parts) or "There is one arm only, so nothing is compared."
 
 
-def _fewer(factor: Number) -> str:
+def _fewer(factor: Estimate) -> str:
     """So many times fewer; or more, where the factor is below 1."""
     if not factor.is_known and not factor.is_bound:
         return ""
     if factor.is_known and (factor.value or 0.0) < 1:
-        return f", {inverse(factor).text} more"
-    return f", {factor.text} fewer"
-
-
-def _sample(statements: list[Record]) -> str:
-    """On how many requests and blocks the estimates rest."""
-    first = number(statements[0].get("per_request"))
-    return (
-        f"{formatting.count(first.n)} requests an arm in {formatting.count(first.blocks)} blocks;"
-        " 95 % intervals from the spread between blocks."
-    )
-
-
-def _drawing(statements: list[Record], whole: Mapping[str, Any], setting: Setting) -> Drawing:
-    """Statements as rows, and all queries together as the last."""
-    drawn = [row for row in statements if row.get("arm") in {*setting.shown, None}]
-    table = frame(drawn, ("arm", "statement", "collection", "per_request"))
-    table["cached"] = table["collection"] == setting.cached_collection
-    rows = [table]
-    for arm, side in ((setting.baseline, "before"), (setting.treatment, "after")):
-        total = number(whole.get(side))
-        if arm is not None and total.is_known:
-            rows.append(pd.DataFrame([_total_row(arm, total)]))
-    table = pd.concat(rows, ignore_index=True).rename(
-        columns={"per_request_low": "low", "per_request_high": "high"}
-    )
-    order = {arm: place for place, arm in enumerate(setting.arms)}
-    table = table.assign(place=table["arm"].map(order).fillna(len(order)))
-    biggest = table.groupby("statement")["per_request"].transform("max")
-    table = table.assign(total=table["statement"] == _ALL, size=-biggest)
-    table = table.sort_values(
-        ["total", "cached", "size", "statement", "place"],
-        ascending=[True, False, True, True, True],
-    )
-
-    def draw(*, narrow: bool) -> Figure:
-        return load_figure.figure(table, narrow=narrow)
-
-    said = "; ".join(
-        f"{row['statement']} {row['arm'] or ''}: {formatting.plain(row['per_request'])}"
-        for _, row in table.iterrows()
-    )
-    return Drawing(name="load", alt=f"Queries a request by statement. {said}.", draw=draw)
+        return f", {written.text(factor.inverse())} more"
+    return f", {written.text(factor)} fewer"
 
 
 _ALL = "all queries"
 
 
-def _total_row(arm: str, total: Number) -> dict[str, Any]:
-    return {
-        "arm": arm,
-        "statement": _ALL,
-        "per_request": total.value,
-        "per_request_low": total.low,
-        "per_request_high": total.high,
-        "cached": False,
-    }
-
-
-def _by_statement(statements: list[Record], setting: Setting) -> Table:
-    """A row a statement, the arms side by side."""
-    rows = sorted(statements, key=lambda row: str(row.get("statement")))
-    columns: tuple[_Column, ...] = (
-        (estimates, "A request", "per_request"),
-        (estimates, "Mean time", "mean_ms"),
-        (_sizes, "Queries", "mean_ms"),
+def _drawing(
+    statements: Sequence[StatementRow], whole: ReductionRow | None, setting: Setting
+) -> Drawing:
+    """Statements as rows, that of the cached collection first; all queries together the last."""
+    marks = [
+        Mark(
+            arm=row.arm or style.NO_ARM,
+            statement=row.statement,
+            per_request=row.per_request,
+            cached=row.collection is not None and row.collection == setting.cached_collection,
+        )
+        for row in statements
+        if row.arm in {*setting.shown, None}
+    ]
+    if whole is not None:
+        marks += [
+            Mark(arm=arm, statement=_ALL, per_request=total, cached=False)
+            for arm, total in ((setting.baseline, whole.before), (setting.treatment, whole.after))
+            if arm is not None and total.is_known
+        ]
+    arms = [arm for arm in (*setting.arms, style.NO_ARM) if any(mark.arm == arm for mark in marks)]
+    most: dict[str, float] = {}
+    for mark in marks:
+        most[mark.statement] = max(mark.per_request.value or 0.0, most.get(mark.statement, 0.0))
+    marks.sort(
+        key=lambda mark: (
+            mark.statement == _ALL,
+            not mark.cached,
+            -most[mark.statement],
+            mark.statement,
+            arms.index(mark.arm),
+        )
     )
-    first = (words("Statement", "statement", code=True),)
-    return _joined(
+
+    def draw(*, narrow: bool) -> Figure:
+        return load_figure.figure(marks, arms, narrow=narrow)
+
+    said = "; ".join(
+        f"{mark.statement} {mark.arm}: {formatting.plain(mark.per_request.value)}"
+        for mark in marks
+    )
+    return Drawing(name="load", alt=f"Queries per request by statement. {said}.", draw=draw)
+
+
+def _by_statement(statements: Sequence[StatementRow], setting: Setting) -> Table:
+    """One row per statement, the arms side by side."""
+    statement: Field[StatementRow] = words("Statement", lambda row: row.statement, code=True)
+    fields: tuple[Field[StatementRow], ...] = (
+        estimates("Per request", lambda row: row.per_request),
+        estimates("Mean time", lambda row: row.mean_ms),
+        sample_sizes(lambda row: row.mean_ms, "Queries"),
+    )
+    rows = sorted(statements, key=lambda row: row.statement)
+    return _side_by_side(
         rows,
-        ("statement",),
-        first,
-        columns,
-        setting=setting,
+        lambda row: row.statement,
+        (statement,),
+        fields,
+        arms=setting.columns,
         caption="By statement, over all rates",
     )
 
 
-def _by_rate(load: Mapping[str, Any], setting: Setting) -> tuple[Table, ...]:
-    """A row a rate, for the cached collection and for all queries, with the prediction."""
+def _by_rate(load: DatabaseLoad, setting: Setting) -> tuple[Table, ...]:
+    """One row per rate, for the cached collection and for all queries, with the prediction."""
     wanted = {None, setting.cached_collection}
-    rows = [row for row in load.get("by_step") or () if row.get("collection") in wanted]
+    rows = sorted(
+        (row for row in load.by_step if row.collection in wanted),
+        key=lambda row: (row.collection or "", row.offered_per_s),
+    )
     if not rows:
         return ()
-    predicted = {
-        (row.get("offered_per_s"), row.get("collection")): row.get("per_s")
-        for row in load.get("predicted") or ()
-        if row.get("arm") == setting.treatment
+    predicted: dict[tuple[str | None, float, str | None], Estimate] = {
+        (row.arm, row.offered_per_s, row.collection): row.per_s for row in load.predicted
     }
-    rows = [
-        {**row, "predicted": predicted.get((row.get("offered_per_s"), row.get("collection")))}
-        for row in rows
-    ]
-    rows.sort(
-        key=lambda row: (str(row["collection"]), number(row.get("offered_per_s")).value or 0)
+    about: tuple[Field[LoadRow], ...] = (
+        words("Table", lambda row: row.collection, missing="all"),
+        exact("Offered", lambda row: row.offered_per_s, "per_s", why=SET),
     )
-    columns: tuple[_Column, ...] = (
-        (estimates, "Queries a second", "per_s"),
-        (estimates, "Busy connections", "busy_connections"),
-        (_sizes, "Requests", "per_s"),
+    fields: tuple[Field[LoadRow], ...] = (
+        estimates("Queries per second", lambda row: row.per_s),
+        estimates(
+            "Predicted", lambda row: predicted.get((row.arm, row.offered_per_s, row.collection))
+        ),
+        estimates("Busy connections", lambda row: row.busy_connections),
+        sample_sizes(lambda row: row.per_s, "Requests"),
     )
-    first = (
-        words("Table", "collection", missing="all"),
-        plain_numbers("Offered", "offered_per_s", "per_s"),
-        estimates("Predicted", f"predicted@{setting.treatment}"),
+    return (
+        _side_by_side(
+            rows,
+            lambda row: (row.collection, row.offered_per_s),
+            about,
+            fields,
+            arms=setting.columns,
+            caption="By offered rate",
+        ),
     )
-    key = ("collection", "offered_per_s")
-    return (_joined(rows, key, first, columns, setting=setting, caption="By offered rate"),)
 
 
-_Column = tuple[Callable[[str, str], Field], str, str]
-"""How to write it, its heading, where it is found."""
-
-
-def _sizes(label: str, key: str) -> Field:
-    return sample_sizes(key, label)
-
-
-def _joined(
-    rows: list[Record],
-    key: tuple[str, ...],
-    first: tuple[Field, ...],
-    columns: tuple[_Column, ...],
+def _side_by_side(
+    rows: Sequence[Row],
+    key: Callable[[Row], Hashable],
+    about: tuple[Field[Row], ...],
+    fields: tuple[Field[Row], ...],
     *,
-    setting: Setting,
+    arms: Sequence[tuple[str | None, str]],
     caption: str,
 ) -> Table:
     """The arms side by side where they fit, else below each other."""
-    joined, is_joined = by_arm(rows, key, setting.columns)
-    if not is_joined:
-        fields = (
-            *first,
-            words("Arm", "arm"),
-            *(make(label, name) for make, label, name in columns),
-        )
-        return tabulate(rows, fields, caption)
-    groups = [abreast(make, label, name, setting.columns) for make, label, name in columns]
-    return tabulate(joined, (*first, *(field for group in groups for field in group)), caption)
+    if not fits_abreast(arms):
+        arm: Field[Row] = words("Arm", lambda row: row.arm)
+        return tabulate(rows, (*about, arm, *fields), caption)
+    lines = abreast(rows, key, lambda row: row.arm)
+    columns = [column for field in fields for column in per_arm(field, arms)]
+    return tabulate(lines, (*map(of_first, about), *columns), caption)
 
 
-def _waits(load: Mapping[str, Any]) -> tuple[Table, ...]:
+def _waits(load: DatabaseLoad) -> tuple[Table, ...]:
     """Waiting for a connection, as the pool counted it."""
-    rows = [row for row in load.get("pool_waits") or () if row.get("waits") is not None]
-    fields = (
-        words("Arm", "arm"),
-        plain_numbers("Waits", "waits"),
-        estimates("Mean wait", "wait_ms"),
-        estimates("Waited over 1 ms", "waited_share"),
-        plain_numbers("Longest", "longest_ms", "ms"),
+    fields: tuple[Field[PoolWaitRow], ...] = (
+        words("Arm", lambda row: row.arm),
+        exact("Waits", lambda row: row.waits, why=COUNTED, sample=True),
+        estimates("Mean wait", lambda row: row.wait_ms),
+        estimates("Waited over 1 ms", lambda row: row.waited_share),
+        exact("Longest", lambda row: row.longest_ms, "ms", why=OBSERVED),
     )
     caption = "Waiting for a connection, before the query began"
-    return (tabulate(rows, fields, caption),) if rows else ()
+    return (tabulate(load.pool_waits, fields, caption),) if load.pool_waits else ()

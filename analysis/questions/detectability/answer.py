@@ -1,22 +1,22 @@
 """How much would I have to run to know?
 
-Unpaired, a relative change d of a mean needs n = 2 (2.80 CV / d)^2 requests an arm (two-sided 5 %,
-power 80 %; 2.80 = 1.96 + 0.84). Paired by draw only the differences scatter: n = (2.80 s / (d
+Unpaired, a relative change d of a mean needs n = 2 (2.80 CV / d)^2 requests per arm (two-sided
+5 %, power 80 %; 2.80 = 1.96 + 0.84). Paired by draw only the differences scatter: n = (2.80 s / (d
 m))^2 with s their standard deviation and m the mean. Both figures are given, with what this run
 could see.
-
-Answer: arm, mean_ms, cv, paired_sd_ms, change (relative, wanted), unpaired_requests,
-paired_requests, unpaired_seconds, paired_seconds, smallest_unpaired, smallest_paired, requests.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from analysis.questions.failures.answer import succeeded
 from analysis.questions.faster.answer import request_ms
+from analysis.questions.measured import Measured
 from analysis.rundir.blocks import pairs
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import Floats
@@ -28,21 +28,47 @@ MIN_PAIRED_REQUESTS = 15
 """However little the pairs scatter, fewer pairs than this say nothing about their scatter."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectabilityRow:
+    """How much would have to be run to see a change of an arm's mean."""
+
+    arm: str
+    requests: int
+    mean_ms: float
+    cv: float | None
+    """Coefficient of variation within a load level."""
+    paired_sd_ms: float | None
+    """Standard deviation of the differences of pairs."""
+    change: float | None
+    """Relative, the one asked about."""
+    unpaired_requests: int | None
+    paired_requests: int | None
+    unpaired_seconds: float | None
+    paired_seconds: float | None
+    smallest_unpaired: float | None
+    """The smallest relative change that this run could see."""
+    smallest_paired: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detectability:
+    """How much would have to be run to know."""
+
+    rows: tuple[DetectabilityRow, ...]
+
+
+def answer(measured: Measured) -> Detectability:
+    """Requests per arm to see the change that was found."""
+    requests = measured.requests[succeeded(measured.requests)]
+    return detectability(measured.manifest, requests, measured.blocks)
+
+
 def detectability(
-    manifest: Manifest,
-    requests: pd.DataFrame,
-    blocks: pd.DataFrame,
-    *,
-    change: float | None = None,
-) -> pd.DataFrame:
-    """Requests an arm to see ``change`` of the mean; the change that was found if not given."""
-    columns = [
-        "arm", "requests", "mean_ms", "cv", "paired_sd_ms", "change", "unpaired_requests",
-        "paired_requests", "unpaired_seconds", "paired_seconds", "smallest_unpaired",
-        "smallest_paired",
-    ]  # fmt: skip
+    manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame
+) -> Detectability:
+    """``answer`` of the tables alone; ``requests`` are those that succeeded."""
     if manifest.baseline is None or requests.empty or blocks.empty:
-        return pd.DataFrame(columns=columns)
+        return Detectability(rows=())
     rows = []
     rate = float(blocks["rate_per_s"].max())
     timed = requests.assign(ms=request_ms(requests, "intended_ns")).dropna(subset=["ms"])
@@ -57,37 +83,37 @@ def detectability(
         cv = _within_step_cv(before, blocks)
         gaps = paired_gaps(before, after)
         spread = float(gaps.std(ddof=1)) if len(gaps) > 1 else math.nan
-        wanted = abs(float(gaps.mean())) / mean if change is None and len(gaps) else change
-        unpaired = unpaired_requests(cv, wanted)
-        paired = paired_requests(spread / mean, wanted)
+        change = abs(float(gaps.mean())) / mean if len(gaps) else None
+        unpaired = unpaired_requests(cv, change)
+        paired = paired_requests(spread / mean, change)
         rows.append(
-            (
-                arm,
-                n,
-                mean,
-                cv,
-                spread,
-                wanted,
-                unpaired,
-                paired,
-                _seconds(unpaired, rate),
-                _seconds(paired, rate),
-                REACH * cv * math.sqrt(2.0 / n),
-                REACH * spread / mean / math.sqrt(max(len(gaps), 1)),
+            DetectabilityRow(
+                arm=arm,
+                requests=n,
+                mean_ms=mean,
+                cv=cv,
+                paired_sd_ms=spread,
+                change=change,
+                unpaired_requests=unpaired,
+                paired_requests=paired,
+                unpaired_seconds=_seconds(unpaired, rate),
+                paired_seconds=_seconds(paired, rate),
+                smallest_unpaired=REACH * cv * math.sqrt(2.0 / n),
+                smallest_paired=REACH * spread / mean / math.sqrt(max(len(gaps), 1)),
             )
         )
-    return pd.DataFrame(rows, columns=columns)
+    return Detectability(rows=tuple(rows))
 
 
 def unpaired_requests(cv: float, change: float | None) -> int | None:
-    """Requests an arm without pairing; None when there is no change to look for."""
+    """Requests per arm without pairing; None when there is no change to look for."""
     if not change or not math.isfinite(cv):
         return None
     return math.ceil(2.0 * (REACH * cv / change) ** 2)
 
 
 def paired_requests(relative_sd: float, change: float | None) -> int | None:
-    """Requests an arm with pairing by draw; ``relative_sd`` is that of the differences."""
+    """Requests per arm with pairing by draw; ``relative_sd`` is that of the differences."""
     if not change or not math.isfinite(relative_sd):
         return None
     return max(MIN_PAIRED_REQUESTS, math.ceil((REACH * relative_sd / change) ** 2))

@@ -2,94 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.document import formatting
 from analysis.document.document import Drawing, Section
 from analysis.document.setting import Setting
-from analysis.document.tabulation import plain_numbers, tabulate, words
-from analysis.questions.ceiling.section import records
+from analysis.document.tables import COUNTED, PLANNED, Field, exact, tabulate, words
 from analysis.questions.detectability import figure as detectability_figure
+from analysis.questions.detectability.answer import Detectability, DetectabilityRow
+from analysis.questions.detectability.figure import Needed
+from analysis.questions.findings import Findings
 
 QUESTION = "How much would I have to run to know?"
 
+_ASKED = "the size that is asked about"
 
-def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
-    """Requests an arm with and without pairing, and the smallest change this run could see."""
-    rows = [
-        row
-        for row in records(findings.get("detectability"))
-        if row.get("arm") == setting.treatment and row.get("requests")
-    ]
+
+def section(findings: Findings, setting: Setting) -> Section | None:
+    """Requests per arm with and without pairing, and the smallest change this run could see."""
+    rows = [row for row in findings.of(Detectability).rows if row.arm == setting.treatment]
     if not rows:
         return None
     row = rows[0]
-    change = formatting.plain(row.get("change"), "share")
-    paired, unpaired = (
-        formatting.count(row.get(f"{kind}_requests")) for kind in ("paired", "unpaired")
+    had, paired, unpaired = map(
+        formatting.count, (row.requests, row.paired_requests, row.unpaired_requests)
     )
-    fields = (
-        words("Arm", "arm"),
-        plain_numbers("Change to see", "change", "share"),
-        plain_numbers("Requests, unpaired", "unpaired_requests"),
-        plain_numbers("Time for it", "unpaired_seconds", "s"),
-        plain_numbers("Requests, paired", "paired_requests"),
-        plain_numbers("Time for it", "paired_seconds", "s"),
-        plain_numbers("This run", "requests"),
-        plain_numbers("Could see, paired", "smallest_paired", "share"),
-        plain_numbers("Could see, unpaired", "smallest_unpaired", "share"),
+    fields: tuple[Field[DetectabilityRow], ...] = (
+        words("Arm", lambda row: row.arm),
+        exact("Change to see", lambda row: row.change, "share", why=_ASKED),
+        exact("Requests, unpaired", lambda row: row.unpaired_requests, why=PLANNED),
+        exact("Time for it", lambda row: row.unpaired_seconds, "s", why=PLANNED),
+        exact("Requests, paired", lambda row: row.paired_requests, why=PLANNED),
+        exact("Time for it", lambda row: row.paired_seconds, "s", why=PLANNED),
+        exact("This run", lambda row: row.requests, why=COUNTED, sample=True),
+        exact("Could see, paired", lambda row: row.smallest_paired, "share", why=PLANNED),
+        exact("Could see, unpaired", lambda row: row.smallest_unpaired, "share", why=PLANNED),
     )
     return Section(
         key="detectability",
         question=QUESTION,
         answer=(
-            f"To see a change of {change} of the mean response time takes {unpaired} requests an "
-            "arm"
-            f" when the arms draw for themselves, and {paired} when both send the same requests, "
-            "as"
-            f" here. This run had {formatting.count(row.get('requests'))}."
+            f"To see a change of {formatting.plain(row.change, 'share')} of the mean response time"
+            f" takes {unpaired} requests per arm when each arm draws its own requests, and"
+            f" {paired} when both send the same requests, as here. This run had {had}."
         ),
         reading=(
-            "Further right is longer to run. A pair of requests shares user, personality, "
-            "message and"
-            " the model's time, so that only what the arm changed is left between them."
+            "Further right is longer to run. A pair of requests shares user, personality, message"
+            " and the model's time, so that only what the arm changed is left between them."
         ),
         emulated=setting.emulated("The scatter of the response times is that of the profile."),
-        sample=(
-            f"{formatting.count(row.get('requests'))} requests an arm. A plan, not an "
-            "estimate: no interval."
-        ),
-        drawings=(_drawing(rows, change),),
+        sample=f"{had} requests per arm. A plan, not an estimate: no interval.",
+        drawings=(_drawing(row),),
         tables=(tabulate(rows, fields, "Two-sided 5 %, power 80 %"),),
     )
 
 
-def _drawing(rows: list[Mapping[str, Any]], change: str) -> Drawing:
+def _drawing(row: DetectabilityRow) -> Drawing:
     """Needed against had."""
-    table = pd.DataFrame(
-        [
-            {
-                "label": f"a change of {formatting.plain(row.get('change'), 'share')}",
-                "unpaired": row.get("unpaired_requests"),
-                "paired": row.get("paired_requests"),
-                "had": row.get("requests"),
-            }
-            for row in rows
-        ]
+    change = f"a change of {formatting.plain(row.change, 'share')}"
+    needed = Needed(
+        label=change,
+        unpaired=row.unpaired_requests,
+        paired=row.paired_requests,
+        had=row.requests,
     )
 
     def draw(*, narrow: bool) -> Figure:
-        return detectability_figure.figure(table, narrow=narrow)
+        return detectability_figure.figure([needed], narrow=narrow)
 
-    first = table.iloc[0]
     alt = (
-        f"Requests an arm to see a change of {change}: {formatting.count(first['unpaired'])} "
-        "without"
-        f" pairing, {formatting.count(first['paired'])} with pairing, "
-        f"{formatting.count(first['had'])} in this run."
+        f"Requests per arm to see {change}: {formatting.count(needed.unpaired)} without pairing,"
+        f" {formatting.count(needed.paired)} with pairing, {formatting.count(needed.had)} in this"
+        " run."
     )
     return Drawing(name="detectability", alt=alt, draw=draw)

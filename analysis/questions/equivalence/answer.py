@@ -4,9 +4,6 @@
 1987, equation 1) on the logarithms of paired block means, over the draws that both arms answered.
 Both tests reject at 5 % exactly when the 90 % interval lies within the margin, so that interval is
 given, drawn and decided by. A test that cannot be made decides nothing.
-
-Answer: arm, what, margin, pairs, change (relative, with its 90 % interval), p_value, decided (same
-within the margin, or not decided), sentence.
 """
 
 from __future__ import annotations
@@ -19,9 +16,10 @@ import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from analysis.questions.faster.answer import both_came, comparable, times_by_block
+from analysis.questions.measured import Measured
 from analysis.rundir.blocks import pairs
 from analysis.rundir.manifest import Manifest
-from analysis.stats.intervals import MIN_BLOCKS, Estimate, Floats, nothing, too_few
+from analysis.stats.intervals import Estimate, Floats, nothing, too_few
 
 DEFAULT_MARGIN = 0.01
 """One percent of the mean response time: less than any person or timeout will notice."""
@@ -30,6 +28,69 @@ ALPHA = 0.05
 """Level of each of the two one-sided tests."""
 
 METHOD = "90 % interval, t over the logarithms of paired block means (two one-sided tests)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EquivalenceRow:
+    """Whether an arm is the same as the baseline within a margin."""
+
+    arm: str
+    what: str
+    margin: float
+    """Relative."""
+    pairs: int
+    """Pairs of blocks."""
+    change: Estimate
+    """Relative, with its 90 % interval."""
+    p_value: float | None
+    decided: str
+    """same, or not decided."""
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equivalence:
+    """Whether it is the same within a margin named beforehand."""
+
+    rows: tuple[EquivalenceRow, ...]
+
+
+def answer(measured: Measured) -> Equivalence:
+    """Whether each treatment's mean response time equals the baseline's within the margin."""
+    return equivalence(measured.manifest, measured.requests, measured.blocks)
+
+
+def equivalence(
+    manifest: Manifest,
+    requests: pd.DataFrame,
+    blocks: pd.DataFrame,
+    *,
+    margin: float = DEFAULT_MARGIN,
+) -> Equivalence:
+    """``answer`` of the tables alone, within any margin."""
+    if manifest.baseline is None or requests.empty:
+        return Equivalence(rows=())
+    times = times_by_block(requests, "intended_ns")
+    rows = []
+    for arm in manifest.treatments:
+        kept, _, _ = comparable(times, pairs(blocks, manifest.baseline, arm))
+        means = [(one.mean(), two.mean()) for one, two in both_came(kept) if len(one) and len(two)]
+        first, second = np.asarray(means, np.float64).reshape(-1, 2).T
+        found = same(first, second, margin=margin, n=sum(len(one) for one, _ in kept))
+        is_same = found.p_value is not None and found.p_value < ALPHA
+        rows.append(
+            EquivalenceRow(
+                arm=arm,
+                what="mean response time",
+                margin=margin,
+                pairs=len(means),
+                change=found.change,
+                p_value=found.p_value,
+                decided="same" if is_same else "not decided",
+                sentence=found.sentence,
+            )
+        )
+    return Equivalence(rows=tuple(rows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,43 +104,16 @@ class Sameness:
     sentence: str
 
 
-def equivalence(
-    manifest: Manifest,
-    requests: pd.DataFrame,
-    blocks: pd.DataFrame,
-    *,
-    margin: float = DEFAULT_MARGIN,
-) -> pd.DataFrame:
-    """Whether each treatment's mean response time equals the baseline's within ``margin``."""
-    columns = ["arm", "what", "margin", "pairs", "change", "p_value", "decided", "sentence"]
-    if manifest.baseline is None or requests.empty:
-        return pd.DataFrame(columns=columns)
-    times = times_by_block(requests, "intended_ns")
-    rows = []
-    for arm in manifest.treatments:
-        kept, _, _ = comparable(times, pairs(blocks, manifest.baseline, arm))
-        means = [(one.mean(), two.mean()) for one, two in both_came(kept) if len(one) and len(two)]
-        first, second = np.asarray(means, np.float64).reshape(-1, 2).T
-        found = same(first, second, margin=margin, n=sum(len(one) for one, _ in kept))
-        is_same = found.p_value is not None and found.p_value < ALPHA
-        decided = "same" if is_same else "not decided"
-        cells = (found.change, found.p_value, decided, found.sentence)
-        rows.append((arm, "mean response time", margin, len(means), *cells))
-    return pd.DataFrame(rows, columns=columns)
-
-
 def same(first: Floats, second: Floats, *, margin: float, n: int = 0) -> Sameness:
     """Test whether paired block means differ by more than ``margin``."""
-    reason = too_few(len(first))
-    if reason is not None:
-        change = nothing("share", reason, n=n, blocks=len(first))
-        return Sameness(change=change, p_value=None, sentence=f"Not decided: {reason}.")
     gap = np.log(second) - np.log(first)
-    if not np.isfinite(gap).all():
-        why = "the test could not be made"
-        change = nothing("share", why, n=n, blocks=len(first))
-        return Sameness(change=change, p_value=None, sentence=f"Not decided: {why}.")
-    p_value = _p_value(gap, math.log1p(margin))
+    why_not = too_few(len(first))
+    if why_not is None and not np.isfinite(gap).all():
+        why_not = "the test could not be made"
+    if why_not is not None:
+        change = nothing("share", why_not, n=n, blocks=len(first))
+        return Sameness(change=change, p_value=None, sentence=f"Not decided: {why_not}.")
+    p_value = two_one_sided(gap, math.log1p(margin))
     said = (
         f"The same within {margin:.3g} of the mean (two one-sided tests)."
         if p_value < ALPHA
@@ -103,25 +137,15 @@ def _change(gap: Floats, n: int) -> Estimate:
     )
 
 
-def _p_value(gap: Floats, limit: float) -> float:
-    if np.ptp(gap) <= 1e-12:  # noqa: PLR2004 - rounding of a logarithm: the pairs do not scatter
-        return 0.0 if abs(gap[0]) < limit else 1.0
-    return two_one_sided(gap, limit)
-
-
 def two_one_sided(gap: Floats, limit: float) -> float:
     """P-value of "the mean gap is beyond +-``limit``": the larger of the two one-sided t tests.
 
     What ``statsmodels.stats.weightstats.ttost_paired`` gives, without the second that importing
-    it would cost every report.
+    it would cost every report. Pairs that do not scatter at all leave no doubt.
     """
+    if np.ptp(gap) <= 1e-12:  # noqa: PLR2004 - rounding of a logarithm
+        return 0.0 if abs(gap[0]) < limit else 1.0
     error = float(gap.std(ddof=1)) / math.sqrt(len(gap))
     centre = float(gap.mean())
     tails = stdtr(len(gap) - 1, np.array([-(centre + limit), centre - limit]) / error)
     return float(tails.max())
-
-
-def pairs_needed(sd_log: float, margin: float, *, largest: int = 100_000) -> int:
-    """Pairs of blocks for TOST to decide when the truth is no difference, with power 80 %."""
-    needed = math.ceil(2 * ((1.645 + 1.282) * sd_log / math.log1p(margin)) ** 2 / 2) + 2
-    return min(max(needed, MIN_BLOCKS), largest)

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from matplotlib.figure import Figure
 
-from analysis.document import formatting
+from analysis.document import estimates
 from analysis.drawing import dots, style
+from analysis.stats.intervals import Estimate
 
 
-def figure(table: pd.DataFrame, margin: tuple[float, float], *, narrow: bool = False) -> Figure:
-    """Draw a row a quantity over an axis of percent, the margin shaded between its two ends.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One line of the figure."""
 
-    ``table``: ``label``, ``value``, ``low``, ``high`` (relative change, of 1; null without
-    interval).
-    """
-    rows = []
-    for _, row in table.iterrows():
-        ends = [None if pd.isna(row[key]) else float(row[key]) for key in ("low", "high")]
-        value = float(row["value"])
-        shown = [None if end is None else 100 * end for end in ends]
-        dot = dots.Dot(value=100 * value, low=shown[0], high=shown[1], colour=style.ARM_COLOURS[1])
-        result = formatting.estimate(value, ends[0], ends[1], "share")
-        rows.append(dots.Row(label=str(row["label"]), dots=(dot,), result=result, strong=True))
+    what: str
+    estimate: Estimate
+    """Known; relative, with its 90 % interval."""
+
+
+def figure(
+    changes: Sequence[Change], margin: tuple[float, float], *, narrow: bool = False
+) -> Figure:
+    """Draw one row per change over an axis of percent, the margin shaded between its two ends."""
     panel = dots.Panel(
-        rows=tuple(rows),
+        rows=tuple(map(_row, changes)),
         axis="percent of the mean; shaded: the margin",
         reference=0.0,
         band=(100 * margin[0], 100 * margin[1]),
     )
     return dots.figure([panel], narrow=narrow)
+
+
+def _row(one: Change) -> dots.Row:
+    percent = one.estimate.scaled(100.0, "percent")
+    dot = dots.Dot(
+        value=percent.value or 0.0,
+        low=percent.low,
+        high=percent.high,
+        colour=style.ARM_COLOURS[1],
+    )
+    return dots.Row(label=one.what, dots=(dot,), result=estimates.text(one.estimate), strong=True)

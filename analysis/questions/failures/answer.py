@@ -3,19 +3,22 @@
 A request failed when no status came or a 5xx did. A 429 is an answer: the rate limiter's. Where
 none was seen the interval is the rule of three's (``analysis.stats.intervals.share``).
 
-Answer of ``failures``: arm, requests, failed (share), refused (share of 429). ``succeeded`` and
-``unanswered`` say of each request what became of it: an error is answered fast and a limiter's
-refusal faster still, so that neither may stand among the times of what was asked for.
+``succeeded`` and ``unanswered`` say of each request what became of it: an error is answered fast
+and a limiter's refusal faster still, so that neither may stand among the times of what was asked
+for.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.questions.measured import Measured
 from analysis.rundir.blocks import by_block
-from analysis.stats.intervals import share
+from analysis.stats.intervals import Estimate, share
 
 SERVER_ERROR = 500
 """HTTP status from which on the fault is the server's."""
@@ -27,8 +30,32 @@ SUCCESS = (200, 299)
 """First and last HTTP status of a request that got what it asked for."""
 
 
-def failures(requests: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRow:
+    """Failed and refused requests of an arm."""
+
+    arm: str
+    requests: int
+    failed: Estimate
+    """No status came, or a 5xx."""
+    refused: Estimate
+    """Answered 429."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """How many requests failed."""
+
+    rows: tuple[FailureRow, ...]
+
+
+def answer(measured: Measured) -> Failures:
     """Shares of failed and of refused requests by arm."""
+    return Failures(rows=failures(measured.requests, measured.blocks))
+
+
+def failures(requests: pd.DataFrame, blocks: pd.DataFrame) -> tuple[FailureRow, ...]:
+    """``answer`` of the tables alone."""
     status = requests["status_code"].astype("float64")
     failed = requests["block"][status.isna() | (status >= SERVER_ERROR)]
     refused = requests["block"][status == TOO_MANY_REQUESTS]
@@ -37,12 +64,15 @@ def failures(requests: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
         if requests.empty or not isinstance(arm, str):
             continue
         sent = own["requests"].to_numpy(np.float64)
-        shares = [
-            share(by_block(which.value_counts(), own["block"]), sent)
-            for which in (failed, refused)
-        ]
-        rows.append((arm, int(sent.sum()), *shares))
-    return pd.DataFrame(rows, columns=["arm", "requests", "failed", "refused"])
+        rows.append(
+            FailureRow(
+                arm=arm,
+                requests=int(sent.sum()),
+                failed=share(by_block(failed.value_counts(), own["block"]), sent),
+                refused=share(by_block(refused.value_counts(), own["block"]), sent),
+            )
+        )
+    return tuple(rows)
 
 
 def succeeded(requests: pd.DataFrame) -> NDArray[np.bool_]:

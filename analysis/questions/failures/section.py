@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from analysis.document import estimates as written
 from analysis.document import formatting
 from analysis.document.document import Section
-from analysis.document.numbers import number
 from analysis.document.setting import Setting
-from analysis.document.tabulation import Record, estimates, plain_numbers, tabulate, words
-from analysis.questions.ceiling.section import records
+from analysis.document.tables import COUNTED, Field, estimates, exact, tabulate, words
+from analysis.questions.failures.answer import FailureRow, Failures
+from analysis.questions.faster.answer import EndToEndRow, Faster
+from analysis.questions.findings import Findings
 
 QUESTION = "How many requests failed or were refused?"
 
 
-def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
+def section(findings: Findings, setting: Setting) -> Section | None:
     """Failed and refused requests by arm, and what that does to the times."""
     place = {arm: at for at, arm in enumerate(setting.arms)}
-    rows = [row for row in records(findings.get("failures")) if row.get("arm") in place]
-    rows.sort(key=lambda row: place[str(row.get("arm"))])
+    rows = [row for row in findings.of(Failures).rows if row.arm in place]
+    rows.sort(key=lambda row: place[row.arm])
     if not rows:
         return None
-    fields = (
-        words("Arm", "arm"),
-        estimates("Failed", "failed"),
-        estimates("Refused", "refused"),
-        plain_numbers("Requests", "requests"),
+    fields: tuple[Field[FailureRow], ...] = (
+        words("Arm", lambda row: row.arm),
+        estimates("Failed", lambda row: row.failed),
+        estimates("Refused", lambda row: row.refused),
+        exact("Requests", lambda row: row.requests, why=COUNTED, sample=True),
     )
     return Section(
         key="failures",
@@ -40,50 +39,47 @@ def section(findings: Mapping[str, Any], setting: Setting) -> Section | None:
             " seen the interval is the rule of three's, which takes failures for independent."
         ),
         tables=(tabulate(rows, fields, "Failed and refused requests"),),
-        notes=_left_out(findings, setting),
+        notes=_left_out(findings.of(Faster), setting),
     )
 
 
-def _answer(rows: list[Record], setting: Setting) -> str:
+def _answer(rows: list[FailureRow], setting: Setting) -> str:
     """The arms with failures, each with its shares; or that there were none."""
     said = [
-        f"{setting.label(row.get('arm'))}: {number(row.get(key)).text} {word}"
+        f"{setting.label(row.arm)}: {written.text(share)} {word}"
         for row in rows
-        for key, word in (("failed", "failed"), ("refused", "were refused"))
-        if number(row.get(key)).value
+        for share, word in ((row.failed, "failed"), (row.refused, "were refused"))
+        if share.value
     ]
     if said:
         return f"{'; '.join(said)}."
-    total = sum(int(number(row.get("requests")).value or 0) for row in rows)
+    total = sum(row.requests for row in rows)
     return f"None of {formatting.count(total)} failed, and none was refused."
 
 
-def _left_out(findings: Mapping[str, Any], setting: Setting) -> tuple[str, ...]:
+def _left_out(faster: Faster, setting: Setting) -> tuple[str, ...]:
     """What this does to the times of the whole request."""
-    rows = records((findings.get("faster") or {}).get("end_to_end"))
     mine = (
         row
-        for row in rows
-        if row.get("arm") == setting.treatment
-        and row.get("step") is None
-        and row.get("time") == "response"
+        for row in faster.end_to_end
+        if row.arm == setting.treatment and row.step is None and row.time == "response"
     )
-    return lacking(next(mine, {}))
+    row = next(mine, None)
+    return () if row is None else left_out_of(row)
 
 
-def lacking(row: Record) -> tuple[str, ...]:
+def left_out_of(row: EndToEndRow) -> tuple[str, ...]:
     """What a comparison of times left out, and what it counted among the slowest."""
-    left_out, never = (number(row.get(key)).value or 0.0 for key in ("left_out", "unanswered"))
     notes = []
-    if left_out:
+    if row.left_out:
         notes.append(
-            f"{formatting.count(left_out)} draws are left out where times are compared: one of the"
-            " arms answered them with an error or a refusal. Those come fast, and nobody asked for"
-            " them. Shares of a request's time and queries per request count all requests."
+            f"{formatting.count(row.left_out)} draws are left out where times are compared: one of"
+            " the arms answered them with an error or a refusal. Those come fast, and nobody asked"
+            " for them. Shares of a request's time and queries per request count all requests."
         )
-    if never:
+    if row.unanswered:
         notes.append(
-            f"{formatting.count(never)} requests were never answered: percentiles count them among"
-            " the slowest, the mean leaves them out."
+            f"{formatting.count(row.unanswered)} requests were never answered: percentiles count"
+            " them among the slowest, the mean leaves them out."
         )
     return tuple(notes)

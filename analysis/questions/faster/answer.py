@@ -6,21 +6,31 @@ the response time (from the intended send) and the service time (from the actual
 are the draws that both arms answered as asked (2xx): errors and refusals come fast, and would make
 an arm look faster for not doing its work. What was never answered is the slowest there is.
 
-Answer of ``operations``: arm, service, operation, which (all, hits, misses), before, after (mean
-ms), ratio (before / after), saved (ms). Of ``end_to_end``: arm, step (none for all), time,
-statistic, before, after, difference (after - before, ms), relative (of before), decided, left_out
-(draws that an arm answered otherwise), unanswered (requests, counted among the slowest).
+A worked example of the pairing, with two pairs of blocks and draws 1 to 3, in ms::
+
+    pair  block  draw 1  draw 2  draw 3        after - before      block mean
+    0     off    3000    2000    4000
+    0     on     2994    1994    503 error     -6, -6, left out    -6.0
+    1     off    2500    3500    never
+    1     on     2492    3494    2900          -8, -6, left out    -7.0
+
+Requests differ by seconds, their pairs by milliseconds: a draw is the same user, message and model
+time in both arms. Draw 3 of pair 0 is left out of both blocks, as the error came fast. Draw 3 of
+pair 1 has no difference, but stays in the percentiles, as the slowest of its block. The estimate
+is the mean of the block means, -6.5 ms, and its interval Student's t over them: two blocks would
+be too few for one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from analysis.questions.failures.answer import succeeded, unanswered
+from analysis.questions.measured import Measured
 from analysis.rundir.blocks import pairs
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import Estimate, Floats, decide, mean, ratio_of_means
@@ -32,18 +42,90 @@ QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 ALL = "all"
 
 
-def operations(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationRow:
+    """One operation in the baseline and in an arm, over pairs of blocks."""
+
+    arm: str
+    """The arm that is held against the baseline."""
+    service: str
+    operation: str
+    which: str
+    """all; or hits, misses and their mixture."""
+    before: Estimate
+    """Mean ms in the baseline."""
+    after: Estimate
+    """Mean ms in the arm."""
+    ratio: Estimate
+    """Before over after."""
+    saved: Estimate
+    """Before minus after."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndToEndRow:
+    """The whole request in the baseline and in an arm."""
+
+    arm: str
+    """The arm that is held against the baseline."""
+    step: int | None
+    """None for all load levels together."""
+    time: str
+    """response (from the intended send) or service (from the actual send)."""
+    statistic: str
+    """mean, p50, p95 or p99."""
+    before: Estimate
+    after: Estimate
+    difference: Estimate
+    """After minus before, paired by draw."""
+    relative: Estimate
+    """The difference as a share of the baseline."""
+    decided: str
+    left_out: int
+    """Draws that one of the arms did not answer as asked."""
+    unanswered: int
+    """Requests that never ended; percentiles count them among the slowest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faster:
+    """What got faster."""
+
+    operations: tuple[OperationRow, ...]
+    end_to_end: tuple[EndToEndRow, ...]
+
+
+def answer(measured: Measured) -> Faster:
+    """What got faster: every operation, and the whole request."""
+    manifest, blocks = measured.manifest, measured.blocks
+    return Faster(
+        operations=operations(manifest, _answered(measured), blocks),
+        end_to_end=end_to_end(manifest, measured.requests, blocks),
+    )
+
+
+def _answered(measured: Measured) -> pd.DataFrame:
+    """The spans without those of requests that were not answered as asked, where load says so."""
+    spans, requests = measured.spans, measured.requests
+    if requests.empty:
+        return spans
+    otherwise = requests.loc[~succeeded(requests), "trace_id"].dropna()
+    return spans[~spans["trace_id"].isin(otherwise)] if len(otherwise) else spans
+
+
+def operations(
+    manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame
+) -> tuple[OperationRow, ...]:
     """Mean duration by operation, each treatment against the baseline, over pairs of blocks."""
-    columns = ["arm", "service", "operation", "which", "before", "after", "ratio", "saved"]
     timed = spans[["service", "name", "block", "cache_hit", "duration_ns"]].dropna(
         subset=["duration_ns", "block"]
     )
-    rows = []
+    rows: list[OperationRow] = []
     for (service, name), group in timed.groupby(["service", "name"], sort=True, observed=True):
         cells = _block_means(group)
         for arm in manifest.treatments:
             rows += _operation_rows(manifest, blocks, cells, arm, (str(service), str(name)))
-    return pd.DataFrame(rows, columns=columns)
+    return tuple(rows)
 
 
 def _block_means(group: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -68,12 +150,12 @@ def _operation_rows(
     cells: dict[str, pd.DataFrame],
     arm: str,
     operation: tuple[str, str],
-) -> list[tuple[object, ...]]:
+) -> list[OperationRow]:
     """The baseline's mean of all against the arm's mean of all, of hits and of misses."""
     if manifest.baseline is None:
         return []
     both = pairs(blocks, manifest.baseline, arm)
-    rows: list[tuple[object, ...]] = []
+    rows = []
     for which, after in cells.items():
         first = cells[ALL].reindex(both["first"])
         second = after.reindex(both["second"])
@@ -82,14 +164,15 @@ def _operation_rows(
             continue
         one, two = first["mean"].to_numpy(np.float64), second["mean"].to_numpy(np.float64)
         rows.append(
-            (
-                arm,
-                *operation,
-                "mixture" if which == ALL and len(cells) > 1 else which,
-                _pooled(first),
-                _pooled(second),
-                ratio_of_means(one, two, n=n),
-                mean(one - two, unit="ms", n=n, method="t over paired block means"),
+            OperationRow(
+                arm=arm,
+                service=operation[0],
+                operation=operation[1],
+                which="mixture" if which == ALL and len(cells) > 1 else which,
+                before=_pooled(first),
+                after=_pooled(second),
+                ratio=ratio_of_means(one, two, n=n),
+                saved=mean(one - two, unit="ms", n=n, method="t over paired block means"),
             )
         )
     return rows
@@ -99,29 +182,44 @@ def _pooled(cells: pd.DataFrame) -> Estimate:
     return mean(cells["mean"].to_numpy(np.float64), unit="ms", n=int(cells["size"].sum()))
 
 
-def end_to_end(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+def end_to_end(
+    manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame
+) -> tuple[EndToEndRow, ...]:
     """Mean and percentiles of whole requests, each treatment against the baseline."""
-    columns = [
-        "arm", "step", "time", "statistic", "before", "after", "difference", "relative", "decided",
-        "left_out", "unanswered",
-    ]  # fmt: skip
     if manifest.baseline is None or requests.empty:
-        return pd.DataFrame(columns=columns)
-    rows: list[tuple[object, ...]] = []
+        return ()
+    rows: list[EndToEndRow] = []
     for time, origin in (("response", "intended_ns"), ("service", "sent_ns")):
         values = times_by_block(requests, origin)
         for arm in manifest.treatments:
             both = pairs(blocks, manifest.baseline, arm)
             scopes: list[tuple[int | None, pd.DataFrame]] = [(None, both)]
             if len(both["step"].unique()) > 1:
-                scopes += [(int(str(step)), rows) for step, rows in both.groupby("step")]
+                scopes += [(int(str(step)), part) for step, part in both.groupby("step")]
             for step, chosen in scopes:
-                kept, *lacking = comparable(values, chosen)
-                for statistic, before, after, difference in _statistics(kept):
-                    relative = _relative(difference, before)
-                    cells = (before, after, difference, relative, decide(difference))
-                    rows.append((arm, step, time, statistic, *cells, *lacking))
-    return pd.DataFrame(rows, columns=columns)
+                rows += _end_to_end_rows(comparable(values, chosen), arm, step, time)
+    return tuple(rows)
+
+
+def _end_to_end_rows(
+    compared: tuple[Pairs, int, int], arm: str, step: int | None, time: str
+) -> Iterator[EndToEndRow]:
+    """One row a statistic of what can be compared."""
+    kept, left_out, never = compared
+    for statistic, before, after, difference in _statistics(kept):
+        yield EndToEndRow(
+            arm=arm,
+            step=step,
+            time=time,
+            statistic=statistic,
+            before=before,
+            after=after,
+            difference=difference,
+            relative=_relative(difference, before),
+            decided=decide(difference),
+            left_out=left_out,
+            unanswered=never,
+        )
 
 
 def request_ms(requests: pd.DataFrame, origin: str) -> pd.Series:

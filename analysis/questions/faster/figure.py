@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.document import formatting
+from analysis.document import estimates
 from analysis.drawing import dots, style
+from analysis.stats.intervals import Estimate
 
 _COLOURS = {"faster": style.ARM_COLOURS[1], "slower": style.ARM_COLOURS[0]}
 """A decided difference carries colour, an undecided one is grey."""
 
 
-def figure(ratios: pd.DataFrame, differences: pd.DataFrame, *, narrow: bool = False) -> Figure:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One line of the figure."""
+
+    label: str
+    estimate: Estimate
+    """Known; of an operation baseline over treatment, of the request treatment minus baseline."""
+    decision: str
+    """``faster``, ``slower`` or ``not decided``."""
+    strong: bool
+    """Whether it is the line that the answer tells about."""
+
+
+def figure(
+    ratios: Sequence[Comparison], differences: Sequence[Comparison], *, narrow: bool = False
+) -> Figure:
     """Draw ratios over a logarithmic axis, differences below over a linear one.
 
     Either may be empty.
-
-    Both: ``label``, ``value``, ``low``, ``high`` (null without interval), ``decision``
-    (``faster``, ``slower`` or other words), ``strong``. ``ratios`` are baseline over treatment,
-    ``differences`` treatment minus baseline in ms.
     """
     panels = []
-    if not ratios.empty:
-        rows = tuple(_row(row, "ratio") for _, row in ratios.iterrows())
+    if ratios:
         panels.append(
             dots.Panel(
-                rows=rows,
+                rows=tuple(map(_row, ratios)),
                 axis="times faster (1 is no difference)",
                 title="The operation",
                 reference=1.0,
                 log=True,
             )
         )
-    if not differences.empty:
-        rows = tuple(_row(row, "ms") for _, row in differences.iterrows())
+    if differences:
         panels.append(
             dots.Panel(
-                rows=rows,
+                rows=tuple(map(_row, differences)),
                 axis="milliseconds (below 0 is faster)",
                 title="The whole request",
                 reference=0.0,
@@ -48,14 +58,13 @@ def figure(ratios: pd.DataFrame, differences: pd.DataFrame, *, narrow: bool = Fa
     return dots.figure(panels, narrow=narrow)
 
 
-def _row(row: pd.Series[Any], unit: str) -> dots.Row:
+def _row(one: Comparison) -> dots.Row:
     """One comparison."""
-    low, high = (None if pd.isna(row[key]) else float(row[key]) for key in ("low", "high"))
-    value = float(row["value"])
-    colour = _COLOURS.get(str(row["decision"]), style.FAINT)
+    found = one.estimate
+    colour = _COLOURS.get(one.decision, style.FAINT)
     return dots.Row(
-        label=str(row["label"]),
-        dots=(dots.Dot(value=value, low=low, high=high, colour=colour),),
-        result=formatting.estimate(value, low, high, unit),
-        strong=bool(row["strong"]),
+        label=one.label,
+        dots=(dots.Dot(value=found.value or 0.0, low=found.low, high=found.high, colour=colour),),
+        result=estimates.text(found),
+        strong=one.strong,
     )

@@ -1,6 +1,6 @@
 """The headline: one request's time on the left, the database's load on the right.
 
-Left, one bar an arm, all grey but the cached operation, and a lens over its beginning, because
+Left, one bar per arm, all grey but the cached operation, and a lens over its beginning, because
 what is 0.3 % of a request can be seen in no other way and must not be drawn larger than it is.
 Right, database queries per second against the offered rate, measured in both arms and predicted
 from the hit rate alone. Colour means the arm in both.
@@ -12,11 +12,12 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.drawing import style
 from analysis.questions.headline import load_panel, request_panel
+from analysis.questions.headline.load_panel import Line
+from analysis.questions.headline.request_panel import Bar
 
 _NOTE_LINE_IN, _NOTE_GAP_IN = 0.165, 0.12
 """Height of a line of the note, and the space above it."""
@@ -38,38 +39,34 @@ class Words:
     """n, interval, what was emulated: a sentence each."""
 
 
-def figure(
-    shares: pd.DataFrame, load: pd.DataFrame, words: Words, *, narrow: bool = False
-) -> Figure:
-    """Draw the headline.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What the two panels show."""
 
-    Parameters
-    ----------
-    shares
-        One row an arm and operation, in the order in which they are drawn: ``arm``, ``operation``,
-        ``share`` with ``low`` and ``high`` (of 1; null without interval), ``request_ms`` (the
-        arm's mean request) and ``cached`` (bool: the operation in question).
-    load
-        One row a series and rate: ``series`` (an arm's name or ``predicted``), ``rate_per_s``,
-        ``queries_per_s``, ``low``, ``high``.
-    words
-        Titles and note.
-    narrow
-        Stack the panels, for a phone.
-    """
+    bars: tuple[Bar, ...]
+    """One per arm."""
+    measured: tuple[Line, ...]
+    """One per arm, in the order of the bars."""
+    predicted: Line | None
+    """What the hit rate alone predicts, if it predicts anything."""
+
+
+def figure(shown: Shown, words: Words, *, narrow: bool = False) -> Figure:
+    """Draw the headline; ``narrow`` stacks the panels, for a phone."""
     shape = _NARROW if narrow else _WIDE
     note = [line for text in words.note for line in textwrap.wrap(text, shape.note_letters)]
     foot = _NOTE_LINE_IN * len(note) + (_NOTE_GAP_IN if note else 0.0)
     canvas = style.canvas(shape.body_in + foot, narrow=narrow, width_in=shape.width_in)
     bars, lens, lines = (canvas.add_axes(shape.place(panel, foot)) for panel in shape.panels)
-    arms = list(dict.fromkeys(shares["arm"]))
-    request_panel.draw_bars(bars, shares, arms)
-    if shares["cached"].any():
-        request_panel.draw_lens(lens, bars, shares, arms)
+    request_panel.draw_bars(bars, shown.bars)
+    if any(bar.cached for bar in shown.bars):
+        request_panel.draw_lens(lens, bars, shown.bars)
     else:
         lens.set_axis_off()
-    request_panel.name_the_rest(canvas, bars, shares, arms[0])
-    load_panel.draw_load(lines, load, arms, counted=words.queries, gap=words.gap)
+    request_panel.name_the_rest(canvas, bars, shown.bars[0])
+    load_panel.draw_load(
+        lines, shown.measured, shown.predicted, counted=words.queries, gap=words.gap
+    )
     _write_title(canvas, words.left, shape, shape.titles[0], foot)
     _write_title(canvas, words.right, shape, shape.titles[1], foot)
     look: dict[str, Any] = {"fontsize": style.SMALL_PT, "color": style.MUTED, "linespacing": 1.45}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.document import formatting
+from analysis.document import estimates
 from analysis.drawing import labels, style
+from analysis.stats.intervals import Estimate
 
 _LABEL_LINE = 0.074
 """Height of a label's line as a share of the right panel."""
@@ -18,20 +19,41 @@ _LABEL_LETTERS = 14
 """What fits beside the panel in one line."""
 
 
-def draw_load(axes: Axes, load: pd.DataFrame, arms: list[str], *, counted: str, gap: str) -> None:
-    """Queries per second against offered rate, an arm a line, the prediction dashed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """Queries per second at an offered rate."""
+
+    rate_per_s: float
+    queries: Estimate
+    """Known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """An arm's queries per second, or those that its hit rate predicts."""
+
+    arm: str
+    points: tuple[Point, ...]
+    """By rate, the lowest first; at least one."""
+
+
+def draw_load(
+    axes: Axes, measured: Sequence[Line], predicted: Line | None, *, counted: str, gap: str
+) -> None:
+    """Queries per second against offered rate, a line per arm, the prediction dashed."""
     style.quiet(axes, grid="y")
-    ends: list[_End] = []
-    for position, arm in enumerate(arms):
-        points = load[load["series"] == arm].sort_values("rate_per_s")
-        if not points.empty:
-            ends.append(_draw_arm(axes, points, arm, position))
+    ends = [_draw_arm(axes, line, position) for position, line in enumerate(measured)]
     gap_ends = list(ends)
-    predicted = load[load["series"] == "predicted"].sort_values("rate_per_s")
-    if not predicted.empty:
+    if predicted is not None:
         ends.append(_draw_predicted(axes, predicted))
-    top = float(load[["queries_per_s", "high"]].max().max()) * 1.06 or 1.0
-    rates = [0.0, *sorted(float(rate) for rate in load["rate_per_s"].unique())]
+    points = [
+        point
+        for line in (*measured, *((predicted,) if predicted else ()))
+        for point in line.points
+    ]
+    heights = (max(one.queries.value or 0.0, one.queries.high or 0.0) for one in points)
+    top = max(heights) * 1.06 or 1.0
+    rates = [0.0, *sorted({point.rate_per_s for point in points})]
     right = rates[-1] or 1.0
     axes.set(xlim=(0, right * 1.1), ylim=(0, top), xlabel="requests per second, offered")
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
@@ -58,13 +80,11 @@ class _End:
     colour: str
 
 
-def _draw_arm(axes: Axes, points: pd.DataFrame, arm: str, position: int) -> _End:
+def _draw_arm(axes: Axes, line: Line, position: int) -> _End:
     """One arm's line; a point without interval has no whisker."""
     colour = style.arm_colour(position)
-    x, y = points["rate_per_s"], points["queries_per_s"]
     axes.plot(
-        x,
-        y,
+        *_coordinates(line),
         style.arm_marker(position),
         linestyle="-",
         color=colour,
@@ -72,22 +92,19 @@ def _draw_arm(axes: Axes, points: pd.DataFrame, arm: str, position: int) -> _End
         markersize=5,
         zorder=4,
     )
-    known = points.dropna(subset=["low", "high"])
-    axes.vlines(
-        known["rate_per_s"], known["low"], known["high"], color=colour, linewidth=1.6, zorder=4
-    )
-    last = points.iloc[-1]
-    value, low, high = (_maybe(last[key]) for key in ("queries_per_s", "low", "high"))
-    name = textwrap.fill(style.arm_label(arm), _LABEL_LETTERS)
-    text = f"{name}\n{formatting.point(value, low, high, 'per_s')}"
-    return _End(value or 0.0, text, colour)
+    for point in line.points:
+        low, high = point.queries.low, point.queries.high
+        if low is not None and high is not None:
+            axes.vlines(point.rate_per_s, low, high, color=colour, linewidth=1.6, zorder=4)
+    last = line.points[-1].queries
+    name = textwrap.fill(style.arm_label(line.arm), _LABEL_LETTERS)
+    return _End(last.value or 0.0, f"{name}\n{estimates.point(last)}", colour)
 
 
-def _draw_predicted(axes: Axes, points: pd.DataFrame) -> _End:
+def _draw_predicted(axes: Axes, line: Line) -> _End:
     """What the hit rate alone predicts: dashed, its open rings let the measured points show."""
     axes.plot(
-        points["rate_per_s"],
-        points["queries_per_s"],
+        *_coordinates(line),
         "o",
         color=style.INK,
         linewidth=1.1,
@@ -98,10 +115,15 @@ def _draw_predicted(axes: Axes, points: pd.DataFrame) -> _End:
         zorder=5,
         clip_on=False,
     )
-    last = points.iloc[-1]
-    value, low, high = (_maybe(last[key]) for key in ("queries_per_s", "low", "high"))
-    text = f"predicted {formatting.point(value, low, high, 'per_s')}"
-    return _End(value or 0.0, text, style.MUTED)
+    last = line.points[-1].queries
+    return _End(last.value or 0.0, f"predicted {estimates.point(last)}", style.MUTED)
+
+
+def _coordinates(line: Line) -> tuple[list[float], list[float]]:
+    return (
+        [point.rate_per_s for point in line.points],
+        [point.queries.value or 0.0 for point in line.points],
+    )
 
 
 def _label_ends(axes: Axes, ends: list[_End], x: float, top: float) -> None:
@@ -140,8 +162,3 @@ def _mark_gap(axes: Axes, high: float, low: float, x: float, gap: str) -> None:
         fontweight="bold",
         color=style.INK,
     )
-
-
-def _maybe(value: object) -> float | None:
-    """A table's cell as a number or None."""
-    return None if pd.isna(value) else float(value)  # type: ignore[call-overload, arg-type] # a cell is a scalar

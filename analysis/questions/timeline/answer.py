@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.checks.cross_checks import is_database_call
-from analysis.questions.database_load.answer import held_ns
+from analysis.questions.calls import held_ns
 from worthit.contract.names import POOL_WAIT_NS as POOL_WAIT
 
 COLUMNS = ("series", "arm", "t_s", "value", "n")

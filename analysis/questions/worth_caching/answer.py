@@ -4,19 +4,21 @@ For each operation: the most it could save in time (its share of the critical pa
 (those made under it), and the hit ratio that a cache with a given time to live would have had,
 from the keys seen in the traces: a key is loaded at its first touch and whenever its entry has
 expired. A time to live beyond the run's length never expires in it: then only first touches miss.
-
-Answer: service, operation, share, saves_ms, queries_per_request, reads_per_request, keys, lookups,
-hit_ratios (by TTL in seconds), best_hit_ratio, saves_queries_per_request, saves_at_best_ms,
-cached, sentence.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.formats.attributes import words_of
+from analysis.questions.ceiling.answer import CeilingRow
+from analysis.questions.ceiling.answer import answer as ceilings
+from analysis.questions.measured import Measured
 from analysis.stats.intervals import Estimate, Floats
 from worthit.contract.names import CACHE_KEY as KEY
 
@@ -24,48 +26,76 @@ TTLS_SECONDS = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
 """From "one burst" to the reference cache's day."""
 
 NEEDED = ("service", "name", "parent_span_id", "start_ns", KEY)
-"""The columns of lean spans that the question asks for."""
+"""The columns of projected spans that the question asks for."""
 
 
-def worth_caching(
-    ceilings: pd.DataFrame, spans: pd.DataFrame, *, cached_operation: str | None
-) -> pd.DataFrame:
-    """Every operation below the roots, the most worthwhile first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRow:
+    """What a cache of an operation could save."""
 
-    ``ceilings`` as ``ceiling.answer.ceiling``; ``spans`` those of the baseline arm, warm-up
-    included, because a cache would have been warmed by it too.
-    """
-    rows = []
-    for one in ceilings.to_dict("records"):
-        own = spans[(spans["name"] == one["operation"]) & (spans["service"] == one["service"])]
+    service: str
+    operation: str
+    share: Estimate
+    saves_at_most_ms: Estimate
+    queries_per_request: float
+    reads_per_request: float
+    keys: int
+    """Different keys that were seen."""
+    lookups: int
+    hit_ratios: Mapping[str, float]
+    """By time to live in seconds."""
+    best_hit_ratio: float | None
+    saves_queries_per_request: float
+    saves_at_best_ms: float | None
+    cached: bool
+    """Whether it is the operation that the run caches already."""
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorthCaching:
+    """What else is worth caching, the most worthwhile first."""
+
+    rows: tuple[CandidateRow, ...]
+
+
+def answer(measured: Measured) -> WorthCaching:
+    """Every operation below the roots of the baseline; warm-up included, it warms a cache too."""
+    baseline, spans = measured.manifest.baseline, measured.run.projected_spans
+    needed = spans[list(NEEDED)]
+    if baseline is not None:
+        needed = needed[spans["arm"] == baseline]
+    most = measured.once(ceilings).rows
+    return WorthCaching(rows=tuple(_candidates(most, needed, measured.manifest.cached_operation)))
+
+
+def _candidates(
+    most: Sequence[CeilingRow], spans: pd.DataFrame, cached_operation: str | None
+) -> Iterator[CandidateRow]:
+    """Every operation below the roots, in the order of their ceilings."""
+    for one in most:
+        own = spans[(spans["name"] == one.operation) & (spans["service"] == one.service)]
         if own["parent_span_id"].isna().all():
             continue
         ratios, keys, lookups = expected_hit_ratios(own)
         best = max(ratios.values(), default=None)
-        rows.append(
-            {
-                "service": one["service"],
-                "operation": one["operation"],
-                "share": one["share"],
-                "saves_at_most_ms": one["saves_at_most_ms"],
-                "queries_per_request": one["queries_per_request"],
-                "keys": keys,
-                "lookups": lookups,
-                "hit_ratios": {f"{ttl:g}": ratio for ttl, ratio in ratios.items()},
-                "best_hit_ratio": best,
-                "reads_per_request": one["reads_per_request"],
-                "saves_queries_per_request": (best or 0.0) * one["reads_per_request"],
-                "saves_at_best_ms": _at_best(best, one["saves_at_most_ms"]),
-                "cached": one["operation"] == cached_operation,
-                "sentence": _sentence(str(one["operation"]), best, one["reads_per_request"]),
-            }
+        saved_ms = one.saves_at_most_ms.value
+        yield CandidateRow(
+            service=one.service,
+            operation=one.operation,
+            share=one.share,
+            saves_at_most_ms=one.saves_at_most_ms,
+            queries_per_request=one.queries_per_request,
+            reads_per_request=one.reads_per_request,
+            keys=keys,
+            lookups=lookups,
+            hit_ratios={f"{ttl:g}": ratio for ttl, ratio in ratios.items()},
+            best_hit_ratio=best,
+            saves_queries_per_request=(best or 0.0) * one.reads_per_request,
+            saves_at_best_ms=None if best is None or saved_ms is None else best * saved_ms,
+            cached=one.operation == cached_operation,
+            sentence=_sentence(one.operation, best, one.reads_per_request),
         )
-    columns = [
-        "service", "operation", "share", "saves_at_most_ms", "queries_per_request",
-        "reads_per_request", "keys", "lookups", "hit_ratios", "best_hit_ratio",
-        "saves_queries_per_request", "saves_at_best_ms", "cached", "sentence",
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
 
 
 def expected_hit_ratios(
@@ -104,14 +134,10 @@ def hit_ratio(keys: NDArray[np.int64], times_s: Floats, ttl_s: float) -> float:
     return 1.0 - misses / len(axis)
 
 
-def _at_best(best: float | None, most: Estimate) -> float | None:
-    return None if best is None or most.value is None else best * most.value
-
-
 def _sentence(operation: str, best: float | None, queries: float) -> str:
     if best is None:
         return f"No key was recorded for {operation}, so nothing says how often it repeats."
     if queries == 0:
         return f"{operation} reads nothing from the database; {best:.0%} of its keys repeat."
     saved = best * queries
-    return f"Up to {best:.0%} of {operation} would hit and save {saved:.2g} queries a request."
+    return f"Up to {best:.0%} of {operation} would hit and save {saved:.2g} queries per request."

@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Sequence
+
 from matplotlib.figure import Figure
 
-from analysis.document import formatting
+from analysis.document import estimates, formatting
 from analysis.drawing import dots, style
+from analysis.questions.worth_caching.answer import CandidateRow
 
 
-def figure(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
-    """Draw a row an operation: time saved a request above, queries saved a request below.
+def figure(rows: Sequence[CandidateRow], *, narrow: bool = False) -> Figure:
+    """Draw one row per operation: time saved per request above, queries saved below.
 
-    ``table``: ``operation``, ``saved_ms``, ``saved_ms_low``, ``saved_ms_high``,
-    ``saved_queries``, ``saved_queries_low``, ``saved_queries_high`` (null where unknown),
-    ``strong``.
+    The operation that is cached already is in colour.
     """
-    panels = []
-    for column, unit, title, axis in (
-        ("saved_ms", "ms", "Time of a request, at most", "milliseconds a request"),
-        ("saved_queries", "count", "Queries to the database", "queries a request"),
-    ):
-        known = table.dropna(subset=[column])
-        rows = []
-        for _, row in known.iterrows():
-            low, high = (
-                None if pd.isna(row[f"{column}_{end}"]) else float(row[f"{column}_{end}"])
-                for end in ("low", "high")
-            )
-            value = float(row[column])
-            colour = style.ARM_COLOURS[1] if row["strong"] else style.MUTED
-            rows.append(
-                dots.Row(
-                    label=str(row["operation"]),
-                    dots=(dots.Dot(value=value, low=low, high=high, colour=colour),),
-                    result=formatting.estimate(value, low, high, unit),
-                    strong=bool(row["strong"]),
-                )
-            )
-        if rows:
-            panels.append(dots.Panel(rows=tuple(rows), axis=axis, title=title, from_zero=True))
+    times = [
+        dots.Row(
+            label=row.operation,
+            dots=(
+                dots.Dot(
+                    value=row.saves_at_most_ms.value,
+                    low=row.saves_at_most_ms.low,
+                    high=row.saves_at_most_ms.high,
+                    colour=_colour(row),
+                ),
+            ),
+            result=estimates.text(row.saves_at_most_ms),
+            strong=row.cached,
+        )
+        for row in rows
+        if row.saves_at_most_ms.value is not None
+    ]
+    queries = [
+        dots.Row(
+            label=row.operation,
+            dots=(dots.Dot(value=row.saves_queries_per_request, colour=_colour(row)),),
+            result=formatting.estimate(row.saves_queries_per_request, None, None, "count"),
+            strong=row.cached,
+        )
+        for row in rows
+    ]
+    panels = [
+        dots.Panel(rows=tuple(drawn), axis=axis, title=title, from_zero=True)
+        for drawn, title, axis in (
+            (times, "Time of a request, at most", "milliseconds per request"),
+            (queries, "Queries to the database", "queries per request"),
+        )
+        if drawn
+    ]
     return dots.figure(panels, narrow=narrow)
+
+
+def _colour(row: CandidateRow) -> str:
+    return style.ARM_COLOURS[1] if row.cached else style.MUTED

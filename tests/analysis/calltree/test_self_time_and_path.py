@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import critical_path, self_time, shares
-from analysis.checks.trace_quality import doubts
+from analysis.checks.trace_quality import issues
 from analysis.errors import AnalysisError, ColumnError
 from tests.support.traces import awkward_traces
 from tests.support.traces.span_tables import MS, spans
@@ -81,7 +81,7 @@ def test_a_missing_parent_makes_a_root_that_is_reported() -> None:
     )
 
     assert [("a", 0, 10), ("c", 2, 5)] == _sections(table)
-    assert {"missing parent": 1, "several roots": 2} == doubts(table).set_index("doubt")[
+    assert {"missing parent": 1, "several roots": 2} == issues(table).set_index("issue")[
         "spans"
     ].to_dict()
     assert shares.request_shares(table)["share"].sum() == pytest.approx(1)
@@ -94,7 +94,7 @@ def test_a_caller_that_is_not_traced_is_no_loss() -> None:
     """
     table = spans({"id": "a", "parent": "client", "takes": 10, "kind": "SERVER"})
 
-    assert ["caller not recorded"] == doubts(table)["doubt"].tolist()
+    assert ["caller not recorded"] == issues(table)["issue"].tolist()
     assert [("a", 0, 10)] == _sections(table)
 
 
@@ -104,7 +104,7 @@ def test_a_span_delivered_twice_counts_once() -> None:
     twice = pd.concat([once, once], ignore_index=True)
 
     pd.testing.assert_frame_equal(shares.request_shares(once), shares.request_shares(twice))
-    assert {"repeated span": 2} == doubts(twice).set_index("doubt")["spans"].to_dict()
+    assert {"repeated span": 2} == issues(twice).set_index("issue")["spans"].to_dict()
     assert [6 * MS, 4 * MS] * 2 == self_time.self_time(twice).tolist()
 
 
@@ -121,7 +121,7 @@ def test_a_twin_with_another_id_is_no_repeat() -> None:
     assert [50 * MS, 30 * MS, 20 * MS, 20 * MS, 15 * MS, 5 * MS] == self_time.self_time(
         table
     ).tolist()
-    assert {"repeated span": 1, "shared span id": 1} == doubts(table).set_index("doubt")[
+    assert {"repeated span": 1, "shared span id": 1} == issues(table).set_index("issue")[
         "spans"
     ].to_dict()
 
@@ -138,12 +138,12 @@ def test_a_repeat_has_the_self_time_of_what_it_repeats() -> None:
 
 
 def test_a_duration_beyond_what_int64_holds_is_none() -> None:
-    """An end that no clock shows is doubted and has no time, instead of wrapping around."""
+    """An end that no clock shows is an issue and has no time, instead of wrapping around."""
     table = spans({"id": "a", "takes": 10}, {"id": "b", "parent": "a", "start": 2, "takes": 3})
     table.loc[1, "duration_ns"] = 2**63 - 1
 
     assert [10 * MS, 0] == self_time.self_time(table).tolist()
-    assert "unfinished span" in set(doubts(table)["doubt"])
+    assert "unfinished span" in set(issues(table)["issue"])
     with pytest.raises(ColumnError, match="start_ns holds uint64 beyond what int64 holds"):
         self_time.self_time(table.assign(start_ns=np.array([0, 2**63], np.uint64)))
 
@@ -158,7 +158,7 @@ def test_both_sides_of_a_call_may_share_an_id() -> None:
     )
 
     assert [50 * MS, 20 * MS, 25 * MS, 5 * MS] == self_time.self_time(table).tolist()
-    assert ["shared span id"] == doubts(table)["doubt"].tolist()
+    assert ["shared span id"] == issues(table)["issue"].tolist()
 
 
 def test_a_cycle_is_cut_at_its_earliest_span() -> None:
@@ -168,7 +168,7 @@ def test_a_cycle_is_cut_at_its_earliest_span() -> None:
     )
 
     assert [("a", 0, 2), ("b", 2, 5), ("a", 5, 10)] == _sections(table)
-    assert ["cycle"] == doubts(table)["doubt"].tolist()
+    assert ["cycle"] == issues(table)["issue"].tolist()
 
 
 def test_a_span_that_never_ended_is_reported_and_has_no_time() -> None:
@@ -178,7 +178,7 @@ def test_a_span_that_never_ended_is_reported_and_has_no_time() -> None:
     )
 
     assert [0, 4 * MS] == self_time.self_time(table).tolist()
-    assert {"unfinished span", "outside its parent"} == set(doubts(table)["doubt"])
+    assert {"unfinished span", "outside its parent"} == set(issues(table)["issue"])
 
 
 @pytest.mark.parametrize("rules", ["jaeger", "crisp"])

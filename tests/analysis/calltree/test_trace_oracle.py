@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis import critical_path, self_time, shares
-from analysis.checks.trace_quality import doubts
+from analysis.checks.trace_quality import issues
 from tests.support.traces import awkward_traces, trace_oracle
 
 TRACES = 3000
@@ -44,7 +44,7 @@ def _roots(nodes: dict[str, list[trace_oracle.Node]]) -> dict[str, list[trace_or
 
 def test_the_drawn_traces_hold_every_kind_of_trouble(spans: pd.DataFrame) -> None:
     """What the oracle agrees on includes missing parents, cycles, repeats, shared ids, no ends."""
-    found = set(doubts(spans)["doubt"])
+    found = set(issues(spans)["issue"])
 
     assert {
         "missing parent", "several roots", "repeated span", "shared span id", "cycle",

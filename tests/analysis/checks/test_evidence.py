@@ -99,7 +99,7 @@ def test_a_cache_call_without_an_answer_excuses_its_own_keys_and_no_more(
     assert ("explain 2 more at most" in " ".join(found.reasons)) == (verdict != "VALID")
 
 
-def test_a_redis_that_was_killed_has_no_count_which_only_an_accident_makes_a_doubt(
+def test_a_redis_that_was_killed_has_no_count_which_only_an_accident_makes_an_issue(
     run: Run,
 ) -> None:
     """Started anew it counts from 0, and ends above its first sample all the same."""
@@ -118,7 +118,8 @@ def test_a_redis_that_was_killed_has_no_count_which_only_an_accident_makes_a_dou
 
     assert "SUSPECT" == accident.verdict
     assert (
-        "counted cache hits, arm on: Redis INFO: keyspace_hits is missing" in accident.reasons[0]
+        "No independent count for cache hits, arm on: Redis INFO: keyspace_hits is missing"
+        in accident.reasons[0]
     )
     assert ("VALID", ()) == (wished.verdict, wished.reasons)
 
@@ -209,15 +210,15 @@ def test_a_fault_excuses_the_death_of_its_own_redis_alone(
     assert ([sentence] if verdict == "INVALID" else []) == list(found.reasons)
 
 
-def test_a_load_that_left_no_account_is_a_doubt(run: Run) -> None:
+def test_a_load_that_left_no_account_is_an_issue(run: Run) -> None:
     """Without generator.json nobody knows what was planned, sent and dropped."""
     silent = judgement(run, manifest={"generator": ()})
     half = judgement(run, manifest={"generator": run.manifest.generator[:2]})
     theirs = judgement(run, manifest={"generator": (), "scenario": ""})
 
     assert ("SUSPECT", "SUSPECT") == (silent.verdict, half.verdict)
-    assert "left no account (generator.json) of step 0, 1, 2" in silent.reasons[0]
-    assert "left no account (generator.json) of step 2" in half.reasons[0]
+    assert "wrote no generator.json for step 0, 1, 2" in silent.reasons[0]
+    assert "wrote no generator.json for step 2" in half.reasons[0]
     assert "generator.json" not in " ".join(theirs.reasons)
 
 
@@ -251,7 +252,7 @@ def test_blocks_that_were_run_again_are_not_taken_for_warm_up(run: Run) -> None:
     assert "recorded." not in " ".join(found.reasons)
 
 
-def test_a_simulator_that_logged_nothing_is_a_doubt(run: Run) -> None:
+def test_a_simulator_that_logged_nothing_is_an_issue(run: Run) -> None:
     """Nobody counted its calls and nobody knows its times; of a model of theirs none is asked."""
     nothing = run.llm_calls.head(0)
     theirs = {name: part for name, part in run.manifest.parts.items() if name != "llm"}
@@ -260,7 +261,9 @@ def test_a_simulator_that_logged_nothing_is_a_doubt(run: Run) -> None:
 
     assert "SUSPECT" == found.verdict
     assert "The LLM simulator logged no times (logs/llm.jsonl)" in " ".join(found.reasons)
-    assert "counted LLM calls: chat: logs/llm.jsonl is missing" in " ".join(found.reasons)
+    assert "No independent count for LLM calls: chat: logs/llm.jsonl is missing" in " ".join(
+        found.reasons
+    )
     assert "VALID" == judgement(run, llm_calls=nothing, manifest={"parts": theirs}).verdict
 
 
@@ -268,7 +271,7 @@ def test_a_simulator_that_logged_nothing_is_a_doubt(run: Run) -> None:
 def test_spans_that_the_service_dropped_are_lost_spans(
     run: Run, dropped: int, verdict: str
 ) -> None:
-    """Its own exporter's count is read, in every instance: a few are a doubt, many the end."""
+    """Its own exporter's count is read, in every instance: a few are an issue, many the end."""
     labels = {"outcome": "dropped", "arm": "on"}
     counters = sampled(
         run,
@@ -298,7 +301,7 @@ def test_spans_that_the_service_dropped_are_lost_spans(
 def test_what_the_recorder_lost_is_held_against_what_it_took(
     run: Run, lost: dict[str, int], verdict: str
 ) -> None:
-    """Two batches of a thousand are a doubt; one in twenty-five is another run."""
+    """Two batches of a thousand are an issue; one in twenty-five is another run."""
     recorded = replace(run.manifest.recorded, **lost)
     counters = sampled(run, ("recorder", "batches", {}, 1000))
 

@@ -1,4 +1,4 @@
-"""Arms that did not take turns are told, whoever sent the load."""
+"""Arms that were not interleaved are told, whoever sent the load."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.checks.interleaving import about_turns
+from analysis.checks.interleaving import about_interleaving
 from analysis.questions.comparison.answer import compare, side
 from analysis.rundir.manifest import Arm, Block, Manifest
 from analysis.rundir.run import Run
@@ -39,29 +39,32 @@ def manifest(order: str) -> Manifest:
     "order",
     ["ABBAABBAABBA", "ABABABABABAB", "ABCCBAABCCBA", "AABBAABBAABB", "AABB", "AB", "A", "BABAAB"],
 )
-def test_arms_that_take_turns_raise_no_doubt(order: str) -> None:
+def test_arms_that_take_turns_raise_no_issue(order: str) -> None:
     """In any order in which the machine meets the arms alike."""
-    assert [] == about_turns(manifest(order))
+    assert [] == about_interleaving(manifest(order))
 
 
 @pytest.mark.parametrize(
     "order", ["AAAAAABBBBBB", "BBBBBBAAAAAA", "AAABBBBBBAAA", "AAAABBBBAAAABBBB"]
 )
-def test_arms_that_ran_one_after_the_other_are_a_doubt(order: str) -> None:
+def test_arms_that_ran_one_after_the_other_are_an_issue(order: str) -> None:
     """Why and what to do are said."""
-    (doubt,) = about_turns(manifest(order))
+    (issue,) = about_interleaving(manifest(order))
 
-    assert "SUSPECT" == doubt.level.name
-    assert "a pair of A and B ran" in doubt.sentence
-    assert "send the blocks in turns (A B, B A, A B)" in doubt.sentence
+    assert "SUSPECT" == issue.level.name
+    assert "a pair of A and B ran" in issue.sentence
+    assert "interleave the blocks (A B, B A, A B)" in issue.sentence
 
 
 def test_every_arm_that_did_not_take_turns_is_named() -> None:
     """C and D came after all of A; B alternated with it."""
-    (doubt,) = about_turns(manifest("ABABABAB" + "CCCC" + "DDDD"))
+    (issue,) = about_interleaving(manifest("ABABABAB" + "CCCC" + "DDDD"))
 
-    assert "a pair of A and C ran 4 blocks apart on average, in turns it is 1." in doubt.sentence
-    assert doubt.sentence.endswith("The same is true of D.")
+    assert (
+        "a pair of A and C ran 4 blocks apart on average; interleaved blocks run 1 apart."
+        in issue.sentence
+    )
+    assert issue.sentence.endswith("The same is true of D.")
 
 
 def test_a_recording_of_one_arm_after_the_other_is_told(tmp_path: Path) -> None:
@@ -83,13 +86,13 @@ def test_a_recording_of_one_arm_after_the_other_is_told(tmp_path: Path) -> None:
     pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "spans.parquet")
     found = found_on_spans(tmp_path / "spans.parquet")
 
-    doubts = about_turns(
+    issues = about_interleaving(
         Manifest(
             format_version=1, run_id="r", arms=found.arms, steps=found.steps, blocks=found.blocks
         )
     )
 
-    assert ["SUSPECT"] == [doubt.level.name for doubt in doubts]
+    assert ["SUSPECT"] == [issue.level.name for issue in issues]
 
 
 def test_a_comparison_of_such_arms_says_so(run: Run) -> None:
@@ -103,7 +106,7 @@ def test_a_comparison_of_such_arms_says_so(run: Run) -> None:
     as_planned = compare(side(run, "off"), side(run, "on"))
     one_by_one = compare(side(apart, "off"), side(apart, "on"))
 
-    assert (True, []) == (as_planned["interleaved"], as_planned["objections"])
-    assert one_by_one["paired"]
-    assert not one_by_one["interleaved"]
-    assert "The arms did not take turns" in one_by_one["objections"][0]
+    assert (True, ()) == (as_planned.interleaved, as_planned.reasons_against)
+    assert one_by_one.paired
+    assert not one_by_one.interleaved
+    assert "The arms were not interleaved" in one_by_one.reasons_against[0]

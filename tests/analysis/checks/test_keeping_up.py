@@ -10,6 +10,7 @@ import pytest
 
 from analysis.questions.capacity import answer as capacity
 from analysis.questions.database_load import answer as database_load
+from analysis.questions.database_load.answer import LoadRow
 from analysis.rundir.blocks import block_table
 from analysis.rundir.manifest import Manifest, parse
 from analysis.stats.intervals import Estimate
@@ -63,11 +64,11 @@ def test_a_server_that_falls_behind_does_not_keep_up() -> None:
     manifest, requests, _ = _run(100.0, 50.0)
     blocks = block_table(manifest, requests, requests)
 
-    step = capacity.steps(manifest, requests, blocks).iloc[0]
-    knee = capacity.knees(capacity.steps(manifest, requests, blocks)).iloc[0]
+    steps = capacity.steps(manifest, requests, blocks)
+    knee = capacity.knees(steps)[0]
 
-    assert step["achieved_per_s"] == pytest.approx(50.0, rel=0.05)
-    assert (100.0, "achieved below 99 % of offered") == (knee["knee_per_s"], knee["rule"])
+    assert steps[0].achieved_per_s == pytest.approx(50.0, rel=0.05)
+    assert (100.0, "achieved below 99 % of offered") == (knee.knee_per_s, knee.rule)
 
 
 def test_a_long_request_is_no_backlog() -> None:
@@ -76,7 +77,7 @@ def test_a_long_request_is_no_backlog() -> None:
     blocks = block_table(manifest, requests, requests)
 
     assert [1.0] * 6 == list(blocks["stretch"])
-    assert capacity.steps(manifest, requests, blocks).iloc[0]["achieved_per_s"] == 40.0
+    assert capacity.steps(manifest, requests, blocks)[0].achieved_per_s == 40.0
 
 
 def test_no_more_connections_are_busy_than_there_are() -> None:
@@ -84,10 +85,10 @@ def test_no_more_connections_are_busy_than_there_are() -> None:
     manifest, requests, calls = _run(100.0, 50.0)
     blocks = block_table(manifest, requests, requests)
 
-    row = database_load.by_step(manifest, calls, blocks).iloc[0]
+    row = database_load.by_step(calls, blocks)[0]
 
-    assert row["busy_connections"].value == pytest.approx(1.0, abs=0.05)
-    assert row["per_s"].value == pytest.approx(50.0, rel=0.05)
+    assert row.busy_connections.value == pytest.approx(1.0, abs=0.05)
+    assert row.per_s.value == pytest.approx(50.0, rel=0.05)
 
 
 def test_connections_at_a_rate_scatter_with_how_long_they_are_held() -> None:
@@ -97,11 +98,13 @@ def test_connections_at_a_rate_scatter_with_how_long_they_are_held() -> None:
     factor = 1.0 + 0.1 * calls["block"].to_numpy(np.float64)
     calls = calls.assign(held_ns=calls["held_ns"] * factor)
 
-    load = database_load.by_step(manifest, calls, blocks)
-    row = capacity.expectation(load, rate_per_s=1000.0).iloc[0]
-    busy = row["busy_connections"]
+    load = database_load.by_step(calls, blocks)
+    row = capacity.expectation(load, rate_per_s=1000.0)[0]
+    busy = row.busy_connections
 
-    assert row["queries_per_s"].low == pytest.approx(row["queries_per_s"].high)
+    assert row.queries_per_s.low == pytest.approx(row.queries_per_s.high)
+    assert busy.low is not None
+    assert busy.high is not None
     assert busy.value == pytest.approx(1000 * 0.005 * 1.25, rel=0.01)
     assert busy.high - busy.low > 1.0
 
@@ -109,28 +112,49 @@ def test_connections_at_a_rate_scatter_with_how_long_they_are_held() -> None:
 def test_what_is_saved_has_the_scatter_of_both_arms() -> None:
     """Saved connections are one arm's less the other's, with the ends of both."""
     held = {"off": (0.008, 0.007, 0.009), "on": (0.0005, 0.0003, 0.0007)}
+    one = Estimate(value=1.0, unit="per_request", n=9, blocks=9, low=1.0, high=1.0)
     rows = [
-        {"arm": arm, "collection": "x", "offered_per_s": 10.0,
-         "per_request": Estimate(value=1.0, unit="per_request", n=9, blocks=9, low=1.0, high=1.0),
-         "held_s_per_request": Estimate(value=v, unit="s", n=9, blocks=9, low=low, high=high)}
+        LoadRow(
+            arm=arm,
+            step=0,
+            offered_per_s=10.0,
+            achieved_per_s=10.0,
+            collection="x",
+            per_request=one,
+            per_s=one.scaled(10.0, "per_s"),
+            busy_connections=one,
+            held_s_per_request=Estimate(value=v, unit="s", n=9, blocks=9, low=low, high=high),
+        )
         for arm, (v, low, high) in held.items()
-    ]  # fmt: skip
+    ]
 
-    found = capacity.expectation(pd.DataFrame(rows), rate_per_s=1000.0, baseline="off")
-    saved = found.set_index("arm").loc["on", "saved_connections"]
+    off, on = capacity.expectation(rows, rate_per_s=1000.0, baseline="off")
+    saved = on.saved_connections
 
+    assert saved is not None
     assert (saved.value, saved.low, saved.high) == pytest.approx(
         (7.5, 7.5 - np.hypot(1.0, 0.2), 7.5 + np.hypot(1.0, 0.2))
     )
-    assert found.set_index("arm").loc["off", "saved_connections"] is None
+    assert off.saved_connections is None
 
 
 def test_a_peak_beyond_what_was_measured_is_called_so() -> None:
     """A fitted peak at 400 in flight says that 40 were measured."""
     in_flight = np.array([1.0, 2.0, 5.0, 10.0, 20.0, 40.0])
     throughput = 10 * in_flight / (1 + 6e-6 * in_flight * (in_flight - 1))
-    steps = pd.DataFrame({"arm": "on", "in_flight": in_flight, "achieved_per_s": throughput})
+    p95 = Estimate(value=None, unit="ms", n=9, blocks=9)
+    steps = [
+        capacity.StepRow(
+            arm="on",
+            step=step,
+            offered_per_s=rate,
+            achieved_per_s=rate,
+            p95_ms=p95,
+            in_flight=float(in_flight[step]),
+        )
+        for step, rate in enumerate(map(float, throughput))
+    ]
 
-    said = capacity.scalability(steps).iloc[0]["sentence"]
+    said = capacity.scalability(steps)[0].sentence
 
     assert "carried on from 40, the most that was measured" in said

@@ -71,12 +71,12 @@ def judged(run: Run, **changes: Any) -> tuple[str, str]:  # noqa: ANN401 - table
     return judgement.verdict, " ".join(judgement.reasons)
 
 
-def test_a_cross_check_that_is_missing_is_a_doubt(run: Run) -> None:
+def test_a_cross_check_that_is_missing_is_an_issue(run: Run) -> None:
     """When nobody sampled PostgreSQL the spans' count stands alone, and the verdict says so."""
     verdict, reasons = judged(run, counters=run.counters[run.counters["source"] != "postgres"])
 
     assert "SUSPECT" == verdict
-    assert "Nobody but the spans counted database calls, arm off" in reasons
+    assert "No independent count for database calls, arm off" in reasons
 
 
 def test_a_counter_that_fell_is_no_cross_check(run: Run) -> None:
@@ -114,7 +114,7 @@ def test_a_part_that_died_makes_the_run_invalid(run: Run) -> None:
     assert ("INVALID", "A part died during the run: redis.") == (verdict, reasons)
 
 
-def test_unpaired_draws_are_a_doubt(run: Run) -> None:
+def test_unpaired_draws_are_an_issue(run: Run) -> None:
     """One draw that took two different LLM times in the two arms is not a pair."""
     calls = run.llm_calls.copy()
     chats = calls.index[calls["kind"] == "chat"]
@@ -124,7 +124,7 @@ def test_unpaired_draws_are_a_doubt(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("failed", "verdict"), [(1, "VALID"), (40, "SUSPECT")])
-def test_a_few_failed_cache_calls_are_noted_many_are_a_doubt(
+def test_a_few_failed_cache_calls_are_noted_many_are_an_issue(
     run: Run, failed: int, verdict: str
 ) -> None:
     """One call of thousands that timed out moves no answer and is told; many might move one."""
@@ -175,7 +175,7 @@ def test_steps_beyond_the_limit_are_set_aside_when_it_was_looked_for(run: Run) -
     assert "INVALID" == judge_tables(looking, **tables).verdict, "with nothing left to stand on"
 
 
-def test_no_warm_up_is_a_doubt_unless_it_was_asked_for(run: Run) -> None:
+def test_no_warm_up_is_an_issue_unless_it_was_asked_for(run: Run) -> None:
     """A run without warm-up blocks has the cold start in it; an experiment may want just that."""
     blocks = tuple(block for block in run.manifest.blocks if not block.warmup)
     without = replace(run.manifest, blocks=blocks)

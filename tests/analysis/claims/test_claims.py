@@ -10,41 +10,48 @@ import pandas as pd
 import pytest
 
 from analysis.claims import claims
-from analysis.claims.quantities import QUANTITIES, find
+from analysis.claims.quantities import QUANTITIES, NotMeasured, find
 from analysis.errors import InputError
+from analysis.questions.database_load.answer import DatabaseLoad, HitRateRow
 from analysis.questions.failures.answer import failures
+from analysis.questions.findings import Believed, Findings
+from analysis.stats.intervals import Estimate
+from tests.support.runs.report_findings import run_facts, typed, with_answers
 
 BACKGROUND = Path(__file__).parents[3] / "claims" / "background.toml"
 
 
-def document(low: float | None, value: float | None, high: float | None) -> dict[str, Any]:
+def hit_rate(low: float | None, value: float | None, high: float | None) -> Estimate:
+    """A hit rate of ten blocks."""
+    reason = None if low is not None else "4 blocks per arm give no interval: 2 more are needed"
+    return Estimate(value=value, low=low, high=high, unit="share", n=600, blocks=10, reason=reason)
+
+
+def run_with(**rates: Estimate) -> Findings:
+    """Findings with nothing but the hit rates of some arms."""
+    rows = tuple(
+        HitRateRow(arm=arm, step=None, lookups=600, hit_rate=rate, predicted_factor=rate)
+        for arm, rate in rates.items()
+    )
+    load = DatabaseLoad(
+        by_step=(), reductions=(), hit_rates=rows, predicted=(), statements=(), pool_waits=()
+    )
+    return Findings(
+        run=run_facts(arms=("off", *rates)),
+        verdict=Believed(verdict="VALID", reasons=()),
+        cross_checks=(),
+        generator=(),
+        answers=with_answers(load),
+    )
+
+
+def document(low: float | None, value: float | None, high: float | None) -> Findings:
     """Findings with one number: the hit rate of the arm `on`."""
-    cell = {
-        "value": value,
-        "low": low,
-        "high": high,
-        "unit": "share",
-        "n": 600,
-        "blocks": 10,
-        "reason": None
-        if low is not None
-        else "4 blocks an arm carry no interval: 2 more are needed",
-        "method": "",
-    }
-    return {
-        "run": {
-            "name": "a-run",
-            "arms": ["off", "on"],
-            "baseline": "off",
-            "cached_operation": "lookup",
-            "cached_collection": "things",
-        },
-        "load": {"hit_rates": [{"arm": "on", "step": None, "hit_rate": cell}], "by_step": []},
-    }
+    return run_with(on=hit_rate(low, value, high))
 
 
-def claim(tmp_path: Path, text: str) -> claims.Ledger:
-    """A ledger of one claim about the hit rate."""
+def claim(tmp_path: Path, text: str) -> claims.ClaimFile:
+    """A file of one claim about the hit rate."""
     file = tmp_path / "claims.toml"
     head = '[[claim]]\nid = "one"\ntext = "A claim"\nquantity = "hit_rate"\n'
     file.write_text(head + text)
@@ -71,10 +78,10 @@ def test_the_whole_interval_decides(
     tmp_path: Path, text: str, found: tuple[float, float, float], verdict: str
 ) -> None:
     """Inside the limits holds, outside does not, across or without an interval is not decided."""
-    row = claims.check(claim(tmp_path, text), document(*found))["claims"][0]
+    row = claims.check([claim(tmp_path, text)], document(*found)).claims[0]
 
-    assert verdict == row["verdict"]
-    assert (row["would_decide"] is None) == (verdict != "not decided")
+    assert verdict == row.verdict
+    assert (row.would_decide is None) == (verdict != "not decided")
 
 
 @pytest.mark.parametrize(
@@ -87,28 +94,28 @@ def test_the_whole_interval_decides(
 )
 def test_a_lower_end_decides_what_it_can(tmp_path: Path, text: str, verdict: str) -> None:
     """At least 640 times is at least 20, is not at most 100, and may be 1000."""
-    row = claims.check(claim(tmp_path, text), document(640.0, None, None))["claims"][0]
+    row = claims.check([claim(tmp_path, text)], document(640.0, None, None)).claims[0]
 
-    assert verdict == row["verdict"]
-    assert "at least 64" in row["sentence"]
+    assert verdict == row.verdict
+    assert "at least 64" in row.sentence
 
 
 def test_what_would_decide_shrinks_as_the_root_of_the_blocks(tmp_path: Path) -> None:
     """Half the interval's width of distance to the limit takes four times the blocks."""
     ledger = claim(tmp_path, 'comparison = "at least"\nvalue = 0.94')
 
-    row = claims.check(ledger, document(0.93, 0.95, 0.97))["claims"][0]
+    row = claims.check([ledger], document(0.93, 0.95, 0.97)).claims[0]
 
-    assert "about 40 blocks an arm instead of 10" == row["would_decide"]
+    assert "about 40 blocks per arm instead of 10" == row.would_decide
 
 
 def test_an_estimate_on_the_limit_is_never_decided(tmp_path: Path) -> None:
     """Where the estimate lies on the limit no sensible run decides, and that is said."""
     ledger = claim(tmp_path, 'comparison = "at least"\nvalue = 0.95')
 
-    row = claims.check(ledger, document(0.93, 0.95, 0.97))["claims"][0]
+    row = claims.check([ledger], document(0.93, 0.95, 0.97)).claims[0]
 
-    assert "lies on the limit" in str(row["would_decide"])
+    assert "lies on the limit" in str(row.would_decide)
 
 
 @pytest.mark.parametrize(
@@ -127,11 +134,11 @@ def test_what_a_run_does_not_measure_is_not_decided(
     """A quantity that is not in the run is not decided, with the reason and where to find it."""
     text = f'comparison = "at least"\nvalue = 0.9\nexperiment = "experiments/x.toml"\n{scope}'
 
-    row = claims.check(claim(tmp_path, text), document(0.92, 0.95, 0.97))["claims"][0]
+    row = claims.check([claim(tmp_path, text)], document(0.92, 0.95, 0.97)).claims[0]
 
-    assert "not decided" == row["verdict"]
-    assert reason in row["sentence"]
-    assert "run experiments/x.toml" == row["would_decide"]
+    assert "not decided" == row.verdict
+    assert reason in row.sentence
+    assert "run experiments/x.toml" == row.would_decide
 
 
 @pytest.mark.parametrize(
@@ -208,31 +215,19 @@ def test_the_write_ups_claims_can_be_read_and_name_their_experiments() -> None:
 
 def test_every_quantity_is_found_in_a_whole_run(found: dict[str, Any]) -> None:
     """No quantity is only a name: each gives an estimate for a run of two arms."""
-    for name in QUANTITIES:
-        estimate, missing = find(found, name, {})
+    whole = typed(found)
 
-        assert estimate is not None, (name, missing)
-        assert {"value", "low", "high", "n"} <= set(estimate)
+    assert all(isinstance(find(whole, name, {}).estimate, Estimate) for name in QUANTITIES)
 
 
 def test_a_claim_about_a_hit_rate_is_held_against_the_arm_that_hit_so_often() -> None:
     """Of a sweep the arm at 95 % answers a claim about 95 %, not the one that saves most."""
     rates = {"a": 0.99, "b": 0.951, "c": 0.5}
-    whole = document(0.9, 0.95, 1.0)
-    whole["run"]["arms"] = ["off", *rates]
-    row = whole["load"]["hit_rates"][0]
-    whole["load"]["hit_rates"] = [
-        {**row, "arm": arm, "hit_rate": {**row["hit_rate"], "value": value}}
-        for arm, value in rates.items()
-    ]
+    whole = run_with(**{arm: hit_rate(0.0, value, 1.0) for arm, value in rates.items()})
 
-    estimate, missing = find(whole, "hit_rate", {"hit_rate": 0.95})
-    assert "" == missing
-    assert estimate is not None
-    assert 0.951 == estimate["value"]
-    assert (None, "no arm of this run had a hit rate near 70%") == find(
-        whole, "hit_rate", {"hit_rate": 0.7}
-    )
+    assert 0.951 == find(whole, "hit_rate", {"hit_rate": 0.95}).estimate.value
+    with pytest.raises(NotMeasured, match="no arm of this run had a hit rate near 70%"):
+        find(whole, "hit_rate", {"hit_rate": 0.7})
 
 
 def test_no_failure_among_many_requests_is_an_interval() -> None:
@@ -241,7 +236,7 @@ def test_no_failure_among_many_requests_is_an_interval() -> None:
     blocks = pd.DataFrame({"arm": "on", "block": names, "requests": 1000})
     requests = pd.DataFrame({"block": names * 2, "status_code": [200] * 24})
 
-    failed = failures(requests, blocks)["failed"].iloc[0]
+    failed = failures(requests, blocks)[0].failed
     assert (0.0, 0.0) == (failed.value, failed.low)
     assert 3 / 12_000 == pytest.approx(failed.high, rel=0.01)
-    assert failures(requests, blocks.head(3))["failed"].iloc[0].high is None
+    assert failures(requests, blocks.head(3))[0].failed.high is None

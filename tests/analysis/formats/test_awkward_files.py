@@ -79,7 +79,7 @@ def _otlp_times(start: int | None, end: int) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("form", ["json", "protobuf"])
 @pytest.mark.parametrize(
-    ("given", "expected", "doubted"),
+    ("given", "expected", "issue_of"),
     [
         ((None, DECADES_NS), (0, None), "no times"),
         ((0, DECADES_NS), (0, None), "no times"),
@@ -94,16 +94,16 @@ def test_a_time_that_nobody_gave_is_no_time(
     form: str,
     given: tuple[int | None, int],
     expected: tuple[int, int | None],
-    doubted: str | None,
+    issue_of: str | None,
 ) -> None:
-    """A start that is missing or beyond int64 is doubted, and not 54 years; 0 is a start too."""
+    """A start that is missing or beyond int64 is an issue, and not 54 years; 0 is a start too."""
     spans = traces.read(_write(tmp_path / "x", _otlp_times(*given)[form]))
 
     first = spans.iloc[0]
     duration = None if pd.isna(first["duration_ns"]) else first["duration_ns"]
     assert expected == (first["start_ns"], duration)
-    found_doubts = set(trace_quality.doubts(spans)["doubt"]) & {"no times", "unfinished span"}
-    assert ({doubted} if doubted else set()) == found_doubts
+    found_issues = set(trace_quality.issues(spans)["issue"]) & {"no times", "unfinished span"}
+    assert ({issue_of} if issue_of else set()) == found_issues
     assert shares.request_shares(spans)["critical_ms"].max() < 1
 
 
@@ -233,7 +233,7 @@ def test_parquet_of_others_is_read_in_its_own_units(tmp_path: Path) -> None:
     assert (3000, 7000, '{"k":"00ff"}') == (row["start_ns"], row["duration_ns"], row["attributes"])
 
 
-def test_a_span_without_a_start_is_doubted(tmp_path: Path) -> None:
+def test_a_span_without_a_start_is_an_issue(tmp_path: Path) -> None:
     """A null start in Parquet costs that span its times, and no more."""
     nothing = pa.array([None], pa.int64())
 
@@ -241,7 +241,7 @@ def test_a_span_without_a_start_is_doubted(tmp_path: Path) -> None:
 
     assert [1, 0] == spans["start_ns"].tolist()
     assert [False, True] == spans["duration_ns"].isna().tolist()
-    assert "no times" in set(trace_quality.doubts(spans)["doubt"])
+    assert "no times" in set(trace_quality.issues(spans)["issue"])
 
 
 @pytest.mark.parametrize(

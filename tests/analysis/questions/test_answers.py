@@ -11,13 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import analysis
 from analysis.checks.cross_checks import roots
+from analysis.questions.asking import findings
 from analysis.questions.cache_law import answer as cache_law
+from analysis.questions.calls import calls_of
 from analysis.questions.capacity import answer as capacity
 from analysis.questions.database_load import answer as database_load
+from analysis.questions.database_load.answer import LoadRow
 from analysis.questions.detectability.answer import paired_requests, unpaired_requests
-from analysis.questions.findings import findings
-from analysis.questions.rows import flat
+from analysis.questions.published import as_dict
 from analysis.questions.worth_caching import answer as worth_caching
 from analysis.rundir.blocks import block_table
 from analysis.rundir.run import Run
@@ -110,14 +113,14 @@ def test_what_breaks_the_law_is_counted(run: Run) -> None:
     quarter = asked[::4]
     fewer = spans.drop(quarter)
 
-    law = cache_law.law(run.manifest, fewer, blocks).iloc[0]
-    rows = cache_law.explained(run.manifest, fewer, blocks).set_index("what")
+    (law,) = cache_law.law(run.manifest, fewer, blocks)
+    rows = {row.what: row for row in cache_law.explained(run.manifest, fewer, blocks)}
+    quiet = rows["misses that made no query (coalesced or negative)"]
 
-    assert "more than predicted" == law["decided"]
-    assert len(quarter) == rows.loc["misses that made no query (coalesced or negative)", "count"]
-    assert law["residual"].value == pytest.approx(
-        rows.loc["misses that made no query (coalesced or negative)", "moves"] - 1
-    )
+    assert "more than predicted" == law.decided
+    assert len(quarter) == quiet.count
+    assert quiet.moves is not None
+    assert law.residual.value == pytest.approx(quiet.moves - 1)
 
 
 def test_misses_are_explained_by_their_keys(run: Run) -> None:
@@ -126,8 +129,8 @@ def test_misses_are_explained_by_their_keys(run: Run) -> None:
     blocks = block_table(run.manifest, run.measured_requests, roots(spans))
     causes = cache_law.misses(run.manifest, run.spans, blocks, run.events)
 
-    assert ["first touch of the key"] == list(causes["cause"])
-    assert int(causes["count"].sum()) == int(
+    assert ["first touch of the key"] == [row.cause for row in causes]
+    assert sum(row.count for row in causes) == int(
         (~spans.loc[spans["cache_hit"].notna(), "cache_hit"].astype(bool)).sum()
     )
 
@@ -176,7 +179,7 @@ def test_the_ceiling_is_amdahls(found: Found) -> None:
 
 
 def test_the_highest_step_is_predicted_from_the_others(found: Found) -> None:
-    """Queries a second at the hidden rate are predicted within 15 %, and the error is said."""
+    """Queries per second at the hidden rate are predicted within 15 %, and the error is said."""
     row = one(found["capacity"]["extrapolation"], arm="on", collection=None)
 
     assert row["extrapolates"]
@@ -185,17 +188,27 @@ def test_the_highest_step_is_predicted_from_the_others(found: Found) -> None:
 
 
 def test_a_load_that_bends_does_not_extrapolate() -> None:
-    """When queries a second grow with the square of the rate, the report says it does not hold."""
+    """When queries per second grow with the square of the rate, the report says so."""
+    held = Estimate(value=0.01, unit="s", n=9, blocks=9)
     rows = [
-        {"arm": "on", "collection": None, "offered_per_s": rate, "achieved_per_s": rate,
-         "per_s": Estimate(value=rate**2, unit="per_s", n=9, blocks=9)}
-        for rate in (10.0, 20.0, 40.0)
-    ]  # fmt: skip
+        LoadRow(
+            arm="on",
+            step=step,
+            offered_per_s=rate,
+            achieved_per_s=rate,
+            collection=None,
+            per_request=Estimate(value=rate, unit="per_request", n=9, blocks=9),
+            per_s=Estimate(value=rate**2, unit="per_s", n=9, blocks=9),
+            busy_connections=held,
+            held_s_per_request=held,
+        )
+        for step, rate in enumerate((10.0, 20.0, 40.0))
+    ]
 
-    found = capacity.extrapolation(pd.DataFrame(rows)).iloc[0]
+    found = capacity.extrapolation(rows)[0]
 
-    assert not found["extrapolates"]
-    assert "It does not extrapolate" in found["sentence"]
+    assert not found.extrapolates
+    assert "It does not extrapolate" in found.sentence
 
 
 def test_a_thousand_requests_need_what_the_queue_says(found: Found) -> None:
@@ -209,29 +222,35 @@ def test_a_thousand_requests_need_what_the_queue_says(found: Found) -> None:
     assert row["p_wait"] <= 0.01
 
 
-def steps(p95: list[float], achieved: list[float]) -> pd.DataFrame:
+def steps(p95: list[float], achieved: list[float]) -> list[capacity.StepRow]:
     """A sweep of one arm."""
-    offered = [10.0 * 2**i for i in range(len(p95))]
-    cells = [Estimate(value=value, unit="ms", n=9, blocks=9) for value in p95]
-    return pd.DataFrame(
-        {"arm": "on", "offered_per_s": offered, "achieved_per_s": achieved, "p95_ms": cells}
-    )
+    return [
+        capacity.StepRow(
+            arm="on",
+            step=step,
+            offered_per_s=10.0 * 2**step,
+            achieved_per_s=answered,
+            p95_ms=Estimate(value=slow, unit="ms", n=9, blocks=9),
+            in_flight=None,
+        )
+        for step, (slow, answered) in enumerate(zip(p95, achieved, strict=True))
+    ]
 
 
 def test_the_knee_is_where_the_rule_says() -> None:
     """The first step that is too slow or not kept up with is the knee, else none is said."""
-    slow = capacity.knees(steps([10, 11, 12, 25, 90], [10, 20, 40, 80, 160])).iloc[0]
-    short = capacity.knees(steps([10, 11, 12, 13, 14], [10, 20, 39, 60, 70])).iloc[0]
-    fine = capacity.knees(steps([10, 10, 10, 11, 11], [10, 20, 40, 80, 160])).iloc[0]
+    slow = capacity.knees(steps([10, 11, 12, 25, 90], [10, 20, 40, 80, 160]))[0]
+    short = capacity.knees(steps([10, 11, 12, 13, 14], [10, 20, 39, 60, 70]))[0]
+    fine = capacity.knees(steps([10, 10, 10, 11, 11], [10, 20, 40, 80, 160]))[0]
 
-    assert (80.0, "p95 above 20 ms") == (slow["knee_per_s"], slow["rule"])
-    assert (40.0, "achieved below 99 % of offered") == (short["knee_per_s"], short["rule"])
-    assert fine["knee_per_s"] is None or np.isnan(fine["knee_per_s"])
-    assert "No knee up to 160/s" in fine["sentence"]
+    assert (80.0, "p95 above 20 ms") == (slow.knee_per_s, slow.rule)
+    assert (40.0, "achieved below 99 % of offered") == (short.knee_per_s, short.rule)
+    assert fine.knee_per_s is None
+    assert "No knee up to 160/s" in fine.sentence
 
 
 def test_the_published_sample_sizes_come_out() -> None:
-    """0.2 % at CV 0.3 needs 353,200 requests an arm unpaired; paired, 15 to 60."""
+    """0.2 % at CV 0.3 needs 353,200 requests per arm unpaired; paired, 15 to 60."""
     assert 353_200 == round(float(unpaired_requests(0.3, 0.002) or 0), -2)
     assert 15 <= int(paired_requests(0.002, 0.002) or 0) <= 60
 
@@ -305,7 +324,7 @@ def test_an_a_a_run_finds_no_difference(small: Changed) -> None:
     """Two equal arms, each with noise of its own, come out as not decided and as the same."""
     truth = Truth(cache=False, noise=0.05, rates_per_s=(30.0,), pairs=8)
 
-    found = findings(small(truth))
+    found = as_dict(findings(small(truth)))
 
     assert (
         "not decided"
@@ -318,11 +337,10 @@ def test_an_a_a_run_finds_no_difference(small: Changed) -> None:
 
 
 def test_estimates_become_plain_columns(run: Run) -> None:
-    """``flat`` gives value, low, high and reason as columns of their own."""
-    blocks = block_table(run.manifest, run.measured_requests, roots(run.measured_spans))
-    table = flat(database_load.hit_rates(run.manifest, run.measured_spans, blocks))
+    """``analysis.table`` gives value, low and high of an answer's rows as columns of their own."""
+    table = analysis.table(analysis.ask(run, analysis.DatabaseLoad).hit_rates)
 
-    assert {"hit_rate", "hit_rate_low", "hit_rate_high", "hit_rate_reason"} <= set(table.columns)
+    assert {"arm", "hit_rate", "hit_rate_low", "hit_rate_high"} <= set(table.columns)
     assert (table["hit_rate_low"] <= table["hit_rate"]).all()
 
 
@@ -334,11 +352,11 @@ def test_pool_waits_come_from_the_spans(run: Run) -> None:
     spans.loc[calls, "attributes"] = [json.dumps({"worthit.pool_wait_ns": int(w)}) for w in waited]
     blocks = block_table(run.manifest, run.measured_requests, roots(spans))
 
-    row = database_load.pool_waits(run.manifest, spans, blocks).iloc[0]
+    row = database_load.pool_waits(calls_of(run.manifest, spans), blocks)[0]
 
-    assert row["waited_share"].value == pytest.approx(0.25, abs=0.01)
-    assert row["wait_ms"].value == pytest.approx(0.765, abs=0.03)
-    assert row["longest_ms"] == pytest.approx(3.0)
+    assert row.waited_share.value == pytest.approx(0.25, abs=0.01)
+    assert row.wait_ms.value == pytest.approx(0.765, abs=0.03)
+    assert row.longest_ms == pytest.approx(3.0)
 
 
 def test_arms_without_a_cache_have_no_hit_rate_and_no_misses(run: Run) -> None:
@@ -348,8 +366,8 @@ def test_arms_without_a_cache_have_no_hit_rate_and_no_misses(run: Run) -> None:
     spans = run.measured_spans
     blocks = block_table(manifest, run.measured_requests, roots(spans))
 
-    assert database_load.hit_rates(manifest, spans, blocks).empty
-    assert cache_law.misses(manifest, run.spans, blocks, run.events).empty
+    assert () == database_load.hit_rates(manifest, spans, blocks)
+    assert () == cache_law.misses(manifest, run.spans, blocks, run.events)
     assert 4 == len(database_load.hit_rates(run.manifest, spans, blocks))
 
 
@@ -363,9 +381,9 @@ def test_lookups_that_the_cache_did_not_answer_are_told_apart(run: Run) -> None:
     )
     blocks = block_table(run.manifest, run.measured_requests, roots(spans))
 
-    rows = cache_law.explained(run.manifest, spans, blocks).set_index("what")
-    causes = cache_law.misses(run.manifest, spans, blocks, run.events).set_index("cause")
+    rows = {row.what: row for row in cache_law.explained(run.manifest, spans, blocks)}
+    causes = {row.cause: row for row in cache_law.misses(run.manifest, spans, blocks, run.events)}
 
-    told = rows.loc["lookups that the cache did not answer, counted as misses"]
-    assert len(away) == told["count"] == causes.loc["the cache did not answer", "count"]
-    assert told["moves"] == pytest.approx(0.5, abs=0.05)
+    told = rows["lookups that the cache did not answer, counted as misses"]
+    assert len(away) == told.count == causes["the cache did not answer"].count
+    assert told.moves == pytest.approx(0.5, abs=0.05)

@@ -16,11 +16,11 @@ def test_equal_arms_are_the_same_within_a_margin(run: Run) -> None:
     """A 0.2 % change is the same within 1 %, and not within 0.1 %."""
     blocks = block_table(run.manifest, run.measured_requests, roots(run.measured_spans))
     wide, narrow = (
-        equivalence.equivalence(run.manifest, run.measured_requests, blocks, margin=margin).iloc[0]
+        equivalence.equivalence(run.manifest, run.measured_requests, blocks, margin=margin).rows[0]
         for margin in (0.01, 0.001)
     )
 
-    assert ("same", "not decided") == (wide["decided"], narrow["decided"])
+    assert ("same", "not decided") == (wide.decided, narrow.decided)
 
 
 @pytest.mark.parametrize("shift", [-0.02, 0.0, 0.004, 0.0099, 0.03])
@@ -54,10 +54,10 @@ def test_the_interval_that_is_drawn_is_the_one_that_decides(run: Run) -> None:
     for margin in (0.0005, 0.001, 0.0017, 0.0018, 0.0019, 0.002, 0.003, 0.01):
         row = equivalence.equivalence(
             run.manifest, run.measured_requests, blocks, margin=margin
-        ).iloc[0]
+        ).rows[0]
         low, high = equivalence.margin_ends(margin)
-        inside = low < row["change"].low and row["change"].high < high
-        assert ("same" == row["decided"]) == inside
-        decided.add(row["decided"])
+        inside = low < (row.change.low or 0.0) and (row.change.high or 0.0) < high
+        assert ("same" == row.decided) == inside
+        decided.add(row.decided)
 
     assert {"same", "not decided"} == decided

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.checks.cross_checks import roots
 from analysis.document.setting import setting_of
+from analysis.questions.asking import findings
 from analysis.questions.comparison import answer as compare
 from analysis.questions.equivalence.answer import equivalence
 from analysis.questions.failures import section
 from analysis.questions.faster import answer as faster
-from analysis.questions.findings import findings
+from analysis.questions.faster.answer import EndToEndRow
 from analysis.rundir.blocks import block_table
 from analysis.rundir.run import Run
 from tests.analysis.conftest import Changed
 from tests.support.runs.synthetic_run import Truth
 
 
-def _mean(table: pd.DataFrame) -> pd.Series[Any]:
-    wanted = (table["step"].isna()) & (table["time"] == "response")
-    return table[wanted & (table["statistic"] == "mean")].iloc[0]
+def _response(rows: tuple[EndToEndRow, ...]) -> dict[str, EndToEndRow]:
+    """Response times over all rates, by statistic."""
+    return {row.statistic: row for row in rows if row.step is None and row.time == "response"}
 
 
 def _refused(requests: pd.DataFrame, share: float) -> pd.DataFrame:
@@ -40,14 +39,14 @@ def test_refused_requests_do_not_make_an_arm_faster(run: Run) -> None:
     """A limiter that turns half away leaves the difference of what both answered as it was."""
     requests = run.measured_requests
     blocks = block_table(run.manifest, requests, roots(run.measured_spans))
-    before = _mean(faster.end_to_end(run.manifest, requests, blocks))
+    before = _response(faster.end_to_end(run.manifest, requests, blocks))["mean"]
     limited = _refused(requests, 0.5)
-    after = _mean(faster.end_to_end(run.manifest, limited, blocks))
+    after = _response(faster.end_to_end(run.manifest, limited, blocks))["mean"]
 
-    assert after["difference"].value == pytest.approx(before["difference"].value, abs=0.3)
-    assert (limited["status_code"] == 429).sum() == after["left_out"] > 700
-    assert 0 == before["left_out"]
-    assert "same" == equivalence(run.manifest, limited, blocks).iloc[0]["decided"]
+    assert after.difference.value == pytest.approx(before.difference.value, abs=0.3)
+    assert (limited["status_code"] == 429).sum() == after.left_out > 700
+    assert 0 == before.left_out
+    assert "same" == equivalence(run.manifest, limited, blocks).rows[0].decided
 
 
 def test_requests_that_never_ended_are_the_slowest(run: Run) -> None:
@@ -58,13 +57,12 @@ def test_requests_that_never_ended_are_the_slowest(run: Run) -> None:
     cut = requests.assign(
         end_ns=requests["end_ns"].mask(chosen), status_code=requests["status_code"].mask(chosen)
     )
-    table = faster.end_to_end(run.manifest, cut, blocks)
-    rows = table[(table["step"].isna()) & (table["time"] == "response")].set_index("statistic")
+    rows = _response(faster.end_to_end(run.manifest, cut, blocks))
 
-    assert rows.loc["p99", "after"].value is None
-    assert "never answered" in str(rows.loc["p99", "after"].reason)
-    assert rows.loc["p50", "after"].value is not None
-    assert int(chosen.sum()) == rows.loc["p99", "unanswered"]
+    assert rows["p99"].after.value is None
+    assert "never answered" in str(rows["p99"].after.reason)
+    assert rows["p50"].after.value is not None
+    assert int(chosen.sum()) == rows["p99"].unanswered
 
 
 def test_failures_have_a_section_of_the_report(small: Changed) -> None:
@@ -78,7 +76,8 @@ def test_failures_have_a_section_of_the_report(small: Changed) -> None:
     assert "failed" in made.answer
     assert 2 == len(made.tables[0].rows)
     assert "draws are left out where times are compared" in made.notes[0]
-    assert "failed" in found["headline"]["sentences"][0]
+    assert found.headline is not None
+    assert "failed" in found.headline.sentences[0]
 
 
 def test_two_runs_are_compared_without_their_errors(small: Changed) -> None:

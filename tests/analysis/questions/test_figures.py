@@ -17,14 +17,21 @@ from analysis.questions.cache_law import figure as law
 from analysis.questions.capacity import figure as capacity
 from analysis.questions.ceiling import figure as ceiling
 from analysis.questions.database_load import figure as load
+from analysis.questions.database_load.figure import Mark
 from analysis.questions.detectability import figure as detectability
 from analysis.questions.equivalence import figure as equivalence
 from analysis.questions.faster import figure as faster
+from analysis.questions.faster.figure import Comparison
 from analysis.questions.headline import figure as headline
+from analysis.questions.headline.load_panel import Line, Point
+from analysis.questions.headline.request_panel import Bar, Segment
 from analysis.questions.shares import figure as shares
 from analysis.questions.single_traces import figure as waterfall
 from analysis.questions.timeline import figure as timeline
 from analysis.questions.worth_caching import figure as worth_caching
+from analysis.questions.worth_caching.answer import CandidateRow
+from analysis.stats.intervals import Estimate
+from tests.support.runs.report_findings import estimate
 
 SOURCES = Path(style.__file__).parents[1] / "questions"
 
@@ -39,130 +46,127 @@ def _words() -> headline.Words:
     )
 
 
-def _shares() -> pd.DataFrame:
-    rows = [
-        (arm, name, share, share * 0.9, share * 1.1, name == "lookup", 3000.0)
-        for arm, lookup in (("off", 0.003), ("on", 0.0004))
-        for name, share in (
-            ("llm", 0.8),
-            ("memory", 0.1),
-            ("lookup", lookup),
-            ("rest", 0.1 - lookup),
-        )
-    ]
-    columns = ["arm", "operation", "share", "low", "high", "cached", "request_ms"]
-    return pd.DataFrame(rows, columns=columns)
+def _around(value: float, unit: str) -> Estimate:
+    """An estimate with a tenth to either side."""
+    low, high = sorted((value * 0.9, value * 1.1))
+    return estimate(value, low, high, unit)
 
 
-def _load() -> pd.DataFrame:
-    rows = [
-        (series, rate, rate * each, rate * each * 0.9, rate * each * 1.1)
-        for series, each in (("off", 1.0), ("on", 0.05), ("predicted", 0.048))
-        for rate in (10.0, 20.0)
-    ]
-    return pd.DataFrame(rows, columns=["series", "rate_per_s", "queries_per_s", "low", "high"])
+def _bar(arm: str, lookup: float) -> Bar:
+    named = (("lookup", lookup), ("llm", 0.8), ("memory", 0.1), ("rest", 0.1 - lookup))
+    return Bar(
+        arm=arm,
+        request_ms=3000.0,
+        segments=tuple(
+            Segment(operation=name, share=_around(share, "share"), cached=name == "lookup")
+            for name, share in named
+        ),
+    )
+
+
+def _line(arm: str, each: float) -> Line:
+    return Line(
+        arm=arm,
+        points=tuple(
+            Point(rate_per_s=rate, queries=_around(rate * each, "per_s")) for rate in (10.0, 20.0)
+        ),
+    )
 
 
 def _headline(*, narrow: bool = False) -> Figure:
-    return headline.figure(_shares(), _load(), _words(), narrow=narrow)
-
-
-def _bars() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "arm": ["off", "on"],
-            "operation": ["llm", "llm"],
-            "critical_ms": [2400.0, 2400.0],
-            "emulated_ms": [2000.0, None],
-            "share": [0.8, 0.8],
-            "low": [0.79, None],
-            "high": [0.81, None],
-            "cached": [False, False],
-        }
+    shown = headline.Shown(
+        bars=(_bar("off", 0.003), _bar("on", 0.0004)),
+        measured=(_line("off", 1.0), _line("on", 0.05)),
+        predicted=_line("predicted", 0.048),
     )
+    return headline.figure(shown, _words(), narrow=narrow)
 
 
-def _estimates() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "label": ["mean", "p99"],
-            "value": [-6.0, -40.0],
-            "low": [-7.0, None],
-            "high": [-5.0, None],
-            "decision": ["faster", "not decided"],
-            "strong": [True, False],
-        }
-    )
+def _bars(operation: str = "llm") -> list[shares.Bar]:
+    return [
+        shares.Bar(
+            arm=arm,
+            operation=operation,
+            critical_ms=2400.0,
+            emulated_ms=emulated_ms,
+            share=Estimate(value=0.8, unit="share", n=1200, blocks=12, low=low, high=high),
+            cached=False,
+        )
+        for arm, emulated_ms, low, high in (("off", 2000.0, 0.79, 0.81), ("on", None, None, None))
+    ]
+
+
+def _estimate(
+    value: float, low: float | None = None, high: float | None = None, unit: str = "ms"
+) -> Estimate:
+    return Estimate(value=value, unit=unit, n=1200, blocks=12, low=low, high=high)
+
+
+def _compared(value: float, unit: str) -> list[Comparison]:
+    """Two lines of what got faster, the second without interval."""
+    return [
+        Comparison(label="mean", estimate=_around(value, unit), decision="faster", strong=True),
+        Comparison(
+            label="p99",
+            estimate=estimate(value * 6.5, unit=unit),
+            decision="not decided",
+            strong=False,
+        ),
+    ]
 
 
 def _every_figure(*, narrow: bool) -> dict[str, Figure]:
     """One of each, from the smallest table that it can draw."""
-    ratios = _estimates().assign(value=[6.0, 1.0], low=[5.0, None], high=[7.0, None])
-    statements = pd.DataFrame(
-        {
-            "arm": ["off", "on"],
-            "statement": ["SELECT a"] * 2,
-            "per_request": [1.0, 0.05],
-            "low": [None, 0.04],
-            "high": [None, 0.06],
-            "cached": [True, True],
-        }
-    )
-    point = pd.DataFrame(
-        {
-            "label": ["20×"],
-            "hit_rate": [0.95],
-            "hit_low": [0.94],
-            "hit_high": [0.96],
-            "reduction": [20.0],
-            "low": [18.0],
-            "high": [22.0],
-        }
-    )
-    latency = pd.DataFrame(
-        {
-            "arm": ["off", "off"],
-            "rate_per_s": [10.0, 20.0],
-            "value": [3000.0, 3100.0],
-            "low": [2900.0, None],
-            "high": [3100.0, None],
-            "quantile": ["p95", "p95"],
-        }
-    )
-    expected = pd.DataFrame(
-        {
-            "arm": ["off", "off"],
-            "rate_per_s": [10.0, 1000.0],
-            "queries_per_s": [10.0, 1000.0],
-            "low": [9.0, 900.0],
-            "high": [11.0, 1100.0],
-            "measured": [True, False],
-        }
-    )
-    candidates = pd.DataFrame(
-        {
-            "operation": ["preferences"],
-            "saved_ms": [70.0],
-            "saved_ms_low": [66.0],
-            "saved_ms_high": [74.0],
-            "saved_queries": [0.9],
-            "saved_queries_low": [None],
-            "saved_queries_high": [None],
-            "strong": [False],
-        }
-    )
-    needed = pd.DataFrame(
-        {"label": ["0.2 %"], "unpaired": [353200], "paired": [15], "had": [1200]}
-    )
-    parts = pd.DataFrame(
-        {
-            "operation": ["llm", "lookup"],
-            "share": [0.8, 0.003],
-            "share_low": [0.79, None],
-            "share_high": [0.81, None],
-            "strong": [False, True],
-        }
-    )
+    statements = [
+        Mark(
+            arm=arm,
+            statement="SELECT a",
+            per_request=Estimate(
+                value=value, unit="per_request", n=9, blocks=9, low=low, high=high
+            ),
+            cached=True,
+        )
+        for arm, value, low, high in (("off", 1.0, None, None), ("on", 0.05, 0.04, 0.06))
+    ]
+    points = [
+        law.Point(
+            label="20×",
+            hit_rate=Estimate(value=0.95, unit="share", n=9, blocks=9, low=0.94, high=0.96),
+            reduction=Estimate(value=20.0, unit="ratio", n=9, blocks=9, low=18.0, high=22.0),
+        )
+    ]
+    latency = [
+        capacity.point_of("off", 10.0, _estimate(3000.0, 2900.0, 3100.0)),
+        capacity.point_of("off", 20.0, _estimate(3100.0)),
+    ]
+    queries = [
+        capacity.point_of("off", 10.0, _estimate(10.0, 9.0, 11.0, "per_s")),
+        capacity.point_of("off", 1000.0, _estimate(1e3, 900.0, 1100.0, "per_s"), measured=False),
+    ]
+    candidates = [
+        CandidateRow(
+            service="chat",
+            operation="preferences",
+            share=Estimate(value=0.02, unit="share", n=9, blocks=9),
+            saves_at_most_ms=Estimate(value=70.0, unit="ms", n=9, blocks=9, low=66.0, high=74.0),
+            queries_per_request=1.0,
+            reads_per_request=1.0,
+            keys=2,
+            lookups=20,
+            hit_ratios={"60": 0.9},
+            best_hit_ratio=0.9,
+            saves_queries_per_request=0.9,
+            saves_at_best_ms=63.0,
+            cached=False,
+            sentence="",
+        )
+    ]
+    needed = [detectability.Needed(label="0.2 %", unpaired=353200, paired=15, had=1200)]
+    changes = [equivalence.Change(what="mean", estimate=_estimate(0.001, -0.007, 0.005, "share"))]
+    parts = [
+        ceiling.Most(operation="llm", share=_estimate(0.8, 0.79, 0.81, "share"), strong=False),
+        ceiling.Most(operation="lookup", share=_estimate(0.003, unit="share"), strong=True),
+    ]
     series = pd.DataFrame(
         {
             "series": ["rate", "cpu"],
@@ -187,16 +191,14 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
     return {
         "headline": _headline(narrow=narrow),
         "shares": shares.figure(_bars(), narrow=narrow),
-        "load": load.figure(statements, narrow=narrow),
-        "faster": faster.figure(ratios, _estimates(), narrow=narrow),
-        "law": law.figure(point, narrow=narrow),
-        "capacity": capacity.figure(latency, expected, narrow=narrow),
+        "load": load.figure(statements, ("off", "on"), narrow=narrow),
+        "faster": faster.figure(_compared(6.0, "ratio"), _compared(-6.0, "ms"), narrow=narrow),
+        "law": law.figure(points, narrow=narrow),
+        "capacity": capacity.figure(latency, queries, narrow=narrow),
         "worth_caching": worth_caching.figure(candidates, narrow=narrow),
         "detectability": detectability.figure(needed, narrow=narrow),
         "ceiling": ceiling.figure(parts, narrow=narrow),
-        "equivalence": equivalence.figure(
-            _estimates().assign(value=0.001), (-0.01, 0.01), narrow=narrow
-        ),
+        "equivalence": equivalence.figure(changes, (-0.01, 0.01), narrow=narrow),
         "timeline": timeline.figure(series, blocks, events, ("off",), narrow=narrow),
         "waterfall": waterfall.figure(tree, path, strong="lookup", narrow=narrow),
     }
@@ -304,10 +306,10 @@ def test_the_load_axis_begins_at_nothing() -> None:
 
 def test_a_point_without_interval_has_no_whisker() -> None:
     """An estimate with a null interval is one mark and says so in words."""
-    figure = faster.figure(pd.DataFrame(), _estimates())
+    figure = faster.figure([], _compared(-6.0, "ms"))
     said = [text.get_text() for text in _texts(figure)]
 
-    assert [text for text in said if "no interval" in text] == ["−40\u202fms (no interval)"]
+    assert [text for text in said if "no interval" in text] == ["−39\u202fms (no interval)"]
 
 
 def test_svg_is_deterministic_and_stands_alone() -> None:
@@ -338,8 +340,8 @@ def test_page_svg_takes_colours_and_font_from_the_page() -> None:
 
 def test_texts_of_a_run_cannot_break_the_svg() -> None:
     """A span named like markup is text in the figure."""
-    table = _bars().assign(operation="<script>alert(1)</script> & co")
-    text = style.page_svg(style.to_svg(shares.figure(table), "x"), "x")
+    bars = _bars("<script>alert(1)</script> & co")
+    text = style.page_svg(style.to_svg(shares.figure(bars), "x"), "x")
 
     assert "<script" not in text
     assert "&lt;script&gt;" in text

@@ -12,13 +12,17 @@ import jsonschema
 import pytest
 
 from analysis.claims.claims import check, read
-from analysis.questions.findings import findings
-from analysis.rundir.run import open_run
+from analysis.questions.asking import findings
+from analysis.questions.published import as_dict, schema
+from analysis.rundir.run import Run, open_run
+from tests.support.runs.report_findings import typed
 from tests.support.runs.synthetic_run import EMPTY, INVALID, Truth, write_foreign_run, write_run
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "findings.json"
 """Headline and ledger of the synthetic run; UPDATE_GOLDEN=1 writes it anew."""
+
+SCHEMA = ROOT / "docs" / "schemas" / "findings.schema.json"
 
 SMALL = Truth(rates_per_s=(20.0,), pairs=2, block_s=2.0)
 
@@ -35,10 +39,25 @@ def estimates(node: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 - any J
             yield from estimates(child)
 
 
-@pytest.fixture(name="schema", scope="module")
-def _schema() -> jsonschema.Draft202012Validator:
-    text = (ROOT / "docs" / "schemas" / "findings.schema.json").read_text(encoding="utf-8")
-    return jsonschema.Draft202012Validator(json.loads(text))
+@pytest.fixture(name="published", scope="module")
+def _published() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def test_the_published_schema_is_that_of_the_types() -> None:
+    """The committed schema is made from the answers' types; UPDATE_SCHEMA=1 writes it anew."""
+    now = json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+    if os.environ.get("UPDATE_SCHEMA"):
+        SCHEMA.write_text(now, encoding="utf-8")
+
+    assert SCHEMA.read_text(encoding="utf-8") == now
+
+
+def test_what_is_written_can_be_read_back(found: dict[str, Any], run: Run) -> None:
+    """The findings of a whole run are the same after writing and reading."""
+    again = typed(found)
+
+    assert as_dict(again) == found == as_dict(findings(run))
 
 
 def test_every_estimate_has_an_interval_or_a_reason(found: dict[str, Any]) -> None:
@@ -53,23 +72,23 @@ def test_every_estimate_has_an_interval_or_a_reason(found: dict[str, Any]) -> No
 
 
 def test_a_whole_run_keeps_to_the_schema(
-    found: dict[str, Any], schema: jsonschema.Draft202012Validator
+    found: dict[str, Any], published: jsonschema.Draft202012Validator
 ) -> None:
     """The document of a run with two arms and three rates is what the schema says."""
-    schema.validate(found)
+    published.validate(found)
 
 
 @pytest.mark.parametrize("kind", ["invalid", "empty"])
 def test_what_may_not_be_believed_has_no_answer(
-    tmp_path: Path, kind: str, schema: jsonschema.Draft202012Validator
+    tmp_path: Path, kind: str, published: jsonschema.Draft202012Validator
 ) -> None:
     """An INVALID or empty run gives its reasons and its evidence, and no number as an answer."""
     damage = {"invalid": INVALID, "empty": EMPTY}[kind]
     manifest_says = open_run(write_run(tmp_path / kind, SMALL, damage))
 
-    document = findings(manifest_says)
+    document = as_dict(findings(manifest_says))
 
-    schema.validate(document)
+    published.validate(document)
     assert "INVALID" == document["verdict"]["verdict"]
     assert document["verdict"]["reasons"]
     assert document["headline"] is None
@@ -77,13 +96,14 @@ def test_what_may_not_be_believed_has_no_answer(
 
 
 def test_a_foreign_service_is_told_what_is_missing(
-    tmp_path: Path, schema: jsonschema.Draft202012Validator
+    tmp_path: Path, published: jsonschema.Draft202012Validator
 ) -> None:
     """One arm, no blocks, no cache: shares and queries a request, and what to record for more."""
-    document = findings(open_run(write_foreign_run(tmp_path / "foreign", requests=60)))
+    found = findings(open_run(write_foreign_run(tmp_path / "foreign", requests=60)))
+    document = as_dict(found)
     said = " ".join(document["headline"]["sentences"])
 
-    schema.validate(document)
+    published.validate(document)
     assert "chat sim-chat is " in said
     assert "A request makes 5" in said
     assert "There is one arm only" in said
@@ -92,7 +112,7 @@ def test_a_foreign_service_is_told_what_is_missing(
 
 def test_too_few_blocks_show_values_and_no_intervals(tmp_path: Path) -> None:
     """Two pairs of blocks give numbers, no interval, no decision, and say how many are missing."""
-    document = findings(open_run(write_run(tmp_path / "few", SMALL)))
+    document = as_dict(findings(open_run(write_run(tmp_path / "few", SMALL))))
     said = " ".join(document["headline"]["sentences"])
 
     assert "(no interval)" in said
@@ -107,7 +127,7 @@ def test_more_than_two_arms_each_stand_against_the_baseline(tmp_path: Path) -> N
     manifest["arms"].append({"name": "third", "baseline": False})
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
-    document = findings(open_run(folder))
+    document = as_dict(findings(open_run(folder)))
 
     assert ["off", "on", "third"] == document["run"]["arms"]
     assert "on" == document["headline"]["arm"]
@@ -115,11 +135,11 @@ def test_more_than_two_arms_each_stand_against_the_baseline(tmp_path: Path) -> N
 
 def test_the_headline_and_the_ledger_are_as_before(found: dict[str, Any]) -> None:
     """Sentences and verdicts on the write-up's claims do not change unseen."""
-    ledger = check(read(ROOT / "claims" / "background.toml"), found)
+    ledger = check([read(ROOT / "claims" / "background.toml")], typed(found))
     now = {
         "sentences": found["headline"]["sentences"],
         "next": found["headline"]["next"],
-        "claims": {row["id"]: f"{row['verdict']}: {row['sentence']}" for row in ledger["claims"]},
+        "claims": {row.id: f"{row.verdict}: {row.sentence}" for row in ledger.claims},
     }
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

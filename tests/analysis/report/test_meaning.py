@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from analysis.report.assembly import assemble
+from analysis.rundir.manifest import CrossCheck
 from analysis.rundir.run import Run
-from tests.support.runs.report_findings import cache_findings
+from tests.support.runs.report_findings import cache_findings, counted_twice
 
-AGREES = {"from_spans": 10, "independent": 10, "tolerance": 0}
-WITHIN = {"from_spans": 10, "independent": 12, "tolerance": 2}
-DIFFERS = {"from_spans": 10, "independent": 12, "tolerance": 0}
-MISSING = {"from_spans": 10, "independent": None, "tolerance": 0}
+AGREES = counted_twice("cache hits", 10, 10)
+WITHIN = counted_twice("cache hits", 10, 12, tolerance=2)
+DIFFERS = counted_twice("cache hits", 10, 12)
+MISSING = counted_twice("cache hits", 10, None)
 
 
 @pytest.mark.parametrize(
@@ -30,12 +31,10 @@ MISSING = {"from_spans": 10, "independent": None, "tolerance": 0}
     ],
 )
 def test_counts_are_looked_at_and_not_only_there(
-    run: Run, counts: list[dict[str, Any]], said: str
+    run: Run, counts: list[CrossCheck], said: str
 ) -> None:
     """That somebody counted proves nothing; that the counts agree does."""
-    rows = [{"what": "cache hits", "counted_by": "INFO", "exact": False, **row} for row in counts]
-
-    document = assemble(run, cache_findings() | {"cross_checks": rows})
+    document = assemble(run, replace(cache_findings(), cross_checks=tuple(counts)))
 
     assert said in document.meaning
     assert document.meaning.startswith("The run proved itself") == (counts == [AGREES, WITHIN])

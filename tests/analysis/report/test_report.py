@@ -6,8 +6,8 @@ import html.parser
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from markupsafe import escape
@@ -16,18 +16,20 @@ from typing_extensions import override
 
 from analysis.document import formatting
 from analysis.document.document import Document, Table
-from analysis.document.tabulation import plain_numbers
-from analysis.questions.findings import findings
+from analysis.document.tables import exact
+from analysis.questions.asking import findings
+from analysis.questions.findings import Believed, Headline
+from analysis.questions.published import as_dict, as_json, read_back
 from analysis.report import assembly, markdown, page, terminal, writing
 from analysis.report.pictures import Pictures, pictures
 from analysis.rundir.run import Run, open_run
-from tests.support.runs.report_findings import cache_findings, estimate
+from tests.support.runs.report_findings import cache_findings, estimate, typed
 from tests.support.runs.synthetic_run import EMPTY, Truth, write_run
 
 SMALL = Truth(rates_per_s=(10.0, 20.0), pairs=2, block_s=1.5)
 """Enough for every kind of row, drawn in a moment."""
 
-INVALID = {"verdict": "INVALID", "reasons": ["The generator was 900 ms late."]}
+INVALID = Believed(verdict="INVALID", reasons=("The generator was 900 ms late.",))
 
 
 @pytest.fixture(name="run", scope="module")
@@ -43,8 +45,12 @@ def _document(run: Run) -> Document:
 @pytest.fixture(name="real", scope="module")
 def _real(run: Run) -> Document:
     """With findings as they are made, and claims judged."""
-    found = {**findings(run), "claims": cache_findings()["claims"]}
-    return assembly.assemble(run, {**found, "verdict": {"verdict": "VALID", "reasons": []}})
+    found = replace(
+        findings(run),
+        claims=cache_findings().claims,
+        verdict=Believed(verdict="VALID", reasons=()),
+    )
+    return assembly.assemble(run, found)
 
 
 @pytest.fixture(name="real_text", scope="module")
@@ -107,7 +113,7 @@ def test_the_verdict_comes_first_then_the_answer_then_the_headline_then_the_clai
 
 def test_an_invalid_run_says_so_and_shows_no_number(run: Run) -> None:
     """INVALID: the reason stands first, in the alarm's colour; no headline, answer or section."""
-    found = cache_findings() | {"verdict": INVALID}
+    found = replace(cache_findings(), verdict=INVALID)
     document = assembly.assemble(run, found)
     text = page.html(document)
 
@@ -127,8 +133,7 @@ def test_an_invalid_run_says_so_and_shows_no_number(run: Run) -> None:
 def test_an_empty_run_gives_a_report_without_a_zero(tmp_path: Path) -> None:
     """A run in which nothing was sent has a page that says so, and no figure at all."""
     run = open_run(write_run(tmp_path / "empty", SMALL, EMPTY))
-    found = {"verdict": {"verdict": "INVALID", "reasons": ["Nothing was measured."]}}
-    document = assembly.assemble(run, found)
+    document = assembly.assemble(run, findings(run))
 
     assert document.drawings() == ()
     assert "Nothing was recorded" in page.html(document)
@@ -171,11 +176,11 @@ def test_what_comes_from_the_run_cannot_break_the_page(
 ) -> None:
     """Markup in claims, reasons, span names and sentences is shown, not run."""
     evil = "<img src=x onerror=alert(1)>"
-    found = cache_findings()
-    found["verdict"] = {"verdict": "SUSPECT", "reasons": [evil]}
-    found["headline"] = {"sentences": [evil]}
-    found["load"]["statements"][0]["statement"] = evil
-    text = page.html(assembly.assemble(run, found), drawn)
+    document = as_dict(cache_findings())
+    document["verdict"] = {"verdict": "SUSPECT", "reasons": [evil]}
+    document["headline"]["sentences"] = [evil]
+    document["load"]["statements"][0]["statement"] = evil
+    text = page.html(assembly.assemble(run, typed(document)), drawn)
 
     assert "<img" not in text
     assert "<b>twice" not in text
@@ -230,8 +235,8 @@ def test_a_table_says_why_a_column_has_no_interval(real: Document, real_text: st
 
 def test_a_number_without_a_known_reason_cannot_be_shown_bare() -> None:
     """A column of plain numbers that nobody has given a reason for is refused."""
-    with pytest.raises(KeyError):
-        plain_numbers("Mean", "mean_ms", "ms")
+    with pytest.raises(TypeError, match="why"):
+        exact("Mean", lambda row: row, "ms")  # type: ignore[call-arg] # that is what is tried
 
 
 def test_an_estimate_without_interval_says_so(document: Document) -> None:
@@ -346,14 +351,18 @@ def test_files_appear_whole_and_replace_older_ones(
     assert path == run.path / "report.html"
     assert figures == {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
     assert [file.name for file in run.path.iterdir() if file.name.startswith(".")] == []
-    assert json.loads((run.path / "findings.json").read_text()) == cache_findings()
+    assert read_back((run.path / "findings.json").read_bytes()) == cache_findings()
 
 
 def test_findings_that_are_no_number_become_null() -> None:
     """JSON has no word for not-a-number and infinity: they are null, not an error and not 0."""
-    found: dict[str, Any] = {"a": [float("nan"), float("inf"), 1.5], "b": estimate(None)}
+    numbers = {"a": float("nan"), "b": float("inf"), "c": 1.5, "d": estimate(float("nan"))}
+    told = Headline(sentences=(), numbers=numbers, arm=None, next=None)
 
-    assert json.loads(writing.findings_json(found))["a"] == [None, None, 1.5]
+    written = json.loads(as_json(replace(cache_findings(), headline=told)))["headline"]["numbers"]
+
+    assert (None, None, 1.5) == tuple(written[name] for name in "abc")
+    assert written["d"]["value"] is None
 
 
 def test_the_page_is_small(text: str) -> None:

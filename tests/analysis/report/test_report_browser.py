@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
+from analysis.questions.findings import Believed
 from analysis.report import assembly, notebooks, writing
 from analysis.rundir.run import open_run
 from tests.support.runs.report_findings import cache_findings
@@ -186,7 +188,8 @@ def test_an_invalid_run_is_said_in_red(browser: Browser, tmp_path: Path) -> None
     No figure above.
     """
     run = open_run(write_run(tmp_path / "run", Truth(rates_per_s=(10.0,), pairs=1, block_s=1.0)))
-    found = {"verdict": {"verdict": "INVALID", "reasons": ["The load missed its rate."]}}
+    invalid = Believed(verdict="INVALID", reasons=("The load missed its rate.",))
+    found = replace(cache_findings(), verdict=invalid)
     report = writing.write(assembly.assemble(run, found), found, run.path)
     for scheme in ("light", "dark"):
         page = _Visit(browser, report, color_scheme=scheme).page

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from analysis.document.setting import setting_of
 from analysis.drawing import style
 from analysis.drawing.labels import spread
 from analysis.questions.cache_law import section as law
+from analysis.questions.cache_law.answer import CacheLaw, LawRow
 from analysis.questions.database_load import section as load
+from analysis.questions.database_load.answer import (
+    DatabaseLoad,
+    HitRateRow,
+    ReductionRow,
+    StatementRow,
+)
+from analysis.questions.findings import Findings
 from analysis.rundir.manifest import Arm, Manifest
+from analysis.stats.intervals import Estimate
+from tests.support.runs.report_findings import cache_findings, run_facts, with_answers
 
 ARMS = ("off", "on.cold-fraction=0.5", "on.cold-fraction=0.1", "on.cold-fraction=0.01")
 
@@ -20,29 +30,49 @@ def _manifest() -> Manifest:
     )
 
 
-def _estimate(value: float, unit: str) -> dict[str, Any]:
-    ends = {"low": 0.9 * value, "high": min(1.1 * value, 1.0 if unit == "share" else 1e9)}
-    return {"value": value, **ends, "unit": unit, "n": 100, "blocks": 6, "reason": None}
+def _estimate(value: float, unit: str) -> Estimate:
+    high = min(1.1 * value, 1.0 if unit == "share" else 1e9)
+    return Estimate(value=value, low=0.9 * value, high=high, unit=unit, n=100, blocks=6)
 
 
-def _findings() -> dict[str, Any]:
+def _findings(*answers: object) -> Findings:
+    return replace(cache_findings(), run=run_facts(arms=ARMS), answers=with_answers(*answers))
+
+
+def _sweep() -> Findings:
+    """Three arms whose caches miss half, a tenth and a hundredth of the lookups."""
     misses = dict(zip(ARMS[1:], (0.5, 0.1, 0.01), strict=True))
-    rows = [
-        {
-            "arm": arm,
-            "measured": _estimate(1 / missed, "ratio"),
-            "predicted": _estimate(1 / missed, "ratio"),
-            "residual": _estimate(0.0, "share"),
-            "decided": "as predicted" if missed < 0.3 else "not decided",
-            "sentence": "As predicted.",
-        }
+    law = CacheLaw(
+        law=tuple(
+            LawRow(
+                arm=arm,
+                measured=_estimate(1 / missed, "ratio"),
+                predicted=_estimate(1 / missed, "ratio"),
+                residual=_estimate(0.0, "share"),
+                decided="as predicted" if missed < 0.3 else "not decided",
+                sentence="As predicted.",
+            )
+            for arm, missed in misses.items()
+        ),
+        explained=(),
+        misses=(),
+    )
+    rates = tuple(
+        HitRateRow(
+            arm=arm,
+            step=None,
+            lookups=100,
+            hit_rate=_estimate(1 - missed, "share"),
+            predicted_factor=_estimate(1 / missed, "ratio"),
+        )
         for arm, missed in misses.items()
-    ]
-    rates = [
-        {"arm": arm, "step": None, "hit_rate": _estimate(1 - missed, "share")}
-        for arm, missed in misses.items()
-    ]
-    return {"law": {"law": rows}, "load": {"hit_rates": rates}}
+    )
+    return _findings(law, replace(_NO_LOAD, hit_rates=rates))
+
+
+_NO_LOAD = DatabaseLoad(
+    by_step=(), reductions=(), hit_rates=(), predicted=(), statements=(), pool_waits=()
+)
 
 
 def test_figures_show_the_arm_of_the_answer_beside_the_baseline() -> None:
@@ -56,7 +86,7 @@ def test_figures_show_the_arm_of_the_answer_beside_the_baseline() -> None:
 def test_the_law_has_a_point_for_every_arm() -> None:
     """A sweep of hit rates is one figure: each arm is a named point on it, the told one first."""
     setting = setting_of(_manifest(), "on.cold-fraction=0.01")
-    section = law.section(_findings(), setting)
+    section = law.section(_sweep(), setting)
     assert section is not None
     assert "as predicted in 2 of 3 arms" in section.answer
     figure = section.drawings[0].draw(narrow=False)
@@ -81,19 +111,28 @@ def test_names_stay_below_the_ceiling_and_apart() -> None:
 
 def test_the_load_section_tells_of_the_arm_that_it_names() -> None:
     """Of several treatments the reduction shown is that of the arm beside whose name it stands."""
-    rows = [
-        {
-            "arm": arm,
-            "step": None,
-            "collection": None,
-            "before": _estimate(1.0, "per_request"),
-            "after": _estimate(1 / factor, "per_request"),
-            "factor": _estimate(factor, "ratio"),
-        }
+    rows = tuple(
+        ReductionRow(
+            arm=arm,
+            step=None,
+            collection=None,
+            before=_estimate(1.0, "per_request"),
+            after=_estimate(1 / factor, "per_request"),
+            factor=_estimate(factor, "ratio"),
+            saved_per_request=_estimate(1 - 1 / factor, "per_request"),
+            saved_per_s=_estimate(1 - 1 / factor, "per_s"),
+        )
         for arm, factor in zip(ARMS[1:], (2.0, 10.0, 100.0), strict=True)
-    ]
-    statement = {"arm": "off", "statement": "SELECT x", "per_request": _estimate(1.0, "count")}
-    findings = {"load": {"reductions": rows, "statements": [statement]}}
+    )
+    statement = StatementRow(
+        arm="off",
+        statement="SELECT x",
+        collection=None,
+        per_request=_estimate(1.0, "count"),
+        mean_ms=_estimate(1.0, "ms"),
+        per_s=_estimate(1.0, "per_s"),
+    )
+    findings = _findings(replace(_NO_LOAD, reductions=rows, statements=(statement,)))
 
     section = load.section(findings, setting_of(_manifest(), ARMS[3]))
 

@@ -82,12 +82,13 @@ def same(one: object, two: object) -> bool:
 
 def found_in(name: str) -> dict[str, Any]:
     """The facts of one kept run, as the code of now finds them."""
-    from analysis.questions.findings import findings  # noqa: PLC0415 - loads pandas
+    from analysis.questions.asking import findings  # noqa: PLC0415 - loads pandas
+    from analysis.questions.published import as_json  # noqa: PLC0415 - as above
     from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
 
     with TemporaryDirectory() as scratch:
         document = findings(open_run(RUNS[name](Path(scratch) / name)))
-    return dict(facts(json.loads(json.dumps(document, allow_nan=False))))
+    return dict(facts(json.loads(as_json(document))))
 
 
 def main() -> int:

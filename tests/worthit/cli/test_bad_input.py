@@ -1,4 +1,4 @@
-"""What a person may get wrong ends in one sentence and its exit code; nothing is left."""
+"""What a user may get wrong ends in one sentence and its exit code; nothing is left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.runs.experiments import SMALL
 from worthit.__main__ import main
-from worthit.errors import ExitCode
+from worthit.contract.exit_codes import ExitCode
 
 ROOT = Path(__file__).parents[3]
 
@@ -71,11 +71,11 @@ def test_a_run_that_cannot_be_read_is_told(
 def test_an_unknown_key_starts_nothing(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A misspelt key: exit 2, file and line, and no folder of runs is made."""
+    """A misspelt key: exit 2, file and key, and no folder of runs is made."""
     file.write_text(SMALL.replace("blocks = 4", "bloks = 4"), encoding="utf-8")
 
     assert main(["run", str(file), "--out", str(tmp_path / "runs")]) == ExitCode.WRONG_USAGE
-    assert f"{file}:6: unknown key 'bloks'" in capsys.readouterr().err
+    assert f"{file}: load.bloks: unknown key" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 

@@ -136,7 +136,7 @@ def test_two_runs_are_not_paired(runs: Path, capsys: pytest.CaptureFixture[str])
 
     assert 0 == code
     assert not document["paired"]
-    assert [] == document["objections"]
+    assert [] == document["reasons_against"]
     assert {"response time, mean", "queries per request, all"} <= {
         row["what"] for row in document["rows"]
     }
@@ -172,7 +172,7 @@ def test_runs_that_differ_in_kind_are_refused_in_words(
     assert (2, 0) == (refused, anyway)
     assert sentence in said.err
     assert "" == said.out
-    assert f"Compared all the same: {sentence}" in capsys.readouterr().out
+    assert f"Compared anyway: {sentence}" in capsys.readouterr().out
 
 
 def test_an_invalid_run_is_refused(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,7 +191,7 @@ def test_an_arm_that_is_not_there_is_named(runs: Path, capsys: pytest.CaptureFix
 
     assert (2, 2) == (unknown, itself)
     assert "no arm 'x' was found; its arms are: off, on" in first
-    assert "an arm was held against itself" in capsys.readouterr().err
+    assert "an arm was compared with itself" in capsys.readouterr().err
 
 
 def test_somebody_elses_run_can_be_compared_anyway(

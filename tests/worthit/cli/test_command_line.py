@@ -15,7 +15,7 @@ import worthit.__main__ as cli
 from analysis.errors import InputError, NotEnoughDataError
 from worthit.__main__ import VERBS, main
 from worthit.cli.terminal import reference
-from worthit.errors import HarnessError, PartError, UsageError
+from worthit.errors import PartError, UsageError, WorthitError
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,7 +39,7 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
         (NotEnoughDataError("Three more blocks."), 1, "Three more blocks."),
         (OSError(errno.ENOSPC, "No space left", "/x/y"), 1, "The disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 1, "/x cannot be used"),
-        (ValueError("boom"), 1, "did not foresee (ValueError: boom)"),
+        (ValueError("boom"), 1, "failed unexpectedly (ValueError: boom)"),
         (KeyboardInterrupt(), 130, "Stopped by Ctrl-C"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
@@ -103,6 +103,6 @@ def test_the_page_of_the_command_line_is_current() -> None:
     )
 
 
-def test_harness_errors_have_codes() -> None:
+def test_worthit_errors_have_codes() -> None:
     """Each class of error carries the exit code that DESIGN.md names for its cause."""
-    assert [int(kind.exit_code) for kind in (HarnessError, UsageError, PartError)] == [1, 2, 1]
+    assert [int(kind.exit_code) for kind in (WorthitError, UsageError, PartError)] == [1, 2, 1]

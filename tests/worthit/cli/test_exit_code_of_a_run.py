@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from analysis.claims import claims
-from analysis.questions.findings import findings
+from analysis.questions.asking import findings
 from analysis.rundir.run import open_run
 from tests.support.runs.synthetic_run import Truth, write_run
 from worthit.cli.terminal.answering import Answers, answer
 from worthit.cli.terminal.running import exit_code, outcome_document
-from worthit.run.finishing import Verdict
-from worthit.run.orchestrator import Outcome
+from worthit.run.artifacts import Verdict
+from worthit.run.session import Outcome
 
 CLAIM = """\
 [[claim]]
@@ -36,7 +36,7 @@ def _checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answers]:
     for name, value in (("holds", 0.5), ("does not hold", 0.999)):
         file = folder / "claims.toml"
         file.write_text(CLAIM.format(value), encoding="utf-8")
-        rows = claims.check(claims.read(file), found)["claims"]
+        rows = claims.check([claims.read(file)], found).claims
         answers[name] = Answers(
             report=Path("report.html"), sentences=(), claims=tuple(rows), thresholds=()
         )

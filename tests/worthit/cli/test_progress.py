@@ -13,9 +13,8 @@ def test_plain_lines_are_few_and_say_what_how_far_and_how_long() -> None:
     """In 25 s of one phase three lines are printed, each with share, doing and time left."""
     stream = io.StringIO()
     now = 0.0
-    progress = PlainLines(stream, lambda: now)
 
-    progress.begin("personality-cache", 100)
+    progress = PlainLines("personality-cache", 100, stream, lambda: now)
     for second in range(25):
         now = float(second)
         progress.at(second, f"load, block {second} of 25")
@@ -31,9 +30,8 @@ def test_plain_lines_are_few_and_say_what_how_far_and_how_long() -> None:
 def test_a_new_phase_is_told_at_once() -> None:
     """A line is printed when something new begins, however soon."""
     stream = io.StringIO()
-    progress = PlainLines(stream, lambda: 0.0)
 
-    progress.begin("x", 10)
+    progress = PlainLines("x", 10, stream, lambda: 0.0)
     progress.at(0, "starting PostgreSQL")
     progress.at(1, "starting the service")
 
@@ -47,5 +45,5 @@ def test_a_new_phase_is_told_at_once() -> None:
     [(0, "0 s"), (59.6, "1 min"), (61, "1 min 1 s"), (3600, "1 h"), (7500, "2 h 5 min")],
 )
 def test_durations_are_spelt_for_people(seconds: float, spelt: str) -> None:
-    """Seconds are spelt in the units that a waiting person thinks in."""
+    """Seconds are spelt in the units that a waiting user thinks in."""
     assert spelt == spell_seconds(seconds)

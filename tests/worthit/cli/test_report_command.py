@@ -17,7 +17,7 @@ from analysis.report.pictures import Pictures
 from tests.support.project.source_tree import ROOT
 from tests.support.runs.synthetic_run import EMPTY, INVALID, Truth, write_foreign_run, write_run
 from worthit.__main__ import main
-from worthit.errors import ExitCode
+from worthit.contract.exit_codes import ExitCode
 
 pytestmark = pytest.mark.integration
 

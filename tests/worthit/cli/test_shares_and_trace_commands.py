@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from analysis.errors import InputError
 from tests.support.runs.synthetic_run import INVALID, Truth, write_run
 from tests.support.traces import awkward_traces, trace_files
+from tests.support.traces.span_tables import spans
 from worthit.cli import shares, trace
 from worthit.errors import UsageError
 
@@ -52,7 +53,7 @@ def test_shares_of_a_run_leave_warm_up_out_and_carry_intervals(run: Path) -> Non
 
 
 def test_shares_by_arm_keep_the_schema_and_the_table_is_text(run: Path) -> None:
-    """--by-arm gives each arm's table; without --json a person reads it."""
+    """--by-arm gives each arm's table; without --json a user reads it."""
     document = json.loads(_call(shares.command, run, "--json", "--by-arm").stdout)
 
     jsonschema.validate(document, json.loads((SCHEMAS / "shares.schema.json").read_text()))
@@ -70,15 +71,15 @@ def test_shares_in_parts_are_the_shares_of_the_whole(run: Path, options: tuple[s
     assert whole == _call(shares.command, run, "--json", *options, "--partitions", 3).stdout
 
 
-def test_awkward_traces_in_parts_are_doubted_alike(tmp_path: Path) -> None:
-    """Doubts are added up over parts, with the same examples, and empty parts do no harm."""
+def test_awkward_traces_in_parts_have_the_same_issues(tmp_path: Path) -> None:
+    """Issues are added up over parts, with the same examples, and empty parts do no harm."""
     table = awkward_traces.draw(np.random.default_rng(3), 15)
     table.to_parquet(tmp_path / "spans.parquet")
 
     whole = _call(shares.command, tmp_path, "--json").stdout
 
     assert {"cycle", "repeated span", "unfinished span"} < {
-        row["doubt"] for row in json.loads(whole)["doubts"]
+        row["issue"] for row in json.loads(whole)["trace_quality"]
     }
     assert whole == _call(shares.command, tmp_path, "--json", "--partitions", 12).stdout
 
@@ -243,3 +244,120 @@ def test_a_deep_trace_is_as_wide_as_a_shallow_one(tmp_path: Path) -> None:
 
     assert max(map(len, lines)) < 200
     assert any(line.startswith(" " * 40 + "(2999) step") for line in lines)
+
+
+def _questions(*arguments: object) -> list[dict[str, Any]]:
+    document = _shares(*arguments)
+    jsonschema.validate(document, json.loads((SCHEMAS / "shares.schema.json").read_text()))
+    found: list[dict[str, Any]] = document["questions"]
+    return found
+
+
+@pytest.fixture(name="tail", scope="module")
+def _tail(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hundred requests: ten wait 80 ms for the database, the others 10 ms."""
+    rows: list[dict[str, object]] = []
+    for n in range(100):
+        took = 80 if n < 10 else 10
+        trace = f"{n:032x}"
+        rows.append({"id": "r", "trace": trace, "takes": took + 20 + n * 1e-3, "name": "GET /"})
+        rows.append({"id": "d", "trace": trace, "parent": "r", "takes": took, "name": "db"})
+    folder = tmp_path_factory.mktemp("tail")
+    spans(*rows).to_parquet(folder / "spans.parquet")
+    return folder
+
+
+def test_slowest_explains_what_makes_requests_slow(tail: Path) -> None:
+    """--slowest 10% names the operation that differs, in words and as JSON."""
+    (found,) = _questions(tail, "--slowest", "10%")
+
+    assert ("slowest", 10) == (found["question"], found["facts"]["slow_requests"])
+    assert ("db", pytest.approx(1, abs=0.01)) == (
+        found["rows"][0]["name"],
+        found["rows"][0]["explains"],
+    )
+    text = _call(shares.command, tail, "--slowest", "10").stdout.replace("\u202f", " ")
+    assert "What makes the slowest 10 % slow: 10 requests of " in text
+
+
+def test_what_if_replays_every_request(tail: Path) -> None:
+    """--what-if OPERATION=0 takes the operation's time out; two of them are two answers."""
+    half, gone = _questions(tail, "--what-if", "db=0.5", "--what-if", "db=0")
+
+    mean = {row["statistic"]: row for row in gone["rows"]}["mean"]
+    assert (37.0, 20.0) == (round(mean["before_ms"]), round(mean["after_ms"]))
+    assert (0.5, 0) == (half["facts"]["factor"], gone["facts"]["factor"])
+    text = _call(shares.command, tail, "--what-if", "db=0").stdout
+    assert "If db took none of its own time, 100 of 100 requests would be faster" in text
+
+
+def test_waits_and_repeated_statements_are_listed(tmp_path: Path) -> None:
+    """--waits finds a wait for the pool, --repeated the statement that a request runs often."""
+    call = {"parent": "r", "kind": "CLIENT", "db": "postgresql", "takes": 2, "name": "SELECT"}
+    spans(
+        {"id": "r", "takes": 90, "kind": "SERVER", "name": "GET /cart"},
+        {"id": "p", "parent": "r", "takes": 7, "name": "pool.acquire"},
+        *({**call, "id": f"q{n}", "start": 10 + 3 * n} for n in range(4)),
+    ).to_parquet(tmp_path / "spans.parquet")
+
+    waits, repeated = _questions(tmp_path, "--waits", "--repeated")
+
+    assert [("pool", "pool.acquire", 7.0)] == [
+        (row["wait"], row["name"], row["total_ms"]) for row in waits["rows"]
+    ]
+    assert [("GET /cart", 4)] == [(row["caller"], row["max_repeats"]) for row in repeated["rows"]]
+    text = _call(shares.command, tmp_path, "--waits", "--repeated").stdout
+    assert "What requests wait for" in text
+    assert "(N+1 queries)" in text
+
+
+def test_clocks_that_differ_are_said_and_corrected_when_asked(tmp_path: Path) -> None:
+    """A callee 500 ms ahead: shares and trace say so; --correct-clocks puts it in its caller."""
+    spans(
+        {"id": "a" * 16, "takes": 100, "service": "web", "start": 1000, "kind": "CLIENT"},
+        {
+            "id": "b" * 16,
+            "parent": "a" * 16,
+            "takes": 96,
+            "service": "db",
+            "start": 1502,
+            "kind": "SERVER",
+        },
+    ).to_parquet(tmp_path / "spans.parquet")
+    said = "The clock of db is about 500 ms ahead of that of web: 1 of 1 calls lie outside"
+
+    wrong, right = _shares(tmp_path), _shares(tmp_path, "--correct-clocks")
+
+    assert [("web", "db")] == [(row["caller"], row["callee"]) for row in wrong["clock_skew"]]
+    assert wrong["clock_skew"] == right["clock_skew"]
+    assert wrong["clock_skew"] == _shares(tmp_path, "--partitions", 2)["clock_skew"]
+    (db,) = (row for row in right["shares"] if row["service"] == "db")
+    assert 96 == pytest.approx(db["critical_ms"])
+    for command in (shares.command, trace.command):
+        text = _call(command, tmp_path).stdout.replace("\u202f", " ")
+        assert f"{said} their caller's span. Use --correct" in text
+        assert "were moved" in _call(command, tmp_path, "--correct-clocks").stdout
+    document = json.loads(_call(trace.command, tmp_path, "--correct-clocks", "--json").stdout)
+    jsonschema.validate(document, json.loads((SCHEMAS / "trace.schema.json").read_text()))
+    assert [0, 2] == [round(span["start_ms"]) for span in document["spans"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--slowest", "60%"), "a part above 0% and below 50%"),
+        (("--what-if", "db"), "OPERATION=FACTOR from 0 to 1"),
+        (("--what-if", "bd=0.5"), "No operation is called bd; there are"),
+        (("--slowest", "1%"), "100 requests have fewer than 5 above"),
+        (("--waits", "--partitions", "2"), "leave out --partitions"),
+    ],
+)
+def test_what_cannot_be_asked_is_wrong_usage(
+    tail: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    """A value that cannot be, an unknown operation and too few requests end with 2."""
+    with pytest.raises((UsageError, click.UsageError)) as raised:
+        _call(shares.command, tail, *arguments)
+
+    assert said in str(raised.value)
+    assert 2 == raised.value.exit_code

@@ -16,10 +16,10 @@ import pytest
 from worthit.environment import postgres as postgres_part
 from worthit.environment.jaeger import Jaeger, find_jaeger
 from worthit.environment.postgres import Postgres
-from worthit.environment.reach import child_environment
 from worthit.environment.recorder import Recorder
 from worthit.environment.redis import Redis
-from worthit.errors import HarnessError, PartError, UsageError
+from worthit.environment.server import child_environment
+from worthit.errors import PartError, UsageError, WorthitError
 from worthit.process.workspace import Workspace
 
 pytestmark = pytest.mark.integration
@@ -217,7 +217,7 @@ def test_a_tmpdir_that_cannot_be_written_is_a_sentence(
     """It is named with the reason; another folder is not taken without a word."""
     monkeypatch.setenv("TMPDIR", folder)
 
-    with pytest.raises(HarnessError, match=f"that TMPDIR names, {folder}: {reason}; free some"):
+    with pytest.raises(WorthitError, match=f"that TMPDIR names, {folder}: {reason}; free some"):
         Workspace().open()
 
 
@@ -227,5 +227,5 @@ def test_a_temporary_folder_that_is_not_there_is_a_sentence(
     """A TMPDIR that vanished is named, with what to do."""
     monkeypatch.setattr("tempfile.tempdir", "/nonexistent")
 
-    with pytest.raises(HarnessError, match="A temporary folder could not be made in /"):
+    with pytest.raises(WorthitError, match="A temporary folder could not be made in /"):
         Workspace().open()

@@ -56,7 +56,7 @@ def addresses(up: subprocess.Popen[str]) -> dict[str, str]:
     for line in up.stdout:
         name, _, rest = line.partition("  ")
         found[name] = rest.strip()
-        if line.startswith("End it"):
+        if line.startswith("Stop it"):
             break
     return found
 
@@ -90,7 +90,7 @@ def test_up_with_jaeger_sends_traces_to_both(stand_in: Path, tmp_path: Path) -> 
             code = up.wait(30)
 
     assert code == 0
-    assert printed["passed on"] == f"all of it, to {NOBODY}"
+    assert printed["copied to"] == NOBODY
     assert passed_on.startswith("/v1/traces ")
     assert "POST /chat" in set(traces.read(traces_file)["name"])
 

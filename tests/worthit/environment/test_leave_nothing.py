@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
-HARNESS = Path(__file__).parents[2] / "support" / "servers" / "worthit_to_end.py"
+SCRIPT = Path(__file__).parents[2] / "support" / "servers" / "worthit_to_end.py"
 
 GONE_SECONDS = 20.0
 """A noisy machine's allowance; an idle one needs less than one."""
@@ -23,7 +23,7 @@ GONE_SECONDS = 20.0
 
 @dataclass
 class Started:
-    """A harness under way and all that it started."""
+    """A worthit process under way and all that it started."""
 
     process: subprocess.Popen[str]
     path: Path
@@ -33,7 +33,7 @@ class Started:
 
 @pytest.fixture(name="start")
 def _start(tmp_path: Path) -> Iterator[Callable[[str], Started]]:
-    """Start the harness in a mode and read what it started."""
+    """Start worthit in a mode and read what it started."""
     started: list[subprocess.Popen[str]] = []
     # Unprivileged PostgreSQL must reach its data: pytest's own folders are closed to others.
     root = Path("/var/tmp") if os.geteuid() == 0 else tmp_path  # noqa: S108 - see above
@@ -41,7 +41,7 @@ def _start(tmp_path: Path) -> Iterator[Callable[[str], Started]]:
 
     def start(mode: str) -> Started:
         process = subprocess.Popen(
-            [sys.executable, str(HARNESS), mode],
+            [sys.executable, str(SCRIPT), mode],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -71,7 +71,7 @@ def _start(tmp_path: Path) -> Iterator[Callable[[str], Started]]:
 
 
 def what_is_left(started: Started) -> list[str]:
-    """Whatever of the harness can still be found, in words."""
+    """Whatever of worthit can still be found, in words."""
     left = [f"file {path}" for path in (started.path, started.half_written) if path.exists()]
     for process in psutil.process_iter(["pid", "cmdline", "status"]):
         command = " ".join(process.info["cmdline"] or [])
@@ -121,8 +121,8 @@ def test_a_sigterm_leaves_nothing(start: Callable[[str], Started]) -> None:
     assert_nothing_left(started)
 
 
-def test_paused_parts_do_not_outlive_a_killed_harness(start: Callable[[str], Started]) -> None:
-    """A PostgreSQL frozen by a fault goes too when the harness is killed."""
+def test_paused_parts_do_not_outlive_a_killed_worthit(start: Callable[[str], Started]) -> None:
+    """A PostgreSQL frozen by a fault goes too when worthit is killed."""
     started = start("paused")
 
     started.process.kill()
@@ -132,7 +132,7 @@ def test_paused_parts_do_not_outlive_a_killed_harness(start: Callable[[str], Sta
 
 
 def test_two_at_once_keep_apart(start: Callable[[str], Started]) -> None:
-    """SIGKILL to one harness's group leaves nothing of it and takes nothing of another's.
+    """SIGKILL to one worthit's process group leaves nothing of it and takes nothing of another's.
 
     A Ctrl-C then ends the other as cleanly.
     """
@@ -152,7 +152,7 @@ def test_two_at_once_keep_apart(start: Callable[[str], Started]) -> None:
 
 
 def start_beside(start: Callable[[str], Started], first: Started) -> Started:
-    """A second harness; the first one's half-written folder makes room for the second's."""
+    """A second worthit process; the first one's half-written folder makes room for its own."""
     first.half_written.rmdir()
     other = start("wait")
     assert other.path != first.path

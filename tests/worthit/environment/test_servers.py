@@ -24,7 +24,7 @@ from worthit.counters.sampling import (
     redis_counters,
     write_counters,
 )
-from worthit.environment.choice import choose_llm, choose_postgres, choose_redis
+from worthit.environment.parts import choose_llm, choose_postgres, choose_redis
 from worthit.environment.postgres import ExternalPostgres, Postgres
 from worthit.environment.redis import ExternalRedis, Redis
 from worthit.environment.simulator import ExternalLlm
@@ -180,11 +180,12 @@ async def test_redis_counts_what_was_asked(servers: Servers) -> None:
 
 async def test_samples_fill_the_counters_table(servers: Servers, tmp_path: Path) -> None:
     """Every source is there, times ascend, cumulative counts never fall."""
+    await servers.postgres.create_database("sampled")
     async with Sampler(
         postgres=servers.postgres.url(),
         redis={"on": servers.redis.url},
         services={"on": lambda: [os.getpid()]},
-        parts={"postgres": lambda: [p.pid for p in servers.postgres.process.tree()]},
+        parts={"postgres": servers.postgres.process.pids},
         interval_s=0.05,
     ) as sampler:
         await asyncio.sleep(0.5)
@@ -200,6 +201,7 @@ async def test_samples_fill_the_counters_table(servers: Servers, tmp_path: Path)
 
 async def test_a_frozen_server_leaves_a_gap_and_no_error(servers: Servers) -> None:
     """While Redis is paused its samples are missing, the others go on."""
+    await servers.postgres.create_database("sampled_too")
     servers.redis.pause()
     try:
         async with Sampler(
@@ -233,7 +235,7 @@ async def test_faults_come_and_go(servers: Servers) -> None:
     assert (servers.postgres.url(), servers.redis.url) == addresses
 
 
-async def test_the_persons_own_servers_are_used(servers: Servers) -> None:
+async def test_the_users_own_servers_are_used(servers: Servers) -> None:
     """DATABASE_URL and REDIS_URL name servers that are used as they are and left running."""
     environ = {"DATABASE_URL": servers.postgres.url(), "REDIS_URL": servers.redis.url}
     async with (

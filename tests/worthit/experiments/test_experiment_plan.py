@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from tests.support.runs.experiments import SMALL, experiment
-from worthit.experiments.description import describe, doubts, lines
+from worthit.cli.terminal.plan_text import describe, limitations, lines
 from worthit.experiments.plan import make_plan
 
 
@@ -94,7 +94,7 @@ def test_more_arms_than_fit_run_in_batches_with_the_baseline() -> None:
     for b in plan.blocks:
         steps_of_pairs.setdefault(b.pair, set()).add(b.step)
     assert {1} == {len(steps) for steps in steps_of_pairs.values()}
-    assert any("2 batches" in doubt for doubt in doubts(plan))
+    assert any("2 batches" in limitation for limitation in limitations(plan))
 
 
 def test_there_are_personalities_for_every_cold_arrival() -> None:
@@ -116,7 +116,7 @@ def test_a_plan_of_few_blocks_says_what_it_cannot_decide() -> None:
     document = describe(make_plan(experiment()))
 
     assert (
-        "4 blocks an arm and step give no interval for one step alone: 2 more are needed."
-        in (document["doubts"])
+        "4 blocks per arm and step give no interval for one step alone: 2 more are needed."
+        in (document["limitations"])
     )
     assert any("takes about 1 min" in line for line in lines(document))

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.runs.experiments import SMALL, experiment
-from worthit.errors import ExitCode, UsageError
-from worthit.experiments.model import FIXED_SETTINGS, HARNESS_SETTINGS, SERVICE_SETTINGS
+from worthit.contract.exit_codes import ExitCode
+from worthit.errors import UsageError
+from worthit.experiments import catalogue
+from worthit.experiments.model import FIXED_SETTINGS, RESERVED_SETTINGS, SERVICE_SETTINGS
 from worthit.experiments.reading import check_text, read_experiment
-from worthit.experiments.toml_lines import line_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,52 +36,53 @@ def test_values_are_read_with_their_defaults() -> None:
         (
             "blocks = 4",
             "bloks = 4",
-            "x.toml:6: unknown key 'bloks' in [load]; did you mean 'blocks'?",
+            "x.toml: load.bloks: unknown key; did you mean 'blocks'?",
         ),
         (
             "[load]",
             'profil = "seed"\n[load]',
-            "x.toml:4: unknown key 'profil'; did you mean 'profile'?",
+            "x.toml: profil: unknown key; did you mean 'profile'?",
         ),
         (
             "rates_per_s = [5, 20]",
             "rates_per_s = [\n  5,\n  -20,\n]",
-            (
-                "x.toml:5: 'load.rates_per_s[1]' is -20, which will not do: "
-                "input should be greater than 0."
-            ),
+            ("x.toml: load.rates_per_s[1]: -20 was found; input should be greater than 0."),
         ),
         (
             "REDIS_ENABLED = true",
             "REDIS_ENABELD = true",
             (
-                "x.toml:16: unknown setting REDIS_ENABELD of the service; "
+                "x.toml: arms[1].env.REDIS_ENABELD: unknown setting REDIS_ENABELD of the service; "
                 "did you mean 'REDIS_ENABLED'?"
             ),
         ),
         (
             "REDIS_ENABLED = true",
             'DATABASE_URL = "x"',
-            "x.toml:16: DATABASE_URL is set by the harness for every arm; take it out.",
+            (
+                "x.toml: arms[1].env.DATABASE_URL: DATABASE_URL is set by worthit for every arm; "
+                "take it out."
+            ),
         ),
-        ('name = "on"', 'name = "off"', "x.toml:15: two arms are named off; change one of them."),
+        (
+            'name = "on"',
+            'name = "off"',
+            "x.toml: arms[1].name: two arms are named off; change one of them.",
+        ),
         (
             "rates_per_s = [5, 20]\n",
             "",
-            "x.toml:4: 'load.rates_per_s' is missing; write [load] with rates_per_s = [10, 40].",
+            "x.toml: load.rates_per_s: missing; write [load] with rates_per_s = [10, 40].",
         ),
         (
             "blocks = 4",
             "blocks = ",
-            "x.toml:6:10: this is not TOML: invalid value; mend this line.",
+            "x.toml:6:10: this is not TOML: invalid value; correct this line.",
         ),
         (
             "block_s = 2",
             "block_s = 0.1",
-            (
-                "x.toml:7: 'load.block_s' is 0.1, which will not do: "
-                "input should be greater than or equal to 0.5."
-            ),
+            ("x.toml: load.block_s: 0.1 was found; input should be greater than or equal to 0.5."),
         ),
     ],
     ids=[
@@ -95,8 +97,8 @@ def test_values_are_read_with_their_defaults() -> None:
         "too short a block",
     ],
 )
-def test_a_fault_is_told_with_its_line(old: str, new: str, said: str) -> None:
-    """A fault ends in one sentence that begins with file and line, exit code 2."""
+def test_a_fault_is_told_with_its_keys_path(old: str, new: str, said: str) -> None:
+    """A fault ends in one sentence that begins with the file and the key's path, exit code 2."""
     assert old in SMALL
 
     with pytest.raises(UsageError) as caught:
@@ -107,15 +109,15 @@ def test_a_fault_is_told_with_its_line(old: str, new: str, said: str) -> None:
 
 
 def test_every_fault_is_told_at_once() -> None:
-    """Two faults are two lines, in the order of the file."""
+    """Two faults are two lines."""
     text = SMALL.replace("blocks = 4", "bloks = 4").replace('name = "small"', "name = 3")
 
     with pytest.raises(UsageError) as caught:
         check_text(text, name="x.toml")
 
-    assert [":".join(line.split(":")[:2]) for line in str(caught.value).splitlines()] == [
-        "x.toml:1",
-        "x.toml:6",
+    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [
+        "name",
+        "load.bloks",
     ]
 
 
@@ -128,47 +130,60 @@ SWEEP = '[[sweep]]\narm = "on"\nset = "{set}"\nvalues = {values}\n'
         (
             SMALL + SWEEP.format(set="env.REDIS_ENABELD", values="[true]"),
             (
-                "x.toml:19: unknown setting REDIS_ENABELD of the service; "
+                "x.toml: sweep[0].set: unknown setting REDIS_ENABELD of the service; "
                 "did you mean 'REDIS_ENABLED'?"
             ),
         ),
         (
             SMALL + SWEEP.format(set="knobs.cold_fracton", values="[0.5]"),
-            "x.toml:19: no scenario has a knob cold_fracton; did you mean 'cold_fraction'?",
+            (
+                "x.toml: sweep[0].set: no scenario has a knob cold_fracton; "
+                "did you mean 'cold_fraction'?"
+            ),
         ),
         (
             SMALL + SWEEP.format(set="knobs.cold_fraction", values="[0.5, -1]"),
-            "x.toml:20: the knob cold_fraction is -1; fraction from 0 to 1 was expected.",
+            (
+                "x.toml: sweep[0].values: the knob cold_fraction is -1; "
+                "fraction from 0 to 1 was expected."
+            ),
         ),
         (
             SMALL + SWEEP.format(set="instances", values="[1, 0]"),
             (
-                "x.toml:20: an arm of the sweep would have the instances 0, which will not do: "
+                "x.toml: sweep[0].values: an arm of the sweep would have the instances 0; "
                 "input should be greater than or equal to 1."
             ),
         ),
         (
             SMALL + SWEEP.format(set="instances", values="[2, 2]"),
-            "x.toml:20: two arms are named on.instances=2; change one of them.",
+            "x.toml: sweep[0].values: two arms are named on.instances=2; change one of them.",
         ),
         (
             SMALL + SWEEP.format(set="env.LLM_MODEL", values=f"['{'m' * 40}']"),
             (
-                f"x.toml:20: an arm of the sweep would have the name 'on.llm-model={'m' * 40}', "
-                "which will not do: string should match pattern '^[a-z0-9][a-z0-9._=-]{0,39}$'."
+                "x.toml: sweep[0].values: an arm of the sweep would have the name "
+                f"'on.llm-model={'m' * 40}'; string should match "
+                "pattern '^[a-z0-9][a-z0-9._=-]{0,39}$'."
             ),
         ),
         (
             SMALL.replace("[load]", "[load]\nknobs = { cold_fraction = 'x' }"),
-            "x.toml:5: the knob cold_fraction is 'x'; fraction from 0 to 1 was expected.",
+            (
+                "x.toml: load.knobs.cold_fraction: the knob cold_fraction is 'x'; "
+                "fraction from 0 to 1 was expected."
+            ),
         ),
         (
             SMALL + "knobs = { popular = 1.5 }",
-            "x.toml:17: the knob popular is 1.5; whole number from 1 was expected.",
+            (
+                "x.toml: arms[1].knobs.popular: the knob popular is 1.5; "
+                "whole number from 1 was expected."
+            ),
         ),
         (
             SMALL.replace("[load]", 'scenario = "chatt"\n[load]'),
-            "x.toml:4: there is no scenario chatt; did you mean 'chat'?",
+            "x.toml: scenario: there is no scenario chatt; did you mean 'chat'?",
         ),
     ],
     ids=[
@@ -179,11 +194,11 @@ SWEEP = '[[sweep]]\narm = "on"\nset = "{set}"\nvalues = {values}\n'
         "one value twice",
         "too long a name",
         "knob is text",
-        "half a person",
+        "half a user",
         "misspelt scenario",
     ],
 )
-def test_what_would_fail_later_is_told_with_its_line(text: str, said: str) -> None:
+def test_what_would_fail_later_is_told_with_its_keys_path(text: str, said: str) -> None:
     """Sweeps, knobs and scenarios that cannot be are refused before anything is started."""
     with pytest.raises(UsageError) as caught:
         check_text(text, name="x.toml")
@@ -212,33 +227,6 @@ def test_a_file_that_cannot_be_one_is_refused(
         read_experiment(file)
 
 
-LAYOUTS = """\
-# 1: first
-a.b = '''
-c = 1
-'''
-[[arms]]
-name = "x"
-[[arms]]
-'name' = "y"
-env = { ONE = 1, TWO = 2 }
-[arms.more]
-deep = true
-"""
-
-
-def test_lines_are_found_whatever_the_spelling() -> None:
-    """Dotted, quoted, multi-line and repeated keys are found on the line where they stand."""
-    text = LAYOUTS
-
-    assert line_of(text, ("a", "b")) == 2
-    assert line_of(text, ("c",)) == 1
-    assert line_of(text, ("arms", 0, "name")) == 6
-    assert line_of(text, ("arms", 1, "name")) == 8
-    assert line_of(text, ("arms", 1, "env", "TWO")) == 9
-    assert line_of(text, ("arms", 1, "more", "deep")) == 11
-
-
 def test_the_service_settings_are_those_of_the_contract() -> None:
     """The settings an arm may name are on docs/service.md, others by their kind."""
     page = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
@@ -246,5 +234,24 @@ def test_the_service_settings_are_those_of_the_contract() -> None:
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| ")]
     named = {name.strip() for row in rows[1:] for name in row.split(",")}
 
-    assert named == SERVICE_SETTINGS | ((HARNESS_SETTINGS | FIXED_SETTINGS) & named)
+    assert named == SERVICE_SETTINGS | ((RESERVED_SETTINGS | FIXED_SETTINGS) & named)
     assert named >= SERVICE_SETTINGS
+
+
+def test_what_comes_along_is_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outside a clone experiments and claims are those that come along; a file here goes first."""
+    monkeypatch.chdir(tmp_path)
+    names = ("rate-sweep", "rate-sweep.toml", "experiments/rate-sweep.toml")
+    shipped = ROOT / "experiments" / "rate-sweep.toml"
+    claims = Path("claims/background.toml")
+
+    assert {shipped} == {catalogue.experiment_file(Path(name)) for name in names}
+    assert Path("rate-swep.toml") == catalogue.experiment_file(Path("rate-swep.toml"))
+    assert ROOT / claims == catalogue.claims_file(claims)
+    assert ROOT / claims == catalogue.claims_file(claims, tmp_path / "x.toml")
+    (tmp_path / "claims").mkdir()
+    (tmp_path / claims).touch()
+    assert claims == catalogue.claims_file(claims)
+    assert tmp_path / claims == catalogue.claims_file(claims, tmp_path / "x.toml")

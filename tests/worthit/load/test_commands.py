@@ -139,12 +139,12 @@ def check_the_standstill(out: Path) -> None:
     document = json.loads((out / "generator.json").read_text())
     row, rows, verdict = document["generator"][0], recorded(out), document.pop("verdict")
     manifest = parse({**document, "format_version": 1, "run_id": "late"})
-    doubts = about_generator(manifest, rows, rows)
+    issues = about_generator(manifest, rows, rows)
     assert (verdict, row["dropped"]) == ("INVALID", 0)
     assert row["achieved_per_s"] > 0.99 * row["offered_per_s"]
     assert row["lag_max_ms"] > 500
-    assert [doubt.level for doubt in doubts] == [Level.INVALID]
-    assert "arrivals were sent late" in doubts[0].sentence
+    assert [issue.level for issue in issues] == [Level.INVALID]
+    assert "arrivals were sent late" in issues[0].sentence
 
 
 def test_an_interrupted_run_loses_nothing(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from worthit.process.guard import Charge, Status, ours
 
 
 def charge(*lines: str) -> Charge:
-    """A charge as the harness's lines make it."""
+    """A charge as worthit's lines make it."""
     made = Charge()
     for line in lines:
-        made.obey(line)
+        made.read(line)
     return made
 
 
@@ -38,7 +38,7 @@ def test_lines_are_obeyed() -> None:
 
 
 def test_a_line_cut_off_is_ignored() -> None:
-    """A harness killed while writing leaves half a line, which must not name half a path."""
+    """A worthit killed while writing leaves half a line, which must not name half a path."""
     assert charge('folder "/tm') == Charge()
 
 

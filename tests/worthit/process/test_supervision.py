@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worthit.errors import HarnessError, PartError
+from worthit.errors import PartError, WorthitError
 from worthit.process.supervision import Process, Ready
 from worthit.process.workspace import LOCK_NAME, PREFIX, Workspace, sweep
 
@@ -102,13 +102,13 @@ async def test_a_paused_process_can_be_stopped() -> None:
 
 
 async def test_a_process_that_ends_at_its_start_is_quoted() -> None:
-    """Its exit code and last words are in the sentence."""
+    """Its exit code and last output are in the sentence."""
     async with Workspace() as workspace:
         with pytest.raises(PartError) as raised:
             await start(workspace, "import sys; sys.exit('no such luck')")
 
     assert str(raised.value) == (
-        "child ended at its start with exit code 1; its last words: no such luck."
+        "child ended at its start with exit code 1; last output: no such luck."
     )
 
 
@@ -151,19 +151,7 @@ def test_a_workspace_removes_its_folder_and_ends_its_guard() -> None:
     assert not any(process.is_running() for process in guard)
 
 
-def test_a_kept_workspace_stays() -> None:
-    """`keep` leaves the folder, to look into."""
-    with Workspace(keep=True) as workspace:
-        (workspace.logs / "x.log").write_text("said", encoding="utf-8")
-
-    assert (workspace.logs / "x.log").read_text(encoding="utf-8") == "said"
-    (workspace.logs / "x.log").unlink()
-    for path in (workspace.logs, workspace.path / LOCK_NAME):
-        path.rmdir() if path.is_dir() else path.unlink()
-    workspace.path.rmdir()
-
-
-def test_a_folder_that_a_dead_harness_left_is_swept(tmp_path: Path) -> None:
+def test_a_folder_that_a_dead_worthit_left_is_swept(tmp_path: Path) -> None:
     """An unheld lock marks a leftover; what another holds, and what is not ours, stays."""
     left, foreign = tmp_path / f"{PREFIX}left", tmp_path / f"{PREFIX}foreign"
     for folder in (left, foreign):
@@ -195,7 +183,7 @@ def test_free_ports_differ_and_are_free() -> None:
 
 def test_a_workspace_that_is_not_open_says_so() -> None:
     """Using the path before entering is a sentence, not an AttributeError."""
-    with pytest.raises(HarnessError, match="enter it with"):
+    with pytest.raises(WorthitError, match="enter it with"):
         _ = Workspace().path
 
 
@@ -207,7 +195,7 @@ def test_no_room_for_a_workspace_is_a_sentence(
     tmp_path.chmod(0o500)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    with pytest.raises(HarnessError, match="A temporary folder could not be made"):
+    with pytest.raises(WorthitError, match="A temporary folder could not be made"):
         Workspace().open()
 
 

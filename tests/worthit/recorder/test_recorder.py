@@ -28,8 +28,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from tests.support.servers.otlp_receiver import receiver
 from tests.support.traces.otlp import batch_of_traces, json_of_traces, read_recording, spans_in
-from worthit.environment.reach import answers, child_environment
 from worthit.environment.recorder import Recorder
+from worthit.environment.server import answers, child_environment
 from worthit.process.workspace import Workspace
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -284,7 +284,7 @@ async def test_it_passes_on_without_waiting() -> None:
 
 
 async def test_it_passes_on_with_the_headers_of_the_environment() -> None:
-    """The key of a hosted backend goes to the person's endpoint, and not to another's."""
+    """The key of a hosted backend goes to the user's endpoint, and not to another's."""
     async with receiver() as theirs, receiver() as other, Workspace() as workspace:
         recorder = Recorder(
             workspace,
@@ -310,7 +310,7 @@ async def test_without_a_file_nothing_is_kept() -> None:
         stats = await recorder.stats()
         files = {path.name for path in workspace.path.iterdir()}
 
-    assert (stats["spans"], files) == (10, {"harness.lock", "logs"})
+    assert (stats["spans"], files) == (10, {"worthit.lock", "logs"})
 
 
 async def test_a_frozen_recorder_takes_up_where_it_stood() -> None:

@@ -20,7 +20,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from analysis.questions.findings import findings
+from analysis.questions.asking import findings
+from analysis.questions.published import as_dict
 from analysis.rundir.run import open_run
 from worthit.experiments.model import Experiment
 from worthit.experiments.plan import make_plan
@@ -33,7 +34,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(500)]
 
 EXPERIMENT = """\
 name = "equal-arms"
-question = "Does the harness see a difference where there is none?"
+question = "Does worthit see a difference where there is none?"
 profile = "seed"
 seed = 3
 cached_operation = "personality.lookup"
@@ -231,7 +232,7 @@ def test_both_halves_drew_the_same_for_both_arms(halves: Halves) -> None:
 
 def test_equal_arms_are_not_called_different(halves: Halves) -> None:
     """One query a lookup in both arms, exactly; and no difference of time that matters."""
-    found = findings(open_run(halves.whole))
+    found = as_dict(findings(open_run(halves.whole)))
 
     row = next(row for row in found["load"]["reductions"] if row["step"] is None)
     assert (1.0, 1.0, 1.0) == tuple(row["factor"][end] for end in ("low", "value", "high"))

@@ -12,11 +12,11 @@ import psycopg
 import pytest
 
 from worthit.__main__ import main
-from worthit.counters.external_counters import Bystanders, Named, database_of, find
+from worthit.counters.external_counters import ExternalCounters, Named, database_of, find
 from worthit.counters.sampling import table_counters
 from worthit.environment.postgres import Postgres
-from worthit.environment.reach import child_environment
 from worthit.environment.redis import Redis
+from worthit.environment.server import child_environment
 from worthit.process.workspace import Workspace
 
 pytestmark = pytest.mark.integration
@@ -86,7 +86,7 @@ async def test_their_servers_counts_stand_beside_the_spans(tmp_path: Path) -> No
         )
 
     assert said.code == 0, said.stderr
-    assert "PostgreSQL and Redis will be asked for what they counted" in said.stderr
+    assert "own counts will be read from PostgreSQL and Redis" in said.stderr
     run = Path(json.loads(said.stdout)["run"])
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     rows = {
@@ -142,9 +142,9 @@ async def test_a_variable_meant_for_the_service_alone_stops_nothing() -> None:
     database = Named(url="mysql://a:b@c/d", by="DATABASE_URL", asked_for=False)
     cache = Named(url="redis://127.0.0.1:1/0", by="REDIS_URL", asked_for=False)
 
-    bystanders, notes = await find(database, cache)
+    external, notes = await find(database, cache)
 
-    assert (bystanders.postgres, bystanders.redis) == (None, None)
+    assert (external.postgres, external.redis) == (None, None)
     assert ["DATABASE_URL", "REDIS_URL"] == [note.split()[0] for note in notes]
     assert all(note.endswith("; recording without its counts") for note in notes)
 
@@ -156,17 +156,19 @@ async def test_a_cross_check_that_goes_away_costs_its_own_counts_alone() -> None
         Postgres(workspace) as postgres,
         Redis(workspace) as redis,
     ):
-        bystanders = Bystanders(postgres=await postgres.create_database("shop"), redis=redis.url)
-        first = await bystanders.first_counts()
+        external = ExternalCounters(
+            postgres=await postgres.create_database("shop"), redis=redis.url
+        )
+        first = await external.first_counts()
         await redis.stop()
-        last = await bystanders.last_counts(first)
+        last = await external.last_counts(first)
 
-        kept = bystanders.kept([*first, *last])
+        kept = external.kept([*first, *last])
 
     assert {"postgres", "redis"} == {row.source for row in first}
     assert {"postgres"} == {row.source for row in kept}
     assert [row for row in last if row.name == "xact_commit"]
-    (note,) = bystanders.notes
+    (note,) = external.notes
     assert note.startswith("Redis could not be asked for its counts (")
 
 

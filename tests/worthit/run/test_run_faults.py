@@ -16,7 +16,7 @@ from worthit.environment.redis import ExternalRedis, Redis, ask
 from worthit.errors import UsageError
 from worthit.experiments.plan import make_plan
 from worthit.process.workspace import Workspace
-from worthit.run.timeline import Events
+from worthit.run.artifacts import Events
 
 pytestmark = pytest.mark.integration
 
@@ -41,7 +41,7 @@ async def answers(redis: Redis) -> bool:
 
 
 async def test_each_fault_lasts_from_its_arms_warm_up_to_the_loads_end() -> None:
-    """One hangs, one refuses, a bystander answers; afterwards all answer; both ends are events."""
+    """One hangs, one refuses, a third Redis answers; afterwards all do; both ends are events."""
     plan = make_plan(experiment(OUTAGE))
     events = Events(time.time_ns)
     async with (
@@ -50,7 +50,7 @@ async def test_each_fault_lasts_from_its_arms_warm_up_to_the_loads_end() -> None
         Redis(workspace, name="redis-gone") as gone,
         Redis(workspace, name="redis-other") as other,
     ):
-        async with Faults(plan, {"on": hangs, "gone": gone}, events) as faults:
+        async with Faults(plan, {"on": hangs, "gone": gone}, events.add) as faults:
             assert [await answers(redis) for redis in (hangs, gone)] == [True, True]
             faults.follow(time.time_ns() - round(FIRST_BLOCKS_BEGIN_S * 1e9))
             while len(events.rows) < 2:  # noqa: ASYNC110 - no event tells of a row
@@ -75,7 +75,7 @@ async def test_a_load_that_ends_before_is_spared() -> None:
     events = Events(time.time_ns)
     async with Workspace() as workspace, Redis(workspace) as redis:
         async with Faults(
-            make_plan(experiment(OUTAGE)), {"on": redis, "gone": redis}, events
+            make_plan(experiment(OUTAGE)), {"on": redis, "gone": redis}, events.add
         ) as faults:
             faults.follow(time.time_ns() + 10**12)
         assert await answers(redis)
@@ -83,19 +83,21 @@ async def test_a_load_that_ends_before_is_spared() -> None:
     assert events.rows == []
 
 
-def test_a_redis_of_the_persons_own_is_never_stopped() -> None:
+def test_a_redis_of_the_users_own_is_never_stopped() -> None:
     """REDIS_URL and a fault exclude each other, in a sentence."""
     own = ExternalRedis("redis://127.0.0.1:6379/0")
 
     with pytest.raises(UsageError, match="which is never stopped; unset REDIS_URL"):
-        Faults(make_plan(experiment(OUTAGE)), {"on": own, "gone": own}, Events(time.time_ns))
+        Faults(make_plan(experiment(OUTAGE)), {"on": own, "gone": own}, Events(time.time_ns).add)
 
 
 def test_an_arm_without_redis_has_none_that_could_fail() -> None:
-    """The mistake is told with the file's line."""
+    """The mistake is told with the key's path."""
     text = SMALL.replace(
         "env = { REDIS_ENABLED = false }", 'env = { REDIS_ENABLED = false }\nfault = "redis-gone"'
     )
 
-    with pytest.raises(UsageError, match=r"small\.toml:\d+: the arm off has no Redis"):
+    with pytest.raises(
+        UsageError, match=r"small\.toml: arms\[0\]\.fault: the arm off has no Redis"
+    ):
         experiment(text)

@@ -19,13 +19,18 @@ from worthit.contract.manifest import Generator
 from worthit.contract.plan import parse
 from worthit.contract.scenario_files import scenarios_folder
 from worthit.contract.tables import REQUESTS
-from worthit.errors import HarnessError, UsageError
+from worthit.errors import UsageError, WorthitError
 from worthit.experiments.plan import make_plan
-from worthit.run import resuming, run_directory
-from worthit.run.finishing import load_report, read_requests
+from worthit.run import resume, run_directory
+from worthit.run.artifacts import (
+    Events,
+    blocks_run,
+    load_report,
+    read_requests,
+)
 from worthit.run.load_process import begun_until_s, load_plan
 from worthit.run.run_directory import RunDirectory, check_space
-from worthit.run.timeline import Events, blocks_run, spell_position
+from worthit.run.session import spell_position
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -96,7 +101,7 @@ def test_too_little_space_is_told_before_anything_starts(
     usage = shutil.disk_usage(tmp_path)._replace(free=10_000_000)
     monkeypatch.setattr(run_directory.shutil, "disk_usage", lambda _: usage)
 
-    with pytest.raises(HarnessError, match=r"has 10 MB free .* needs about 314 MB; .*--out DIR"):
+    with pytest.raises(WorthitError, match=r"has 10 MB free .* needs about 314 MB; .*--out DIR"):
         check_space(tmp_path / "not" / "there" / "yet", 1000)
 
 
@@ -173,7 +178,7 @@ def test_what_is_left_begins_with_a_warm_up_and_keeps_numbers_and_draws() -> Non
     plan = make_plan(experiment())
     left = [b for b in plan.blocks if not b.warmup and b.block > 3]
 
-    rest = resuming._plan_of(plan, left)
+    rest = resume._plan_of(plan, left)
 
     assert [b.block for b in left] == [b.block for b in rest.blocks if not b.warmup]
     assert [b.pair for b in left] == [b.pair for b in rest.blocks if not b.warmup]
@@ -208,7 +213,7 @@ def test_counts_go_on_and_gauges_do_not() -> None:
         (4, "postgres", "connections", 1),
     )
 
-    assert [10, 14, 1] == resuming._carried_on(first, second).column("value").to_pylist()
+    assert [10, 14, 1] == resume._carried_on(first, second).column("value").to_pylist()
 
 
 def test_self_checks_add_up_or_keep_the_worse() -> None:
@@ -225,7 +230,7 @@ def test_self_checks_add_up_or_keep_the_worse() -> None:
     )
     worse = replace(half, achieved_per_s=9.0, arrivals_sent=9, dropped=1, lag_p99_ms=8.0)
 
-    (row,) = resuming.merge_generator([half], [worse])
+    (row,) = resume.merge_generator([half], [worse])
 
     assert (20, 19, 1) == (row.arrivals_planned, row.arrivals_sent, row.dropped)
     assert (9.0, 8.0, None) == (row.achieved_per_s, row.lag_p99_ms, row.lag_max_ms)
@@ -241,7 +246,7 @@ def test_a_complete_run_is_not_resumed(tmp_path: Path) -> None:
     )
 
     with pytest.raises(UsageError, match="is complete: there is nothing left to run"):
-        resuming.unfinished(tmp_path)
+        resume.unfinished(tmp_path)
 
 
 def test_a_recording_is_not_resumed(tmp_path: Path) -> None:
@@ -260,19 +265,19 @@ def test_a_recording_is_not_resumed(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
 
     with pytest.raises(UsageError, match="holds no experiment that could be carried on"):
-        resuming.unfinished(tmp_path)
+        resume.unfinished(tmp_path)
 
 
 def test_progress_counts_the_blocks_of_what_is_left() -> None:
     """A resumed run's blocks keep their numbers; the progress counts those of this half."""
     plan = make_plan(experiment())
-    rest = resuming._plan_of(plan, [b for b in plan.blocks if not b.warmup and b.block > 13])
+    rest = resume._plan_of(plan, [b for b in plan.blocks if not b.warmup and b.block > 13])
 
     assert "load 20/s, arm off, block 3 of 6" == spell_position(rest, 6.5)
 
 
 def test_databases_of_one_arm_are_one() -> None:
-    """On a server of the person's own each half names its databases anew; the counts go on."""
+    """On a server of the user's own each half names its databases anew; the counts go on."""
     first = counters((1, "postgres", "xact_commit", 3), (2, "postgres", "xact_commit", 10))
     second = counters((3, "postgres", "xact_commit", 2), (4, "postgres", "xact_commit", 6))
     labels = [
@@ -284,10 +289,10 @@ def test_databases_of_one_arm_are_one() -> None:
         for table, texts in zip((first, second), labels, strict=True)
     ]
 
-    renamed = resuming.renamed(tables[0], {"w1_off": "w2_off"})
+    renamed = resume.renamed(tables[0], {"w1_off": "w2_off"})
 
     assert labels[1] == renamed.column("labels").to_pylist()
-    assert [10, 14] == resuming._carried_on(renamed, tables[1]).column("value").to_pylist()
+    assert [10, 14] == resume._carried_on(renamed, tables[1]).column("value").to_pylist()
 
 
 @pytest.mark.parametrize(

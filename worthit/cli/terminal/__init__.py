@@ -1,1 +1,1 @@
-"""What the commands share to talk with a person: options, progress, tables, answers."""
+"""What the commands share to talk with a user: options, progress, tables, answers."""

@@ -23,3 +23,9 @@ json_option = click.option(
 )
 
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
+
+clocks_option = click.option(
+    "--correct-clocks",
+    is_flag=True,
+    help="First move the spans of services whose clock differs from their caller's.",
+)

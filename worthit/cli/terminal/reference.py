@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import click
 
 from worthit.__main__ import VERBS, worthit
-from worthit.errors import ExitCode, HarnessError
+from worthit.contract.exit_codes import ExitCode
+from worthit.errors import WorthitError
 
 PREAMBLE = """\
 # The command line
@@ -25,8 +26,8 @@ worthit [--version] [--help] COMMAND ...
 ```
 
 Long work shows its progress on stderr: a bar on a terminal, plain lines elsewhere; `NO_COLOR` is
-heeded. `--json` prints one JSON document on stdout and nothing else there. What goes wrong is said
-in one sentence on stderr; `WORTHIT_DEBUG=1` adds the traceback.
+respected. `--json` prints one JSON document on stdout and nothing else there. An error is one
+sentence on stderr; `WORTHIT_DEBUG=1` adds the traceback.
 
 | exit code | meaning |
 |---|---|
@@ -38,8 +39,9 @@ EXIT_CODES = {
     ExitCode.WRONG_USAGE: "wrong usage: the command line, a file or a setting is wrong",
     ExitCode.CLAIM_DOES_NOT_HOLD: "the run is good and a claim or threshold does not hold in it",
     ExitCode.RUN_INVALID: "the run is INVALID: no number in it may be believed",
+    ExitCode.INTERRUPTED: "stopped by Ctrl-C",
 }
-"""Each code of `ExitCode` in words; 130, for Ctrl-C, is the shell's own."""
+"""Each code of `ExitCode` in words."""
 
 WIDTH = 95
 """Of the help texts, so that they fit a page."""
@@ -49,12 +51,11 @@ def page() -> str:
     """Give the whole page."""
     parts = [PREAMBLE]
     parts += [f"| {int(code)} | {words} |\n" for code, words in EXIT_CODES.items()]
-    parts.append("| 130 | stopped by Ctrl-C |\n")
     context = click.Context(worthit, info_name="worthit", terminal_width=WIDTH)
     for verb in VERBS:
         try:
             command = worthit.get_command(context, verb)
-        except HarnessError:
+        except WorthitError:
             continue
         if command is not None:
             parts.append(_section(command, verb, context))

@@ -12,17 +12,16 @@ from typing import Any
 
 import click
 
-from worthit.__main__ import INTERRUPTED_EXIT_CODE
 from worthit.cli.terminal.answering import Answers, answer, check_before_running
-from worthit.cli.terminal.progress import Progress, Silence, progress_on
-from worthit.errors import ExitCode
-from worthit.experiments.model import FIXED_SETTINGS, HARNESS_SETTINGS, SERVICE_SETTINGS
+from worthit.cli.terminal.progress import progress
+from worthit.contract.exit_codes import ExitCode
+from worthit.experiments.model import FIXED_SETTINGS, RESERVED_SETTINGS, SERVICE_SETTINGS
 from worthit.experiments.plan import Plan
-from worthit.run.orchestrator import Outcome, run_plan
-from worthit.run.resuming import Unfinished
+from worthit.run.resume import Unfinished
+from worthit.run.session import Outcome, run_plan
 
 OWN_SERVERS = frozenset({"DATABASE_URL", "REDIS_URL", "LLM_BASE_URL", "LLM_API_KEY"})
-"""Settings in the person's environment that replace parts of a run."""
+"""Settings in the user's environment that replace parts of a run."""
 
 
 def run_and_answer(
@@ -38,11 +37,22 @@ def run_and_answer(
     """Run `plan`, write its report, print what matters, and give the exit code."""
     thresholds = plan.experiment.thresholds
     check_before_running(claim_files, thresholds)
-    progress: Progress = Silence() if quiet else progress_on()
     endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if endpoint and not quiet:
-        click.echo(f"Spans are recorded here and passed on to {endpoint}.", err=True)
-    outcome = _run(plan, out, progress, keep_interrupted=keep_interrupted, earlier=earlier)
+        click.echo(f"Spans are recorded, and a copy goes to {endpoint}.", err=True)
+    environ = dict(os.environ)
+    _forget_settings(os.environ)
+    with progress(plan.experiment.name, plan.estimated_s, quiet=quiet) as say:
+        outcome = asyncio.run(
+            run_plan(
+                plan,
+                out=out,
+                say=say,
+                environ=environ,
+                keep_interrupted=keep_interrupted,
+                earlier=earlier,
+            )
+        )
     answers = None
     if outcome.path is not None and not outcome.interrupted:
         if not quiet:
@@ -62,34 +72,12 @@ def run_and_answer(
     return exit_code(outcome, answers)
 
 
-def _run(
-    plan: Plan,
-    out: Path,
-    progress: Progress,
-    *,
-    keep_interrupted: bool,
-    earlier: Unfinished | None,
-) -> Outcome:
-    environ = dict(os.environ)
-    _forget_settings(os.environ)
-    return asyncio.run(
-        run_plan(
-            plan,
-            out=out,
-            progress=progress,
-            environ=environ,
-            keep_interrupted=keep_interrupted,
-            earlier=earlier,
-        )
-    )
-
-
 def _forget_settings(environ: MutableMapping[str, str]) -> None:
-    """Take out what the service would heed, in whatever case: it reads its settings in any.
+    """Remove the service's settings, in whatever case: it reads them in any.
 
     A setting left in the shell would reach every arm and make the experiment another one.
     """
-    settings = SERVICE_SETTINGS | HARNESS_SETTINGS | FIXED_SETTINGS
+    settings = SERVICE_SETTINGS | RESERVED_SETTINGS | FIXED_SETTINGS
     for name in [name for name in environ if name.upper() in settings]:
         if name not in OWN_SERVERS:
             del environ[name]
@@ -97,6 +85,8 @@ def _forget_settings(environ: MutableMapping[str, str]) -> None:
 
 def outcome_document(outcome: Outcome, answers: Answers | None) -> dict[str, Any]:
     """Give the outcome as one JSON document."""
+    from analysis.questions.published import plain  # noqa: PLC0415 - pandas, which --help never needs
+
     verdict = outcome.verdict
     return {
         "run": None if outcome.path is None else str(outcome.path),
@@ -108,7 +98,7 @@ def outcome_document(outcome: Outcome, answers: Answers | None) -> dict[str, Any
         "passed_on": None if outcome.passed_on is None else asdict(outcome.passed_on),
         "report": None if answers is None else str(answers.report),
         "headline": [] if answers is None else list(answers.sentences),
-        "claims": [] if answers is None else list(answers.claims),
+        "claims": [] if answers is None else [plain(row) for row in answers.claims],
         "thresholds": [] if answers is None else list(answers.thresholds),
     }
 
@@ -116,7 +106,7 @@ def outcome_document(outcome: Outcome, answers: Answers | None) -> dict[str, Any
 def exit_code(outcome: Outcome, answers: Answers | None) -> int:
     """Give the exit code that an outcome deserves."""
     if outcome.interrupted:
-        return INTERRUPTED_EXIT_CODE
+        return int(ExitCode.INTERRUPTED)
     if outcome.verdict is not None and outcome.verdict.verdict == "INVALID":
         return int(ExitCode.RUN_INVALID)
     if answers is not None and answers.broken:

@@ -35,7 +35,7 @@ class Loaded:
 
 
 def load(files: Sequence[str], *, skip_damaged: bool) -> Loaded:
-    """Read the files that a person named; a run directory's warm-up blocks do not count."""
+    """Read the files that a user named; a run directory's warm-up blocks do not count."""
     import pandas as pd  # noqa: PLC0415 - --help must not wait for it
 
     with in_parts(files, skip_damaged=skip_damaged, columns=None, partitions=None) as loaded:
@@ -50,6 +50,8 @@ class Parts:
 
     parts: Iterable[pd.DataFrame]
     """One after the other, to be gone through once."""
+    runs: Sequence[Run]
+    """The run directories among what was named."""
     verdict: dict[str, Any]
     damaged: list[str]
     """What was left out, as sentences: known when the parts were gone through."""
@@ -75,8 +77,8 @@ def in_parts(
     damaged: list[str] = []
     sources = _sources(files, damaged if skip_damaged else None)
     with closing(_parts(sources, columns, partitions, damaged if skip_damaged else None)) as parts:
-        verdict = _verdict([source.run for source in sources if source.run is not None])
-        yield Parts(parts=parts, verdict=verdict, damaged=damaged)
+        runs = [source.run for source in sources if source.run is not None]
+        yield Parts(parts=parts, runs=runs, verdict=_verdict(runs), damaged=damaged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,10 +152,10 @@ def _parts(
             continue
         with traces.read(
             *source.paths, columns=columns, skip_damaged=skip, partitions=partitions
-        ) as dealt:
+        ) as partitioned:
             if damaged is not None:
-                damaged += dealt.damaged
-            for part in dealt:
+                damaged += partitioned.damaged
+            for part in partitioned:
                 yield _counted(part, source)
 
 
@@ -195,8 +197,24 @@ def _verdict(runs: Sequence[Run]) -> dict[str, Any]:
 def verdict_lines(loaded: Loaded | Parts) -> list[str]:
     """Say what must stand above every number of a run."""
     verdict = loaded.verdict
-    lines = [f"{verdict['verdict']}: {'; '.join(verdict['reasons']) or 'no doubts'}"]
+    lines = [
+        f"{verdict['verdict']}: {'; '.join(verdict['reasons']) or 'nothing speaks against it'}"
+    ]
     return [*(lines if verdict["verdict"] else []), *loaded.damaged]
+
+
+def skew_lines(skewed: pd.DataFrame, *, corrected: bool) -> list[str]:
+    """Say whose clocks differ, by how much, and how it is known."""
+    from analysis.document.formatting import plain  # noqa: PLC0415 - as above
+
+    end = "Its spans were moved." if corrected else "Use --correct-clocks to move its spans."
+    return [
+        f"The clock of {row['callee']} is about {plain(abs(row['offset_ms']), 'ms')} "
+        f"{'ahead of' if row['offset_ms'] > 0 else 'behind'} that of {row['caller']}"
+        f"{'' if row['steady'] else ', and the difference changed meanwhile'}: {row['outside']} "
+        f"of {row['calls']} calls lie outside their caller's span. {end}"
+        for row in skewed.to_dict(orient="records")
+    ]
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

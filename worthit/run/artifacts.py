@@ -1,9 +1,10 @@
-"""From what the parts left behind to a whole run directory: tables, logs, manifest, verdict."""
+"""What a run leaves behind becomes a run directory: tables, logs, events, manifest, verdict."""
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -23,15 +24,15 @@ from worthit.contract.manifest import (
     Recorded,
     Verdict,
 )
-from worthit.contract.tables import REQUESTS, read_stream
+from worthit.contract.manifest import Block as RunBlock
+from worthit.contract.tables import EVENTS, REQUESTS, read_stream
 from worthit.counters.recorded_metrics import metric_samples
 from worthit.counters.sampling import Sample, write_counters
 from worthit.experiments.plan import Plan
 from worthit.run.load_process import LoadResult
 from worthit.run.machine import git_commit, machine, versions
-from worthit.run.resuming import merge_generator
+from worthit.run.resume import merge_generator
 from worthit.run.run_directory import RunDirectory
-from worthit.run.timeline import Events, blocks_run
 
 SOURCE_TREE: Final = Path(__file__).parents[2]
 """Where the commit is asked for."""
@@ -39,8 +40,68 @@ SOURCE_TREE: Final = Path(__file__).parents[2]
 _LOAD_REPORT: Final = TypeAdapter(LoadReport)
 
 
+NS_PER_S: Final = 1_000_000_000
+
+
+class Events:
+    """The run's events, in order of their telling."""
+
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        self._now_ns = now_ns
+        self.rows: list[tuple[int, str, str]] = []
+
+    def add(self, kind: str, t_ns: int | None = None, **detail: object) -> None:
+        """Note an event, now or at `t_ns`."""
+        when = self._now_ns() if t_ns is None else t_ns
+        self.rows.append((when, kind, json.dumps(detail)))
+
+    def add_schedule(self, plan: Plan, t0_ns: int, until_ns: int) -> None:
+        """Note the begin and end of every block and step that had begun by `until_ns`."""
+        steps: dict[int, list[int]] = {}
+        for block in blocks_run(plan, t0_ns, until_ns):
+            about = {"block": block.block, "arm": block.arm, "step": block.step}
+            self.add("block_start", block.start_ns, **about)
+            self.add("block_end", block.end_ns, **about)
+            if not block.warmup:
+                ends = steps.setdefault(block.step, [block.start_ns, block.end_ns])
+                ends[1] = block.end_ns
+        for step, (start_ns, end_ns) in steps.items():
+            self.add("step_start", start_ns, step=step)
+            self.add("step_end", end_ns, step=step)
+        if steps and plan.blocks[0].warmup:
+            self.add("warmup_end", min(start for start, _ in steps.values()))
+
+    def write(self, path: Path) -> None:
+        """Write events.parquet, in order of time."""
+        rows = sorted(self.rows)
+        columns = {name: [row[index] for row in rows] for index, name in enumerate(EVENTS.names)}
+        pq.write_table(pa.table(columns, schema=EVENTS), path)
+
+
+def blocks_run(plan: Plan, t0_ns: int, until_ns: int) -> tuple[RunBlock, ...]:
+    """Give the manifest's ``blocks``: those that began before `until_ns`, cut there."""
+    found = []
+    for block in plan.blocks:
+        start_ns = t0_ns + round(block.start_s * NS_PER_S)
+        if start_ns >= until_ns:
+            continue
+        found.append(
+            RunBlock(
+                block=block.block,
+                pair=block.pair,
+                arm=block.arm,
+                step=block.step,
+                rate_per_s=block.rate_per_s,
+                warmup=block.warmup,
+                start_ns=start_ns,
+                end_ns=min(t0_ns + round(block.end_s * NS_PER_S), until_ns),
+            )
+        )
+    return tuple(found)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
+class RunArtifacts:
     """What the run left behind."""
 
     plan: Plan
@@ -59,21 +120,40 @@ class Material:
     redis_version: str
 
 
-def write_tables(directory: RunDirectory, material: Material) -> Recorded:
-    """Write the four tables and give the manifest's ``recorded``."""
+def write_tables(
+    directory: RunDirectory,
+    *,
+    load_folder: Path,
+    counters: Sequence[Sample],
+    events: Events,
+    recorder: Mapping[str, int],
+) -> Recorded:
+    """Write the four tables and give the manifest's ``recorded``.
+
+    Parameters
+    ----------
+    directory
+        Its ``raw`` holds what the recorder wrote.
+    load_folder
+        Where the load wrote its requests.
+    counters, events
+        What was sampled and noted meanwhile.
+    recorder
+        The recorder's own counts.
+    """
     from analysis.traces import convert  # noqa: PLC0415 - compiled code that only this end needs
 
     converted = convert(directory.raw / "traces.otlp", directory.path / "spans.parquet")
-    requests = read_requests(material.load.folder)
+    requests = read_requests(load_folder)
     pq.write_table(requests, directory.path / "requests.parquet", compression="zstd")
     metrics = metric_samples(directory.raw / "traces.otlp.metrics")
-    write_counters([*material.counters, *metrics], directory.path / "counters.parquet")
-    material.events.write(directory.path / "events.parquet")
+    write_counters([*counters, *metrics], directory.path / "counters.parquet")
+    events.write(directory.path / "events.parquet")
     return Recorded(
         spans=converted.spans,
         requests=requests.num_rows,
-        bytes=material.recorder.get("bytes", 0),
-        refused_batches=material.recorder.get("refused", 0),
+        bytes=recorder["bytes"],
+        refused_batches=recorder["refused"],
         undecodable_bytes=converted.undecodable_bytes,
     )
 
@@ -94,36 +174,36 @@ def copy_logs(directory: RunDirectory, logs: Path) -> None:
         shutil.copyfile(log, directory.path / "logs" / log.name)
 
 
-def manifest(directory: RunDirectory, material: Material, recorded: Recorded) -> Manifest:
+def manifest(directory: RunDirectory, artifacts: RunArtifacts, recorded: Recorded) -> Manifest:
     """Put together the manifest, all but the verdict."""
-    plan = material.plan
+    plan = artifacts.plan
     experiment = plan.experiment
-    report = load_report(material.load.folder)
+    report = load_report(artifacts.load.folder)
     return Manifest(
         format_version=FORMAT_VERSION,
         run_id=directory.run_id,
         name=experiment.name,
-        complete=not material.load.stopped_early,
+        complete=not artifacts.load.stopped_early,
         question=experiment.question,
-        started_ns=material.started_ns,
-        ended_ns=material.ended_ns,
+        started_ns=artifacts.started_ns,
+        ended_ns=artifacts.ended_ns,
         experiment=experiment.model_dump(mode="json"),
         seed=experiment.seed,
         profile=experiment.profile,
         scenario=experiment.scenario,
-        arms=arms_of(plan, material.databases),
+        arms=arms_of(plan, artifacts.databases),
         cached_operation=experiment.cached_operation,
         cached_collection=experiment.cached_collection,
         steps=plan.steps,
-        blocks=blocks_run(plan, material.load.t0_ns, _until_ns(material)),
+        blocks=blocks_run(plan, artifacts.load.t0_ns, _until_ns(artifacts)),
         machine=machine(),
-        versions=versions(material.postgres_version, material.redis_version),
+        versions=versions(artifacts.postgres_version, artifacts.redis_version),
         git_commit=git_commit(SOURCE_TREE),
         parts={
-            **material.parts,
-            "recorder": replace(material.parts["recorder"], passed_on=material.passed_on),
+            **artifacts.parts,
+            "recorder": replace(artifacts.parts["recorder"], passed_on=artifacts.passed_on),
         },
-        memory=material.memory,
+        memory=artifacts.memory,
         recorded=recorded,
         generator=report.generator,
         workers=report.workers,
@@ -180,6 +260,6 @@ def load_report(folder: Path) -> LoadReport:
     return whole
 
 
-def _until_ns(material: Material) -> int:
+def _until_ns(artifacts: RunArtifacts) -> int:
     """Give when the schedule ended: at its end, or when it was stopped."""
-    return material.load.t0_ns + round(material.load.begun_until_s * 1e9)
+    return artifacts.load.t0_ns + round(artifacts.load.begun_until_s * 1e9)

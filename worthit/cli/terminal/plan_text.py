@@ -50,18 +50,18 @@ def describe(plan: Plan, effects: Iterable[dict[str, Any]] = ()) -> dict[str, An
         "load_s": plan.load_s,
         "estimated_s": plan.estimated_s,
         "personalities": plan.personalities,
-        "doubts": doubts(plan),
+        "limitations": limitations(plan),
         "smallest_effects": list(effects),
     }
 
 
-def doubts(plan: Plan) -> list[str]:
+def limitations(plan: Plan) -> list[str]:
     """Say what this plan will not be able to decide, in sentences."""
     found = []
     load = plan.experiment.load
     if load.blocks < FEWEST_BLOCKS:
         found.append(
-            f"{load.blocks} blocks an arm and step give no interval for one step alone: "
+            f"{load.blocks} blocks per arm and step give no interval for one step alone: "
             f"{FEWEST_BLOCKS - load.blocks} more are needed."
         )
     if len(plan.batches) > 1:
@@ -78,7 +78,7 @@ def doubts(plan: Plan) -> list[str]:
 
 
 def lines(document: dict[str, Any]) -> list[str]:
-    """Spell the document of `describe` for a person."""
+    """Spell the document of `describe` for a user."""
     rates = ", ".join(f"{rate:g}" for rate in document["rates_per_s"])
     blocks = document["blocks_per_arm_and_step"]
     text = [
@@ -103,5 +103,5 @@ def lines(document: dict[str, Any]) -> list[str]:
     if document["smallest_effects"]:
         text.append("  smallest effect that this can see (80 % power, two-sided 5 %):")
         text += [f"    {effect['text']}" for effect in document["smallest_effects"]]
-    text += [f"  note: {doubt}" for doubt in document["doubts"]]
+    text += [f"  note: {limitation}" for limitation in document["limitations"]]
     return text

@@ -23,7 +23,7 @@ from worthit.contract.manifest import Arm, Generator, Manifest, Recorded, Segmen
 from worthit.contract.plan import Block
 from worthit.errors import UsageError
 from worthit.experiments.model import Experiment
-from worthit.experiments.plan import SETTLE_S, Plan, make_plan
+from worthit.experiments.plan import CLOCK_TICK_S, SETTLE_S, Plan, make_plan
 
 SET_ASIDE: Final = 1_000_000
 """Added to the number of a block that was begun and is run again, so that both can be kept."""
@@ -35,9 +35,6 @@ GAUGES: Final = ("connections", "keys", "used_memory_bytes")
 """Their values that are no counts, and must not be carried on."""
 
 Number = TypeVar("Number", int, float)
-
-CLOCK_TICK_S: Final = 1e-6
-"""Manifests count in ns and plans in seconds: what rounding may make of the same length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +133,7 @@ def _gap_s(plan: Plan, earlier: Block | None, block: Block, *, new_batch: bool) 
 def merge_tables(earlier: Unfinished, folder: Path, arms: Iterable[Arm]) -> None:
     """Put the first half's rows before those of the second, which stand in `folder`.
 
-    `arms` are the second half's: on a server of the person's own each half had databases of its
+    `arms` are the second half's: on a server of the user's own each half had databases of its
     own names, and the whole run goes by those of the second.
     """
     for name in ("spans", "requests"):

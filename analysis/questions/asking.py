@@ -1,0 +1,144 @@
+"""What did this run find? Asks every question of a run; nothing is computed twice.
+
+The report, the terminal, the notebooks, the demo and the README take their figures from
+``findings(run)``.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeVar, cast, get_args
+
+from analysis.checks.verdict import judge
+from analysis.errors import InputError
+from analysis.questions.catalogue import QUESTIONS, Question
+from analysis.questions.findings import (
+    Believed,
+    Findings,
+    RunFacts,
+    Word,
+)
+from analysis.questions.headline import answer as headline
+from analysis.questions.measured import Measured, measured
+from analysis.rundir.manifest import Manifest
+from analysis.rundir.run import Run
+
+_AT_ONCE = 2
+"""Questions answered at once; one of them is often the trees, which most others do not need."""
+
+Answer = TypeVar("Answer")
+
+
+def findings(run: Run) -> Findings:
+    """Everything that this project can say about a run; no answer when it is INVALID."""
+    run = _judged(run)
+    found = _evidence(run)
+    if found.is_invalid:
+        return found
+    tables = measured(run)
+    found = replace(found, answers=_answers(tables))
+    return replace(found, headline=headline.headline(found))
+
+
+def ask(run: Run, kind: type[Answer]) -> Answer:
+    """The answer of one question of a run, such as ``ask(run, Faster)``.
+
+    Raises
+    ------
+    InputError
+        When the run is INVALID: no number of it may be used.
+    """
+    run = _judged(run)
+    found = _evidence(run)
+    if found.is_invalid:
+        found.of(kind)
+    question: Question[Any] = next(one for one in QUESTIONS if one.of is kind)
+    answered = question.answer(measured(run))
+    if not isinstance(answered, kind):
+        raise InputError(f"{kind.__name__} is not the answer of a question")
+    return answered
+
+
+def _answers(tables: Measured) -> tuple[object, ...]:
+    """Every question's answer, in the order of the catalogue.
+
+    Two at once: kernels, Arrow and most of pandas' sums leave Python to others meanwhile. The
+    call trees are built first and their questions asked last, so that nobody waits for them while
+    there is other work.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        trees = threads.submit(lambda: tables.call_trees)
+        asked = {
+            question.key: threads.submit(tables.once, question.answer)
+            for question in sorted(QUESTIONS, key=lambda question: question.of_trees)
+        }
+        trees.result()
+        return tuple(asked[question.key].result() for question in QUESTIONS)
+
+
+def _judged(run: Run) -> Run:
+    """The run with a verdict: its own, or that of now."""
+    if run.manifest.verdict.verdict != "UNJUDGED":
+        return run
+    judgement = judge(run)
+    manifest = replace(
+        run.manifest,
+        verdict=judgement.verdict_entry(),
+        cross_checks=judgement.cross_check_entries(),
+        set_aside=judgement.set_aside,
+    )
+    is_regular = run.written is run.manifest
+    return replace(run, manifest=manifest, written=manifest if is_regular else run.written)
+
+
+def _evidence(run: Run) -> Findings:
+    """What is said of every run, also of one that nobody may believe."""
+    manifest = run.manifest
+    return Findings(
+        run=_facts(run),
+        verdict=_believed(run),
+        cross_checks=manifest.cross_checks,
+        generator=manifest.generator,
+    )
+
+
+def _believed(run: Run) -> Believed:
+    """The manifest's verdict; a run without a span is INVALID whatever it says."""
+    written = run.manifest.verdict
+    reasons = tuple(written.reasons)
+    if run.projected_measured_spans.empty and written.verdict != "INVALID":
+        empty = "No span was recorded after the warm-up: nothing was measured."
+        return Believed(verdict="INVALID", reasons=(empty, *reasons))
+    if written.verdict not in get_args(Word):
+        raise InputError(
+            f"{run.path / 'manifest.json'}: the verdict {written.verdict!r} was found; expected"
+            " is VALID, SUSPECT or INVALID"
+        )
+    return Believed(verdict=cast("Word", written.verdict), reasons=reasons)
+
+
+def _facts(run: Run) -> RunFacts:
+    manifest = run.manifest
+    return RunFacts(
+        id=manifest.run_id,
+        name=manifest.name,
+        question=manifest.question,
+        profile=manifest.profile,
+        scenario=manifest.scenario,
+        started_ns=manifest.started_ns,
+        complete=manifest.complete,
+        arms=tuple(arm.name for arm in manifest.arms),
+        baseline=manifest.baseline,
+        cached_operation=manifest.cached_operation,
+        cached_collection=manifest.cached_collection,
+        knobs={arm.name: arm.knobs for arm in manifest.arms if arm.knobs},
+        users=_users(manifest),
+        requests=len(run.measured_requests),
+        spans=len(run.projected_measured_spans),
+    )
+
+
+def _users(manifest: Manifest) -> int | None:
+    users = (manifest.experiment.get("data") or {}).get("users")
+    return users if isinstance(users, int) else None

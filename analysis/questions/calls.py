@@ -1,0 +1,25 @@
+"""The queries of a run, each with how long it held its connection."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.checks.cross_checks import is_database_call
+from analysis.formats.attributes import numbers_of
+from analysis.rundir.manifest import Manifest
+from worthit.contract.names import POOL_WAIT_NS as POOL_WAIT
+
+
+def calls_of(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
+    """The logical queries and ``held_ns``; without blocks all belong to the one block."""
+    waited = POOL_WAIT if POOL_WAIT in spans.columns else "attributes"
+    columns = ["name", "arm", "block", "db_collection", "duration_ns", waited]
+    calls = spans.loc[is_database_call(spans), columns]
+    calls = calls.assign(held_ns=held_ns(calls))
+    return calls if manifest.blocks else calls.assign(block=0)
+
+
+def held_ns(calls: pd.DataFrame) -> pd.Series[float]:
+    """Time that each query held its connection: its span without the wait for a connection."""
+    waited = numbers_of(calls, POOL_WAIT).fillna(0.0)
+    return (calls["duration_ns"].astype("float64") - waited).clip(lower=0.0)

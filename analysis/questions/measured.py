@@ -1,0 +1,91 @@
+"""What questions are asked of: the tables of a run without its warm-up.
+
+A question is a pure function of a ``Measured``. What several questions need and what takes long
+is computed once, by ``once``, also when two questions are answered at the same time::
+
+    def answer(measured: Measured) -> WorthCaching:
+        ceilings = measured.once(ceiling.answer)  # another question's answer, shared
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from analysis.calltree.call_tree import CallTrees, build_trees
+from analysis.checks.cross_checks import roots
+from analysis.questions.calls import calls_of
+from analysis.rundir.blocks import block_table
+from analysis.rundir.manifest import Manifest
+from analysis.rundir.run import Run
+
+_OF_ROOTS = ("parent_span_id", "kind", "arm", "block", "start_ns", "duration_ns")
+"""What is asked of the spans that begin a request."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The tables of a run without warm-up."""
+
+    run: Run
+    """The run itself, for the few questions that need its warm-up or its events."""
+    spans: pd.DataFrame
+    """The measured spans, without the columns that no answer needs."""
+    requests: pd.DataFrame
+    """The measured arrivals."""
+    roots: pd.DataFrame
+    """The spans that begin a request."""
+    blocks: pd.DataFrame
+    """The measured blocks, as ``analysis.rundir.blocks.block_table``."""
+    calls: pd.DataFrame
+    """The queries, as ``analysis.questions.calls.calls_of``."""
+    _kept: dict[Callable[[Measured], Any], Future[Any]] = field(default_factory=dict, repr=False)
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What was meant and done."""
+        return self.run.manifest
+
+    @property
+    def call_trees(self) -> CallTrees:
+        """The call trees of all measured requests; built once."""
+        return self.once(_call_trees)
+
+    def once(self, compute: Callable[[Measured], T]) -> T:
+        """``compute(self)``, computed by who asks first; others wait for it."""
+        with self._lock:
+            is_first = compute not in self._kept
+            kept: Future[T] = self._kept.setdefault(compute, Future())
+        if is_first:
+            try:
+                kept.set_result(compute(self))
+            except BaseException as error:
+                kept.set_exception(error)
+                raise
+        return kept.result()
+
+
+def measured(run: Run) -> Measured:
+    """The measured tables of a run."""
+    spans = run.projected_measured_spans
+    tops = roots(spans[list(_OF_ROOTS)], ids=spans["span_id"])
+    return Measured(
+        run=run,
+        spans=spans,
+        requests=run.measured_requests,
+        roots=tops,
+        blocks=block_table(run.manifest, run.measured_requests, tops),
+        calls=calls_of(run.manifest, spans),
+    )
+
+
+def _call_trees(one: Measured) -> CallTrees:
+    return build_trees(one.spans)
