@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from analysis.calls import instrumentations as known
 from analysis.calls.statements import family, statement_codes
-from analysis.calls.texts import Texts, marked, read_texts, written
+from analysis.calls.texts import Texts, marked, numbered, numbered_column, read_texts, written
 from analysis.calls.wrapped import Told, wrapping
 from analysis.calltree.call_tree import CallTrees, build_trees, to_rows
 from analysis.calltree.tree_cache import Remembered
@@ -130,7 +130,7 @@ def _found(spans: pd.DataFrame, trees: CallTrees) -> Calls:
     rows = _candidates(spans, trees, of_rows, by_operation)
     those, operation = spans.iloc[rows], of_rows[rows]
     texts = read_texts(those)
-    system, systems = _numbered(written(those, "db_system"))
+    system, systems = numbered_column(those, "db_system")
     families = [family(name) for name in systems]
     statement, forms = statement_codes(texts.statement, system, systems)
     kind = by_operation[operation]
@@ -235,8 +235,8 @@ def _by_texts(
 ) -> Codes:
     """Decide each candidate's kind: an unmistakable name, the statement, operation, name."""
     of_text = np.append([_of_statement(form) for form in forms], _UNKNOWN).astype(np.int64)
-    operation, operations = _numbered(written(spans, "db_operation"))
-    name, names = _numbered(written(spans, "name"))
+    operation, operations = numbered_column(spans, "db_operation")
+    name, names = numbered_column(spans, "name")
     lower = _lower(pa.array(operations, pa.large_string()))
     of_operation = np.append(_of_operations(lower), _UNKNOWN)
     of_name = np.append(_of_names(_lower(pa.array(names, pa.large_string()))), QUERY)
@@ -274,6 +274,11 @@ _NAMES = (
     ("query", ""),
 )
 _STATEMENTS = tuple((KINDS.index(kind), re.compile(pattern)) for kind, pattern in known.TEXTS)
+_STATEMENT_AS_NAME = (
+    r"(?is)^\s*(?:(?:select|insert|update|delete|merge|replace|with|call)\b.*"
+    r"\b(?:from|into|set|where|values|as)\b|\{\s*\"|/\*|--)"
+)
+"""A span's name that is the statement itself, as some tracers have it."""
 _NOTHING = re.compile(r"^(?:--|/\*|#|;|$)")
 """A text of nothing but a comment: how pgx asks whether the server is there."""
 
@@ -310,7 +315,7 @@ def _with_fallbacks(
     gap = pa.scalar(" ", pa.large_string())
     both = pc.binary_join_element_wise(operation, written(those, "db_collection"), gap)
     short = pc.coalesce(texts.summary.take(taken), both, operation, written(those, "name"))
-    codes, names = statement_codes(pc.fill_null(short, ""), np.full(rows.size, -1), [])
+    codes, names = _short_forms(pc.fill_null(short, ""))
     place = {form: number for number, form in enumerate(forms)}
     number = np.array([place.setdefault(name, len(place)) for name in names], np.int64)
     statement = statement.astype(np.int64)
@@ -318,11 +323,16 @@ def _with_fallbacks(
     return statement, list(place)
 
 
-def _numbered(texts: pa.Array) -> tuple[Codes, list[str]]:
-    """Number different texts; -1 for a missing one."""
-    encoded = texts.dictionary_encode()
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-    return codes.astype(np.int64), encoded.dictionary.to_pylist()
+def _short_forms(texts: pa.Array) -> tuple[Codes, list[str]]:
+    """Number short texts as they are; one that is a whole statement in its normal form."""
+    codes, names = numbered(texts)
+    written_out = np.flatnonzero(_matches(pa.array(names, pa.large_string()), _STATEMENT_AS_NAME))
+    if written_out.size:
+        some = pa.array([names[place] for place in written_out], pa.large_string())
+        form, forms = statement_codes(some, np.full(len(some), -1), [])
+        for place, number in zip(written_out, form, strict=True):
+            names[place] = forms[number]
+    return codes, names
 
 
 def _lower(texts: pa.Array) -> pa.Array:

@@ -186,8 +186,13 @@ _SPACES = (
     (re.compile(r"\s*\.\s*"), "."),
     (re.compile(r"([(\[]) "), r"\1"),
     (re.compile(r" ([)\],;])"), r"\1"),
-    (re.compile(r"(?<![\w)\]])(\w+) \("), r"\1 ("),
 )
+_APART = (
+    "IN|VALUES|AND|OR|NOT|WHERE|FROM|ON|AS|EXISTS|USING|OVER|SELECT|UNION|ALL|SET|WHEN|THEN|ELSE"
+    "|BY|HAVING|JOIN|RETURNING|FILTER|WITH|DISTINCT|CASE|LIKE|BETWEEN|LIMIT|OFFSET|MATERIALIZED"
+)
+"""Words before a bracket that are no function."""
+_CALLED = re.compile(rf"(?<!INTO )\b(?!(?:{_APART}) \()(\w+) (?=\()")
 _CAST = re.compile(
     r"\?(?: ?:: ?(?:\w+\.)?[\w\"]+(?: PRECISION| VARYING)?(?: ?\(\?(?:, \?)*\))?"
     r"(?: WITH(?:OUT)? TIME ZONE)?(?: ?\[\])*)+"
@@ -204,6 +209,7 @@ def _joined(words: list[str]) -> str:
     text = " ".join(words)
     for pattern, put in _SPACES:
         text = pattern.sub(put, text)
+    text = _CALLED.sub(r"\1", text)
     text = _CAST_CALL.sub(VALUE, _CAST.sub(VALUE, text.rstrip("; ")))
     if text.count("(") > text.count(")"):
         text = _CUT_LIST.sub("(?)", text)

@@ -48,13 +48,30 @@ def written(spans: pd.DataFrame, name: str) -> pa.Array:
     """Give a column of texts, whatever pandas keeps it as; missing where there is none."""
     if name not in spans.columns:
         return pa.nulls(len(spans), pa.large_string())
-    column = spans[name]
-    array = pa.array(column, from_pandas=True)
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
+    array = one_array(spans[name])
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     return array.cast(pa.large_string())
+
+
+def one_array(column: pd.Series) -> pa.Array:
+    """Give a column as Arrow has it, in one piece."""
+    array = pa.array(column, from_pandas=True)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def numbered(texts: pa.Array) -> tuple[NDArray[np.int64], list[str]]:
+    """Number different texts; -1 for a missing one."""
+    encoded = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
+    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+    return codes.astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def numbered_column(spans: pd.DataFrame, name: str) -> tuple[NDArray[np.int64], list[str]]:
+    """Number the texts of a column; -1 for a missing one, everywhere where there is none."""
+    if name in spans.columns and isinstance(spans[name].dtype, pd.CategoricalDtype):
+        return numbered(one_array(spans[name]))
+    return numbered(written(spans, name))
 
 
 def statements_in(attributes: pa.Array) -> pa.Array:

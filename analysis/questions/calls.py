@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.checks.cross_checks import is_database_call
+from analysis.calls.classify import is_query, statement_of
 from analysis.formats.attributes import numbers_of
 from analysis.rundir.manifest import Manifest
 from worthit.contract.names import POOL_WAIT_NS as POOL_WAIT
 
 
 def calls_of(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
-    """The logical queries and ``held_ns``; without blocks all belong to the one block."""
+    """The queries, each with its ``statement`` and ``held_ns``; without blocks all belong to the one block."""
     waited = POOL_WAIT if POOL_WAIT in spans.columns else "attributes"
     columns = ["name", "arm", "block", "db_collection", "duration_ns", waited]
-    calls = spans.loc[is_database_call(spans), columns]
-    calls = calls.assign(held_ns=held_ns(calls))
+    chosen = is_query(spans)
+    calls = spans.loc[chosen, columns]
+    calls = calls.assign(held_ns=held_ns(calls), statement=statement_of(spans)[chosen])
     return calls if manifest.blocks else calls.assign(block=0)
 
 

@@ -336,7 +336,7 @@ def _statements(calls: pd.DataFrame, blocks: pd.DataFrame) -> Iterator[Statement
     for arm, own in blocks.groupby("arm", dropna=False, sort=False):
         here = timed[timed["block"].isin(own["block"])]
         top = own[own["rate_per_s"] == own["rate_per_s"].max()]
-        for (name, collection), chosen in here.groupby(["name", "db_collection"], dropna=False):
+        for (name, collection), chosen in here.groupby(["statement", "db_collection"], dropna=False):
             means = chosen.groupby("block")["ms"].mean().to_numpy(np.float64)
             yield StatementRow(
                 arm=_named(arm),
