@@ -1,1 +1,1 @@
-"""What is a database or cache call, which of them are queries, and which statements are the same?"""
+"""What is a call to a database or cache, which are queries, which statements are the same?"""

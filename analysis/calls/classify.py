@@ -62,7 +62,8 @@ class Calls:
     @property
     def queries(self) -> Codes:
         """The rows that are queries."""
-        return self.rows[self.kind == QUERY]
+        chosen: Codes = self.rows[self.kind == QUERY]
+        return chosen
 
 
 _REMEMBERED: Remembered[Calls] = Remembered(_COLUMNS)
@@ -102,15 +103,6 @@ def queries_of(spans: pd.DataFrame) -> pd.DataFrame:
     return spans.iloc[find_calls(spans).queries]
 
 
-def statement_of(spans: pd.DataFrame) -> pd.Series:
-    """Give each call's statement in its normal form, missing for other spans."""
-    found = find_calls(spans)
-    place = np.full(len(spans), len(found.statements), np.int64)
-    place[found.rows] = found.statement
-    texts = pd.array([*found.statements, None], dtype="str").take(place)
-    return pd.Series(texts, index=spans.index, dtype="str")
-
-
 def calls(spans: pd.DataFrame) -> tuple[pd.DataFrame, Codes]:
     """Give each call's kind, operation and statement, and its row in ``spans``."""
     found = find_calls(spans)
@@ -126,13 +118,14 @@ def calls(spans: pd.DataFrame) -> tuple[pd.DataFrame, Codes]:
 
 def _found(spans: pd.DataFrame, trees: CallTrees) -> Calls:
     by_operation = _first_match(_lower(pa.array(trees.operations["name"])), known.DEFINITE)
-    of_rows = to_rows(trees.operation, trees)
+    of_rows = to_rows(trees.operation, trees).astype(np.int64)
     rows = _candidates(spans, trees, of_rows, by_operation)
     those, operation = spans.iloc[rows], of_rows[rows]
     texts = read_texts(those)
     system, systems = numbered_column(those, "db_system")
     families = [family(name) for name in systems]
-    statement, forms = statement_codes(texts.statement, system, systems)
+    code_of_text, forms = statement_codes(texts.statement, system, systems)
+    statement = code_of_text.astype(np.int64)
     kind = by_operation[operation]
     is_cache = np.array([name in known.CACHES for name in [*families, ""]], np.bool_)[system]
     decided = _by_texts(those, kind, statement, forms, is_cache)
@@ -153,11 +146,11 @@ def _found(spans: pd.DataFrame, trees: CallTrees) -> Calls:
 
 
 def _candidates(
-    spans: pd.DataFrame, trees: CallTrees, of_rows: NDArray[np.int32], by_operation: Codes
+    spans: pd.DataFrame, trees: CallTrees, of_rows: Codes, by_operation: Codes
 ) -> Codes:
     """Rows that may be calls: with a system, a name that is known, or a call's attributes."""
     outgoing = ~np.isin(trees.kind, (SERVER, CONSUMER, PRODUCER)) & (trees.parent != REPEAT)
-    chosen = to_rows(outgoing, trees)
+    chosen = to_rows(outgoing, trees).astype(np.bool_)
     names = _lower(pa.array(trees.operations["name"]))
     plain = (by_operation != _UNKNOWN) | _matches(names, known.QUERY_NAMES)
     asked = plain[of_rows] if plain.any() else np.zeros(len(spans), np.bool_)
@@ -177,7 +170,7 @@ class _Asked:
 
     trees: CallTrees
     rows: Codes
-    operation: NDArray[np.int32]
+    operation: Codes
     kind: Codes
     statement: Codes
     family: Codes
@@ -217,21 +210,26 @@ class _Asked:
                 kind=self.kind[chosen],
                 service=services[self.operation[chosen]].astype(np.int64),
                 family=self.family[chosen],
-                statement=self.statement[chosen].astype(np.int64),
+                statement=self.statement[chosen],
                 form=_forms(scope, self.operation[chosen], self.system[chosen]),
             )
             counted[chosen] = ~wrapping(told, self.trees, self.above(self.load))
         return counted
 
 
-def _forms(scope: Codes, operation: NDArray[np.int32], system: Codes) -> Codes:
+def _forms(scope: Codes, operation: Codes, system: Codes) -> Codes:
     """Number the ways in which calls are written: scope, service and name, system."""
     table = np.column_stack([scope, operation, system])
-    return np.unique(table, axis=0, return_inverse=True)[1].astype(np.int64).ravel()
+    codes: Codes = np.unique(table, axis=0, return_inverse=True)[1].astype(np.int64).ravel()
+    return codes
 
 
 def _by_texts(
-    spans: pd.DataFrame, named: Codes, statement: Codes, forms: list[str], is_cache: NDArray[np.bool_]
+    spans: pd.DataFrame,
+    named: Codes,
+    statement: Codes,
+    forms: list[str],
+    is_cache: NDArray[np.bool_],
 ) -> Codes:
     """Decide each candidate's kind: an unmistakable name, the statement, operation, name."""
     of_text = np.append([_of_statement(form) for form in forms], _UNKNOWN).astype(np.int64)
@@ -253,10 +251,10 @@ def _by_texts(
     return np.where(is_cache, np.where(asked == _UNKNOWN, CACHE, asked), kind)
 
 
-_Table = tuple[tuple[str, str], ...]
+_Table = Sequence[tuple[str, str]]
 
 
-def _whole(table: Sequence[tuple[str, str]], before: str = "^", after: str = "$") -> _Table:
+def _whole(table: _Table, before: str = "^", after: str = "$") -> tuple[tuple[str, str], ...]:
     return tuple((kind, f"{before}(?:{pattern}){after}") for kind, pattern in table)
 
 
@@ -318,7 +316,7 @@ def _with_fallbacks(
     codes, names = _short_forms(pc.fill_null(short, ""))
     place = {form: number for number, form in enumerate(forms)}
     number = np.array([place.setdefault(name, len(place)) for name in names], np.int64)
-    statement = statement.astype(np.int64)
+    statement = statement.copy()
     statement[rows] = number[codes]
     return statement, list(place)
 
@@ -343,7 +341,7 @@ def _matches(texts: pa.Array, pattern: str) -> NDArray[np.bool_]:
     return np.asarray(pc.match_substring_regex(texts, pattern), np.bool_)
 
 
-def _first_match(texts: pa.Array, table: Sequence[tuple[str, str]]) -> Codes:
+def _first_match(texts: pa.Array, table: _Table) -> Codes:
     """Give the kind of the first pattern of the table that fits each text."""
     found = np.full(len(texts), _UNKNOWN, np.int64)
     rest = np.arange(len(texts))

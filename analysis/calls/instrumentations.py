@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+_Table = tuple[tuple[str, str], ...]
+
 CACHES: Final = frozenset(
     {
         "redis", "valkey", "keydb", "dragonfly", "memcached", "memcache", "hazelcast", "ehcache",
@@ -91,9 +93,7 @@ Rails' ``sql.active_record`` event has ``cached: true`` (Active Support guide), 
 ActiveRecord's instrumentations copy under their own prefix.
 """
 
-_PACKAGE = r"(?:[\w]+[.:/])*"
-
-DEFINITE: Final = (
+DEFINITE: Final[_Table] = (
     # sql.conn.prepare and its like carry the statement that they prepare: the name decides.
     ("prepare", r"^(?:sql|db|otelsql|driver)[.:](?:conn[.:])?prepare(?:_?context)?$"),
     ("prepare", r"^(?:pgx[.: ])?prepare (?:select|insert|update|delete|with|merge|\w+_)"),
@@ -113,11 +113,11 @@ DEFINITE: Final = (
     ("pool wait", r"^connection$"),
     ("pool wait", r"^(?:pg-pool|mysql2?-pool|tarn|generic-pool)[.:]\w+"),
     ("pool wait", r"\bget_?connection$|\bpool[.: _-](?:acquire|connect|get|checkout|wait)\w*$"),
-    ("pool wait", r"^(?:acquire|acquiring|checkout|check out|borrow|wait(?:ing)? for)\b.*\b"
-                  r"(?:connection|conn|pool|client)$"),
+    ("pool wait", (r"^(?:acquire|acquiring|checkout|check out|borrow|wait(?:ing)? for)\b.*\b"
+                  r"(?:connection|conn|pool|client)$")),
     ("pool wait", r"\b(?:connection|conn|pool)[ ._-]?(?:acquire|acquisition|wait|checkout)$"),
-    ("not a call", r"^prisma:(?:client|engine):(?:\w*serialize\w*|compile|middleware|"
-                   r"load_engine|detach\w*|query_plan)$"),
+    ("not a call", (r"^prisma:(?:client|engine):(?:\w*serialize\w*|compile|middleware|"
+                   r"load_engine|detach\w*|query_plan)$")),
     ("wrapper", r"^prisma:client:(?:operation|db_query_wrapper)$|^prisma:engine(?::query)?$"),
     ("orm cache", r"^cache (?:\w|::)+ (?:load|exists\?|count|pluck|sum)$"),
 )  # fmt: skip
@@ -139,19 +139,20 @@ QUERY_NAMES: Final = (
 )
 """Lower-case span names that are a query also where no system and no statement is given."""
 
-STAGES: Final = (
+STAGES: Final[_Table] = (
     ("session reset", r"reset|reset[ _]?session|discard|sp_reset_connection|change ?user"),
     ("ping", r"ping|isvalid|is_valid|keep_?alive"),
-    ("pool wait", r"acquire(?: connection)?|get_?connection|checkout|check out|borrow|pool[._ -]?wait"),
-    ("connect", r"connect|open(?: connection)?|dial|hello|auth(?:enticate)?|client(?: ?setinfo)?"
+    ("pool wait", (r"acquire(?: connection)?|get_?connection|checkout|check out|borrow"
+                   r"|pool[._ -]?wait")),
+    ("connect", (r"connect|open(?: connection)?|dial|hello|auth(?:enticate)?|client(?: ?setinfo)?"
                 r"|select db|login|logout|quit|close connection|disconnect|handshake|startup"
-                r"|sasl(?:start|continue)|is_?master|open_?connection|create_?connection"),
+                r"|sasl(?:start|continue)|is_?master|open_?connection|create_?connection")),
     ("prepare", r"prepare|parse|describe"),
-    ("fetch", r"fetch(?:one|all|many|row|val)?|cursor|close cursor|rows|rows?[._]next"
-              r"|rows[._]close|get_?more|kill_?cursors|result-?set|close|next"),
-    ("transaction", r"begin(?:[ _]?(?:tx|transaction|tran|work))?|start[ _]?transaction"
+    ("fetch", (r"fetch(?:one|all|many|row|val)?|cursor|close cursor|rows|rows?[._]next"
+              r"|rows[._]close|get_?more|kill_?cursors|result-?set|close|next")),
+    ("transaction", (r"begin(?:[ _]?(?:tx|transaction|tran|work))?|start[ _]?transaction"
                     r"|commit(?:[ _]?transaction)?|rollback(?:[ _]?(?:transaction|to savepoint))?"
-                    r"|abort(?:[ _]?transaction)?|(?:release )?savepoint|release|xa"),
+                    r"|abort(?:[ _]?transaction)?|(?:release )?savepoint|release|xa")),
     ("setting", r"set|show|deallocate|use"),
 )  # fmt: skip
 """Kind, and the lower-case operations that are one; also how a name ends (``pool.connect``).
@@ -159,7 +160,7 @@ STAGES: Final = (
 The words of the databases' protocols and of database/sql, JDBC and DB-API (PEP 249) methods.
 """
 
-FIRST_WORDS: Final = (
+FIRST_WORDS: Final[_Table] = (
     ("transaction", r"begin|start|commit|rollback|savepoint|release|xa|abort"),
     ("setting", r"set|show|deallocate"),
     ("session reset", r"discard"),
@@ -172,10 +173,10 @@ DATA: Final = (
 )
 """Words that a name begins with when the rest of it names the data, not what is done."""
 
-CACHE_STAGES: Final = (
+CACHE_STAGES: Final[_Table] = (
     ("ping", r"ping"),
-    ("connect", r"connect|hello|auth|client(?: \w+)?|select|quit|command(?: \w+)?|readonly"
-                r"|cluster (?:slots|shards|nodes)|info"),
+    ("connect", (r"connect|hello|auth|client(?: \w+)?|select|quit|command(?: \w+)?|readonly"
+                r"|cluster (?:slots|shards|nodes)|info")),
     ("transaction", r"multi|discard|watch|unwatch"),
     ("pool wait", r"pool[.: ]\w+|acquire|get_?connection"),
 )  # fmt: skip
@@ -184,12 +185,12 @@ CACHE_STAGES: Final = (
 Redis commands (redis.io, connection management); ``redis-connect``: opentelemetry-js-contrib.
 """
 
-TEXTS: Final = (
+TEXTS: Final[_Table] = (
     ("session reset", r"^DISCARD\b|\bUNLISTEN \*|^RESET ALL\b|\bSP_RESET_CONNECTION\b"),
-    ("transaction", r"^(?:BEGIN|START)(?: (?:TRANSACTION|TRAN|WORK|ISOLATION|READ|NOT DEFERRABLE"
-                    r"|DEFERRED|DEFERRABLE|IMMEDIATE|EXCLUSIVE|CONCURRENT)\b.*)?$"),
-    ("transaction", r"^(?:COMMIT|ROLLBACK|ABORT|SAVEPOINT|RELEASE|XA)\b|^PREPARE TRANSACTION\b"
-                    r"|^END(?: (?:TRANSACTION|WORK).*)?$|^SAVE TRAN|^IF @@TRANCOUNT"),
+    ("transaction", (r"^(?:BEGIN|START)(?: (?:TRANSACTION|TRAN|WORK|ISOLATION|READ|NOT DEFERRABLE"
+                    r"|DEFERRED|DEFERRABLE|IMMEDIATE|EXCLUSIVE|CONCURRENT)\b.*)?$")),
+    ("transaction", (r"^(?:COMMIT|ROLLBACK|ABORT|SAVEPOINT|RELEASE|XA)\b|^PREPARE TRANSACTION\b"
+                    r"|^END(?: (?:TRANSACTION|WORK).*)?$|^SAVE TRAN|^IF @@TRANCOUNT")),
     ("setting", r"^(?:SET|SHOW|DEALLOCATE|RESET|USE|PRAGMA|LISTEN|UNLISTEN)\b"),
     ("prepare", r"^PREPARE\b"),
     ("fetch", r"^(?:FETCH|MOVE|CLOSE)\b"),
@@ -200,7 +201,8 @@ BEGIN before more than transaction modes is a block of statements, and END alone
 """
 
 OWN_OF_DRIVERS: Final = (
-    r"(?i)^SELECT (?:PG_CATALOG\s?\.\s?)?VERSION ?\(|^SELECT @@|^SELECT (?:CURRENT_SCHEMA|DATABASE)\b"
+    r"(?i)^SELECT (?:PG_CATALOG\s?\.\s?)?VERSION ?\(|^SELECT @@"
+    r"|^SELECT (?:CURRENT_SCHEMA|DATABASE)\b"
     r"|\bPG_CATALOG\s?\.\s?PG_TYPE\b|\bPG_TYPE\b|^SELECT CURRENT_SETTING"
 )
 """What drivers and ORMs ask of a new connection: not a query where it lies below a ``connect``.

@@ -39,8 +39,11 @@ _DOLLARS = r"(\$\$)(?s:.*?)(?:\$\$|$)"
 _IDENTIFIER = r'("[^"]*(?:""[^"]*)*(?:"|$)|`[^`]*(?:`|$))'
 _BACKTICKED = r"(`[^`]*(?:`|$))"
 _DOUBLE = r'(")[^"\\]*(?:(?s:\\.|"")[^"\\]*)*(?:"|\\?$)'
-_LEFT = r"\1\2\3\3\4\4\5\5\6\7\7"
-"""What is left of a unit: the two ends of a comment, an empty string, an identifier as it is."""
+_LEFT = r" \1\2\3\3\4\4\5\5\6\7\7 "
+"""What is left of a unit: the two ends of a comment, an empty string, an identifier as it is.
+
+With spaces around, so that two strings side by side do not become one.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +73,7 @@ _NUMBER = r"(^|[\s(,=<>+*/%|~-])(?:0[xX][0-9a-fA-F]+|[0-9]+(?:\.[0-9]+)?)([\s),;
 _FLAT = r"""(?:0|\?|''|"")"""
 _LIST = rf"\(\s*{_FLAT}(?:\s*,\s*{_FLAT})*\s*\)"
 _ROWS = r"\(\?\)(?:\s*,\s*\(\?\))+"
-_PLAIN_NAMES = (
-    r'^(?:[^"`]|"[\w$.]*"|"[A-Za-z_ $.-]*"|`[\w$.]*`|`[A-Za-z_ $.-]*`)*$'
-)
+_PLAIN_NAMES = r'^(?:[^"`]|"[\w$.]*"|"[A-Za-z_ $.-]*"|`[\w$.]*`|`[A-Za-z_ $.-]*`)*$'
 """Quoted names, if any, in which nothing looks like a number or a list."""
 _TAGGED = r"\$[A-Za-z_]\w*\$"
 _TAGGED_STRING = r"(?<![\w$])\$(?P<tag>[A-Za-z_]\w*)\$(?s:.*?)(?:\$(?P=tag)\$|$)"
@@ -84,9 +85,7 @@ def _replace(texts: pa.Array, pattern: str, replacement: str) -> pa.Array:
     return pc.replace_substring_regex(texts, pattern=pattern, replacement=replacement)
 
 
-def _where(
-    texts: pa.Array, chosen: pa.Array, change: Callable[[pa.Array], pa.Array]
-) -> pa.Array:
+def _where(texts: pa.Array, chosen: pa.Array, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
     """Change the texts that are chosen, leave the others."""
     if not pc.any(chosen).as_py():
         return texts
@@ -121,7 +120,7 @@ def _scanner(dialect: Dialect) -> re.Pattern[str]:
 def _marked(match: re.Match[str]) -> str:
     """Put what stands for a unit: nothing for a comment, ? for a value."""
     if match[6] is not None:
-        return match[0]
+        return f" {match[0]} "
     if match[1] is not None or match[0].startswith(("--", "#")):
         return " "
     return f" {VALUE} "
@@ -139,6 +138,7 @@ def normal_form(text: str, dialect: Dialect) -> str:
 _LITERAL_WORDS = frozenset({"NULL", "TRUE", "FALSE"})
 _TYPED = frozenset({"DATE", "TIME", "TIMESTAMP", "INTERVAL", "DATETIME"})
 """Words before a string that make a literal of it: DATE '2026-01-01'."""
+_NAME_QUOTES = ('"', "`")
 _OPERAND = re.compile(r"[\w\"`)\]?]$")
 _OPERAND_BEFORE = frozenset({"SELECT", "WHERE", "AND", "OR", "LIMIT", "OFFSET", "BY", "THEN",
                              "ELSE", "WHEN", "BETWEEN", "IN", "LIKE", "SET", "VALUES", "RETURN"})  # fmt: skip
@@ -151,7 +151,7 @@ def _add(words: list[str], kind: object, token: str) -> None:
     if kind in kinds.Number or kind in kinds.String.Single or token == VALUE:
         _add_value(words, token)
         return
-    if kind in kinds.Name and token[0] in "\"`" or kind in kinds.String.Symbol:
+    if token[0] in _NAME_QUOTES:
         words.append(token)
         return
     upper = " ".join(token.upper().split())
@@ -204,9 +204,12 @@ _SAME_ROWS = re.compile(r"\(\?\)(?:, \(\?\))+")
 _CUT_ROWS = re.compile(r"\(\?\), ?\(?\??$|\(\?\),$")
 
 
+_SAVEPOINT = re.compile(r"^(SAVEPOINT|RELEASE(?: SAVEPOINT)?|ROLLBACK TO(?: SAVEPOINT)?) [^ ]+$")
+
+
 def _joined(words: list[str]) -> str:
     """Write the tokens with single spaces, casts of values and lengths of lists left out."""
-    text = " ".join(words)
+    text = _SAVEPOINT.sub(r"\1 ?", " ".join(words))
     for pattern, put in _SPACES:
         text = pattern.sub(put, text)
     text = _CALLED.sub(r"\1", text)
@@ -261,7 +264,7 @@ _JSON_VALUE = re.compile(
 _EXTENDED = re.compile(r'\{"\$(?:oid|date|numberLong|numberInt|numberDecimal|uuid|binary)":\?\}')
 _SESSION = re.compile(
     r'"(?:lsid|\$clusterTime|txnNumber|\$readPreference|\$db|operationTime|comment)":'
-    r'(?:\?|\{(?:[^{}]|\{[^{}]*\})*\})(?:,|(?=\}))'
+    r"(?:\?|\{(?:[^{}]|\{[^{}]*\})*\})(?:,|(?=\}))"
 )
 _JSON_LIST = re.compile(r"\[\?(?:,\?)+\]?")
 _JSON_SAME = re.compile(r"\[(\{[^\[\]]*\}|\?)(?:,\1)+\]")
@@ -304,7 +307,9 @@ _KEY_PARTS = (
 """Parts of a cache's key that name one of many: uuids, hex, numbers."""
 _WITH_TWO_WORDS = frozenset({"CLIENT", "CONFIG", "CLUSTER", "COMMAND", "SCRIPT", "XGROUP", "OBJECT",
                              "MEMORY", "ACL", "XINFO", "FUNCTION"})  # fmt: skip
-_CODE = frozenset({"EVAL", "EVALSHA", "FCALL", "EVAL_RO", "EVALSHA_RO", "AUTH", "HELLO", "PUBLISH"})
+_CODE = frozenset(
+    {"EVAL", "EVALSHA", "FCALL", "EVAL_RO", "EVALSHA_RO", "AUTH", "HELLO", "PUBLISH"}
+)
 
 
 def _folded_keys(texts: pa.Array) -> pa.Array:
@@ -365,13 +370,13 @@ def statement_codes(
         rows = np.flatnonzero(given & np.isin(system, places))
         if rows.size:
             encoded = texts.take(pa.array(rows)).dictionary_encode()
-            number = _numbered(encoded.dictionary, of_cache, dialect, forms)
+            number = _numbered(encoded.dictionary, dialect, forms, of_cache=of_cache)
             codes[rows] = number[np.asarray(encoded.indices)]
     return codes, list(forms)
 
 
 def _numbered(
-    texts: pa.Array, of_cache: bool, dialect: Dialect, forms: dict[str, int]
+    texts: pa.Array, dialect: Dialect, forms: dict[str, int], *, of_cache: bool
 ) -> NDArray[np.int32]:
     """Number the normal form of each of different texts of one dialect."""
     if of_cache:
@@ -387,15 +392,14 @@ def _numbered(
     return codes
 
 
-def _each(
-    texts: pa.Array, form: Callable[[str], str], forms: dict[str, int]
-) -> NDArray[np.int32]:
+def _each(texts: pa.Array, form: Callable[[str], str], forms: dict[str, int]) -> NDArray[np.int32]:
     encoded = texts.dictionary_encode()
     codes = [
         forms.setdefault(form(text) or text.strip(), len(forms))
         for text in encoded.dictionary.to_pylist()
     ]
-    return np.array(codes, np.int32)[np.asarray(encoded.indices)]
+    numbers: NDArray[np.int32] = np.array(codes, np.int32)[np.asarray(encoded.indices)]
+    return numbers
 
 
 def of_texts(texts: pd.Series, system: str = "") -> pd.Series:

@@ -87,7 +87,9 @@ def statements_in(attributes: pa.Array) -> pa.Array:
 def text_in(attributes: pa.Array, key: str) -> pa.Array:
     """Give the text under a key, escapes resolved; missing where there is none or it is empty."""
     mark = f'"{key}":'
-    rows = np.flatnonzero(np.asarray(pc.fill_null(pc.match_substring(attributes, mark), False)))
+    rows = np.flatnonzero(
+        np.asarray(pc.fill_null(pc.match_substring(attributes, mark), fill_value=False))
+    )
     if not rows.size:
         return pa.nulls(len(attributes), pa.large_string())
     escaped = "".join(f"\\{letter}" if letter in ".[]" else letter for letter in key)
@@ -101,7 +103,7 @@ def text_in(attributes: pa.Array, key: str) -> pa.Array:
 
 def _unescaped(texts: pa.Array) -> pa.Array:
     """Resolve JSON's escapes; each different text once."""
-    escaped = pc.fill_null(pc.match_substring(texts, "\\"), False)
+    escaped = pc.fill_null(pc.match_substring(texts, "\\"), fill_value=False)
     if not pc.any(escaped).as_py():
         return texts.cast(pa.large_string())
     encoded = texts.filter(escaped).dictionary_encode()
@@ -119,7 +121,7 @@ def _resolved(text: str) -> str:
 
 def orm_cached_in(attributes: pa.Array) -> pa.Array:
     """Tell which spans are marked as answered from an ORM's own cache."""
-    return pc.fill_null(pc.match_substring_regex(attributes, known.ORM_CACHED), False)
+    return pc.fill_null(pc.match_substring_regex(attributes, known.ORM_CACHED), fill_value=False)
 
 
 def marked(attributes: pa.Array) -> NDArray[np.bool_]:
@@ -128,7 +130,7 @@ def marked(attributes: pa.Array) -> NDArray[np.bool_]:
     rows = np.arange(len(attributes))
     some = np.zeros(rows.size, np.bool_)
     for mark in known.MARKS:
-        some |= np.asarray(pc.fill_null(pc.match_substring(attributes, mark), False))
+        some |= np.asarray(pc.fill_null(pc.match_substring(attributes, mark), fill_value=False))
     rows = np.flatnonzero(some)
     taken = attributes.take(pa.array(rows))
     for key in known.PLAIN_MARKS:

@@ -32,9 +32,7 @@ class Told:
     """The instrumentation: its scope, the name as it writes it, the spelling of the system."""
 
 
-def wrapping(
-    told: Told, call_trees: CallTrees, above: NDArray[np.int32]
-) -> NDArray[np.bool_]:
+def wrapping(told: Told, call_trees: CallTrees, above: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Tell calls that only wrap another. ``above`` as of ``kernels.wrappers.calls_above``."""
     found = _over(told, call_trees, above)
     inner = ~found
@@ -65,20 +63,18 @@ def _over(told: Told, call_trees: CallTrees, above: NDArray[np.int32]) -> NDArra
     return found
 
 
-def _around(
-    told: Told, call_trees: CallTrees, chosen: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def _around(told: Told, call_trees: CallTrees, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
     known = chosen[told.statement[chosen] >= 0]
     position = told.position[known]
     trace = np.searchsorted(call_trees.begins, position, side="right") - 1
     parent = call_trees.parent[position].astype(np.int64)
     parent = np.where(parent >= 0, parent, -1 - trace)
-    group = _pair(_pair(parent, told.statement[known]), _pair(told.service[known], told.kind[known]))
+    group = _pair(
+        _pair(parent, told.statement[known]), _pair(told.service[known], told.kind[known])
+    )
     start, end = call_trees.start[position], call_trees.end[position]
     order = np.lexsort((told.form[known], -end, start, group))
-    outer = wrappers.outer_twins(
-        group[order], start[order], end[order], told.form[known][order]
-    )
+    outer = wrappers.outer_twins(group[order], end[order], told.form[known][order])
     found = np.zeros(told.position.size, np.bool_)
     found[known[order]] = outer
     return found[chosen]
@@ -88,5 +84,5 @@ def _pair(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64
     """Number the pairs."""
     low = int(left.min()) if left.size else 0
     width = int(right.max()) + 2 if right.size else 1
-    _, codes = np.unique((left - low) * width + right + 1, return_inverse=True)
+    codes: NDArray[np.int64] = np.unique((left - low) * width + right + 1, return_inverse=True)[1].astype(np.int64)
     return codes

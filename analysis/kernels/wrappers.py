@@ -33,7 +33,6 @@ def calls_above(
 @compiled
 def outer_twins(
     group: NDArray[np.int64],
-    start: NDArray[np.int64],
     end: NDArray[np.int64],
     form: NDArray[np.int64],
 ) -> NDArray[np.bool_]:

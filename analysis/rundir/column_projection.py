@@ -105,7 +105,8 @@ def _with_attributes(table: pa.Table) -> pa.Table:
     found = table.select(list(COLUMNS))
     system = table.column("db_system")
     said = [
-        lean_texts(chunk, part) for chunk, part in zip(texts.chunks, _like(system, texts), strict=True)
+        lean_texts(chunk, part)
+        for chunk, part in zip(texts.chunks, _like(system, texts), strict=True)
     ]
     for name, kind in LEAN_TEXTS.items():
         found = found.append_column(name, pa.chunked_array([part[name] for part in said], kind))

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.calltree.call_tree import CallTrees
 from analysis.calls.classify import is_query
+from analysis.calltree.call_tree import CallTrees
 from analysis.questions.measured import Measured
 from analysis.questions.shares.answer import ShareRow
 from analysis.questions.shares.answer import answer as shares
