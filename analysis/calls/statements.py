@@ -140,8 +140,9 @@ _TYPED = frozenset({"DATE", "TIME", "TIMESTAMP", "INTERVAL", "DATETIME"})
 """Words before a string that make a literal of it: DATE '2026-01-01'."""
 _NAME_QUOTES = ('"', "`")
 _OPERAND = re.compile(r"[\w\"`)\]?]$")
-_OPERAND_BEFORE = frozenset({"SELECT", "WHERE", "AND", "OR", "LIMIT", "OFFSET", "BY", "THEN",
-                             "ELSE", "WHEN", "BETWEEN", "IN", "LIKE", "SET", "VALUES", "RETURN"})  # fmt: skip
+_OPERAND_BEFORE = frozenset(
+    "SELECT WHERE AND OR LIMIT OFFSET BY THEN ELSE WHEN BETWEEN IN LIKE SET VALUES RETURN".split()
+)
 
 
 def _add(words: list[str], kind: object, token: str) -> None:
@@ -178,7 +179,7 @@ def _add_value(words: list[str], token: str) -> None:
 
 @cache
 def _is_keyword(upper: str) -> bool:
-    kind, _ = lexer.Lexer.get_default_instance().is_keyword(upper)
+    kind, _ = lexer.Lexer.get_default_instance().is_keyword(upper)  # type: ignore[no-untyped-call] # sqlparse has no types
     return kind is not kinds.Name
 
 
@@ -305,8 +306,9 @@ _KEY_PARTS = (
     r"[0-9]+(?:\.[0-9]+)?",
 )
 """Parts of a cache's key that name one of many: uuids, hex, numbers."""
-_WITH_TWO_WORDS = frozenset({"CLIENT", "CONFIG", "CLUSTER", "COMMAND", "SCRIPT", "XGROUP", "OBJECT",
-                             "MEMORY", "ACL", "XINFO", "FUNCTION"})  # fmt: skip
+_WITH_TWO_WORDS = frozenset(
+    "CLIENT CONFIG CLUSTER COMMAND SCRIPT XGROUP OBJECT MEMORY ACL XINFO FUNCTION".split()
+)
 _CODE = frozenset(
     {"EVAL", "EVALSHA", "FCALL", "EVAL_RO", "EVALSHA_RO", "AUTH", "HELLO", "PUBLISH"}
 )

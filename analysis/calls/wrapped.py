@@ -84,5 +84,7 @@ def _pair(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64
     """Number the pairs."""
     low = int(left.min()) if left.size else 0
     width = int(right.max()) + 2 if right.size else 1
-    codes: NDArray[np.int64] = np.unique((left - low) * width + right + 1, return_inverse=True)[1].astype(np.int64)
+    codes: NDArray[np.int64] = np.unique((left - low) * width + right + 1, return_inverse=True)[
+        1
+    ].astype(np.int64)
     return codes

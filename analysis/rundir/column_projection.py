@@ -5,7 +5,8 @@ for. They become columns while one row group is in memory; the rest of its attri
 Columns of few words (service, name, arm, ...) are kept as numbers of a sorted list of words.
 
 Answer: the columns of spans.parquet without ``attributes``, those of ``analysis.calls.lean``, and
-one column for each of ``ATTRIBUTES``, read through ``analysis.formats.attributes.numbers_of`` and ``words_of``.
+one column for each of ``ATTRIBUTES``, read through
+``analysis.formats.attributes.numbers_of`` and ``words_of``.
 """
 
 from __future__ import annotations
