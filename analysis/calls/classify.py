@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from analysis.calls import instrumentations as known
 from analysis.calls.statements import family, statement_codes
 from analysis.calls.texts import Texts, marked, numbered, numbered_column, read_texts, written
-from analysis.calls.wrapped import Told, wrapping
+from analysis.calls.wrapped import Told, pair_codes, wrapping
 from analysis.calltree.call_tree import CallTrees, build_trees, to_rows
 from analysis.calltree.tree_cache import Remembered
 from analysis.kernels import wrappers
@@ -219,9 +219,7 @@ class _Asked:
 
 def _forms(scope: Codes, operation: Codes, system: Codes) -> Codes:
     """Number the ways in which calls are written: scope, service and name, system."""
-    table = np.column_stack([scope, operation, system])
-    codes: Codes = np.unique(table, axis=0, return_inverse=True)[1].astype(np.int64).ravel()
-    return codes
+    return pair_codes(pair_codes(scope.astype(np.int64), operation), system)
 
 
 def _by_texts(

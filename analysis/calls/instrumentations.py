@@ -126,10 +126,10 @@ DEFINITE: Final[_Table] = (
 ``sql.conn.*``, ``sql.rows``, ``sql.tx.*``: XSAM/otelsql, method.go. ``sql:rows_next`` and its
 like: opencensus-integrations/ocsql and nhatthm/otelsql. ``db.Prepare``: uptrace/otelsql.
 ``prepare ...``, ``pool.acquire``: exaring/otelpgx, tracer.go. ``pg-pool.connect``:
-opentelemetry-js-contrib, instrumentation-pg. ``fetchall``: Datadog's dbapi integration. ``connection``, ``query``,
-``result-set``: datasource-micrometer, JdbcObservationDocumentation. ``prisma:*``: Prisma,
-packages/instrumentation and its query engine. ``CACHE ... Load``: ActiveRecord's log name.
-``getMore``: the MongoDB command of a cursor's next batch (MongoDB manual).
+opentelemetry-js-contrib, instrumentation-pg. ``fetchall``: Datadog's dbapi integration.
+``connection``, ``query``, ``result-set``: datasource-micrometer, JdbcObservationDocumentation.
+``prisma:*``: Prisma, packages/instrumentation and its query engine. ``CACHE ... Load``:
+ActiveRecord's log name. ``getMore``: the MongoDB command of a cursor's next batch.
 """
 
 QUERY_NAMES: Final = (

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -141,7 +142,24 @@ _TYPED = frozenset({"DATE", "TIME", "TIMESTAMP", "INTERVAL", "DATETIME"})
 _NAME_QUOTES = ('"', "`")
 _OPERAND = re.compile(r"[\w\"`)\]?]$")
 _OPERAND_BEFORE = frozenset(
-    "SELECT WHERE AND OR LIMIT OFFSET BY THEN ELSE WHEN BETWEEN IN LIKE SET VALUES RETURN".split()
+    {
+        "SELECT",
+        "WHERE",
+        "AND",
+        "OR",
+        "LIMIT",
+        "OFFSET",
+        "BY",
+        "THEN",
+        "ELSE",
+        "WHEN",
+        "BETWEEN",
+        "IN",
+        "LIKE",
+        "SET",
+        "VALUES",
+        "RETURN",
+    }
 )
 
 
@@ -177,9 +195,12 @@ def _add_value(words: list[str], token: str) -> None:
     words.append(VALUE)
 
 
+_LEXER: Any = lexer.Lexer.get_default_instance()  # sqlparse has no types
+
+
 @cache
 def _is_keyword(upper: str) -> bool:
-    kind, _ = lexer.Lexer.get_default_instance().is_keyword(upper)  # type: ignore[no-untyped-call] # sqlparse has no types
+    kind, _ = _LEXER.is_keyword(upper)
     return kind is not kinds.Name
 
 
@@ -307,7 +328,19 @@ _KEY_PARTS = (
 )
 """Parts of a cache's key that name one of many: uuids, hex, numbers."""
 _WITH_TWO_WORDS = frozenset(
-    "CLIENT CONFIG CLUSTER COMMAND SCRIPT XGROUP OBJECT MEMORY ACL XINFO FUNCTION".split()
+    {
+        "CLIENT",
+        "CONFIG",
+        "CLUSTER",
+        "COMMAND",
+        "SCRIPT",
+        "XGROUP",
+        "OBJECT",
+        "MEMORY",
+        "ACL",
+        "XINFO",
+        "FUNCTION",
+    }
 )
 _CODE = frozenset(
     {"EVAL", "EVALSHA", "FCALL", "EVAL_RO", "EVALSHA_RO", "AUTH", "HELLO", "PUBLISH"}

@@ -77,10 +77,12 @@ def numbered_column(spans: pd.DataFrame, name: str) -> tuple[NDArray[np.int64], 
 def statements_in(attributes: pa.Array) -> pa.Array:
     """Give the statement of each span, from the newest attribute that holds one."""
     found = pa.nulls(len(attributes), pa.large_string())
+    rest = pc.is_valid(attributes)
     for key in known.STATEMENTS:
-        if found.null_count == 0:
+        if not pc.any(rest).as_py():
             break
-        found = pc.coalesce(found, text_in(attributes, key))
+        found = pc.replace_with_mask(found, rest, text_in(attributes.filter(rest), key))
+        rest = pc.and_(rest, pc.is_null(found))
     return found
 
 
@@ -121,7 +123,12 @@ def _resolved(text: str) -> str:
 
 def orm_cached_in(attributes: pa.Array) -> pa.Array:
     """Tell which spans are marked as answered from an ORM's own cache."""
-    return pc.fill_null(pc.match_substring_regex(attributes, known.ORM_CACHED), fill_value=False)
+    rows = np.flatnonzero(
+        np.asarray(pc.fill_null(pc.match_substring(attributes, "cache"), fill_value=False))
+    )
+    found = np.zeros(len(attributes), np.bool_)
+    found[rows] = pc.match_substring_regex(attributes.take(pa.array(rows)), known.ORM_CACHED)
+    return pa.array(found)
 
 
 def marked(attributes: pa.Array) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.calltree.call_tree import CallTrees
@@ -69,22 +70,24 @@ def _around(told: Told, call_trees: CallTrees, chosen: NDArray[np.int64]) -> NDA
     trace = np.searchsorted(call_trees.begins, position, side="right") - 1
     parent = call_trees.parent[position].astype(np.int64)
     parent = np.where(parent >= 0, parent, -1 - trace)
-    group = _pair(
-        _pair(parent, told.statement[known]), _pair(told.service[known], told.kind[known])
+    group = pair_codes(
+        pair_codes(parent, told.statement[known]),
+        pair_codes(told.service[known], told.kind[known]),
     )
+    found = np.zeros(told.position.size, np.bool_)
+    forms = pair_codes(group, told.form[known])
+    if not known.size or group.max() == forms.max():  # nowhere do two write of one statement
+        return found[chosen]
     start, end = call_trees.start[position], call_trees.end[position]
     order = np.lexsort((told.form[known], -end, start, group))
     outer = wrappers.outer_twins(group[order], end[order], told.form[known][order])
-    found = np.zeros(told.position.size, np.bool_)
     found[known[order]] = outer
     return found[chosen]
 
 
-def _pair(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+def pair_codes(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number the pairs."""
     low = int(left.min()) if left.size else 0
     width = int(right.max()) + 2 if right.size else 1
-    codes: NDArray[np.int64] = np.unique((left - low) * width + right + 1, return_inverse=True)[
-        1
-    ].astype(np.int64)
-    return codes
+    codes, _ = pd.factorize((left - low) * width + right + 1)
+    return codes.astype(np.int64)
