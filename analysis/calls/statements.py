@@ -418,12 +418,11 @@ def _numbered(
         return _each(_folded_keys(texts), cache_form, forms)
     is_json = np.asarray(pc.match_substring_regex(texts, _IS_JSON))
     codes = np.empty(len(texts), np.int32)
-    for chosen, fold, form in (
-        (~is_json, lambda some: folded(some, dialect), lambda one: normal_form(one, dialect)),
-        (is_json, _folded_json, json_form),
-    ):
-        if chosen.any():
-            codes[chosen] = _each(fold(texts.filter(pa.array(chosen))), form, forms)
+    if not is_json.all():
+        folding = folded(texts.filter(pa.array(~is_json)), dialect)
+        codes[~is_json] = _each(folding, lambda text: normal_form(text, dialect), forms)
+    if is_json.any():
+        codes[is_json] = _each(_folded_json(texts.filter(pa.array(is_json))), json_form, forms)
     return codes
 
 

@@ -196,6 +196,11 @@ def _counted(table: pd.DataFrame) -> tuple[float, dict[str, int]]:
 )
 def test_another_instrumentation_changes_no_count(asked: list[str], system: str, how: str) -> None:
     """Every call doubled, wrapped, re-spelt or delivered twice gives the same queries."""
+    if how in (
+        "wrapped twice",
+        "no text above",
+    ):  # without a text, nothing says that it is no query
+        asked = [text for text in asked if text not in ("BEGIN", "COMMIT")]
     root = {"id": "r", "kind": "SERVER", "takes": 1000}
     plain, doubled = [], []
     for n, text in enumerate(asked):
