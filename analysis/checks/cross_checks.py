@@ -17,14 +17,12 @@ from dataclasses import astuple, dataclass
 
 import pandas as pd
 
+from analysis.calls.classify import queries_of
 from analysis.formats.attributes import numbers
 from analysis.rundir.manifest import CrossCheck, Manifest
 from worthit.contract.names import POOL_WAIT_NS, REDIS_HITS, REDIS_MISSES
 
 COLUMNS = ["what", "arm", "from_spans", "independent", "counted_by", "exact", "tolerance"]
-
-CONNECT_OPERATIONS = ("connect", "CONNECT", "BEGIN", "COMMIT", "ROLLBACK", "fetch")
-"""Database spans that are no logical query, so that they match no transaction of their own."""
 
 TRANSACTIONS = "pg_stat_database: transactions"
 """The cross-check of all database calls: every statement is a transaction of its own."""
@@ -105,17 +103,6 @@ def growth(counters: pd.DataFrame) -> pd.DataFrame:
     return table.assign(labels=labels)
 
 
-def is_database_call(spans: pd.DataFrame) -> pd.Series[bool]:
-    """Which spans are logical queries to a SQL database."""
-    is_call = spans["db_system"].notna() & (spans["db_system"] != "redis")
-    return is_call & ~spans["db_operation"].isin(CONNECT_OPERATIONS)
-
-
-def database_calls(spans: pd.DataFrame) -> pd.DataFrame:
-    """The spans that are logical queries to a SQL database."""
-    return spans[is_database_call(spans)]
-
-
 def unanswered(cache_calls: pd.DataFrame) -> pd.DataFrame:
     """The cache calls that timed out or failed: hits or misses, only the cache knows.
 
@@ -173,7 +160,7 @@ def _their_servers(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]
 
 
 def _database(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
-    calls = database_calls(spans)
+    calls = queries_of(spans)
     if not (grown["source"] == "postgres").any() and calls.empty:
         return
     for arm in manifest.arms:
@@ -213,7 +200,7 @@ def _their_database(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count
     total = _transactions(grown, None)
     if total is None:
         return
-    calls = database_calls(spans)
+    calls = queries_of(spans)
     yield _Count(
         what="database calls",
         arm=None,

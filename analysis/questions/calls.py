@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.checks.cross_checks import is_database_call
+from analysis.calls.classify import QUERY, find_calls
 from analysis.formats.attributes import numbers_of
 from analysis.rundir.manifest import Manifest
 from worthit.contract.names import POOL_WAIT_NS as POOL_WAIT
 
 
 def calls_of(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
-    """The logical queries and ``held_ns``; without blocks all belong to the one block."""
+    """The queries, each with ``statement`` and ``held_ns``.
+
+    Without blocks all belong to the one block.
+    """
     waited = POOL_WAIT if POOL_WAIT in spans.columns else "attributes"
     columns = ["name", "arm", "block", "db_collection", "duration_ns", waited]
-    calls = spans.loc[is_database_call(spans), columns]
-    calls = calls.assign(held_ns=held_ns(calls))
+    found = find_calls(spans)
+    calls = spans[columns].iloc[found.queries]
+    codes = found.statement[found.kind == QUERY]
+    statement = pd.Categorical.from_codes(
+        codes, categories=pd.Index(found.statements, dtype="str")
+    )
+    calls = calls.assign(held_ns=held_ns(calls), statement=statement)
     return calls if manifest.blocks else calls.assign(block=0)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis import queries
+from analysis.calls.classify import calls as all_calls
 from analysis.calltree.identity import trace_codes
 
 AT_LEAST = 3
@@ -28,7 +28,7 @@ def repeats(spans: pd.DataFrame, *, at_least: int = AT_LEAST) -> pd.DataFrame:
 
     Raises ``ColumnError`` for a table that is not spans.
     """
-    calls, rows = queries.calls(spans)
+    calls, rows = all_calls(spans)
     codes, count = trace_codes(spans["trace_id"])
     those = spans.iloc[rows].reset_index(drop=True)
     calls["trace"] = codes[rows]

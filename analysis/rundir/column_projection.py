@@ -4,14 +4,16 @@ Of a run of ten million spans the attributes are most of the bytes, and four of 
 for. They become columns while one row group is in memory; the rest of its attributes is dropped.
 Columns of few words (service, name, arm, ...) are kept as numbers of a sorted list of words.
 
-Answer: the columns of spans.parquet without ``attributes``, and one column for
-each of ``ATTRIBUTES``, read through ``analysis.formats.attributes.numbers_of`` and ``words_of``.
+Answer: the columns of spans.parquet without ``attributes``, those of ``analysis.calls.lean``, and
+one column for each of ``ATTRIBUTES``, read through
+``analysis.formats.attributes.numbers_of`` and ``words_of``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from analysis.calls.lean import LEAN_TEXTS, lean_texts
+from analysis.calls.texts import written
 from analysis.formats.attributes import numbers_in, words_in
-from worthit.contract.names import CACHE_KEY, CACHE_SOURCE, EMULATED_NS, POOL_WAIT_NS
+from worthit.contract.names import (
+    CACHE_KEY,
+    CACHE_SOURCE,
+    EMULATED_NS,
+    ORM_CACHED,
+    POOL_WAIT_NS,
+    SCOPE_NAME,
+    STATEMENT,
+)
 from worthit.contract.tables import SPANS
 
 WORDS = (
@@ -92,6 +104,13 @@ def _with_attributes(table: pa.Table) -> pa.Table:
     """Columns for the attributes that are asked for, in the place of all."""
     texts = table.column("attributes")
     found = table.select(list(COLUMNS))
+    system = table.column("db_system")
+    said = [
+        lean_texts(chunk, part)
+        for chunk, part in zip(texts.chunks, _like(system, texts), strict=True)
+    ]
+    for name, kind in LEAN_TEXTS.items():
+        found = found.append_column(name, pa.chunked_array([part[name] for part in said], kind))
     for name, read_out in ATTRIBUTES.items():
         chunks = [read_out(chunk) for chunk in texts.chunks]
         kind = pa.large_string() if name in _TEXTS else pa.float64()
@@ -99,9 +118,16 @@ def _with_attributes(table: pa.Table) -> pa.Table:
     return found
 
 
+def _like(column: pa.ChunkedArray, other: pa.ChunkedArray) -> list[pa.Array]:
+    """Cut a column into the other's chunks."""
+    whole = column.combine_chunks()
+    ends = np.cumsum([0, *(len(chunk) for chunk in other.chunks)]).tolist()
+    return [whole.slice(begin, end - begin) for begin, end in pairwise(ends)]
+
+
 def _sorted_words(table: pa.Table) -> pa.Table:
     """One list of words for each column, in lexical order, as if they were sorted as texts."""
-    for name in WORDS:
+    for name in (*WORDS, STATEMENT, SCOPE_NAME):
         column = table.column(name)
         if not pa.types.is_dictionary(column.type):
             column = pc.dictionary_encode(column)
@@ -143,6 +169,10 @@ def from_frame(spans: pd.DataFrame) -> pd.DataFrame:
         texts = texts.combine_chunks()
     texts = texts.cast(pa.large_string())
     lean = spans[list(COLUMNS)].copy(deep=False)
+    for name, said in lean_texts(texts, written(spans, "db_system")).items():
+        lean[name] = pd.Series(said.to_pandas().to_numpy(), index=spans.index).astype(
+            "float64" if name == ORM_CACHED else "str"
+        )
     for name, read_out in ATTRIBUTES.items():
         kind = "str" if name in _TEXTS else "float64"
         values = read_out(texts).to_pandas().to_numpy()

@@ -29,6 +29,15 @@ REDIS_HITS: Final = "worthit.redis.hits"
 REDIS_MISSES: Final = "worthit.redis.misses"
 """How many keys Redis found and did not find, on the span of the call."""
 
+SCOPE_NAME: Final = "otel.scope.name"
+"""The instrumentation that wrote a span, as exporters without scopes have it (OpenTelemetry,
+mapping to non-OTLP formats): readers of OTLP put the scope's name there.
+"""
+STATEMENT: Final = "db.query.text"
+"""The text of a database call; in lean tables a column, of statements without their values."""
+ORM_CACHED: Final = "db.query.cached"
+"""Column of lean tables: 1 where an ORM answered from its own query cache."""
+
 SERVICE_NAME: Final = "service.name"
 """Resource attribute of OpenTelemetry: the column ``service`` of the spans."""
 

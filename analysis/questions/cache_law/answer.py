@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from analysis.checks.cross_checks import database_calls
+from analysis.calls.classify import queries_of
 from analysis.formats.attributes import words_of
 from analysis.questions.database_load.answer import predicted_factor, without_cache
 from analysis.questions.measured import Measured
@@ -35,7 +35,8 @@ FALLBACK = "fallback"
 """Its value where the cache was away or not asked: such a lookup says "no hit" as well."""
 
 NEEDED = (
-    "trace_id", "span_id", "parent_span_id", "name", "arm", "block", "db_system", "db_operation",
+    "trace_id", "span_id", "parent_span_id", "service", "name", "kind", "start_ns", "duration_ns",
+    "arm", "block", "db_system", "db_operation",
     "db_collection", "cache_hit", SOURCE,
 )  # fmt: skip
 """The columns of projected spans that ``law`` and ``explained`` ask for."""
@@ -259,7 +260,7 @@ def _arms(
     operation, collection = manifest.cached_operation, manifest.cached_collection
     if operation is None or collection is None or manifest.baseline is None:
         return
-    calls = database_calls(spans)
+    calls = queries_of(spans)
     calls = calls[calls["db_collection"] == collection]
     lookups = spans[spans["name"] == operation]
     if (lookups.loc[lookups["arm"] == manifest.baseline, "cache_hit"] == True).any():  # noqa: E712 - missing is neither

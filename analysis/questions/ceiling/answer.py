@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.calls.classify import is_query
 from analysis.calltree.call_tree import CallTrees
-from analysis.checks.cross_checks import is_database_call
 from analysis.questions.measured import Measured
 from analysis.questions.shares.answer import ShareRow
 from analysis.questions.shares.answer import answer as shares
@@ -53,7 +53,7 @@ def answer(measured: Measured) -> Ceilings:
     """Ceilings of the baseline: the time and queries that are there to be saved."""
     baseline, spans, tops = measured.manifest.baseline, measured.spans, measured.roots
     rows = measured.once(shares).rows
-    calls = is_database_call(spans).to_numpy(bool, copy=True)
+    calls = is_query(spans).to_numpy(bool, copy=True)
     if baseline is not None:
         rows = tuple(row for row in rows if row.arm == baseline)
         tops = tops[tops["arm"] == baseline]

@@ -336,11 +336,18 @@ def _statements(calls: pd.DataFrame, blocks: pd.DataFrame) -> Iterator[Statement
     for arm, own in blocks.groupby("arm", dropna=False, sort=False):
         here = timed[timed["block"].isin(own["block"])]
         top = own[own["rate_per_s"] == own["rate_per_s"].max()]
-        for (name, collection), chosen in here.groupby(["name", "db_collection"], dropna=False):
+        groups = here.groupby(["statement", "db_collection"], dropna=False, observed=True)
+        names = groups["name"].first().astype("str").rename("first").reset_index()
+        names = names.astype({"statement": "str"}).sort_values(["first", "statement"])
+        order = groups.ngroup().to_numpy()
+        for number, text, collection in zip(
+            names.index, names["statement"], names["db_collection"], strict=True
+        ):
+            chosen = here[order == number]
             means = chosen.groupby("block")["ms"].mean().to_numpy(np.float64)
             yield StatementRow(
                 arm=_named(arm),
-                statement=str(name),
+                statement=text,
                 collection=_named(collection),
                 per_request=_queries_per("request", chosen, own),
                 mean_ms=mean(means, unit="ms", n=len(chosen)),

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.checks.cross_checks import is_database_call
+from analysis.calls.classify import is_query
 from analysis.questions.calls import held_ns
 from worthit.contract.names import POOL_WAIT_NS as POOL_WAIT
 
@@ -88,7 +88,7 @@ def _from_spans(spans: pd.DataFrame, started_ns: int, bin_ns: int) -> list[pd.Da
     answers = []
     waited = POOL_WAIT if POOL_WAIT in spans.columns else "attributes"
     columns = ["arm", "start_ns", "duration_ns", waited]
-    queries = spans.loc[is_database_call(spans).fillna(value=False), columns]
+    queries = spans.loc[is_query(spans), columns]
     if not queries.empty:
         n = (
             queries[["arm"]]

@@ -16,6 +16,7 @@ from analysis.formats import attributes
 from analysis.rundir import column_projection
 from analysis.rundir.run import Run, open_run
 from tests.support.runs.synthetic_run import Truth, write_run
+from worthit.contract.names import SCOPE_NAME, STATEMENT
 
 TINY = Truth(rates_per_s=(10.0,), pairs=1, block_s=1.0)
 
@@ -23,7 +24,9 @@ TINY = Truth(rates_per_s=(10.0,), pairs=1, block_s=1.0)
 def as_texts(spans: pd.DataFrame) -> pd.DataFrame:
     """Lean spans with words spelled out, in the order of the format."""
     spelled = spans.astype(
-        dict.fromkeys((*column_projection.IDS, *column_projection.WORDS), "str")
+        dict.fromkeys(
+            (*column_projection.IDS, *column_projection.WORDS, STATEMENT, SCOPE_NAME), "str"
+        )
     )
     return spelled.reset_index(drop=True)
 

@@ -1,0 +1,212 @@
+"""What do the instrumentations write? Systems, attributes and span names, each with its source.
+
+One table for each thing that is looked up; a name that a new instrumentation writes is added here
+and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+_Table = tuple[tuple[str, str], ...]
+
+CACHES: Final = frozenset(
+    {
+        "redis", "valkey", "keydb", "dragonfly", "memcached", "memcache", "hazelcast", "ehcache",
+        "caffeine", "ioredis",
+    }
+)  # fmt: skip
+"""Systems whose calls are cache calls, as ``db.system`` names them (OpenTelemetry semantic
+conventions, docs/database; ioredis: Datadog's and older JavaScript instrumentations)."""
+
+DOCUMENTS: Final = frozenset({"mongodb", "elasticsearch", "opensearch", "couchdb", "cosmosdb"})
+"""Families whose statements are JSON, or hold some."""
+
+FAMILIES: Final[Mapping[str, str]] = {
+    "postgres": "postgresql", "pg": "postgresql", "pgsql": "postgresql", "pgx": "postgresql",
+    "psycopg": "postgresql", "psycopg2": "postgresql", "asyncpg": "postgresql",
+    "cockroachdb": "postgresql", "cockroach": "postgresql", "npgsql": "postgresql",
+    "mariadb": "mysql", "mysql2": "mysql", "aurora": "mysql", "percona": "mysql",
+    "tidb": "mysql",
+    "mssql": "microsoft.sql_server", "sqlserver": "microsoft.sql_server",
+    "sql_server": "microsoft.sql_server", "sql-server": "microsoft.sql_server",
+    "tedious": "microsoft.sql_server",
+    "mongo": "mongodb", "mongoose": "mongodb", "pymongo": "mongodb",
+    "oracledb": "oracle.db", "oracle": "oracle.db", "sqlite3": "sqlite", "h2": "h2database",
+    "valkey": "redis", "ioredis": "redis", "keydb": "redis", "dragonfly": "redis",
+    "memcache": "memcached",
+    "azure.cosmosdb": "cosmosdb",
+}  # fmt: skip
+"""Other spellings of one system, and systems that speak its protocol through its drivers.
+
+TypeORM's instrumentation writes ``postgres`` and ``mssql`` (its own driver names), mongoose's
+``mongoose`` (opentelemetry-js-contrib, packages/instrumentation-mongoose); the conventions renamed
+``mssql`` and ``oracle`` in 1.30 (docs/database/sql-server.md, oracledb.md).
+"""
+
+ANY_SYSTEM: Final = frozenset(
+    {
+        "", "sql", "other_sql", "other", "unknown", "jdbc", "odbc", "hibernate", "jpa",
+        "sqlalchemy", "activerecord", "active_record", "typeorm", "sequelize", "knex", "prisma",
+        "gorm", "ent", "doctrine", "eloquent", "efcore", "entityframework", "dapper", "django",
+        "database", "db", "r2dbc", "mybatis",
+    }
+)  # fmt: skip
+"""Not systems but layers above one (OpenTracing's ``db.type=sql``, ORMs): they wrap any."""
+
+DOUBLE_QUOTED: Final = frozenset({"mysql", "bigquery", "spanner", "spark", "hive", "databricks"})
+"""Families in which "..." is a string and ``#`` begins a comment."""
+BACKSLASH_IS_PLAIN: Final = frozenset(
+    {"postgresql", "microsoft.sql_server", "oracle.db", "sqlite", "db2", "h2database", "hsqldb"}
+)
+"""Families in which a backslash ends no string early: standard strings."""
+
+STATEMENTS: Final = (
+    "db.query.text", "db.statement", "sql.query", "jdbc.query[0]", "db.sql.query", "db.query",
+    "mongodb.query", "cassandra.query", "elasticsearch.body",
+)  # fmt: skip
+"""Attributes that hold the statement, newest first.
+
+``db.query.text``, ``db.statement``: semantic conventions of today and before 1.25. ``sql.query``:
+Datadog's and OpenTracing's older SQL tags, Brave's MySQL interceptor. ``jdbc.query[0]``:
+datasource-micrometer and spring-cloud-sleuth (JdbcObservationDocumentation). The others: Datadog's
+tracers for those systems.
+"""
+
+SUMMARY: Final = "db.query.summary"
+"""A short text that one instrumentation gives many statements: used where no text is known."""
+
+MARKS: Final = ('"db.', '"sql.query"', '"jdbc.')
+"""One of these in a span's attributes says that it may be a database call without a system."""
+
+PLAIN_MARKS: Final = (*STATEMENTS, "db.type", "db.instance", "db.operation")
+"""Attributes that only a database call has."""
+
+ORM_CACHED: Final = (
+    r'"(?:[\w.]*[._])?(?:cached|from_?cache|query_?cache(?:[._]?hit)?|cached_?query)"'
+    r'\s*:\s*(?:true|"true"|"hit"|1[,}])'
+)
+"""The attribute by which an ORM marks a result that no database was asked for.
+
+Rails' ``sql.active_record`` event has ``cached: true`` (Active Support guide), which
+ActiveRecord's instrumentations copy under their own prefix.
+"""
+
+DEFINITE: Final[_Table] = (
+    # sql.conn.prepare and its like carry the statement that they prepare: the name decides.
+    ("prepare", r"^(?:sql|db|otelsql|driver)[.:](?:conn[.:])?prepare(?:_?context)?$"),
+    ("prepare", r"^(?:pgx[.: ])?prepare (?:select|insert|update|delete|with|merge|\w+_)"),
+    ("prepare", r"^prisma:engine:prepare$|\bpreparestatement$|^preparedstatement\.create$"),
+    ("fetch", r"^(?:sql|db|otelsql)[.:](?:rows(?:[._]\w+)?|last_?insert_?id|rows_?affected)$"),
+    ("fetch", r"^(?:sql|db)[.:]stmt[.:]close$|^result-set$|^resultset$|^jdbc result-set$"),
+    ("fetch", r"[.: ](?:fetch(?:one|all|many)|getmore|close cursor|killcursors)$"),
+    ("fetch", r"^getmore\b|\.getmore\b|^killcursors\b"),
+    ("session reset", r"^(?:sql|db)[.:](?:conn[.:])?reset_?session$"),
+    ("ping", r"^(?:sql|db)[.:](?:conn[.:])?ping$"),
+    ("transaction", r"^(?:sql|db)[.:](?:conn[.:])?begin(?:_?tx|_?transaction)?$"),
+    ("transaction", r"^(?:sql|db)?[.:]?tx[.:](?:commit|rollback)$"),
+    ("transaction", r"^(?:sql|db)[.:](?:commit|rollback)$|^prisma:client:transaction$"),
+    ("transaction", r"^prisma:engine:(?:commit|rollback|itx_\w+|start_transaction)"),
+    ("connect", r"^(?:sql|db)[.:](?:connector[.:])?connect$|^sql\.conn\.close$"),
+    ("pool wait", r"^prisma:engine:connection$"),
+    ("pool wait", r"^connection$"),
+    ("pool wait", r"^(?:pg-pool|mysql2?-pool|tarn|generic-pool)[.:]\w+"),
+    ("pool wait", r"\bget_?connection$|\bpool[.: _-](?:acquire|connect|get|checkout|wait)\w*$"),
+    ("pool wait", (r"^(?:acquire|acquiring|checkout|check out|borrow|wait(?:ing)? for)\b.*\b"
+                  r"(?:connection|conn|pool|client)$")),
+    ("pool wait", r"\b(?:connection|conn|pool)[ ._-]?(?:acquire|acquisition|wait|checkout)$"),
+    ("not a call", (r"^prisma:(?:client|engine):(?:\w*serialize\w*|compile|middleware|"
+                   r"load_engine|detach\w*|query_plan)$")),
+    ("wrapper", r"^prisma:client:(?:operation|db_query_wrapper)$|^prisma:engine(?::query)?$"),
+    ("orm cache", r"^cache (?:\w|::)+ (?:load|exists\?|count|pluck|sum)$"),
+)  # fmt: skip
+"""Kind, and the lower-case span names that are one whatever statement they carry; first holds.
+
+``sql.conn.*``, ``sql.rows``, ``sql.tx.*``: XSAM/otelsql, method.go. ``sql:rows_next`` and its
+like: opencensus-integrations/ocsql and nhatthm/otelsql. ``db.Prepare``: uptrace/otelsql.
+``prepare ...``, ``pool.acquire``: exaring/otelpgx, tracer.go. ``pg-pool.connect``:
+opentelemetry-js-contrib, instrumentation-pg. ``fetchall``: Datadog's dbapi integration.
+``connection``, ``query``, ``result-set``: datasource-micrometer, JdbcObservationDocumentation.
+``prisma:*``: Prisma, packages/instrumentation and its query engine. ``CACHE ... Load``:
+ActiveRecord's log name. ``getMore``: the MongoDB command of a cursor's next batch.
+"""
+
+QUERY_NAMES: Final = (
+    r"^sql[.:](?:conn|stmt)[.:](?:query|exec)$|^sql[.:](?:query|exec)(?:_?context)?$"
+    r"|^prisma:engine:db_query$|^prisma:client:db_query$|^pg\.query(?::|$)"
+    r"|^(?:db|stmt)\.(?:query|exec|queryrow)$"
+)
+"""Lower-case span names that are a query also where no system and no statement is given."""
+
+STAGES: Final[_Table] = (
+    ("session reset", r"reset|reset[ _]?session|discard|sp_reset_connection|change ?user"),
+    ("ping", r"ping|isvalid|is_valid|keep_?alive"),
+    ("pool wait", (r"acquire(?: connection)?|get_?connection|checkout|check out|borrow"
+                   r"|pool[._ -]?wait")),
+    ("connect", (r"connect|open(?: connection)?|dial|hello|auth(?:enticate)?|client(?: ?setinfo)?"
+                r"|select db|login|logout|quit|close connection|disconnect|handshake|startup"
+                r"|sasl(?:start|continue)|is_?master|open_?connection|create_?connection")),
+    ("prepare", r"prepare|parse|describe"),
+    ("fetch", (r"fetch(?:one|all|many|row|val)?|cursor|close cursor|rows|rows?[._]next"
+              r"|rows[._]close|get_?more|kill_?cursors|result-?set|close|next")),
+    ("transaction", (r"begin(?:[ _]?(?:tx|transaction|tran|work))?|start[ _]?transaction"
+                    r"|commit(?:[ _]?transaction)?|rollback(?:[ _]?(?:transaction|to savepoint))?"
+                    r"|abort(?:[ _]?transaction)?|(?:release )?savepoint|release|xa")),
+    ("setting", r"set|show|deallocate|use"),
+)  # fmt: skip
+"""Kind, and the lower-case operations that are one; also how a name ends (``pool.connect``).
+
+The words of the databases' protocols and of database/sql, JDBC and DB-API (PEP 249) methods.
+"""
+
+FIRST_WORDS: Final[_Table] = (
+    ("transaction", r"begin|start|commit|rollback|savepoint|release|xa|abort"),
+    ("setting", r"set|show|deallocate"),
+    ("session reset", r"discard"),
+)
+"""Kind, and the words with which a name begins that is a statement's summary: ``BEGIN shop``."""
+
+DATA: Final = (
+    r"select|insert|update|delete|merge|replace|upsert|with|call|exec|execute|copy|table|values"
+    r"|find|aggregate|create|alter|drop|truncate|explain|lock"
+)
+"""Words that a name begins with when the rest of it names the data, not what is done."""
+
+CACHE_STAGES: Final[_Table] = (
+    ("ping", r"ping"),
+    ("connect", (r"connect|hello|auth|client(?: \w+)?|select|quit|command(?: \w+)?|readonly"
+                r"|cluster (?:slots|shards|nodes)|info")),
+    ("transaction", r"multi|discard|watch|unwatch"),
+    ("pool wait", r"pool[.: ]\w+|acquire|get_?connection"),
+)  # fmt: skip
+"""The same of a cache: what a client does by itself. A pipeline is one call: one round trip.
+
+Redis commands (redis.io, connection management); ``redis-connect``: opentelemetry-js-contrib.
+"""
+
+TEXTS: Final[_Table] = (
+    ("session reset", r"^DISCARD\b|\bUNLISTEN \*|^RESET ALL\b|\bSP_RESET_CONNECTION\b"),
+    ("transaction", (r"^(?:BEGIN|START)(?: (?:TRANSACTION|TRAN|WORK|ISOLATION|READ|NOT DEFERRABLE"
+                    r"|DEFERRED|DEFERRABLE|IMMEDIATE|EXCLUSIVE|CONCURRENT)\b.*)?$")),
+    ("transaction", (r"^(?:COMMIT|ROLLBACK|ABORT|SAVEPOINT|RELEASE|XA)\b|^PREPARE TRANSACTION\b"
+                    r"|^END(?: (?:TRANSACTION|WORK).*)?$|^SAVE TRAN|^IF @@TRANCOUNT")),
+    ("setting", r"^(?:SET|SHOW|DEALLOCATE|RESET|USE|PRAGMA|LISTEN|UNLISTEN)\b"),
+    ("prepare", r"^PREPARE\b"),
+    ("fetch", r"^(?:FETCH|MOVE|CLOSE)\b"),
+)  # fmt: skip
+"""Kind, and the normal forms of statements that are one; any other statement is a query.
+
+BEGIN before more than transaction modes is a block of statements, and END alone ends one.
+"""
+
+OWN_OF_DRIVERS: Final = (
+    r"(?i)^SELECT (?:PG_CATALOG\s?\.\s?)?VERSION ?\(|^SELECT @@"
+    r"|^SELECT (?:CURRENT_SCHEMA|DATABASE)\b"
+    r"|\bPG_CATALOG\s?\.\s?PG_TYPE\b|\bPG_TYPE\b|^SELECT CURRENT_SETTING"
+)
+"""What drivers and ORMs ask of a new connection: not a query where it lies below a ``connect``.
+
+SQLAlchemy's ``Dialect.initialize``, MySQL Connector/J's session variables, the type look-ups of
+asyncpg and Npgsql.
+"""
