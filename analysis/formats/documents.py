@@ -206,6 +206,7 @@ def _one_after_the_other(
     data, begin, found = np.frombuffer(content, np.uint8), 0, 0
     view, others = memoryview(content), 0
     lines = _LineNumbers(content)
+    broken: list[Broken] = []  # told when it is known that there are documents beside it
     for _ in range(_RESTARTS):
         places, unclosed = elements.documents(data, begin)
         reached = begin
@@ -216,23 +217,26 @@ def _one_after_the_other(
                 document = parse(view[start:end])
             except orjson.JSONDecodeError as wrong:
                 if _LIKE_TRACES.search(view[start:end]):
-                    yield Broken(place=f"line {lines.of(start)}", error=str(wrong))
+                    broken.append(Broken(place=f"line {lines.of(start)}", error=str(wrong)))
                 else:
                     others += 1
                 continue
             found += 1
+            yield from broken
+            broken.clear()
             yield f"line {lines.of(start)}", document
         if unclosed < 0:
             others += bool(content[reached:].strip(b" \t\r\n,\x1e"))
             break
-        if found or _next(content, unclosed) > 0:
-            yield Broken(place=f"line {lines.of(unclosed)}", error="it does not end")
+        broken.append(Broken(place=f"line {lines.of(unclosed)}", error="it does not end"))
         begin = _next(content, unclosed)
         if begin < 0:
             break
     if not found:
         yield Broken(place="", error=str(error))
-    elif others:
+        return
+    yield from broken
+    if others:
         yield Other(lines=others)
 
 

@@ -446,14 +446,17 @@ def _kinds(kinds: pa.Array | None, rows: int) -> pa.Array:
     upper = pc.replace_substring_regex(pc.ascii_upper(kinds), r"^(SPAN_KIND_|SPANKIND\.|KIND_)", "")
     numbers = pa.array([str(i) for i in range(len(KINDS))], pa.large_string())
     named = pa.array(KINDS, pa.large_string()).take(pc.index_in(upper, value_set=numbers))
-    upper = pc.replace_with_mask(upper, pc.equal(upper, "ENTRY"), "SERVER")
-    upper = pc.replace_with_mask(upper, pc.equal(upper, "EXIT"), "CLIENT")
+    for theirs, ours in _KINDS_OF_SKYWALKING:
+        upper = pc.if_else(pc.equal(upper, theirs), pa.scalar(ours, upper.type), upper)
     known = pc.if_else(
         pc.is_in(upper, value_set=pa.array(KINDS, pa.large_string())),
         upper,
         pa.scalar("UNSPECIFIED", pa.large_string()),
     )
     return pc.coalesce(named, known, pa.scalar("UNSPECIFIED", pa.large_string()))
+
+
+_KINDS_OF_SKYWALKING = (("ENTRY", "SERVER"), ("EXIT", "CLIENT"), ("LOCAL", "INTERNAL"))
 
 
 def _statuses(statuses: pa.Array | None, name: str, rows: int) -> pa.Array:
