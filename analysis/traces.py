@@ -153,7 +153,8 @@ def _tables(
             except NotTracesError as error:
                 if named and not reading.skip_damaged:
                     raise
-                (reading.damaged if named else others).append(str(error))
+                told, _, _ = str(error).partition("; ")
+                (reading.damaged if named else others).append(f"{told.rstrip('.')}.")
             except AnalysisError as error:
                 if not reading.skip_damaged:
                     raise

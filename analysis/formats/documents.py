@@ -174,7 +174,9 @@ def _lines(content: bytes) -> Iterator[Part | Broken | Other]:
             document = parse(line)
         except orjson.JSONDecodeError as error:
             document = _embedded(line)
-            if document is None and (line.lstrip()[:1] in b"{[" or _LIKE_TRACES.search(line)):
+            begins = line.lstrip()[:2]
+            is_json = begins[:1] == b"{" or begins == b"[{"
+            if document is None and (is_json or _LIKE_TRACES.search(line)):
                 yield Broken(place=f"line {number}", error=str(error))
                 continue
         if isinstance(document, _DOCUMENT):
