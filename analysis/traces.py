@@ -76,9 +76,10 @@ def read(
 ) -> pd.DataFrame | Partitions:
     """Read traces from run directories, files, folders of files, standard input and addresses.
 
-    docs/analytics.md lists the formats; they are found by content, packed or not; ``-`` is standard
-    input, an address a running Jaeger's or a file's. The result is one spans table with the columns
-    of docs/run-directory.md (with ``columns``, only those named and what every question needs).
+    docs/analytics.md lists the formats; they are found by content, packed or not; ``-`` is
+    standard input, an address a running Jaeger's or a file's. The result is one spans table with
+    the columns of docs/run-directory.md (with ``columns``, only those named and what every
+    question needs).
     ``column_map`` says which column of a CSV or another table is what, with the unit of a time
     (``{"start": "startTime:us"}``).
 
@@ -129,7 +130,7 @@ class InFolder:
         return str(self.path)
 
 
-def _tables(
+def _tables(  # noqa: C901 - every way of failing has its own answer
     paths: Sequence[str | PathLike[str]],
     columns: Sequence[str] | None,
     reading: Reading,

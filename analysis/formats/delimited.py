@@ -1,4 +1,4 @@
-"""CSV and its like: a header, then a span a line; separated by commas, tabs, semicolons or bars."""
+"""CSV and its like: a header, then a span a line; commas, tabs, semicolons or bars between."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def table(content: bytes, name: str, reading: Reading) -> pa.Table | None:
     if layout is None:
         lacks = named_columns.lacking(header) or "a trace id"
         raise NotTracesError(
-            f"{name} is a CSV without {lacks} (columns {', '.join(header[:12])}); say which column "
-            "is what with --columns trace_id=...,span_id=...,start=...:us."
+            f"{name} is a CSV without {lacks} (columns {', '.join(header[:12])}); say which "
+            "column is what with --columns trace_id=...,span_id=...,start=...:us."
         )
     if layout.name.startswith("columns"):
         told = ", ".join(f"{what}={column}" for what, column in layout.columns.items())

@@ -36,6 +36,8 @@ _WRAPPERS = ("log", "message", "msg", "MESSAGE", "line", "textPayload", "body", 
 (log), Logstash and most others (message, msg), journald (MESSAGE), Promtail (line), Google Cloud
 (textPayload)."""
 _SAMPLE_LINES = 64
+_ALONE = (b"{", b"[", b"[{")
+"""A line of nothing else begins a document over several lines."""
 _RESTARTS = 20
 """How often a document that does not close is left behind: each costs a look at the rest."""
 _LIKE_TRACES = re.compile(rb'"(?:resource_?[sS]pans|[tT]race_?I[dD]|trace_id|spans|batches)"')
@@ -100,7 +102,9 @@ def parts(content: bytes, is_traces: Callable[[Any], bool]) -> Iterator[Part | B
 def _unprefixed(content: bytes) -> bytes:
     """Take what a log reader put before each line away."""
     sample = [line for line in content[: 1 << 16].split(b"\n")[:_SAMPLE_LINES] if line.strip()]
-    if sample and sum(_CRI.match(line) is not None for line in sample) >= _MOST_LINES * len(sample):
+    if sample and sum(_CRI.match(line) is not None for line in sample) >= _MOST_LINES * len(
+        sample
+    ):
         return _from_cri(content)
     for pattern in _PREFIXES:
         having = sum(pattern.match(line) is not None for line in sample)
@@ -122,14 +126,13 @@ def _from_cri(content: bytes) -> bytes:
 
 def _unwrapped(content: bytes, is_traces: Callable[[Any], bool]) -> bytes | None:
     """Give the text that a log shipper wrapped line by line; None where it wrapped nothing."""
-    lines = content.split(b"\n")
-    sample = map(_parsed, lines[:_SAMPLE_LINES])
+    sample = map(_parsed, content.split(b"\n", _SAMPLE_LINES)[:_SAMPLE_LINES])
     first = next((document for document in sample if isinstance(document, dict)), None)
     if _key(first) is None or is_traces(first):
         return None
     found: list[str] = []
     seen = False
-    for line in lines:
+    for line in content.split(b"\n"):
         document = _parsed(line)
         key = _key(document)
         if key is None or is_traces(document):
@@ -159,6 +162,8 @@ def _is_lines(content: bytes, is_traces: Callable[[Any], bool]) -> bool:
     lines = [line for line in content.split(b"\n") if line.strip()]
     if len(lines) == 1:
         return b"{" in lines[0] and isinstance(_embedded(lines[0]), _DOCUMENT)
+    if any(line.strip() in _ALONE for line in lines[:_SAMPLE_LINES]):
+        return False
     if isinstance(_parsed(lines[0]), _DOCUMENT):
         return True
     return any(is_traces(_parsed(line)) or is_traces(_embedded(line)) for line in lines)
@@ -201,7 +206,7 @@ def _embedded(line: bytes) -> Any:
     return None
 
 
-def _one_after_the_other(
+def _one_after_the_other(  # noqa: C901 - one walk over the text
     content: bytes, error: orjson.JSONDecodeError
 ) -> Iterator[Part | Broken | Other]:
     """Read documents over several lines each; what cannot be parsed between them is other text."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -137,6 +138,10 @@ def _text(content: bytes, name: str, reading: Reading) -> pa.Table:
     return found
 
 
+_CHARACTER_BYTES = 4
+_CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b\x1e")
+
+
 def _is_text(content: bytes) -> bool:
     sample = content[: 1 << 16]
     if b"\0" in sample:
@@ -144,8 +149,8 @@ def _is_text(content: bytes) -> bool:
     try:
         sample.decode()
     except UnicodeDecodeError as error:
-        return error.start >= len(sample) - 4 and len(sample) > 4  # cut in a character
-    return not any(byte < 32 and byte not in (9, 10, 12, 13, 27, 30) for byte in sample[:512])
+        return 0 < len(sample) - error.start < _CHARACTER_BYTES  # cut in a character
+    return not _CONTROL.intersection(sample[:512])
 
 
 def _json(content: bytes, name: str, reading: Reading) -> pa.Table:
@@ -160,9 +165,7 @@ def _json(content: bytes, name: str, reading: Reading) -> pa.Table:
             found.flush()
             if not part.place:
                 return _broken(content, name, part, reading)
-            reading.damage(
-                f"{name}, {part.place} is damaged: {part.error}", "Mend it, or"
-            )
+            reading.damage(f"{name}, {part.place} is damaged: {part.error}", "Mend it, or")
         elif isinstance(part, documents.Other):
             found.others += part.lines
         else:
@@ -170,9 +173,7 @@ def _json(content: bytes, name: str, reading: Reading) -> pa.Table:
     return found.table()
 
 
-def _broken(
-    content: bytes, name: str, part: documents.Broken, reading: Reading
-) -> pa.Table:
+def _broken(content: bytes, name: str, part: documents.Broken, reading: Reading) -> pa.Table:
     """Read a file that begins like JSON and is none: protobuf, or damaged."""
     binary = None if _is_text(content) else _binary(content, name, reading, some=True)
     if binary is not None:
@@ -198,6 +199,12 @@ class _Documents:
 
     def add(self, place: str, document: Any) -> None:
         """Take a document; a list stands for what is in it."""
+        module = self._module
+        if module is not None and module.ONE_SPAN and module.matches(document):
+            self._group.append((place, document))  # the usual case of a span a line
+            if len(self._group) >= _GROUP_OF_ONE_SPAN:
+                self.flush()
+            return
         for one in _flat(document):
             module = self._module
             if module is None or not module.matches(one):
@@ -224,9 +231,7 @@ class _Documents:
         self._read += len(group)
         places = dict.fromkeys(place for place, _ in group)
         if len(places) == 1 and not group[0][0]:
-            self._tables.append(
-                _told(module, module.table, [one for _, one in group], self._name)
-            )
+            self._tables.append(_told(module, module.table, [one for _, one in group], self._name))
             return
         try:
             self._tables.append(module.table([one for _, one in group]))
@@ -294,7 +299,7 @@ def is_traces(document: Any) -> bool:
     """Whether a parsed JSON document is traces, of any format."""
     if not isinstance(document, (dict, list)):
         return False
-    return any(_module_of(one) is not None for one, _ in zip(_flat(document), range(3), strict=False))
+    return any(_module_of(one) is not None for one in islice(_flat(document), 3))
 
 
 def what(document: Any) -> str:
@@ -308,8 +313,8 @@ def what(document: Any) -> str:
             "a page of Tempo's search results (ids of traces, without spans); "
             "save each trace from /api/v2/traces/ID"
         )
-    for keys, told in _OTHER_JSON:
-        if keys <= document.keys():
+    for wanted, told in _OTHER_JSON:
+        if wanted <= document.keys():
             return told
     keys = sorted(map(str, document))[:6]
     column = named_columns.lacking(document)
@@ -373,9 +378,7 @@ def _framed(
     return _together(tables)
 
 
-def _binary(
-    content: bytes, name: str, reading: Reading, *, some: bool = False
-) -> pa.Table | None:
+def _binary(content: bytes, name: str, reading: Reading, *, some: bool = False) -> pa.Table | None:
     """Read one message as exporters post it, or what is whole of a recording; None: it is neither.
 
     With ``some`` it is neither unless there are spans in it.

@@ -3,7 +3,7 @@
 ``http://host:16686`` reads the newest traces of every service. A page's address, pasted from the
 browser (``/trace/ID``, ``/search?service=...``), reads what the page shows; an address of the API,
 or of a file, is asked for as it is. The older API (``/api/traces``) is tried first; from 2.21 on
-Jaeger may have ``/api/v3`` alone (jaeger-idl, proto/api_v3/query_service.proto), which answers OTLP.
+Jaeger may have ``/api/v3`` alone (jaeger-idl, proto/api_v3/query_service.proto): OTLP.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class _Asked:
         return _once(pa.concat_tables(tables))
 
     def _trace(self, trace_id: str) -> pa.Table:
-        return self._traces(self._older_or_v3(f"/api/traces/{trace_id}", f"/api/v3/traces/{trace_id}"))
+        paths = (f"/api/traces/{trace_id}", f"/api/v3/traces/{trace_id}")
+        return self._traces(self._older_or_v3(*paths))
 
     def _services(self) -> list[str]:
         document = _json(self._older_or_v3("/api/services", "/api/v3/services"), self._address)

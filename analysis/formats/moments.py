@@ -48,8 +48,9 @@ def unit_of_size(values: NDArray[np.float64]) -> str:
 
 def nanoseconds(values: Sequence[Any], unit: str | None = None) -> list[int | None]:
     """Give moments, as numbers or ISO texts, in ns since 1970; None where there is none."""
-    found = in_ns(pa.array([None if v is None else str(v) for v in values], pa.large_string()), unit)
-    return found.to_pylist()
+    texts = pa.array([None if v is None else str(v) for v in values], pa.large_string())
+    found: list[int | None] = in_ns(texts, unit).to_pylist()
+    return found
 
 
 def in_ns(column: pa.Array | pa.ChunkedArray, unit: str | None) -> pa.Array:

@@ -43,7 +43,7 @@ class Layout:
     columns: Mapping[str, str]
     """Field: column."""
     units: Mapping[str, str] = field(default_factory=dict)
-    """Of ``start``, ``end`` and ``duration``; by the column's name or size where it is not here."""
+    """Of ``start``, ``end`` and ``duration``; by the column's name or size where absent."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Attribute: the column that it is."""
     parent_in_id: bool = False
@@ -51,7 +51,7 @@ class Layout:
 
 
 LAYOUTS = (
-    # open-telemetry/opentelemetry-collector-contrib, exporter/clickhouseexporter/internal/sqltemplates
+    # opentelemetry-collector-contrib, exporter/clickhouseexporter/internal/sqltemplates
     Layout(
         name="ClickHouse's otel_traces",
         columns={
@@ -195,6 +195,7 @@ def is_clickhouse_answer(document: Mapping[str, Any]) -> bool:
     )
 
 
+_MOST_SEEN = 1000
 _SEEN: dict[tuple[str, ...], Layout | None] = {}
 
 
@@ -204,7 +205,7 @@ def layout_of(names: Iterable[str], told: Mapping[str, str] | None = None) -> La
     if told:
         return _told(key, told)
     if key not in _SEEN:
-        if len(_SEEN) > 1000:
+        if len(_SEEN) > _MOST_SEEN:
             _SEEN.clear()
         _SEEN[key] = _known(key) or _guessed(key)
     return _SEEN[key]
@@ -217,7 +218,8 @@ def _known(names: Sequence[str]) -> Layout | None:
 
 def _told(names: Sequence[str], told: Mapping[str, str]) -> Layout:
     """What the caller says; the rest by what the names say."""
-    columns = dict((_known(names) or _guessed(names, whole=False)).columns)
+    known = _known(names) or _guessed(names, whole=False)
+    columns = dict(known.columns) if known is not None else {}
     units = {}
     for what, column in told.items():
         name, _, unit = column.rpartition(":")
@@ -230,9 +232,7 @@ def _told(names: Sequence[str], told: Mapping[str, str]) -> Layout:
                 f"{what!r} is no column of spans; {', '.join(FIELDS)} can be named in --columns."
             )
         if name not in names:
-            raise InputError(
-                f"There is no column {name!r}; the file has {', '.join(names)}."
-            )
+            raise InputError(f"There is no column {name!r}; the file has {', '.join(names)}.")
         columns[what] = name
     if "end" in told and "duration" not in told:
         columns.pop("duration", None)
@@ -272,22 +272,17 @@ def lacking(names: Iterable[str]) -> str | None:
 
 def table(documents: Sequence[Any]) -> pa.Table:
     """Turn rows, as dicts, into spans columns."""
-    layout = layout_of(documents[0].keys())
-    if layout is None or any(not layout_covers(layout, one) for one in documents):
-        parts = {}
+    layout, keys = layout_of(documents[0].keys()), documents[0].keys()
+    if layout is None or any(one.keys() != keys for one in documents):
+        parts: dict[tuple[str, ...], list[Any]] = {}
         for one in documents:
-            parts.setdefault(tuple(one), []).append(one)
+            parts.setdefault(tuple(sorted(one)), []).append(one)
         if len(parts) == 1:
             raise InputError("a row lacks what every span has")
         return pa.concat_tables([table(rows) for rows in parts.values()])
     wanted = {*layout.columns.values(), *layout.extra.values(), "ResourceAttributes", *_LINKS}
-    columns = {name: [row.get(name) for row in documents] for name in wanted if name in documents[0]}
+    columns = {name: [row[name] for row in documents] for name in wanted if name in keys}
     return spans_of(columns, layout, Reading())
-
-
-def layout_covers(layout: Layout, row: Mapping[str, Any]) -> bool:
-    """Whether a row has every column of a layout."""
-    return row.keys() >= set(layout.columns.values())
 
 
 _LINKS = ("Links.TraceId", "Links.SpanId")
@@ -321,7 +316,7 @@ def spans_of(columns: Mapping[str, Any], layout: Layout, reading: Reading) -> pa
         else _parents(texts.get("parent_span_id"), rows)
     )
     service = texts.get("service")
-    found["name"] = texts["name"] if "name" in texts else service
+    found["name"] = texts.get("name", service)
     if "name" in texts and service is not None:
         found["name"] = pc.coalesce(texts["name"], service)
     resources = columns.get("ResourceAttributes")
@@ -363,9 +358,7 @@ def _plain(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _times(
-    columns: Mapping[str, Any], layout: Layout, what: str, reading: Reading
-) -> pa.Array:
+def _times(columns: Mapping[str, Any], layout: Layout, what: str, reading: Reading) -> pa.Array:
     """Give times in ns; say what unit they were taken to have where nobody said it."""
     name = layout.columns[what]
     column = columns[name]
@@ -398,7 +391,9 @@ def _doubles(column: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.
         found = pc.cast(column, pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
-    return np.asarray(found.to_numpy(zero_copy_only=False) if isinstance(found, pa.Array) else found.to_numpy())
+    if isinstance(found, pa.ChunkedArray):
+        found = found.combine_chunks()
+    return np.asarray(found.to_numpy(zero_copy_only=False))
 
 
 def _like_start(columns: Mapping[str, Any], layout: Layout) -> str:
@@ -443,7 +438,8 @@ def _services(service: pa.Array | None, resources: Any, rows: int) -> pa.Array:
 def _kinds(kinds: pa.Array | None, rows: int) -> pa.Array:
     if kinds is None:
         return pa.repeat(pa.scalar("UNSPECIFIED", pa.large_string()), rows)
-    upper = pc.replace_substring_regex(pc.ascii_upper(kinds), r"^(SPAN_KIND_|SPANKIND\.|KIND_)", "")
+    prefix = r"^(SPAN_KIND_|SPANKIND\.|KIND_)"
+    upper = pc.replace_substring_regex(pc.ascii_upper(kinds), prefix, "")
     numbers = pa.array([str(i) for i in range(len(KINDS))], pa.large_string())
     named = pa.array(KINDS, pa.large_string()).take(pc.index_in(upper, value_set=numbers))
     for theirs, ours in _KINDS_OF_SKYWALKING:
@@ -470,6 +466,10 @@ def _statuses(statuses: pa.Array | None, name: str, rows: int) -> pa.Array:
     return pc.coalesce(found, unset)
 
 
+_FIRST_HTTP, _HTTP_FAILED = 100, 500
+"""A number below is a code of gRPC's, which is 0 where all went well."""
+
+
 def _status(text: str, *, error: bool) -> str:
     word = text.lower()
     if error:
@@ -480,7 +480,11 @@ def _status(text: str, *, error: bool) -> str:
         return STATUSES[0]
     if word in _ERRORS:
         return STATUSES[2]
-    return STATUSES[2] if word.isdigit() and (int(word) >= 500 or int(word) < 100) else STATUSES[0]
+    return (
+        STATUSES[2]
+        if word.isdigit() and not _FIRST_HTTP <= int(word) < _HTTP_FAILED
+        else STATUSES[0]
+    )
 
 
 def _promoted(columns: Mapping[str, Any], layout: Layout, rows: int) -> pa.Table:

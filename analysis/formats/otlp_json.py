@@ -103,7 +103,7 @@ def _word(about: dict[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _add(
+def _add(  # noqa: C901 - a column after the other
     batch: Batch,
     spans: list[dict[str, Any]],
     service: str | None,

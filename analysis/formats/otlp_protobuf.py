@@ -196,9 +196,7 @@ def _is_json(body: bytes) -> bool:
     return body[:1] in (b"{", b"[") and body.rstrip()[-1:] in (b"}", b"]")
 
 
-def framed_tables(
-    found: Framed, lost: list[Undecodable]
-) -> tuple[list[pa.Table], dict[str, int]]:
+def framed_tables(found: Framed, lost: list[Undecodable]) -> tuple[list[pa.Table], dict[str, int]]:
     """Decode the messages of traces; count those of other signals."""
     traces: list[tuple[int, bytes]] = []
     others: dict[str, int] = {}

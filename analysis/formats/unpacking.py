@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -25,12 +25,13 @@ _LAYERS = 4
 
 def _by_arrow(codec: str) -> Callable[[BytesIO], BinaryIO]:
     def opened(file: BytesIO) -> BinaryIO:
-        return pa.CompressedInputStream(pa.PythonFile(file, mode="r"), codec)
+        stream: BinaryIO = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), codec)
+        return stream
 
     return opened
 
 
-_PACKED: tuple[tuple[bytes, str, Callable[[BytesIO], BinaryIO]], ...] = (
+_PACKED: tuple[tuple[bytes, str, Callable[[BytesIO], Any]], ...] = (
     (b"\x1f\x8b", "gzip", lambda file: gzip.GzipFile(fileobj=file)),
     (b"\x28\xb5\x2f\xfd", "zstd", _by_arrow("zstd")),
     (b"\x04\x22\x4d\x18", "lz4", _by_arrow("lz4")),
@@ -102,8 +103,9 @@ _PRINTED: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
      "what Rust's stdout exporter prints for people, which is no JSON", _OTLP),
 )  # fmt: skip
 """Text that people read, what it is, and what to do. Each is the exporter's own layout: Node's
-util.inspect (opentelemetry-js ConsoleSpanExporter), ConsoleActivityExporter of opentelemetry-dotnet,
-Ruby's pp of SpanData, collector debugexporter (verbosity: detailed), ostream_span_exporter.cc."""
+util.inspect (opentelemetry-js ConsoleSpanExporter), ConsoleActivityExporter of
+opentelemetry-dotnet, Ruby's pp of SpanData, collector debugexporter (verbosity: detailed),
+ostream_span_exporter.cc."""
 _LOOKED_AT_BYTES = 1 << 16
 
 
@@ -127,16 +129,18 @@ def _unpacked(
     content: bytes,
     name: str,
     packing: str,
-    opened: Callable[[BytesIO], BinaryIO],
+    opened: Callable[[BytesIO], Any],
     reading: Reading,
 ) -> bytes:
     """Unpack; of damaged bytes what comes before the damage."""
     try:
         with opened(BytesIO(content)) as file:
-            return file.read()
+            return bytes(file.read())
     except _DAMAGE as error:
         told = " ".join(str(error).split())
-        reading.damage(f"{name} is a damaged {packing} file ({told})", "Copy or write it again, or")
+        reading.damage(
+            f"{name} is a damaged {packing} file ({told})", "Copy or write it again, or"
+        )
     parts: list[bytes] = []
     with suppress(*_DAMAGE), opened(BytesIO(content)) as file:
         read = getattr(file, "read1", file.read)
@@ -185,9 +189,10 @@ def _utf8(content: bytes, name: str) -> bytes:
                 ) from error
     for encoding, begins in (("utf-16-le", b"{["), ("utf-16-be", b"{[")):
         place = 0 if encoding.endswith("le") else 1
-        if content[place : place + 1] in (begins[:1], begins[1:]) and content[
-            1 - place : 2 - place
-        ] == b"\0":
+        if (
+            content[place : place + 1] in (begins[:1], begins[1:])
+            and content[1 - place : 2 - place] == b"\0"
+        ):
             with suppress(UnicodeError):
                 return content.decode(encoding).encode()
     return content

@@ -22,7 +22,12 @@ NAME = "Zipkin v2 JSON"
 ONE_SPAN = True
 """Whether a document is one span."""
 
-_SIDES = (("CLIENT", "cs", "cr"), ("SERVER", "sr", "ss"), ("PRODUCER", "ms", ""), ("CONSUMER", "mr", ""))
+_SIDES = (
+    ("CLIENT", "cs", "cr"),
+    ("SERVER", "sr", "ss"),
+    ("PRODUCER", "ms", ""),
+    ("CONSUMER", "mr", ""),
+)
 """Version 1's annotations of each side of a call: its kind, its begin and its end."""
 _ADDRESSES = frozenset({"ca", "sa", "ma"})
 """Version 1's binary annotations that are the other side's address and no tags."""
@@ -99,7 +104,8 @@ def _side(
 ) -> dict[str, Any]:
     kind, begin, end = side
     first, last = said.get(begin), said.get(end)
-    found = {**span, "kind": kind, "localEndpoint": _endpoint([one for one in (first, last) if one])}
+    here = _endpoint([one for one in (first, last) if one])
+    found = {**span, "kind": kind, "localEndpoint": here}
     start = first.get("timestamp") if first else None
     stop = last.get("timestamp") if last else None
     if start is not None and stop is not None:

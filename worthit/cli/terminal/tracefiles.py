@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from typing_extensions import override
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,8 +62,9 @@ class ColumnMap(click.ParamType[dict[str, str]]):
 
     name = "column map"
 
+    @override
     def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> dict[str, str]:
         """Read it; any other text is refused with what is expected."""
         if isinstance(value, dict):
