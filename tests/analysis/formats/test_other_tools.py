@@ -20,7 +20,10 @@ from tests.support.traces import trace_files as files
 
 START_US = files.START_US
 ROWS: list[dict[str, Any]] = [
-    {"id": files.ROOT, "parent": "", "name": "POST /chat", "kind": "Server", "at": 0, "took": 1000},
+    {
+        "id": files.ROOT, "parent": "", "name": "POST /chat", "kind": "Server",
+        "at": 0, "took": 1000,
+    },
     {
         "id": files.CALL, "parent": files.ROOT, "name": "SELECT carts", "kind": "Client",
         "at": 100, "took": 300,
@@ -38,12 +41,10 @@ def _pretty(documents: list[Any]) -> bytes:
 
 
 def _zstd(content: bytes) -> bytes:
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as stream:
         stream.write(content)
-        stream.flush()
-        stream.close()
-        return sink.getvalue()
+    return bytes(sink.getvalue())
 
 
 def _framed(*messages: bytes) -> bytes:
@@ -153,9 +154,11 @@ def _elastic(*, fields: bool) -> list[Any]:
     return [
         {
             "traceID": files.TRACE, "spanID": row["id"], "operationName": row["name"],
-            "references": [{"refType": "CHILD_OF", "traceID": files.TRACE, "spanID": row["parent"]}]
-            if row["parent"]
-            else [],
+            "references": [
+                {"refType": "CHILD_OF", "traceID": files.TRACE, "spanID": parent}
+                for parent in [row["parent"]]
+                if parent
+            ],
             "startTime": START_US + row["at"], "duration": row["took"],
             "process": {"serviceName": "chat", "tags": []}, **tags,
         }
