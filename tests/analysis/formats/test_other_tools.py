@@ -5,7 +5,9 @@ import io
 import json
 import struct
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pandas as pd
@@ -328,3 +330,32 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     assert [1_000_000, 300_000] == found["duration_ns"].tolist()
     with pytest.raises(InputError, match="There is no column 'z'"):
         traces.read(file, column_map={**names, "name": "z"})
+
+
+class _Jaeger3(BaseHTTPRequestHandler):
+    """A Jaeger that has /api/v3 alone: its page answers everything else."""
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0]
+        answers = {"/api/v3/services": {"services": ["chat"]}}
+        if path.startswith("/api/v3/traces"):
+            answers[path] = {"result": files.otlp()}
+        kind = "application/json" if path in answers else "text/html"
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.wfile.write(files.text(answers[path]) if path in answers else b"<!doctype html>")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("page", ["", f"/trace/{files.TRACE}", "/search?service=chat&limit=20"])
+def test_a_jaeger_of_version_3_is_read_by_any_of_its_addresses(page: str) -> None:
+    """Its base address and the addresses of its pages give the traces."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Jaeger3) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        found = traces.read(f"http://127.0.0.1:{server.server_port}{page}")
+        server.shutdown()
+
+    assert 2 == len(found)
