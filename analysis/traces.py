@@ -7,8 +7,10 @@ into Parquet; ``attribute`` takes one attribute out of the JSON column.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
@@ -25,6 +27,7 @@ from analysis.errors import AnalysisError, InputError
 from analysis.formats import found
 from analysis.formats.columns import REQUIRED, empty, to_pandas
 from analysis.formats.partitions import Partitions, spread
+from analysis.formats.reading import NotTracesError, Reading
 from analysis.rundir.recorded import Converted, convert
 from worthit.contract.tables import SPANS
 
@@ -46,6 +49,7 @@ def read(
     *paths: str | PathLike[str],
     columns: Sequence[str] | None = None,
     skip_damaged: bool = False,
+    column_map: Mapping[str, str] | None = None,
     partitions: None = None,
     folder: Path | None = None,
 ) -> pd.DataFrame: ...
@@ -56,6 +60,7 @@ def read(
     *paths: str | PathLike[str],
     columns: Sequence[str] | None = None,
     skip_damaged: bool = False,
+    column_map: Mapping[str, str] | None = None,
     partitions: int,
     folder: Path | None = None,
 ) -> Partitions: ...
@@ -65,16 +70,24 @@ def read(
     *paths: str | PathLike[str],
     columns: Sequence[str] | None = None,
     skip_damaged: bool = False,
+    column_map: Mapping[str, str] | None = None,
     partitions: int | None = None,
     folder: Path | None = None,
 ) -> pd.DataFrame | Partitions:
-    """Read traces from run directories, files, folders of files and Jaeger addresses.
+    """Read traces from run directories, files, folders of files, standard input and addresses.
 
-    Formats: Parquet, OTLP JSON and protobuf, Jaeger JSON, Zipkin v2 JSON, each also gzipped; found
-    by content. The result is one spans table with the columns of docs/run-directory.md (with
-    ``columns``, only those named and what every question needs). With ``skip_damaged`` what can be
-    read is, and ``attrs["damaged"]`` lists the rest; without, the first damage raises an
-    ``AnalysisError`` naming file and place.
+    docs/analytics.md lists the formats; they are found by content, packed or not; ``-`` is
+    standard input, an address a running Jaeger's or a file's. The result is one spans table with
+    the columns of docs/run-directory.md (with ``columns``, only those named and what every
+    question needs).
+    ``column_map`` says which column of a CSV or another table is what, with the unit of a time
+    (``{"start": "startTime:us"}``).
+
+    What lies in a folder beside traces is passed over and named in ``attrs["passed_over"]``; what
+    was taken for granted, such as units of time, is in ``attrs["remarks"]``. With ``skip_damaged``
+    what can be read is, and ``attrs["damaged"]`` lists the rest; without, the first damage raises
+    an ``AnalysisError`` naming file and place. Where nothing is traces an ``InputError`` says what
+    there is.
 
     With ``partitions`` the traces are dealt out by trace id to so many parts on disk (in
     ``folder``, else a temporary place) and a ``Partitions`` is given, to be iterated: memory then
@@ -83,69 +96,114 @@ def read(
     """
     if not paths:
         raise InputError("Name the traces: a run directory, files, folders or a Jaeger address.")
-    damage: list[str] | None = [] if skip_damaged else None
+    reading = Reading(skip_damaged=skip_damaged, columns=column_map)
     wanted = None if columns is None else [*REQUIRED, *columns]
     with _collector_paused():
         if partitions is not None:
             parts = Partitions(partitions, folder)
             try:
-                parts.fill(_tables(paths, wanted, damage, in_batches=True))
+                parts.fill(_tables(paths, wanted, reading, in_batches=True))
             except BaseException:
                 parts.close()
                 raise
-            parts.damaged += damage or []
+            parts.damaged += reading.damaged
+            parts.passed_over += reading.passed_over
+            parts.remarks += reading.remarks
             return parts
-        tables = list(_tables(paths, wanted, damage))
+        tables = list(_tables(paths, wanted, reading))
         whole = pa.concat_tables(tables) if tables else empty()
         del tables
         frame = spread(to_pandas(whole))
-    if damage:
-        frame.attrs["damaged"] = damage
+    for name in ("damaged", "passed_over", "remarks"):
+        if noted := getattr(reading, name):
+            frame.attrs[name] = noted
     return frame
 
 
-def _tables(
+@dataclass(frozen=True, slots=True)
+class InFolder:
+    """A file that a folder was named for: where it is no traces, it is passed over."""
+
+    path: Path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def _tables(  # noqa: C901 - every way of failing has its own answer
     paths: Sequence[str | PathLike[str]],
     columns: Sequence[str] | None,
-    damage: list[str] | None,
+    reading: Reading,
     *,
     in_batches: bool = False,
 ) -> Iterator[pa.Table]:
     """Give the sources' rows a file at a time, or what can be read so a batch at a time."""
+    others: list[str] = []
+    tables = 0
     for path in paths:
-        if is_address(path):
-            from analysis.formats import jaeger_api  # noqa: PLC0415 - the HTTP client, when needed
-
-            yield _only(jaeger_api.table(str(path)), columns)
+        if is_stream(path):
+            yield _only(_streamed(path, reading), columns)
+            tables += 1
             continue
+        named = not isinstance(path, InFolder) and not Path(path).is_dir()
         for file in files(path):
             try:
-                for rows in _rows_of(file, columns, damage, in_batches=in_batches):
+                for rows in _rows_of(file, columns, reading, in_batches=in_batches):
                     yield _only(rows, columns)
-            except AnalysisError as error:
-                if damage is None:
+                tables += 1
+            except NotTracesError as error:
+                if named and not reading.skip_damaged:
                     raise
-                damage.append(str(error))
+                told, _, _ = str(error).partition("; ")
+                (reading.damaged if named else others).append(f"{told.rstrip('.')}.")
+            except AnalysisError as error:
+                if not reading.skip_damaged:
+                    raise
+                reading.damaged.append(str(error))
+    if others and not tables and not reading.damaged:
+        raise InputError(f"Nothing that was named holds traces. {' '.join(others)}")
+    reading.passed_over += others
+
+
+def _streamed(path: str | PathLike[str], reading: Reading) -> pa.Table:
+    """Read standard input, or what an address answers."""
+    if path == STANDARD_INPUT:
+        return found.table_of(sys.stdin.buffer.read(), "standard input", None, reading)
+    from analysis.formats import jaeger_api  # noqa: PLC0415 - the HTTP client, when needed
+
+    return jaeger_api.table(str(path), reading)
 
 
 def _rows_of(
-    file: Path, columns: Sequence[str] | None, damage: list[str] | None, *, in_batches: bool
+    file: Path, columns: Sequence[str] | None, reading: Reading, *, in_batches: bool
 ) -> Iterator[pa.Table]:
     try:
         if in_batches:
-            yield from found.batches(file, columns, damage)
+            yield from found.batches(file, columns, reading)
         else:
-            yield found.table(file, columns, damage)
+            yield found.table(file, columns, reading)
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+    except (MemoryError, RecursionError) as error:
+        raise InputError(
+            f"{file} is too large or too deep to be read at once ({type(error).__name__})."
+        ) from error
 
 
 def _only(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
     return table if columns is None else table.select([n for n in SPANS.names if n in columns])
 
 
+STANDARD_INPUT = "-"
+
+
+def is_stream(path: str | PathLike[str]) -> bool:
+    """Whether a path is standard input or an address."""
+    return path == STANDARD_INPUT or is_address(path)
+
+
 def is_address(path: str | PathLike[str]) -> bool:
-    """Whether a path is a Jaeger's address."""
+    """Whether a path is an address, a Jaeger's or a file's."""
     return isinstance(path, str) and path.startswith(("http://", "https://"))
 
 
@@ -160,7 +218,7 @@ def files(path: str | PathLike[str]) -> list[Path]:
         raise InputError(
             f"{place} does not exist; name a run directory, a file or a folder of traces."
         )
-    if place.is_file():
+    if not place.is_dir():  # a file, or a pipe
         return [place]
     if (place / _SPANS).exists():
         return [place / _SPANS]
@@ -175,7 +233,16 @@ def files(path: str | PathLike[str]) -> list[Path]:
         raise InputError(
             f"The folder {place} is empty; a run directory or trace files are expected in it."
         )
-    return sorted([*kept, *(run / _SPANS for run in runs)])
+    return sorted([*kept, *(run / _SPANS for run in runs)], key=_in_order)
+
+
+def _in_order(file: Path) -> tuple[str, bool, str]:
+    """Order rotated files, whose names have the time of their end, before the one being written.
+
+    The collector makes ``traces-2026-11-30T12-00-00.000.json`` of ``traces.json``.
+    """
+    stem, _, _ = file.stem.partition("-20")
+    return (str(file.parent / stem), stem == file.stem, file.name)
 
 
 def _is_shown(file: Path, place: Path) -> bool:

@@ -6,6 +6,7 @@ Every reader fills a ``Batch`` span by span or column by column and hands over a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -74,12 +75,17 @@ class Batch:
                 taken[row] = value
                 if not stays:
                     del attributes[source]
-        self.columns["attributes"].append(dumps(attributes, default=str) if attributes else None)
+        self.columns["attributes"].append(_json(attributes) if attributes else None)
 
     def table(self, *, ns_per_unit: int = 1) -> pa.Table:
         """Give the rows so far as Arrow columns of ``SPANS``, ids in lower case."""
         arrays = [self._array(field, ns_per_unit) for field in SPANS]
         return pa.Table.from_arrays(arrays, schema=SPANS)
+
+    def attributes(self) -> pa.Table:
+        """Give what ``promote`` took alone, for readers that have the other columns already."""
+        fields = [SPANS.field(name) for name in (*SPARSE, "attributes")]
+        return pa.table({field.name: self._array(field, 1) for field in fields})
 
     def _array(self, field: pa.Field, ns_per_unit: int) -> pa.Array:
         if field.name in self.sparse:
@@ -88,10 +94,30 @@ class Batch:
             return pa.array(self.columns["attributes"], pa.large_binary()).view(field.type)
         array = pa.array(self.columns[field.name], field.type)
         if field.name in _IDS:
-            return pc.ascii_lower(array)
+            array = pc.ascii_lower(array)
+            return _without_zeros(array) if field.name == "parent_span_id" else array
         if field.name in _TIMES and ns_per_unit != 1:
             return pc.multiply_checked(array, ns_per_unit)
         return pc.ascii_upper(array) if field.name == "kind" else array
+
+
+_NO_PARENT = pa.array(["", "0", "0" * 16, "0" * 32, "null", "none"], pa.large_string())
+"""What tools write for a root's parent beside leaving it out."""
+
+
+def _without_zeros(parents: pa.Array) -> pa.Array:
+    """Give an id of zeros, which is none, as missing."""
+    none = pc.is_in(parents, value_set=_NO_PARENT)
+    if not pc.any(none).as_py():
+        return parents
+    return pc.if_else(none, pa.scalar(None, parents.type), parents)
+
+
+def _json(attributes: dict[str, Any]) -> bytes:
+    try:
+        return dumps(attributes, default=str)
+    except TypeError:  # deeper or larger than orjson writes, or keys that are no texts
+        return json.dumps({str(key): str(attributes[key]) for key in attributes}).encode()
 
 
 def _scattered(values: dict[int, Any], rows: int, field: pa.Field) -> pa.Array:

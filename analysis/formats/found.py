@@ -1,164 +1,339 @@
 """Which format is this file? Found by content, never by name.
 
-Then read by the module of that format.
+First compression and encoding are undone (``unpacking``); then binary formats are told by how they
+begin, JSON by the keys of its documents (``_JSON``, first match), tables by their header. What is
+none of these is refused as what it is.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 import pyarrow as pa
 
 from analysis.errors import AnalysisError, InputError
-from analysis.formats import jaeger_json, otlp_json, otlp_protobuf, parquet, zipkin_json
+from analysis.formats import (
+    console_exporters,
+    delimited,
+    documents,
+    jaeger_documents,
+    jaeger_json,
+    named_columns,
+    otlp_json,
+    otlp_protobuf,
+    parquet,
+    unpacking,
+    zipkin_json,
+)
 from analysis.formats.columns import empty
+from analysis.formats.reading import NotTracesError, Reading
 
-_GZIP = b"\x1f\x8b"
-_STEP_BYTES = 1 << 10
-"""What is unzipped at once of a damaged file: as much may be lost before the damage."""
-_KNOWN = "Parquet, OTLP JSON or protobuf, Jaeger JSON or Zipkin v2 JSON"
-_JSON_FORMATS = (otlp_json, jaeger_json, zipkin_json)
+_KNOWN = "OTLP, Jaeger, Zipkin, console exporters' JSON, ClickHouse, CSV or Parquet"
+_JSON: tuple[ModuleType, ...] = (
+    otlp_json,
+    jaeger_json,
+    jaeger_documents,
+    zipkin_json,
+    console_exporters,
+    named_columns,
+)
+"""Readers of JSON documents; each knows its own by their keys (``matches``)."""
+
+_OTHER_JSON: tuple[tuple[frozenset[str], str], ...] = (
+    (frozenset({"resourceMetrics"}), "OTLP metrics, no traces"),
+    (frozenset({"resource_metrics"}), "OTLP metrics, no traces"),
+    (frozenset({"scopeMetrics"}), "OTLP metrics, no traces"),
+    (frozenset({"resourceLogs"}), "OTLP logs, no traces"),
+    (frozenset({"resource_logs"}), "OTLP logs, no traces"),
+    (frozenset({"scopeLogs"}), "OTLP logs, no traces"),
+    (frozenset({"resourceProfiles"}), "OTLP profiles, no traces"),
+    (frozenset({"traceEvents"}), "a Chrome trace of one process, no distributed traces"),
+    (frozenset({"nbformat", "cells"}), "a notebook"),
+    (frozenset({"openapi", "paths"}), "an OpenAPI description"),
+    (frozenset({"status", "data"}), "an answer of Prometheus or Loki, no traces"),
+)
+"""Keys of JSON documents that are something else, and what."""
+_GROUP = 64
+_GROUP_OF_ONE_SPAN = 8192
+"""Documents that become columns at once, of many spans each or of one."""
 
 
-def table(path: Path, columns: Sequence[str] | None, damage: list[str] | None) -> pa.Table:
+def table(path: Path, columns: Sequence[str] | None, reading: Reading) -> pa.Table:
     """Read one file of any known format.
 
-    Where ``damage`` is a list, damaged lines and tails are noted there and the rest is read; else
-    they raise ``InputError``.
+    Damaged lines and tails are noted in ``reading`` where the caller wants the rest; else they
+    raise ``InputError``.
     """
     with path.open("rb") as file:
-        head = file.read(4)
-    if head == parquet.MAGIC:
-        return parquet.table(path, columns)
-    content = path.read_bytes()
-    if head.startswith(_GZIP):
-        content = _unzipped(content, path, damage)
-        if content.startswith(parquet.MAGIC):
-            return parquet.table(path, columns, content)
-    begins = content.lstrip()[:1]
-    if not begins:
-        raise InputError(f"{path} is empty; {_KNOWN} is expected.")
+        if path.is_file() and file.peek(len(parquet.MAGIC)).startswith(parquet.MAGIC):
+            return parquet.table(path, columns, reading=reading)
+        content = file.read()
+    return table_of(content, str(path), columns, reading)
+
+
+def batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iterator[pa.Table]:
+    """Read as ``table`` does; Parquet and a recorder's file, as they are, a batch at a time."""
+    if not path.is_file():  # a pipe: it can be read once
+        yield table(path, columns, reading)
+        return
+    with path.open("rb") as file:
+        if file.peek(len(parquet.MAGIC)).startswith(parquet.MAGIC):
+            yield from parquet.batches(path, columns, reading=reading)
+        elif otlp_protobuf.begins_with_spans(file):
+            file.seek(0)
+            yield from _recording(file, str(path), reading)
+        else:
+            yield table(path, columns, reading)
+
+
+def table_of(
+    content: bytes, name: str, columns: Sequence[str] | None, reading: Reading
+) -> pa.Table:
+    """Read what a file of this name holds."""
+    if not content.startswith(parquet.MAGIC):
+        framed = otlp_protobuf.framed(content)
+        if framed is not None:
+            return _framed(framed, name, columns, reading)
+        content = unpacking.plain(content, name, reading)
+    if content.startswith(parquet.MAGIC):
+        return parquet.table(Path(name), columns, content, reading=reading)
+    if not content.strip(b" \t\r\n\0"):
+        raise NotTracesError(f"{name} is empty; traces are expected ({_KNOWN}).")
     if otlp_protobuf.begins_with_spans(io.BytesIO(content)):  # also with a length like { or [
-        return _together(list(_recording(io.BytesIO(content), path, damage)))
+        return _together(list(_recording(io.BytesIO(content), name, reading)))
+    framed = otlp_protobuf.framed(content)
+    if framed is not None:
+        return _framed(framed, name, columns, reading)
+    return _text(content, name, reading)
+
+
+def _text(content: bytes, name: str, reading: Reading) -> pa.Table:
+    """Read JSON, a table as text, or one protobuf message; they cannot be told by a first byte."""
+    begins = content.lstrip()[:1]
+    signal = otlp_protobuf.signal(content) if begins not in b"{[" else None
+    if signal == "traces":
+        return _binary(content, name, reading) or empty()
+    if signal is not None:
+        raise NotTracesError(f"{name} holds OTLP {signal}, no traces.")
+    is_text = _is_text(content)
+    if is_text:
+        unpacking.refuse_printed(content, name)
+        if begins not in b"{[" and (found := delimited.table(content, name, reading)) is not None:
+            return found
+        if b"{" in content or begins == b"[":
+            return _json(content, name, reading)
+        raise NotTracesError(f"{name} is text that holds no traces; {_KNOWN} is expected.")
     if begins in b"{[":
-        return _json(content, path, damage)
-    found = _protobuf(content, path, damage)
+        return _json(content, name, reading)
+    found = _binary(content, name, reading)
     if found is None:
-        raise InputError(f"{path} holds no traces in a known format; {_KNOWN} is expected.")
+        raise NotTracesError(f"{name} holds no traces in a known format; {_KNOWN} is expected.")
     return found
 
 
-def batches(
-    path: Path, columns: Sequence[str] | None, damage: list[str] | None
-) -> Iterator[pa.Table]:
-    """Read as ``table`` does; Parquet and a recorder's file, as they are, a batch at a time."""
-    with path.open("rb") as file:
-        if file.peek(len(parquet.MAGIC)).startswith(parquet.MAGIC):
-            yield from parquet.batches(path, columns)
-        elif otlp_protobuf.begins_with_spans(file):
-            file.seek(0)
-            yield from _recording(file, path, damage)
-        else:
-            yield table(path, columns, damage)
+_CHARACTER_BYTES = 4
+_CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b\x1e")
 
 
-def _unzipped(content: bytes, path: Path, damage: list[str] | None) -> bytes:
-    """Unzip a file's bytes; of damaged ones what comes before the damage."""
-    try:
-        return gzip.decompress(content)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        sentence = f"{path} is a damaged gzip file ({error}); copy or write it again."
-        if damage is None:
-            raise InputError(sentence) from error
-        damage.append(sentence)
-    parts = []
-    with (
-        suppress(EOFError, gzip.BadGzipFile, zlib.error),
-        gzip.GzipFile(fileobj=io.BytesIO(content)) as file,
-    ):
-        while part := file.read1(_STEP_BYTES):
-            parts.append(part)
-    return b"".join(parts)
-
-
-def _json(content: bytes, path: Path, damage: list[str] | None) -> pa.Table:
-    try:
-        return _whole(content, str(path))
-    except orjson.JSONDecodeError as error:
-        if _is_lines(content):
-            return _lines(content, path, damage)
-        binary = _protobuf(content, path, damage, some=True)
-        if binary is not None:
-            return binary
-        sentence = f"{path} is not whole JSON: {error}; {_KNOWN} is expected."
-        if damage is None:
-            raise InputError(sentence) from error
-        damage.append(sentence)
-        return empty()
-
-
-def _is_lines(content: bytes) -> bool:
-    """Whether this is one document a line, some of them damaged: the first or any one is whole."""
-    lines = (line for line in content.split(b"\n") if line.strip())
-    first, others = next(lines), list(lines)
-    if not others:
+def _is_text(content: bytes) -> bool:
+    sample = content[: 1 << 16]
+    if b"\0" in sample:
         return False
-    return _parsed(first) is not None or any(_is_traces(_parsed(line)) for line in others)
+    try:
+        sample.decode()
+    except UnicodeDecodeError as error:
+        return 0 < len(sample) - error.start < _CHARACTER_BYTES  # cut in a character
+    return not _CONTROL.intersection(sample[:512])
 
 
-def _parsed(line: bytes) -> Any:
-    with suppress(orjson.JSONDecodeError):
-        return orjson.loads(line)
-    return None
-
-
-def _is_traces(document: Any) -> bool:
-    return any(module.matches(document) for module in _JSON_FORMATS)
-
-
-def _whole(content: bytes, where: str) -> pa.Table:
-    """Read one document; a large one of Jaeger's trace by trace."""
+def _json(content: bytes, name: str, reading: Reading) -> pa.Table:
+    """Read JSON documents; name what else lies between them."""
     traces = jaeger_json.one_by_one(content)
     if traces is not None:
         with suppress(orjson.JSONDecodeError):  # the whole document tells its line and column
-            return _told(jaeger_json, jaeger_json.table_of, traces, where)
-    return _document(orjson.loads(content), where)
+            return _told(jaeger_json, jaeger_json.table_of, traces, name)
+    found = _Documents(name, reading)
+    for part in documents.parts(content, is_traces):
+        if isinstance(part, documents.Broken):
+            found.flush()
+            if not part.place:
+                return _broken(content, name, part, reading)
+            reading.damage(f"{name}, {part.place} is damaged: {part.error}", "Mend it, or")
+        elif isinstance(part, documents.Other):
+            found.others += part.lines
+        else:
+            found.add(*part)
+    return found.table()
 
 
-def _lines(content: bytes, path: Path, damage: list[str] | None) -> pa.Table:
-    """Read one document a line; a bad line is named with its number."""
-    tables = []
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        if not line.strip():
-            continue
+def _broken(content: bytes, name: str, part: documents.Broken, reading: Reading) -> pa.Table:
+    """Read a file that begins like JSON and is none: protobuf, or damaged."""
+    binary = None if _is_text(content) else _binary(content, name, reading, some=True)
+    if binary is not None:
+        return binary
+    if content.lstrip()[:1] not in b"{[":
+        raise NotTracesError(f"{name} is text that holds no traces; {_KNOWN} is expected.")
+    reading.damage(f"{name} is not whole JSON: {part.error}", "Copy or write it again, or")
+    return empty()
+
+
+class _Documents:
+    """Documents of one text on their way into tables, those of one format together."""
+
+    def __init__(self, name: str, reading: Reading) -> None:
+        self._name, self._reading = name, reading
+        self._module: ModuleType | None = None
+        self._group: list[tuple[str, Any]] = []
+        self._tables: list[pa.Table] = []
+        self._not_traces: dict[str, list[str]] = {}
+        self._read = 0
+        self.others = 0
+        """Lines that are no JSON."""
+
+    def add(self, place: str, document: Any) -> None:
+        """Take a document; a list stands for what is in it."""
+        module = self._module
+        if module is not None and module.ONE_SPAN and module.matches(document):
+            self._group.append((place, document))  # the usual case of a span a line
+            if len(self._group) >= _GROUP_OF_ONE_SPAN:
+                self.flush()
+            return
+        for one in _flat(document):
+            module = self._module
+            if module is None or not module.matches(one):
+                module = _module_of(one)
+                if module is not self._module:
+                    self.flush()
+                    self._module = module
+            if module is None:
+                self._pass_over(place, one)
+                continue
+            self._group.append((place, one))
+            if len(self._group) >= (_GROUP_OF_ONE_SPAN if module.ONE_SPAN else _GROUP):
+                self.flush()
+
+    def _pass_over(self, place: str, document: Any) -> None:
+        self._not_traces.setdefault(what(document), []).append(place)
+
+    def flush(self) -> None:
+        """Turn the documents so far into a table; of a group with a bad one, one by one."""
+        group, self._group = self._group, []
+        module = self._module
+        if not group or module is None:
+            return
+        self._read += len(group)
+        places = dict.fromkeys(place for place, _ in group)
+        if len(places) == 1 and not group[0][0]:
+            self._tables.append(_told(module, module.table, [one for _, one in group], self._name))
+            return
         try:
-            tables.append(_document(orjson.loads(line), f"{path}, line {number}"))
-        except (orjson.JSONDecodeError, AnalysisError) as error:
-            sentence = f"{path}, line {number} is damaged: {error}"
-            if damage is None:
-                raise InputError(
-                    f"{sentence}. Mend it, or ask for the rest with skip_damaged=True."
-                ) from error
-            damage.append(sentence)
-    return _together(tables)
+            self._tables.append(module.table([one for _, one in group]))
+        except _WRONG:
+            for place in places:
+                found = [one for where, one in group if where == place]
+                self._one(module, found, place)
+
+    def _one(self, module: ModuleType, found: list[Any], place: str) -> None:
+        try:
+            self._tables.append(_told(module, module.table, found, f"{self._name}, {place}"))
+        except AnalysisError as error:
+            self._reading.damage(
+                f"{self._name}, {place} is damaged: {str(error).rstrip('.')}", "Mend it, or"
+            )
+
+    def table(self) -> pa.Table:
+        """Give all spans; raise ``NotTracesError`` where every document is something else."""
+        self.flush()
+        if self._read == 0 and self._not_traces and not self._tables:
+            kinds = ", ".join(self._not_traces)
+            more = "" if self.others == 0 else " among other lines"
+            raise NotTracesError(f"{self._name} is {kinds}{more}; {_KNOWN} is expected.")
+        if self._read == 0 and self.others and not self._reading.damaged:
+            raise NotTracesError(f"{self._name} is text without traces; {_KNOWN} is expected.")
+        for kind, places in self._not_traces.items():
+            self._reading.passed_over.append(
+                f"{self._name}: {len(places)} document{'s' if len(places) > 1 else ''} passed "
+                f"over ({kind}{'; the first is ' + places[0] if places[0] else ''})"
+            )
+        if self.others:
+            self._reading.passed_over.append(
+                f"{self._name}: {self.others} other line{'s' if self.others > 1 else ''} between "
+                "the traces passed over"
+            )
+        return _together(self._tables)
 
 
-def _document(document: Any, where: str) -> pa.Table:
-    if document in ({}, []):
-        return empty()
-    for module in _JSON_FORMATS:
-        if module.matches(document):
-            return _told(module, module.table, document, where)
-    keys = sorted(document)[:6] if isinstance(document, dict) else type(document).__name__
-    raise InputError(f"{where} is JSON but not traces (found {keys}); {_KNOWN} is expected.")
+def _flat(document: Any) -> Iterator[Any]:
+    """Give what a list holds, lists in it as well; anything else is itself. {} and [] are none."""
+    stack = [document]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, list):
+            stack.extend(reversed(one))
+        elif isinstance(one, dict) and (inner := one.get("hits")) and _is_hits(inner):
+            stack.extend(reversed(inner["hits"]))  # Elasticsearch's search answer
+        elif isinstance(one, dict) and named_columns.is_clickhouse_answer(one):
+            stack.extend(reversed(one["data"]))
+        elif one != {}:
+            yield one
+
+
+def _is_hits(inner: Any) -> bool:
+    return isinstance(inner, dict) and isinstance(inner.get("hits"), list)
+
+
+def _module_of(document: Any) -> ModuleType | None:
+    if not isinstance(document, dict):
+        return None
+    return next((module for module in _JSON if module.matches(document)), None)
+
+
+def is_traces(document: Any) -> bool:
+    """Whether a parsed JSON document is traces, of any format."""
+    if not isinstance(document, (dict, list)):
+        return False
+    return any(_module_of(one) is not None for one in islice(_flat(document), 3))
+
+
+def what(document: Any) -> str:
+    """Say what a JSON document is that is no traces."""
+    if not isinstance(document, dict):
+        return f"JSON without spans (found {type(document).__name__})"
+    if isinstance(document.get("log"), dict) and "entries" in document["log"]:
+        return "a HAR file, no traces"
+    if isinstance(document.get("traces"), list):
+        return (
+            "a page of Tempo's search results (ids of traces, without spans); "
+            "save each trace from /api/v2/traces/ID"
+        )
+    for wanted, told in _OTHER_JSON:
+        if wanted <= document.keys():
+            return told
+    keys = sorted(map(str, document))[:6]
+    column = named_columns.lacking(document)
+    lacks = f" and without {column}" if column else ""
+    return f"JSON without spans{lacks} (found {keys})"
+
+
+_WRONG = (
+    InputError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+    pa.ArrowException,
+)
+"""What a reader stumbles over where a document is not what its keys promise."""
 
 
 def _told(
@@ -171,23 +346,39 @@ def _told(
         raise InputError(f"{where}: {error}") from error
     except orjson.JSONDecodeError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+    except _WRONG as error:
+        told = " ".join(repr(error).split())
         raise InputError(
-            f"{where} looks like {module.NAME} and holds something else ({error!r}); "
+            f"{where} looks like {module.NAME} and holds something else ({told}); "
             "write it again with the tool that made it."
         ) from error
 
 
-def _recording(file: BinaryIO, path: Path, damage: list[str] | None) -> Iterator[pa.Table]:
+def _recording(file: Any, name: str, reading: Reading) -> Iterator[pa.Table]:
     """Read messages, each after its length, one by one; what is lost is told at the end."""
     lost: list[otlp_protobuf.Undecodable] = []
     yield from otlp_protobuf.batches(file, lost)
-    _tell(lost, path, damage)
+    _tell(lost, name, reading)
 
 
-def _protobuf(
-    content: bytes, path: Path, damage: list[str] | None, *, some: bool = False
-) -> pa.Table | None:
+def _framed(
+    framed: otlp_protobuf.Framed, name: str, columns: Sequence[str] | None, reading: Reading
+) -> pa.Table:
+    """Read what the collector's file exporter writes after lengths of four bytes."""
+    lost: list[otlp_protobuf.Undecodable] = []
+    tables, others = otlp_protobuf.framed_tables(framed, lost)
+    for part in framed.texts:
+        tables.append(_json(part, name, reading))
+    _tell([*framed.lost, *lost], name, reading)
+    if not tables and others:
+        raise NotTracesError(f"{name} holds OTLP {' and '.join(sorted(others))}, no traces.")
+    for signal, count in sorted(others.items()):
+        reading.passed_over.append(f"{name}: {count} messages of {signal} passed over")
+    del columns
+    return _together(tables)
+
+
+def _binary(content: bytes, name: str, reading: Reading, *, some: bool = False) -> pa.Table | None:
     """Read one message as exporters post it, or what is whole of a recording; None: it is neither.
 
     With ``some`` it is neither unless there are spans in it.
@@ -197,9 +388,10 @@ def _protobuf(
         tables = otlp_protobuf.one_message(content, lost)
     else:
         tables = list(otlp_protobuf.batches(io.BytesIO(content), lost))
+        some = True  # noise has messages without spans in it
     if not tables or (some and not any(one.num_rows for one in tables)):
         return None
-    _tell(lost, path, damage)
+    _tell(lost, name, reading)
     return _together(tables)
 
 
@@ -207,13 +399,8 @@ def _together(tables: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables) if tables else empty()
 
 
-def _tell(lost: list[otlp_protobuf.Undecodable], path: Path, damage: list[str] | None) -> None:
+def _tell(lost: Sequence[otlp_protobuf.Undecodable], name: str, reading: Reading) -> None:
     for part in sorted(lost, key=lambda part: part.offset):
-        sentence = (
-            f"{path} is damaged at byte {part.offset}: {part.length} bytes are no OTLP message"
+        reading.damage(
+            f"{name} is damaged at byte {part.offset}: {part.length} bytes are no OTLP message"
         )
-        if damage is None:
-            raise InputError(
-                f"{sentence}. Record it again, or ask for the rest with skip_damaged=True."
-            )
-        damage.append(sentence)

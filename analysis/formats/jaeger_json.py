@@ -27,20 +27,19 @@ _LARGE_BYTES = 1 << 20
 
 NAME = "Jaeger JSON"
 """As messages call this format."""
+ONE_SPAN = False
+"""Whether a document is one span."""
 
 
 def matches(document: object) -> bool:
     """Whether a parsed JSON document is Jaeger's."""
-    if isinstance(document, list):
-        return bool(document) and matches(document[0])
     if not isinstance(document, dict):
         return False
-    if "data" in document:
+    if "data" in document and "spans" not in document:
         data = document["data"]
-        return data is None or (
-            isinstance(data, list)
-            and (not data or (isinstance(data[0], dict) and "spans" in data[0]))
-        )
+        if data is None or data == []:  # other tools' answers have data and a status
+            return bool(document.keys() & {"errors", "total", "limit"}) or len(document) == 1
+        return isinstance(data, list) and isinstance(data[0], dict) and "spans" in data[0]
     return "spans" in document and ("processes" in document or "traceID" in document)
 
 
@@ -66,12 +65,12 @@ def one_by_one(content: bytes) -> Iterator[dict[str, Any]] | None:
     return chain([first], (orjson.loads(view[begin:end]) for begin, end in ends[1:]))
 
 
-def table(document: Any) -> pa.Table:
-    """Turn a parsed document into spans columns.
+def table(documents: Sequence[Any]) -> pa.Table:
+    """Turn parsed documents into spans columns.
 
     Raises ``InputError`` where a span lacks what every span has.
     """
-    return table_of(_traces(document))
+    return table_of(trace for document in documents for trace in _traces(document))
 
 
 def table_of(traces: Iterable[dict[str, Any]]) -> pa.Table:
@@ -89,9 +88,7 @@ def table_of(traces: Iterable[dict[str, Any]]) -> pa.Table:
 
 
 def _traces(document: Any) -> list[dict[str, Any]]:
-    if isinstance(document, list):
-        return [trace for part in document for trace in _traces(part)]
-    if "data" in document:
+    if "data" in document and "spans" not in document:
         if document.get("errors") and not document["data"]:
             raise InputError(f"Jaeger answered no traces but errors: {_told(document['errors'])}")
         return list(document["data"] or [])

@@ -1,8 +1,17 @@
-"""OTLP JSON: a TracesData document, one a line, or Jaeger v3's ``{"result": ...}`` of one."""
+"""OTLP JSON, of any exporter and of the back ends that answer it.
+
+A document is TracesData (``resourceSpans``; ``batches`` in Tempo's v1 answers), a bare
+ResourceSpans (Java's logging-otlp), or either of them inside ``trace`` (Tempo's v2) or ``result``
+(Jaeger's v3). Names are read as protobuf has them too (``resource_spans``), enums by name or
+number, ids in hex or base64, times as text or number.
+"""
 
 from __future__ import annotations
 
 import base64
+import binascii
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -10,7 +19,7 @@ import pyarrow as pa
 
 from analysis.errors import InputError
 from analysis.formats.columns import Batch
-from worthit.contract.names import ARM, SERVICE_NAME
+from worthit.contract.names import ARM, SCOPE_NAME, SERVICE_NAME, TRACE_STATE
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 """Span.SpanKind of opentelemetry/proto/trace/v1/trace.proto, by number."""
@@ -25,7 +34,12 @@ _SCOPES = (
     "instrumentation_library_spans",
 )
 """Today's names, protobuf's own names, then those of OTLP before 0.19 and of Tempo's API."""
-_HEX_LENGTHS = (16, 32)
+_SCOPE = ("scope", "instrumentationLibrary", "instrumentation_library")
+_WRAPPERS = ("result", "trace")
+_ID_CHARACTERS = {16: 32, 8: 16}
+"""Characters of hex for so many bytes."""
+_HEX = frozenset("0123456789abcdefABCDEF")
+_KEY_VALUE = itemgetter("key", "value")
 
 LAST_NS = (1 << 63) - 1
 """The last moment that int64 holds, in the year 2262; OTLP's times have a bit more."""
@@ -34,37 +48,53 @@ LONGEST_NS = 10 * 365 * 86_400 * 10**9
 
 NAME = "OTLP JSON"
 """As messages call this format."""
+ONE_SPAN = False
+"""Whether a document is one span."""
 
 
 def matches(document: object) -> bool:
     """Whether a parsed JSON document is OTLP's."""
-    if isinstance(document, list):
-        return bool(document) and matches(document[0])
     if not isinstance(document, dict):
         return False
-    return any(name in document for name in _SPANS) or (
-        "result" in document and (document["result"] == {} or matches(document["result"]))
+    if any(name in document for name in _SPANS) or any(name in document for name in _SCOPES):
+        return True
+    return any(
+        name in document and (document[name] == {} or matches(document[name]))
+        for name in _WRAPPERS
     )
 
 
-def table(document: Any) -> pa.Table:
-    """Turn a parsed document into spans columns.
+def table(documents: Sequence[Any]) -> pa.Table:
+    """Turn parsed documents into spans columns.
 
     Raises ``InputError`` where a span lacks what every span has.
     """
     batch = Batch()
-    for part in document if isinstance(document, list) else [document]:
-        for resource in _get(part.get("result", part), _SPANS):
+    for document in documents:
+        for resource in _resources(document):
             about = _attributes((resource.get("resource") or {}).get("attributes"))
             service, arm = (_word(about, key) for key in (SERVICE_NAME, ARM))
             for scope in _get(resource, _SCOPES):
-                for span in scope.get("spans") or ():
-                    _add(batch, span, service, arm)
+                name = (_first(scope, _SCOPE) or {}).get("name")
+                _add(batch, scope.get("spans") or [], service, arm, name)
     return batch.table()
 
 
+def _resources(document: Any) -> Iterator[dict[str, Any]]:
+    for name in _WRAPPERS:
+        if name in document and isinstance(document[name], dict):
+            document = document[name]
+    if any(name in document for name in _SCOPES):
+        yield document
+    yield from _get(document, _SPANS)
+
+
 def _get(part: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
-    return next((part[name] or [] for name in names if name in part), [])
+    return _first(part, names) or []
+
+
+def _first(part: dict[str, Any], names: tuple[str, ...]) -> Any:
+    return next((part[name] for name in names if name in part), None)
 
 
 def _word(about: dict[str, Any], key: str) -> str | None:
@@ -73,43 +103,85 @@ def _word(about: dict[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _add(batch: Batch, span: dict[str, Any], service: str | None, arm: str | None) -> None:
-    def either(camel: str, snake: str) -> Any:
-        return span.get(camel, span.get(snake))
-
-    columns = batch.columns
-    trace_id, span_id = (
-        identifier(either("traceId", "trace_id")), identifier(either("spanId", "span_id")),
-    )  # fmt: skip
-    if trace_id is None or span_id is None:
+def _add(  # noqa: C901 - a column after the other
+    batch: Batch,
+    spans: list[dict[str, Any]],
+    service: str | None,
+    arm: str | None,
+    scope: str | None,
+) -> None:
+    """Add the spans of one scope, a column at a time."""
+    if not spans:
+        return
+    columns, row = batch.columns, len(batch)
+    trace_ids = _ids(spans, "traceId", "trace_id", 32)
+    span_ids = _ids(spans, "spanId", "span_id", 16)
+    if None in trace_ids or None in span_ids:
         raise InputError("a span has no traceId or no spanId; OTLP gives each span both")
-    columns["trace_id"].append(trace_id)
-    columns["span_id"].append(span_id)
-    columns["parent_span_id"].append(identifier(either("parentSpanId", "parent_span_id")))
-    columns["service"].append(service)
-    columns["name"].append(span.get("name"))
-    columns["kind"].append(_enum(span.get("kind"), KINDS, "SPAN_KIND_"))
-    start, duration = times(
-        int(either("startTimeUnixNano", "start_time_unix_nano") or 0),
-        int(either("endTimeUnixNano", "end_time_unix_nano") or 0),
-    )
-    columns["start_ns"].append(start)
-    columns["duration_ns"].append(duration)
-    code = (span.get("status") or {}).get("code")
-    columns["status"].append(_enum(code, STATUSES, "STATUS_CODE_"))
-    if span.get("links"):
-        batch.sparse["links"][len(batch)] = orjson.dumps(
-            [
-                {
-                    "trace_id": identifier(link.get("traceId", link.get("trace_id"))),
-                    "span_id": identifier(link.get("spanId", link.get("span_id"))),
-                }
-                for link in span["links"]
-            ]
-        ).decode()
-    batch.promote(_attributes(span.get("attributes")))
-    if arm and len(batch) - 1 not in batch.sparse["arm"]:
-        batch.sparse["arm"][len(batch) - 1] = arm  # outside of any request the service's own holds
+    columns["trace_id"] += trace_ids
+    columns["span_id"] += span_ids
+    columns["parent_span_id"] += _ids(spans, "parentSpanId", "parent_span_id", 16)
+    columns["service"] += [service] * len(spans)
+    columns["name"] += [span.get("name") for span in spans]
+    kinds: dict[Any, str] = {}
+    for span in spans:
+        kind = span.get("kind")
+        if kind not in kinds:
+            kinds[kind] = enum(kind, KINDS, "SPAN_KIND_")
+    columns["kind"] += [kinds[span.get("kind")] for span in spans]
+    starts = _numbers(spans, "startTimeUnixNano", "start_time_unix_nano")
+    ends = _numbers(spans, "endTimeUnixNano", "end_time_unix_nano")
+    for start, end in zip(starts, ends, strict=True):
+        if 0 < start <= end <= LAST_NS:  # as ``times`` does, in most cases
+            columns["start_ns"].append(start)
+            columns["duration_ns"].append(end - start)
+        else:
+            begun, duration = times(start, end)
+            columns["start_ns"].append(begun)
+            columns["duration_ns"].append(duration)
+    columns["status"] += [
+        enum(status.get("code"), STATUSES, "STATUS_CODE_") if status else "UNSET"
+        for status in [span.get("status") for span in spans]
+    ]
+    for place, span in enumerate(spans, start=row):
+        attributes = _attributes(span.get("attributes"))
+        if scope:
+            attributes[SCOPE_NAME] = scope
+        state = span.get("traceState") or span.get("trace_state")
+        if state:
+            attributes[TRACE_STATE] = state
+        if span.get("links"):
+            batch.sparse["links"][place] = _links(span["links"])
+        batch.promote(attributes)
+        if arm and place not in batch.sparse["arm"]:
+            batch.sparse["arm"][place] = arm  # outside of any request the service's own holds
+
+
+def _ids(spans: list[dict[str, Any]], camel: str, snake: str, length: int) -> list[str | None]:
+    found = [span.get(camel) or span.get(snake) for span in spans]
+    if any(one is not None and len(one) != length for one in found):
+        return [identifier(one, length // 2) for one in found]
+    return found
+
+
+def _numbers(spans: list[dict[str, Any]], camel: str, snake: str) -> list[int]:
+    return [int(span.get(camel) or span.get(snake) or 0) for span in spans]
+
+
+def _links(links: list[dict[str, Any]]) -> str:
+    return orjson.dumps(
+        [
+            {
+                "trace_id": _lower(identifier(link.get("traceId", link.get("trace_id")), 16)),
+                "span_id": _lower(identifier(link.get("spanId", link.get("span_id")), 8)),
+            }
+            for link in links
+        ]
+    ).decode()
+
+
+def _lower(text: str | None) -> str | None:
+    return text.lower() if text else text
 
 
 def times(start: int, end: int) -> tuple[int, int | None]:
@@ -123,34 +195,59 @@ def times(start: int, end: int) -> tuple[int, int | None]:
     return start, end - start if known else None
 
 
-def _attributes(pairs: list[dict[str, Any]] | None) -> dict[str, Any]:
-    return {pair["key"]: _value(pair.get("value")) for pair in pairs or ()}
+def _attributes(pairs: Any) -> dict[str, Any]:
+    """Give key/value pairs as a dict; some tools write an object at once."""
+    if not pairs:
+        return {}
+    if isinstance(pairs, dict):
+        return pairs
+    found = {}
+    try:
+        for key, value in map(_KEY_VALUE, pairs):
+            try:
+                found[key] = value["stringValue"]
+            except (KeyError, TypeError):
+                found[key] = _value(value)
+    except KeyError:  # a pair without a value
+        return {pair["key"]: _value(pair.get("value")) for pair in pairs}
+    return found
 
 
-def identifier(value: str | None) -> str | None:
-    """Give an id as lower-case hex.
+def identifier(value: Any, size: int) -> str | None:
+    """Give an id of ``size`` bytes as hex.
 
-    Protobuf's own JSON mapping writes base64, which no hex id of that length can be.
+    Protobuf's own JSON mapping writes base64, with or without its padding, in either alphabet.
     """
     if not value:
         return None
-    if len(value) not in _HEX_LENGTHS and value.endswith("="):
-        return base64.b64decode(value).hex()
-    return value.lower()
+    if not isinstance(value, str):
+        raise InputError(f"an id is a text of hex or base64, not {value!r}")
+    if len(value) == _ID_CHARACTERS[size] or (_HEX.issuperset(value) and not value.endswith("=")):
+        return value
+    unpadded = value.rstrip("=").translate(_URL_SAFE)
+    if len(unpadded) == -(-size * 4 // 3):
+        try:
+            return base64.b64decode(unpadded + "=" * (-len(unpadded) % 4), validate=True).hex()
+        except binascii.Error:
+            return value
+    return value
 
 
-def _enum(value: object, names: tuple[str, ...], prefix: str) -> str:
+_URL_SAFE = str.maketrans("-_", "+/")
+
+
+def enum(value: object, names: tuple[str, ...], prefix: str) -> str:
     """Read an enum given by number or by name."""
     if isinstance(value, str) and not value.isdigit():
-        return value.removeprefix(prefix)
+        return value.upper().removeprefix(prefix)
     number = int(str(value or 0))
-    return names[number] if number < len(names) else names[0]
+    return names[number] if 0 <= number < len(names) else names[0]
 
 
 def _value(value: Any) -> Any:
-    """Read an AnyValue."""
-    if not value:
-        return None
+    """Read an AnyValue; a plain value, which some tools write, is itself."""
+    if not isinstance(value, dict):
+        return value
     for name, content in value.items():
         if name in ("intValue", "int_value"):
             return int(content)

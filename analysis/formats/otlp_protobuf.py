@@ -1,20 +1,25 @@
 """OTLP protobuf.
 
 ExportTraceServiceRequest messages, each preceded by its length as a varint, as the recorder
-appends them.
+appends them; or by four bytes, most significant first, as the collector's file exporter writes
+protobuf, and anything that it compresses message by message (opentelemetry-collector-contrib,
+exporter/fileexporter, file_writer.go).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import pyarrow as pa
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
+from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 
 from analysis.formats import otlp_columns as wired
+from analysis.formats import unpacking
 
 _MAX_MESSAGE_BYTES = 1 << 30
 """Longer than any export: a length above this is no length, the file is damaged or of another
@@ -132,3 +137,114 @@ def _spans_in(message: bytes) -> int:
     except DecodeError:
         return 0
     return sum(len(scope.spans) for part in request.resource_spans for scope in part.scope_spans)
+
+
+_FRAME_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framed:
+    """What a file of the collector's file exporter holds."""
+
+    messages: list[tuple[int, bytes]]
+    """Protobuf, and where in the file each begins."""
+    texts: list[bytes]
+    """JSON, together."""
+    lost: list[Undecodable] = field(default_factory=list)
+
+
+def framed(content: bytes) -> Framed | None:
+    """Take a file apart whose first message stands after a length of four bytes; None: it is none.
+
+    The first message must be of a known signal, or a zstd frame, or JSON, as long as it says.
+    """
+    first = _frame_at(content, 0)
+    if first is None or not (_is_json(first) or signal(first) is not None):
+        return None
+    place, messages, texts = 0, [], []
+    lost: list[Undecodable] = []
+    while place < len(content):
+        body = _frame_at(content, place)
+        if body is None:
+            lost.append(Undecodable(offset=place, length=len(content) - place))
+            break
+        begin = place + _FRAME_BYTES
+        if _is_json(body):
+            texts.append(body)
+        else:
+            messages.append((begin, body))
+        place = begin + int.from_bytes(content[place:begin], "big")
+    return Framed(messages=messages, texts=[b"\n".join(texts)] if texts else [], lost=lost)
+
+
+def _frame_at(content: bytes, place: int) -> bytes | None:
+    """Give the message at a place, unpacked; None where there is none that is whole."""
+    begin = place + _FRAME_BYTES
+    length = int.from_bytes(content[place:begin], "big")
+    if not 0 < length <= min(_MAX_MESSAGE_BYTES, len(content) - begin):
+        return None
+    body = content[begin : begin + length]
+    if not body.startswith(unpacking.ZSTD):
+        return body
+    try:
+        return unpacking.frame(body)
+    except ValueError:
+        return None
+
+
+def _is_json(body: bytes) -> bool:
+    return body[:1] in (b"{", b"[") and body.rstrip()[-1:] in (b"}", b"]")
+
+
+def framed_tables(found: Framed, lost: list[Undecodable]) -> tuple[list[pa.Table], dict[str, int]]:
+    """Decode the messages of traces; count those of other signals."""
+    traces: list[tuple[int, bytes]] = []
+    others: dict[str, int] = {}
+    for offset, message in found.messages:
+        kind = signal(message)
+        if kind == "traces":
+            traces.append((offset, message))
+        elif kind is None:
+            lost.append(Undecodable(offset=offset, length=len(message)))
+        else:
+            others[kind] = others.get(kind, 0) + 1
+    return (list(_tables(traces, lost)) if traces else []), others
+
+
+def signal(message: bytes) -> str | None:
+    """Say which of OTLP's signals a message is; None: it is no message of OTLP.
+
+    The three messages have the same numbers for different fields, so that one parses as another:
+    what tells them apart is that ids have 16 and 8 bytes, that a metric has data, a log a time.
+    """
+    try:
+        traces = ExportTraceServiceRequest.FromString(message)
+        if any(
+            len(span.trace_id) == _TRACE_ID_BYTES and len(span.span_id) == _SPAN_ID_BYTES
+            for part in traces.resource_spans
+            for scope in part.scope_spans
+            for span in scope.spans
+        ):
+            return "traces"
+        metrics = MetricsData.FromString(message)
+        if any(
+            metric.name and metric.WhichOneof("data")
+            for part in metrics.resource_metrics
+            for scope in part.scope_metrics
+            for metric in scope.metrics
+        ):
+            return "metrics"
+        logs = LogsData.FromString(message)
+        if any(
+            record.time_unix_nano or record.observed_time_unix_nano
+            for part in logs.resource_logs
+            for scope in part.scope_logs
+            for record in scope.log_records
+        ):
+            return "logs"
+    except DecodeError:
+        return None
+    return None
+
+
+_TRACE_ID_BYTES, _SPAN_ID_BYTES = 16, 8

@@ -15,21 +15,29 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from analysis.errors import ColumnError, InputError
-from analysis.formats.columns import REQUIRED
+from analysis.formats import jaeger_documents, named_columns
+from analysis.formats.columns import REQUIRED, empty
+from analysis.formats.reading import NotTracesError, Reading
 from worthit.contract.tables import SPANS
 
 MAGIC = b"PAR1"
 
 
 def table(
-    path: Path, columns: Sequence[str] | None = None, content: bytes | None = None
+    path: Path,
+    columns: Sequence[str] | None = None,
+    content: bytes | None = None,
+    *,
+    reading: Reading | None = None,
 ) -> pa.Table:
     """Read a file's spans columns, all or only those named.
 
     ``content`` is what the file holds where it was unzipped. Raises ``InputError`` or
-    ``ColumnError``.
+    ``ColumnError``; ``NotTracesError`` where no column is a span's.
     """
     with _opened(path, content) as file:
+        if _is_others(file.schema_arrow):
+            return pa.concat_tables(_others(file, path, reading or Reading()))
         names = _present(file.schema_arrow, path, columns)
         try:
             found = file.read(columns=names)
@@ -39,16 +47,68 @@ def table(
 
 
 def batches(
-    path: Path, columns: Sequence[str] | None = None, rows: int = 1 << 19
+    path: Path,
+    columns: Sequence[str] | None = None,
+    rows: int = 1 << 19,
+    *,
+    reading: Reading | None = None,
 ) -> Iterator[pa.Table]:
     """Read a file a batch of rows at a time."""
     with _opened(path) as file:
+        if _is_others(file.schema_arrow):
+            yield from _others(file, path, reading or Reading())
+            return
         names = _present(file.schema_arrow, path, columns)
         try:
             for batch in file.iter_batches(batch_size=rows, columns=names):
                 yield conform(pa.Table.from_batches([batch]), path, columns)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path} is damaged: {error}. Copy or record it again.") from error
+
+
+_ROWS_OF_OTHERS = 1 << 17
+"""Rows of other tools' tables that become columns at once."""
+
+
+def _is_others(schema: pa.Schema) -> bool:
+    """Whether another tool wrote the table: it has none of our times' names."""
+    return not {"start_ns", "duration_ns"} & set(schema.names)
+
+
+def _others(file: pq.ParquetFile, path: Path, reading: Reading) -> Iterator[pa.Table]:
+    """Read another tool's table: ClickHouse's, Jaeger's spans, or columns known by their names."""
+    names = file.schema_arrow.names
+    spans = {"traceID", "spanID", "references"} <= set(names)  # the AIOps Challenge of 2025
+    layout = None if spans else named_columns.layout_of(names, reading.columns)
+    if layout is None and not spans:
+        lacks = named_columns.lacking(names) or "the columns of spans"
+        raise NotTracesError(
+            f"{path} is Parquet without {lacks} (it has {', '.join(names[:12])}); see "
+            "docs/run-directory.md, or say which column is what with --columns trace_id=..."
+        )
+    yield empty()
+    try:
+        for batch in file.iter_batches(batch_size=_ROWS_OF_OTHERS):
+            if layout is None:
+                yield jaeger_documents.table(_plain_rows(batch.to_pylist()))
+            else:
+                columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+                yield named_columns.spans_of(columns, layout, reading)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is damaged: {error}. Copy or record it again.") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path} looks like a table of spans and holds something else ({error!r})."
+        ) from error
+
+
+def _plain_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give rows whose nested columns are JSON texts, as some writers have them, as objects."""
+    for row in rows:
+        for name in ("references", "tags", "process"):
+            if isinstance(row.get(name), str):
+                row[name] = orjson.loads(row[name])
+    return rows
 
 
 def _opened(path: Path, content: bytes | None = None) -> pq.ParquetFile:

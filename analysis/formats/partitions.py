@@ -43,6 +43,10 @@ class Partitions:
         self._temporary = tempfile.TemporaryDirectory(prefix="worthit-", dir=folder)
         self.damaged: list[str] = []
         """What could not be read and was left out, as sentences."""
+        self.passed_over: list[str] = []
+        """What lies beside the traces and is none, as sentences."""
+        self.remarks: list[str] = []
+        """What was taken for granted, such as units of time, as sentences."""
         self.files = [Path(self._temporary.name) / f"{part:04}.arrow" for part in range(count)]
 
     def __len__(self) -> int:

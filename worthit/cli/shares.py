@@ -100,6 +100,7 @@ class _WhatIf(click.ParamType[tuple[str, float]]):
     help="Also show the statements that one request runs three times or more (N+1 queries).",
 )
 @clocks_option
+@tracefiles.columns_option
 @click.option(
     "--skip-damaged", is_flag=True, help="Leave out damaged files and lines, and list them."
 )
@@ -122,13 +123,15 @@ def command(
     repeated: bool,
     correct_clocks: bool,
     skip_damaged: bool,
+    column_map: dict[str, str] | None,
     partitions: int | None,
     as_json: bool,
 ) -> int:
     """Show each operation's share of the requests' time, with its interval.
 
-    FILES are run directories, files or folders of traces (Parquet, OTLP, Jaeger, Zipkin; gzipped
-    or not), or a Jaeger's address. Ends with 4 where the run is INVALID.
+    FILES are run directories, files or folders of traces (OTLP, Jaeger, Tempo, Zipkin, ClickHouse,
+    console exporters, CSV, Parquet; packed or not), standard input (-), or a Jaeger's address.
+    Ends with 4 where the run is INVALID.
     """
     asked = _Asked(slowest=slowest, what_ifs=what_ifs, waits=waits, repeated=repeated)
     whole = asked != _Asked() or correct_clocks
@@ -142,6 +145,7 @@ def command(
         skip_damaged=skip_damaged,
         columns=None if whole else _COLUMNS,
         partitions=partitions,
+        column_map=column_map,
     ) as loaded:
         parts = list(loaded.parts) if whole else loaded.parts
         answer = _answer(parts, rules, "arm" if by_arm else None, correct_clocks=correct_clocks)

@@ -38,6 +38,7 @@ _DEEPEST = 20
     "--id", "trace_id", metavar="TRACE_ID", help="This request; the beginning of its id is enough."
 )
 @clocks_option
+@tracefiles.columns_option
 @click.option(
     "--skip-damaged", is_flag=True, help="Leave out damaged files and lines, and list them."
 )
@@ -49,19 +50,21 @@ def command(
     trace_id: str | None,
     correct_clocks: bool,
     skip_damaged: bool,
+    column_map: dict[str, str] | None,
     as_json: bool,
 ) -> int:
     """Show one request's spans: when each ran, its own time, its time on the critical path.
 
-    FILES are run directories, files or folders of traces (Parquet, OTLP, Jaeger, Zipkin; gzipped
-    or not), or a Jaeger's address. Ends with 4 where the run is INVALID.
+    FILES are run directories, files or folders of traces (OTLP, Jaeger, Tempo, Zipkin, ClickHouse,
+    console exporters, CSV, Parquet; packed or not), standard input (-), or a Jaeger's address.
+    Ends with 4 where the run is INVALID.
     """
     from analysis.calltree import clock_skew  # noqa: PLC0415 - --help must not wait for pandas
     from analysis.questions.single_traces import waterfall  # noqa: PLC0415 - as above
 
     if which and trace_id:
         raise UsageError(f"--{which} and --id both choose the request; name one of them.")
-    loaded = tracefiles.load(files, skip_damaged=skip_damaged)
+    loaded = tracefiles.load(files, skip_damaged=skip_damaged, column_map=column_map)
     which = which or "typical"
     chosen = trace_id or waterfall.choose(loaded.spans, which)  # type: ignore[arg-type] # flag values
     skew = clock_skew.skew(loaded.spans)

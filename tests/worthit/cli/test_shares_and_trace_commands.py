@@ -141,14 +141,18 @@ def test_wrong_usage_and_bad_files_are_sentences(tmp_path: Path) -> None:
 def test_damage_is_left_out_when_asked_and_said(tmp_path: Path) -> None:
     """--skip-damaged reads the rest and lists what it left out."""
     (tmp_path / "good").write_bytes(trace_files.text(trace_files.zipkin()))
-    (tmp_path / "bad").write_text("nothing")
+    (tmp_path / "bad").write_text('{"resourceSpans": [')
+    (tmp_path / "README.md").write_text("nothing")
 
     document = json.loads(_call(shares.command, tmp_path, "--skip-damaged", "--json").stdout)
 
     assert 1 == document["requests"]
-    assert ["bad holds no traces"] == [
-        sentence[sentence.index("bad") :][:19] for sentence in document["damaged"]
-    ]
+    (sentence,) = document["damaged"]
+    assert "bad is not whole JSON" in sentence
+    text = _call(shares.command, tmp_path, "--skip-damaged").stdout
+    assert "README.md is text that holds no traces" in text
+    with pytest.raises(InputError, match="ask for the rest with --skip-damaged"):
+        _call(shares.command, tmp_path)
 
 
 def _shares(*arguments: object) -> dict[str, Any]:

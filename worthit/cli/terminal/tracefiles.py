@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
+from typing_extensions import override
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.errors import AnalysisError
     from analysis.rundir.manifest import Verdict
     from analysis.rundir.run import Run
 
@@ -27,6 +32,8 @@ class Loaded:
     """verdict and reasons; None for traces that are no run of ours."""
     damaged: list[str]
     """What could not be read and was left out, as sentences."""
+    notes: list[str]
+    """What was passed over beside the traces, and taken for granted, as sentences."""
 
     @property
     def invalid(self) -> bool:
@@ -34,14 +41,54 @@ class Loaded:
         return bool(self.verdict["verdict"] == "INVALID")
 
 
-def load(files: Sequence[str], *, skip_damaged: bool) -> Loaded:
+def load(
+    files: Sequence[str], *, skip_damaged: bool, column_map: Mapping[str, str] | None = None
+) -> Loaded:
     """Read the files that a user named; a run directory's warm-up blocks do not count."""
     import pandas as pd  # noqa: PLC0415 - --help must not wait for it
 
-    with in_parts(files, skip_damaged=skip_damaged, columns=None, partitions=None) as loaded:
+    with in_parts(
+        files, skip_damaged=skip_damaged, columns=None, partitions=None, column_map=column_map
+    ) as loaded:
         parts = list(loaded.parts)
         spans = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
-        return Loaded(spans=spans, verdict=loaded.verdict, damaged=loaded.damaged)
+        return Loaded(
+            spans=spans, verdict=loaded.verdict, damaged=loaded.damaged, notes=loaded.notes
+        )
+
+
+class ColumnMap(click.ParamType[dict[str, str]]):
+    """``trace_id=traceID,start=startTime:us``: which column of a table is what."""
+
+    name = "column map"
+
+    @override
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, str]:
+        """Read it; any other text is refused with what is expected."""
+        if isinstance(value, dict):
+            return value
+        pairs = [part.partition("=") for part in str(value).split(",") if part.strip()]
+        if not pairs or not all(name.strip() and column.strip() for name, _, column in pairs):
+            self.fail(
+                f"{value!r} was found; NAME=COLUMN[:UNIT],... was expected, such as "
+                "trace_id=traceID,start=startTime:us.",
+                param,
+                ctx,
+            )
+        return {name.strip(): column.strip() for name, _, column in pairs}
+
+
+columns_option = click.option(
+    "--columns",
+    "column_map",
+    type=ColumnMap(),
+    metavar="NAME=COLUMN[:UNIT],...",
+    help="Which columns of a CSV or another table are what: trace_id, span_id, parent_span_id, "
+    "service, name, kind, start, duration or end, status, attributes; times with their unit, such "
+    "as start=startTime:us (s, ms, us, ns). Known data sets need none.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +102,8 @@ class Parts:
     verdict: dict[str, Any]
     damaged: list[str]
     """What was left out, as sentences: known when the parts were gone through."""
+    notes: list[str]
+    """What was passed over and taken for granted, as sentences: known as ``damaged`` is."""
 
     @property
     def invalid(self) -> bool:
@@ -69,23 +118,53 @@ def in_parts(
     skip_damaged: bool,
     columns: Sequence[str] | None,
     partitions: int | None,
+    column_map: Mapping[str, str] | None = None,
 ) -> Iterator[Parts]:
     """Read as ``load`` does, these columns, each source in so many parts; without a number in one.
 
     Every run directory is a source of its own, all other files together are one.
     """
     damaged: list[str] = []
+    notes: list[str] = []
     sources = _sources(files, damaged if skip_damaged else None)
-    with closing(_parts(sources, columns, partitions, damaged if skip_damaged else None)) as parts:
+    reading = _Wanted(
+        columns=columns, partitions=partitions, column_map=column_map,
+        damaged=damaged if skip_damaged else None, notes=notes,
+    )  # fmt: skip
+    with closing(_parts(sources, reading)) as parts:
         runs = [source.run for source in sources if source.run is not None]
-        yield Parts(parts=parts, runs=runs, verdict=_verdict(runs), damaged=damaged)
+        yield Parts(parts=parts, runs=runs, verdict=_verdict(runs), damaged=damaged, notes=notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What of the traces is wanted, and where it is noted what happened to the rest."""
+
+    columns: Sequence[str] | None
+    partitions: int | None
+    column_map: Mapping[str, str] | None
+    damaged: list[str] | None
+    """None: the first damage is an error."""
+    notes: list[str]
+
+
+_OPTIONS = (("skip_damaged=True", "--skip-damaged"),)
+"""What ``analysis`` calls its arguments, and the options that a user has for them."""
+
+
+def _for_users(error: AnalysisError) -> AnalysisError:
+    """Give an error that names options of the command line."""
+    text = str(error)
+    for argument, option in _OPTIONS:
+        text = text.replace(argument, option)
+    return type(error)(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
     """Traces that belong together, and their run if they are of one."""
 
-    paths: Sequence[str | Path]
+    paths: Sequence[str | PathLike[str]]
     run: Run | None
     first_block: int | None
     """Number of its first block among those of all sources; None: it is the only source."""
@@ -96,7 +175,7 @@ def _sources(files: Sequence[str], damaged: list[str] | None) -> list[_Source]:
     from analysis.errors import AnalysisError, InputError  # noqa: PLC0415 - as above
     from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
 
-    others: list[str | Path] = []
+    others: list[str | PathLike[str]] = []
     runs: dict[Path, Run] = {}
     for file, folder in _files(files):
         if folder is None:
@@ -121,42 +200,69 @@ def _sources(files: Sequence[str], damaged: list[str] | None) -> list[_Source]:
     return found
 
 
-def _files(names: Sequence[str]) -> Iterator[tuple[str | Path, Path | None]]:
+def _files(names: Sequence[str]) -> Iterator[tuple[str | PathLike[str], Path | None]]:
     """Give every file and address that was named, and the run directory that it is of."""
     from analysis import traces  # noqa: PLC0415 - --help must not wait for pandas
 
     for name in names:
-        if traces.is_address(name):
+        if traces.is_stream(name):
             yield name, None
             continue
+        inside = Path(name).is_dir()
         for file in traces.files(name):
-            yield file, traces.run_of(file)
+            yield traces.InFolder(file) if inside else file, traces.run_of(file)
 
 
-def _parts(
-    sources: Sequence[_Source],
-    columns: Sequence[str] | None,
-    partitions: int | None,
-    damaged: list[str] | None,
-) -> Generator[pd.DataFrame, None, None]:
+def _parts(sources: Sequence[_Source], wanted: _Wanted) -> Generator[pd.DataFrame, None, None]:
     """Read one source after the other, each in so many parts; note what was left out."""
+    from analysis.errors import AnalysisError, InputError  # noqa: PLC0415 - as above
+
+    spans = 0
+    try:
+        for source in sources:
+            for part in _parts_of(source, wanted):
+                spans += len(part)
+                yield part
+    except AnalysisError as error:
+        raise _for_users(error) from error
+    if spans == 0 and all(source.run is None for source in sources):
+        told = " ".join([*(wanted.damaged or ()), *wanted.notes])
+        raise InputError(f"There is no span in what was named. {told}".rstrip())
+
+
+def _parts_of(source: _Source, wanted: _Wanted) -> Iterator[pd.DataFrame]:
     from analysis import traces  # noqa: PLC0415 - as above
 
-    skip = damaged is not None
-    for source in sources:
-        if partitions is None:
-            spans = traces.read(*source.paths, columns=columns, skip_damaged=skip)
-            if damaged is not None:
-                damaged += spans.attrs.get("damaged", [])
-            yield _counted(spans, source)
-            continue
-        with traces.read(
-            *source.paths, columns=columns, skip_damaged=skip, partitions=partitions
-        ) as partitioned:
-            if damaged is not None:
-                damaged += partitioned.damaged
-            for part in partitioned:
-                yield _counted(part, source)
+    skip = wanted.damaged is not None
+    if wanted.partitions is None:
+        spans = traces.read(
+            *source.paths,
+            columns=wanted.columns,
+            skip_damaged=skip,
+            column_map=wanted.column_map,
+        )
+        _note(wanted, *(spans.attrs.pop(name, []) for name in _NOTED))
+        yield _counted(spans, source)
+        return
+    with traces.read(
+        *source.paths,
+        columns=wanted.columns,
+        skip_damaged=skip,
+        column_map=wanted.column_map,
+        partitions=wanted.partitions,
+    ) as parts:
+        _note(wanted, parts.damaged, parts.passed_over, parts.remarks)
+        for part in parts:
+            yield _counted(part, source)
+
+
+_NOTED = ("damaged", "passed_over", "remarks")
+
+
+def _note(wanted: _Wanted, damaged: list[str], passed: list[str], remarks: list[str]) -> None:
+    if wanted.damaged is not None:
+        wanted.damaged.extend(damaged)
+    wanted.notes.extend([*passed, *remarks])
 
 
 def _counted(spans: pd.DataFrame, source: _Source) -> pd.DataFrame:
@@ -200,7 +306,8 @@ def verdict_lines(loaded: Loaded | Parts) -> list[str]:
     lines = [
         f"{verdict['verdict']}: {'; '.join(verdict['reasons']) or 'nothing speaks against it'}"
     ]
-    return [*(lines if verdict["verdict"] else []), *loaded.damaged]
+    notes = [f"Note: {note}" for note in loaded.notes]
+    return [*(lines if verdict["verdict"] else []), *loaded.damaged, *notes]
 
 
 def skew_lines(skewed: pd.DataFrame, *, corrected: bool) -> list[str]:
