@@ -66,10 +66,11 @@ class _WhatIf(click.ParamType[tuple[str, float]]):
 @click.argument("files", nargs=-1, required=True)
 @click.option(
     "--rules",
-    type=click.Choice(["jaeger", "crisp"]),
-    default="jaeger",
+    type=click.Choice(["inclusive", "jaeger", "crisp"]),
+    default="inclusive",
     show_default=True,
-    help="The definition of the critical path.",
+    help="The definition of the critical path: jaeger is Jaeger UI's, crisp CRISP's; inclusive "
+    "lets an earlier call end at the very moment at which the later one starts.",
 )
 @click.option("--by-arm", is_flag=True, help="One table per arm, where the traces name arms.")
 @click.option(
@@ -191,11 +192,13 @@ def _answer(
     """Ask every part, and add up what can be added up."""
     from analysis import shares  # noqa: PLC0415 - --help need not wait
     from analysis.calltree import clock_skew  # noqa: PLC0415 - as above
+    from analysis.calltree.call_tree import build_trees  # noqa: PLC0415 - as above
     from analysis.checks import trace_quality  # noqa: PLC0415 - as above
+    from analysis.critical_path import RULES, Rules, critical_times  # noqa: PLC0415 - as above
     from analysis.questions.shares import definitions  # noqa: PLC0415 - as above
 
     sizes, asked, issues, bounds, corrected = [], [], [], [], []
-    both: dict[str, list[shares.Sums]] = {"jaeger": [], "crisp": []}
+    under: dict[Rules, list[shares.Sums]] = {name: [] for name in RULES}
     for recorded in parts:
         bounds.append(clock_skew.bounds(recorded))
         part = clock_skew.corrected(recorded) if correct_clocks else recorded
@@ -203,16 +206,18 @@ def _answer(
         sizes.append((len(part), part["trace_id"].nunique()))
         asked.append(shares.sums(part, rules, by=by))  # type: ignore[arg-type] # click checked it
         issues.append(trace_quality.counted(part))
-        for name, sums in both.items():
-            sums.append(shares.sums(part, name))  # type: ignore[arg-type] # the two rules' names
-    own, other = (shares.from_sums(sums) for sums in both.values())
+        call_trees = build_trees(part)
+        for name, sums in under.items():
+            times = critical_times(call_trees, name)
+            sums.append(shares.sums_of(call_trees, times, part))
+    tables = {name: shares.from_sums(sums) for name, sums in under.items()}
     spans, requests = (int(sum(counts)) for counts in zip(*sizes, strict=True))
     offsets = clock_skew.offsets(*bounds)
     return _Answer(
         spans=spans,
         requests=requests,
         table=shares.from_sums(asked),
-        moved=definitions.sentence(definitions.compared(own, other)),
+        moved=definitions.sentence(definitions.compared(tables)),
         issues=trace_quality.together(issues),
         skewed=offsets[offsets["skewed"]],
         corrected=corrected,
