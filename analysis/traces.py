@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.api.extensions import ExtensionArray
 
+from analysis.calltree.id_repair import repaired
 from analysis.checks.trace_quality import issues
 from analysis.errors import AnalysisError, InputError
 from analysis.formats import found
@@ -98,7 +99,7 @@ def read(
         tables = list(_tables(paths, wanted, damage))
         whole = pa.concat_tables(tables) if tables else empty()
         del tables
-        frame = spread(to_pandas(whole))
+        frame = spread(repaired(to_pandas(whole)))
     if damage:
         frame.attrs["damaged"] = damage
     return frame

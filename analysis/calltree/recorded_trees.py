@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from analysis.calltree.id_repair import repaired
 from analysis.calltree.identity import span_keys, trace_codes
 from analysis.calltree.tree_cache import Remembered
 from analysis.errors import ColumnError
@@ -96,9 +97,9 @@ def recorded_trees(spans: pd.DataFrame) -> CallTrees:
     The trees of the table that was asked about last are kept. Raises ``ColumnError`` where a
     needed column is missing or of a type that cannot be read.
     """
-    _require(spans)
     found = _REMEMBERED.recall(spans)
     if found is None:
+        _require(spans)
         found = build(spans)
         _REMEMBERED.keep(spans, found)
     return found
@@ -106,6 +107,7 @@ def recorded_trees(spans: pd.DataFrame) -> CallTrees:
 
 def build(spans: pd.DataFrame, shift: NDArray[np.int64] | None = None) -> CallTrees:
     """Build the trees, each row's start moved back by ``shift`` ns."""
+    spans = repaired(spans)
     key, parent_key, has_parent = span_keys(spans["span_id"], spans["parent_span_id"])
     start, duration, unfinished = _times(spans)
     if shift is not None:

@@ -15,10 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.calltree.call_tree import build_trees
+from analysis.calltree.id_repair import ATTRIBUTE, repaired
 from analysis.calltree.recorded_trees import CallTrees, recorded_trees, to_rows
 from analysis.kernels.codes import CONSUMER, CUT, MISSING, REPEAT, SERVER
 
 TREATMENT = {
+    "repaired id": "Spelt otherwise or cut short, and plainly the same as another: brought to one "
+    "spelling.",
     "caller not recorded": "The only root names a parent outside the trace, as when the "
     "client is not traced: a request like any other.",
     "adopted": "Its parent was never exported, and it lies inside its request: a child of the "
@@ -54,7 +57,11 @@ def counted(spans: pd.DataFrame) -> pd.DataFrame:
     """
     call_trees = recorded_trees(spans)
     trace_ids = spans["trace_id"]
-    rows = []
+    rows: list[tuple[object, ...]] = []
+    said = spans.attrs.get(ATTRIBUTE) or repaired(spans).attrs.get(ATTRIBUTE)
+    if said:
+        told = (said[name] for name in ("spans", "traces", "start_ns", "example"))
+        rows.append(("repaired id", *told))
     for issue, where in _found(call_trees, *_mended(spans, call_trees)).items():
         positions = np.flatnonzero(where)
         if positions.size == 0:

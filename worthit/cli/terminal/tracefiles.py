@@ -212,7 +212,8 @@ def skew_lines(skewed: pd.DataFrame, *, corrected: bool) -> list[str]:
         f"The clock of {row['callee']} is about {plain(abs(row['offset_ms']), 'ms')} "
         f"{'ahead of' if row['offset_ms'] > 0 else 'behind'} that of {row['caller']}"
         f"{'' if row['steady'] else ', and the difference changed meanwhile'}: {row['outside']} "
-        f"of {row['calls']} calls lie outside their caller's span. {moved if corrected or row['certain'] else asked}"
+        f"of {row['calls']} calls lie outside their caller's span. "
+        f"{moved if corrected or row['certain'] else asked}"
         for row in skewed.to_dict(orient="records")
     ]
 
