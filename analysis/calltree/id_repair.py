@@ -40,18 +40,18 @@ def repaired(spans: pd.DataFrame) -> pd.DataFrame:
     ]  # fmt: skip
     if not needed:
         return spans
-    changed = {name: _arrow(spans[name]) for name in needed}
+    changed = {name: _whole(spans[name]) for name in needed}
     mended = {name: _plain(column) for name, column in changed.items()}
     if "trace_id" in mended:
         mended["trace_id"] = _joined(_filled(mended["trace_id"], (_SHORT, _LONG)))
     both = [name for name in ("span_id", "parent_span_id") if name in spans.columns]
     if set(both) & set(needed):
-        columns = {name: mended.get(name, _arrow(spans[name])) for name in both}
+        columns = {name: mended.get(name, _whole(spans[name])) for name in both}
         whole = _filled(pa.chunked_array(list(columns.values())), (_SHORT,))
         begin = 0
         for name in both:
             mended[name] = whole.slice(begin, len(spans))
-            changed.setdefault(name, _arrow(spans[name]))
+            changed.setdefault(name, _whole(spans[name]))
             begin += len(spans)
     moved = np.zeros(len(spans), np.bool_)
     found = spans
@@ -99,6 +99,11 @@ def _arrow(column: pd.Series) -> pa.ChunkedArray:
     array = pa.array(column, from_pandas=True)
     array = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
     return array if array.type == pa.large_string() else array.cast(pa.large_string())
+
+
+def _whole(column: pd.Series) -> pa.ChunkedArray:
+    """Give a column in one piece: it may lie in a piece a row."""
+    return pa.chunked_array([_arrow(column).combine_chunks()])
 
 
 def _is_regular(column: pd.Series, *digits: int) -> bool:

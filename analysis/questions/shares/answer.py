@@ -18,6 +18,7 @@ from analysis.calltree.call_tree import CallTrees
 from analysis.calltree.stages import stage_of
 from analysis.critical_path import RULES, critical_times
 from analysis.questions.measured import Measured
+from analysis.questions.root_operations import others_said
 from analysis.rundir.blocks import by_block
 from analysis.rundir.manifest import Manifest
 from analysis.shares import from_sums, sums_of
@@ -92,6 +93,8 @@ class Shares:
     stages: tuple[StageRow, ...]
     definitions: tuple[DefinitionRow, ...]
     requests: tuple[RequestRow, ...]
+    root_operations: str
+    """Which root operation is answered for, and which others came in; empty where there is one."""
 
 
 def answer(measured: Measured) -> Shares:
@@ -104,6 +107,7 @@ def answer(measured: Measured) -> Shares:
         stages=stages,
         definitions=_definitions(found),
         requests=requests(measured.roots, measured.blocks),
+        root_operations=others_said(measured.root_operations),
     )
 
 

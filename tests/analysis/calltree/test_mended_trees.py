@@ -52,7 +52,7 @@ def test_spans_without_length_at_one_moment_come_to_an_end(rules: critical_path.
     """A hundred thousand children of no duration at one moment take no time and no share."""
     moments = pd.DataFrame({"span_id": [f"{n}" for n in range(100_000)]})
     one = spans({"id": "r", "takes": 10}, {"id": "x", "parent": "r", "start": 5, "takes": 0})
-    many = pd.concat([one.iloc[[1]]] * len(moments), ignore_index=True)
+    many = one.iloc[[1] * len(moments)].reset_index(drop=True)
     table = pd.concat([one.iloc[[0]], many.assign(span_id=moments["span_id"])], ignore_index=True)
 
     assert {"r": 1, "x": 0} == _share_of(table, rules)
