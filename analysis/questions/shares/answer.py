@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.calltree.call_tree import CallTrees
-from analysis.calltree.stages import stage_of
+from analysis.calltree.stages import of_stages
 from analysis.critical_path import RULES, critical_times
 from analysis.questions.measured import Measured
 from analysis.questions.root_operations import others_said
@@ -127,7 +127,7 @@ def _tables(manifest: Manifest, spans: pd.DataFrame, call_trees: CallTrees) -> _
     """The three tables from one set of trees, because building them is what takes the time."""
     by = "arm" if manifest.arms else None
     critical = critical_times(call_trees, RULES[0])
-    whole = replace(call_trees, operation=call_trees.operation[stage_of(call_trees.parent)])
+    whole = of_stages(call_trees)
     made = [
         from_sums([sums_of(trees, times, spans, by=by)])
         for trees, times in (

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from analysis import critical_path, queries, shares
+from analysis.calltree.call_tree import build_trees
+from analysis.calltree.stages import of_stages
 from analysis.checks.trace_quality import issues
 from tests.support.traces import awkward_traces
 from tests.support.traces.span_tables import spans
@@ -234,3 +236,14 @@ def test_a_short_id_that_two_long_ones_end_with_is_nobodys() -> None:
 
     assert {} == _counted(table)
     assert 1.0 == shares.request_shares(table)["per_request"].sum()
+
+
+def test_stages_begin_below_the_first_server_span() -> None:
+    """Of a call by the load, the query is a stage, and the time on the way has its name."""
+    table = _call(0)
+    staged = of_stages(build_trees(table))
+    times = critical_path.critical_times(staged, "inclusive")
+
+    found = shares.from_sums([shares.sums_of(staged, times, table)]).set_index("name")["share"]
+
+    assert {"network and queue": 0.2, "SELECT": 0.5, "GET /x": 0.3} == found.round(9).to_dict()
