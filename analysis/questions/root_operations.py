@@ -17,7 +17,7 @@ import pandas as pd
 
 from analysis.calltree.call_tree import CallTrees
 from analysis.calltree.roots import entries_of, roots_of
-from analysis.kernels.codes import CLIENT, SERVER
+from analysis.kernels.codes import SERVER
 
 _HEALTH = re.compile(
     r"(?:^|[\s/._-])(?:health(?:z|check|checks)?|live(?:z|ness)?|ready(?:z)?|readiness|"
@@ -37,7 +37,8 @@ def root_operations(
     """Give every root operation with its traffic and its role.
 
     ``sent`` are the trace ids of what the load sent, where that is known: what it did not send is
-    background work, if it sent anything that is among the spans.
+    background work, if it sent anything that is among the spans; else what no server began, if
+    one began anything.
     """
     entries = entries_of(call_trees)
     rows = call_trees.order[entries]
@@ -45,7 +46,7 @@ def root_operations(
         {
             "root": roots_of(spans, call_trees).to_numpy(),
             "ns": (call_trees.end - call_trees.start)[entries],
-            "serves": np.isin(call_trees.kind[entries], (SERVER, CLIENT)),
+            "serves": call_trees.kind[entries] == SERVER,
             "sent": False,
         }
     )
