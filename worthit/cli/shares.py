@@ -248,7 +248,7 @@ def _answer(
         moved=definitions.sentence(definitions.compared(tables)),
         issues=trace_quality.together(issues),
         skewed=offsets[offsets["skewed"]],
-        roots=dict(roots.most_common()),
+        roots=dict(sorted(roots.items(), key=lambda one: (-one[1], one[0]))),
         between_ms=between_ns / max(requests, 1) / 1e6,
         corrected=corrected,
     )
