@@ -1,9 +1,12 @@
 """Which spans decided how long the request took?
 
 From the end of a root walk back: its last-finishing child, into it, and on before its start.
-``rules="jaeger"`` gives Jaeger UI's sections (``CriticalPath/index.ts``), ``rules="crisp"`` those
-of CRISP (Zhang et al., USENIX ATC 2022, section 3). Every root of a trace has a path; the sections
-of a root add up to its duration under both rules.
+``rules="inclusive"``, the default, lets an earlier sibling end at the very moment at which the
+later one starts: on a clock of milliseconds that is how siblings that ran one after the other
+look. ``rules="jaeger"`` gives Jaeger UI's sections (``CriticalPath/index.ts``), where that sibling
+must end strictly before, ``rules="crisp"`` those of CRISP (Zhang et al., USENIX ATC 2022, section
+3). Every root of a trace has a path; the sections of
+a root add up to its duration under all rules.
 
 Answer: trace_id, span_id, start_ns, end_ns, in order of time within a trace.
 """
@@ -11,7 +14,7 @@ Answer: trace_id, span_id, start_ns, end_ns, in order of time within a trace.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,10 +22,14 @@ from numpy.typing import NDArray
 
 from analysis.calltree.call_tree import CallTrees, build_trees
 from analysis.calltree.identity import ids_at
+from analysis.calltree.recorded_trees import recorded_trees
 from analysis.errors import AnalysisError
 from analysis.kernels import hashing, walks
 
-Rules = Literal["jaeger", "crisp"]
+Rules = Literal["inclusive", "jaeger", "crisp"]
+
+RULES: tuple[Rules, ...] = get_args(Rules)
+"""The default first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +46,12 @@ class Path:
     """By position of the call trees: ns on the critical path."""
 
 
-def sections(spans: pd.DataFrame, rules: Rules = "jaeger") -> pd.DataFrame:
+def sections(spans: pd.DataFrame, rules: Rules = "inclusive") -> pd.DataFrame:
     """Give the critical path of every trace, one row a section.
 
     Raises ``ColumnError`` for a table that is not spans, ``AnalysisError`` for unknown rules.
     """
-    call_trees = build_trees(spans)
+    call_trees = trees_for(spans, rules)
     path = walk(call_trees, rules)
     rows = np.empty(path.position.size, np.int32)  # half of what numpy would take
     hashing.looked_up(path.position, call_trees.order, rows)
@@ -55,6 +62,14 @@ def sections(spans: pd.DataFrame, rules: Rules = "jaeger") -> pd.DataFrame:
         "end_ns": path.end,
     }
     return pd.DataFrame(columns, copy=False)
+
+
+def trees_for(spans: pd.DataFrame, rules: Rules) -> CallTrees:
+    """Give the trees that rules are for: Jaeger's and CRISP's take the spans as recorded.
+
+    ``inclusive`` takes them with clocks mended and orphans adopted.
+    """
+    return build_trees(spans) if rules == "inclusive" else recorded_trees(spans)
 
 
 def critical_times(call_trees: CallTrees, rules: Rules) -> NDArray[np.int64]:
@@ -70,9 +85,10 @@ def walk(call_trees: CallTrees, rules: Rules) -> Path:
 
 
 def _walk(call_trees: CallTrees, rules: Rules, *, keep: bool) -> Path:
-    if rules not in ("jaeger", "crisp"):
+    if rules not in RULES:
         raise AnalysisError(
-            f"The rules of the critical path are 'jaeger' or 'crisp', not {rules!r}."
+            f"The rules of the critical path are {', '.join(RULES[:-1])} or {RULES[-1]}, "
+            f"not {rules!r}."
         )
     crisp = rules == "crisp"
     start, end, alive = walks.clip(
@@ -89,7 +105,8 @@ def _walk(call_trees: CallTrees, rules: Rules, *, keep: bool) -> Path:
     )
     position, starts, ends, critical = walks.walk(
         call_trees.begins, call_trees.queue_begins, call_trees.queue, call_trees.parent,
-        start, end, by_end, by_start, call_trees.child_begin, living, crisp, keep,
+        start, end, by_end, by_start, call_trees.child_begin, living, crisp,
+        rules == "inclusive", keep,
     )  # fmt: skip
     call_trees.known[rules] = critical
     return Path(position=position, start=starts, end=ends, critical=critical)

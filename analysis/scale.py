@@ -51,7 +51,7 @@ def over(
 
 def request_shares(
     partitions: Partitions,
-    rules: Rules = "jaeger",
+    rules: Rules = "inclusive",
     *,
     by: str | None = None,
     client: Client | None = None,

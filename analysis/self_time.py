@@ -1,7 +1,8 @@
 """How long did each span work itself, without waiting for what it called?
 
 Duration minus the union of the direct children's intervals clipped to the span, never below 0:
-Jaeger UI's rule (``compute-span-self-time.ts``). A span whose duration is missing has no known
+Jaeger UI's rule (``compute-span-self-time.ts``), of the spans as recorded: clocks are not mended,
+and a child is what names the span as its parent. A span whose duration is missing has no known
 time: 0, and it is counted in ``analysis.checks.trace_quality``.
 """
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.calltree.call_tree import CallTrees, build_trees, to_rows
+from analysis.calltree.recorded_trees import CallTrees, recorded_trees, to_rows
 from analysis.kernels import sums
 
 
@@ -21,7 +22,7 @@ def self_time(spans: pd.DataFrame) -> pd.Series[int]:
     A repeat of a span delivered twice has the self time of the first. Raises ``ColumnError`` for a
     table that is not spans.
     """
-    call_trees = build_trees(spans)
+    call_trees = recorded_trees(spans)
     return pd.Series(
         to_rows(by_position(call_trees), call_trees), index=spans.index, name="self_ns"
     )

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from analysis import self_time
-from analysis.calltree.call_tree import CallTrees, build_trees
+from analysis.calltree.call_tree import CallTrees
 from analysis.calltree.groups import of_requests
-from analysis.critical_path import Rules, critical_times
+from analysis.critical_path import Rules, critical_times, trees_for
 from analysis.kernels import sums as sums_kernel
 
 MIN_BLOCKS = 6
@@ -43,7 +43,7 @@ class Sums:
 
 
 def request_shares(
-    spans: pd.DataFrame, rules: Rules = "jaeger", *, by: str | None = None
+    spans: pd.DataFrame, rules: Rules = "inclusive", *, by: str | None = None
 ) -> pd.DataFrame:
     """Give each operation's time on the critical path over the roots' total time, most first.
 
@@ -52,15 +52,16 @@ def request_shares(
     ``self_ms`` and ``critical_ms`` are means per request, ``per_request`` is spans per request; a
     request is a trace. The interval takes blocks as the unit (``MIN_BLOCKS`` or more, else NaN);
     ``attrs["interval"]`` says why there is none. ``by="arm"`` gives one such table an arm, with
-    the arm as first column. Raises ``ColumnError`` for a table that is not spans, and for a ``by``
+    the arm as first column; ``by="root"`` one a root operation (``shop: POST /orders``). Raises
+    ``ColumnError`` for a table that is not spans, and for a ``by``
     that it lacks or that the answer holds already.
     """
     return from_sums([sums(spans, rules, by=by)])
 
 
-def sums(spans: pd.DataFrame, rules: Rules = "jaeger", *, by: str | None = None) -> Sums:
+def sums(spans: pd.DataFrame, rules: Rules = "inclusive", *, by: str | None = None) -> Sums:
     """Add up spans, self and critical time by operation, block and, where given, column ``by``."""
-    call_trees = build_trees(spans)
+    call_trees = trees_for(spans, rules)
     return sums_of(call_trees, critical_times(call_trees, rules), spans, by=by)
 
 

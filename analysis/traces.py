@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.api.extensions import ExtensionArray
 
+from analysis.calltree.id_repair import repaired
 from analysis.checks.trace_quality import issues
 from analysis.errors import AnalysisError, InputError
 from analysis.formats import found
@@ -113,7 +114,7 @@ def read(
         tables = list(_tables(paths, wanted, reading))
         whole = pa.concat_tables(tables) if tables else empty()
         del tables
-        frame = spread(to_pandas(whole))
+        frame = spread(repaired(to_pandas(whole)))
     for name in ("damaged", "passed_over", "remarks"):
         if noted := getattr(reading, name):
             frame.attrs[name] = noted

@@ -14,12 +14,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.calltree.call_tree import CallTrees, build_trees
+from analysis.calltree.call_tree import build_trees
+from analysis.calltree.id_repair import ATTRIBUTE, repaired
+from analysis.calltree.recorded_trees import CallTrees, recorded_trees, to_rows
 from analysis.kernels.codes import CONSUMER, CUT, MISSING, REPEAT, SERVER
 
 TREATMENT = {
+    "repaired id": "Spelt otherwise or cut short, and plainly the same as another: brought to one "
+    "spelling.",
     "caller not recorded": "The only root names a parent outside the trace, as when the "
     "client is not traced: a request like any other.",
+    "adopted": "Its parent was never exported, and it lies inside its request: a child of the "
+    "deepest span there that can have called it.",
+    "moved clock": "Its service's clock differs from its caller's beyond doubt: moved by what the "
+    "calls prove.",
     "missing parent": "A root of its own: counted, with a critical path of its own.",
     "several roots": "Each root has a critical path; shares are over all of them.",
     "repeated span": "Delivered twice with the same content: counted once.",
@@ -47,10 +55,14 @@ def counted(spans: pd.DataFrame) -> pd.DataFrame:
 
     ``start_ns`` is the example's.
     """
-    call_trees = build_trees(spans)
+    call_trees = recorded_trees(spans)
     trace_ids = spans["trace_id"]
-    rows = []
-    for issue, where in _found(call_trees).items():
+    rows: list[tuple[object, ...]] = []
+    said = spans.attrs.get(ATTRIBUTE) or repaired(spans).attrs.get(ATTRIBUTE)
+    if said:
+        told = (said[name] for name in ("spans", "traces", "start_ns", "example"))
+        rows.append(("repaired id", *told))
+    for issue, where in _found(call_trees, *_mended(spans, call_trees)).items():
         positions = np.flatnonzero(where)
         if positions.size == 0:
             continue
@@ -76,15 +88,30 @@ def together(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return table.sort_values("issue", key=lambda issues: issues.map(places), ignore_index=True)
 
 
-def _found(call_trees: CallTrees) -> dict[str, NDArray[np.bool_]]:
+def _mended(
+    spans: pd.DataFrame, recorded: CallTrees
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether the span at each position of the trees as recorded was adopted; was moved."""
+    call_trees = build_trees(spans)
+    found = []
+    for values in (call_trees.adopted, call_trees.shift):
+        if values is None:
+            found.append(np.zeros(recorded.parent.size, np.bool_))
+        else:
+            found.append(to_rows(values != 0, call_trees)[recorded.order].astype(np.bool_))
+    return found[0], found[1]
+
+
+def _found(
+    call_trees: CallTrees, adopted: NDArray[np.bool_], moved: NDArray[np.bool_]
+) -> dict[str, NDArray[np.bool_]]:
     """Give each issue's positions."""
-    roots = call_trees.is_root
+    roots = call_trees.is_root & ~adopted
     trace = np.repeat(np.arange(call_trees.begins.size - 1), np.diff(call_trees.begins))
     per_trace = np.bincount(trace[roots], minlength=call_trees.begins.size - 1)
     several = roots & (per_trace[trace] > 1)
-    entry = (
-        (call_trees.parent == MISSING) & ~several & np.isin(call_trees.kind, (SERVER, CONSUMER))
-    )
+    serves = np.isin(call_trees.kind, (SERVER, CONSUMER))
+    entry = roots & (call_trees.parent == MISSING) & ~several & serves
     child = call_trees.parent >= 0
     above = np.where(child, call_trees.parent, 0)
     outside = child & (
@@ -92,7 +119,9 @@ def _found(call_trees: CallTrees) -> dict[str, NDArray[np.bool_]]:
     ) if call_trees.start.size else child  # fmt: skip
     return {
         "caller not recorded": entry,
-        "missing parent": (call_trees.parent == MISSING) & ~entry,
+        "adopted": adopted,
+        "moved clock": moved,
+        "missing parent": roots & (call_trees.parent == MISSING) & ~entry,
         "several roots": several,
         "repeated span": call_trees.parent == REPEAT,
         "shared span id": call_trees.shares_id,

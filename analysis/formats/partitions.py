@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import feather
 
+from analysis.calltree.id_repair import low_halves, repaired
 from analysis.calltree.identity import trace_codes, trace_hashes
 from analysis.errors import AnalysisError
 from analysis.formats.columns import to_pandas
@@ -108,7 +109,7 @@ def load(file: Path) -> pd.DataFrame:
             "see their folder. Ask before the with block ends, and give read() a folder that "
             "every worker sees."
         ) from error
-    return spread(to_pandas(table))
+    return spread(repaired(to_pandas(table)))
 
 
 def spread(spans: pd.DataFrame) -> pd.DataFrame:
@@ -133,7 +134,7 @@ def spread(spans: pd.DataFrame) -> pd.DataFrame:
 
 def _dealt(batch: pa.Table, count: int) -> list[pa.Table]:
     """Split rows by their trace's part."""
-    hashes = trace_hashes(batch.column("trace_id"))
+    hashes = trace_hashes(low_halves(batch.column("trace_id")))
     part = ((hashes >> _TOP_BITS) % np.uint64(count)).astype(np.int64)
     order = np.argsort(part, kind="stable")
     ends = np.cumsum(np.bincount(part, minlength=count))

@@ -15,6 +15,7 @@ _HALF = np.uint64(32)
 ids that count upwards differ in the last word's highest byte, which one round leaves high.
 """
 _WORD = 8
+_NOUGHT, _NINE, _SMALL_A = ord("0"), ord("9"), ord("a")
 _HEX_WORDS = 2
 _NO_DIGITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ONES = np.uint64(0x0101010101010101)
@@ -313,3 +314,20 @@ def looked_up(codes: NDArray[np.int32], values: NDArray[Any], found: NDArray[Any
     """Write the value of each code."""
     for i in range(codes.size):
         found[i] = values[codes[i]]
+
+
+@compiled
+def is_lower_case(data: NDArray[np.uint8], places: NDArray[np.int64], digits: int) -> bool:
+    """Whether each id that is given has so many characters, none of them ``:`` to backquote.
+
+    Between the digits and the lower-case letters lie the upper-case ones: an id of hex digits has
+    none of these. An id that is missing has no characters.
+    """
+    for i in range(places.size - 1):
+        length = places[i + 1] - places[i]
+        if length not in (0, digits):
+            return False
+    strange = 0
+    for k in range(places[0], places[-1]):
+        strange += (data[k] > _NINE) & (data[k] < _SMALL_A) | (data[k] < _NOUGHT)
+    return strange == 0

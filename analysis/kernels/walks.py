@@ -35,8 +35,9 @@ def clip(
 
     A span that its parent did not wait for is not alive.
 
-    Not waited for: wholly outside the parent; a CONSUMER of a PRODUCER (jaeger); a FOLLOWS_FROM
-    reference, or covering the parent on both sides (crisp); and whatever hangs below one of these.
+    Not waited for: wholly outside the parent; a CONSUMER of a PRODUCER (all but crisp); a
+    FOLLOWS_FROM reference, or covering the parent on both sides (crisp); and whatever hangs below
+    one of these.
     """
     start, end = raw_start.copy(), raw_end.copy()
     alive = np.zeros(start.size, np.bool_)
@@ -227,10 +228,12 @@ def walk(
     child_begin: NDArray[np.int32],
     living: NDArray[np.int32],
     crisp: bool,
+    touching: bool,
     keep: bool,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Sections (position, start, end) by trace in time order, and each position's critical ns.
 
+    ``touching``: an earlier sibling may end at the very moment at which the later one starts.
     Without ``keep`` sections are added up and written over: memory then holds those of one trace.
     """
     critical = np.zeros(start.size, np.int64)
@@ -254,7 +257,7 @@ def walk(
             roots += 1
             begun_root = filled
             filled = _walk_root(
-                root, stack, start, end, by_end, by_start, child_begin, living, crisp,
+                root, stack, start, end, by_end, by_start, child_begin, living, crisp, touching,
                 at, since, until, filled,
             )  # fmt: skip
             _reverse(at, since, until, begun_root, filled)
@@ -270,7 +273,7 @@ def _walk_root(
     root: int, stack: NDArray[np.int64],
     start: NDArray[np.int64], end: NDArray[np.int64],
     by_end: NDArray[np.int32], by_start: NDArray[np.int32],
-    child_begin: NDArray[np.int32], living: NDArray[np.int32], crisp: bool,
+    child_begin: NDArray[np.int32], living: NDArray[np.int32], crisp: bool, touching: bool,
     at: NDArray[np.int32], since: NDArray[np.int64], until: NDArray[np.int64], filled: int,
 ) -> int:  # fmt: skip
     """Write one root's sections from its end back; give the new length.
@@ -296,7 +299,9 @@ def _walk_root(
     _enter(stack, 0, root, end[root], start[root], 0)
     while depth >= 0:
         p, cursor, shift = stack[depth, 0], stack[depth, 1], stack[depth, 3]
-        child = _next_child(stack, depth, start, end, by_end, by_start, child_begin, living, crisp)
+        child = _next_child(
+            stack, depth, start, end, by_end, by_start, child_begin, living, crisp, touching
+        )
         if child < 0:
             if stack[depth, 2] < cursor:
                 at[filled], since[filled], until[filled] = p, stack[depth, 2], cursor
@@ -329,7 +334,7 @@ def _next_child(
     stack: NDArray[np.int64], depth: int,
     start: NDArray[np.int64], end: NDArray[np.int64],
     by_end: NDArray[np.int32], by_start: NDArray[np.int32],
-    child_begin: NDArray[np.int32], living: NDArray[np.int32], crisp: bool,
+    child_begin: NDArray[np.int32], living: NDArray[np.int32], crisp: bool, touching: bool,
 ) -> int:  # fmt: skip
     """Give the next child on the path of the span on top of the stack.
 
@@ -346,7 +351,7 @@ def _next_child(
         elif crisp:
             fits = _precedes(child, int(last), p, first, count, start, end, by_start, by_end)
         else:
-            fits = end[child] < start[last]
+            fits = end[child] < start[last] or (touching and end[child] == start[last])
         if fits:
             stack[depth, 4], stack[depth, 5] = i, child
             return child

@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 
-from analysis.calltree.call_tree import CallTrees, build_trees
+from analysis.calltree.call_tree import CallTrees, build_trees, to_rows
+from analysis.calltree.roots import roots_of
 from analysis.checks.cross_checks import roots
 from analysis.questions.calls import calls_of
+from analysis.questions.root_operations import root_operations
 from analysis.rundir.blocks import block_table
 from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
@@ -46,6 +49,8 @@ class Measured:
     """The measured blocks, as ``analysis.rundir.blocks.block_table``."""
     calls: pd.DataFrame
     """The queries, as ``analysis.questions.calls.calls_of``."""
+    root_operations: pd.DataFrame
+    """As ``analysis.questions.root_operations``; the other tables are those of the main one."""
     _kept: dict[Callable[[Measured], Any], Future[Any]] = field(default_factory=dict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
@@ -74,17 +79,38 @@ class Measured:
 
 
 def measured(run: Run) -> Measured:
-    """The measured tables of a run."""
-    spans = run.projected_measured_spans
+    """The measured tables of a run, of its main root operation where it has several."""
+    whole, arrivals = run.projected_measured_spans, run.measured_requests
+    call_trees = build_trees(whole)
+    sent = arrivals["trace_id"] if "trace_id" in arrivals.columns else None
+    kinds = root_operations(whole, call_trees, sent)
+    spans, requests = whole, arrivals
+    if len(kinds) > 1:
+        spans, requests = _of_root(str(kinds["root"].iloc[0]), whole, call_trees, arrivals)
     tops = roots(spans[list(_OF_ROOTS)], ids=spans["span_id"])
     return Measured(
         run=run,
         spans=spans,
-        requests=run.measured_requests,
+        requests=requests,
         roots=tops,
-        blocks=block_table(run.manifest, run.measured_requests, tops),
+        blocks=block_table(run.manifest, requests, tops),
         calls=calls_of(run.manifest, spans),
+        root_operations=kinds,
     )
+
+
+def _of_root(
+    root: str, spans: pd.DataFrame, call_trees: CallTrees, requests: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give the spans of the traces of one root operation, and the requests but for the others'.
+
+    A request without a trace is kept: nothing says that it was of another kind.
+    """
+    others = (roots_of(spans, call_trees) != root).to_numpy()
+    of_span = np.repeat(others, np.diff(call_trees.begins))
+    dropped = to_rows(of_span, call_trees)
+    ids = spans["trace_id"].iloc[call_trees.order[call_trees.begins[:-1][others]]]
+    return spans[~dropped], requests[~requests["trace_id"].isin(ids)]
 
 
 def _call_trees(one: Measured) -> CallTrees:

@@ -24,7 +24,7 @@ _MEDIAN = 0.5
 _NS_PER_MS = 1e6
 
 
-def tail(spans: pd.DataFrame, quantile: float = 0.95, rules: Rules = "jaeger") -> pd.DataFrame:
+def tail(spans: pd.DataFrame, quantile: float = 0.95, rules: Rules = "inclusive") -> pd.DataFrame:
     """Explain the slow requests, the operation that explains most first.
 
     Raises ``NotEnoughDataError`` where fewer than ``MIN_SLOW`` requests are slow.

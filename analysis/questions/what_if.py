@@ -58,7 +58,7 @@ def what_if(
     roots = call_trees.is_root & (call_trees.end > call_trees.start)
     if not roots.any():
         raise NotEnoughDataError("No request has a duration; a replay needs finished requests.")
-    critical = critical_times(call_trees, "jaeger")
+    critical = critical_times(call_trees, "inclusive")
     of_operation = critical[chosen.to_numpy(dtype=bool)[call_trees.operation]].sum()
     before = (call_trees.end - call_trees.start)[roots] / _NS_PER_MS
     now = after[roots] / _NS_PER_MS

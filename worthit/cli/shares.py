@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ SCHEMA_VERSION = 2
 ``trace_quality`` and its ``doubt`` an ``issue``; ``clock_skew`` and ``questions`` are new."""
 _COLUMNS = ("kind", "arm", "step", "block", "follows_from")
 """What shares, trace quality and clock skew depend on beside what every spans table has."""
+
+
+_MANY_OPERATIONS = 20
+"""Rows beyond which a table of operations has a sum per service below it."""
 
 
 class _Percent(click.ParamType[float]):
@@ -66,12 +71,19 @@ class _WhatIf(click.ParamType[tuple[str, float]]):
 @click.argument("files", nargs=-1, required=True)
 @click.option(
     "--rules",
-    type=click.Choice(["jaeger", "crisp"]),
-    default="jaeger",
+    type=click.Choice(["inclusive", "jaeger", "crisp"]),
+    default="inclusive",
     show_default=True,
-    help="The definition of the critical path.",
+    help="The definition of the critical path: jaeger is Jaeger UI's, crisp CRISP's; inclusive "
+    "lets an earlier call end at the very moment at which the later one starts.",
 )
 @click.option("--by-arm", is_flag=True, help="One table per arm, where the traces name arms.")
+@click.option(
+    "--by",
+    type=click.Choice(["root", "arm"]),
+    help="One table per root operation (what a request is for, such as shop: POST /orders), or "
+    "per arm.",
+)
 @click.option(
     "--slowest",
     type=_Percent(),
@@ -117,6 +129,7 @@ def command(
     *,
     rules: str,
     by_arm: bool,
+    by: str | None,
     slowest: float | None,
     what_ifs: tuple[tuple[str, float], ...],
     waits: bool,
@@ -133,6 +146,8 @@ def command(
     console exporters, CSV, Parquet; packed or not), standard input (-), or a Jaeger's address.
     Ends with 4 where the run is INVALID.
     """
+    if by_arm and by == "root":
+        raise UsageError("--by-arm and --by root both say how to split; name one of them.")
     asked = _Asked(slowest=slowest, what_ifs=what_ifs, waits=waits, repeated=repeated)
     whole = asked != _Asked() or correct_clocks
     if whole and partitions is not None:
@@ -148,7 +163,9 @@ def command(
         column_map=column_map,
     ) as loaded:
         parts = list(loaded.parts) if whole else loaded.parts
-        answer = _answer(parts, rules, "arm" if by_arm else None, correct_clocks=correct_clocks)
+        answer = _answer(
+            parts, rules, by or ("arm" if by_arm else None), correct_clocks=correct_clocks
+        )
         more = _more(asked, answer.corrected or list(parts), loaded, rules) if whole else []
     if as_json:
         document = {
@@ -162,6 +179,8 @@ def command(
             "shares": tracefiles.records(answer.table),
             "trace_quality": tracefiles.records(answer.issues),
             "clock_skew": tracefiles.records(answer.skewed),
+            "root_operations": answer.roots,
+            "network_and_queue_ms": answer.between_ms,
             "questions": [one.document() for one in more],
             "damaged": loaded.damaged,
         }
@@ -185,6 +204,10 @@ class _Answer:
     issues: pd.DataFrame
     skewed: pd.DataFrame
     """Pairs of services whose clocks differ, as recorded."""
+    roots: dict[str, int]
+    """Requests by root operation, most first."""
+    between_ms: float
+    """Mean per request on the way between clients and servers, on the critical path."""
     corrected: list[pd.DataFrame]
     """The parts on one clock, where that was asked."""
 
@@ -194,12 +217,17 @@ def _answer(
 ) -> _Answer:
     """Ask every part, and add up what can be added up."""
     from analysis import shares  # noqa: PLC0415 - --help need not wait
-    from analysis.calltree import clock_skew  # noqa: PLC0415 - as above
+    from analysis.calltree import clock_skew, network  # noqa: PLC0415 - as above
+    from analysis.calltree.call_tree import build_trees  # noqa: PLC0415 - as above
+    from analysis.calltree.roots import roots_of  # noqa: PLC0415 - as above
     from analysis.checks import trace_quality  # noqa: PLC0415 - as above
+    from analysis.critical_path import RULES, Rules, critical_times  # noqa: PLC0415 - as above
     from analysis.questions.shares import definitions  # noqa: PLC0415 - as above
 
     sizes, asked, issues, bounds, corrected = [], [], [], [], []
-    both: dict[str, list[shares.Sums]] = {"jaeger": [], "crisp": []}
+    roots: Counter[str] = Counter()
+    between_ns = 0
+    under: dict[Rules, list[shares.Sums]] = {name: [] for name in RULES}
     for recorded in parts:
         bounds.append(clock_skew.bounds(recorded))
         part = clock_skew.corrected(recorded) if correct_clocks else recorded
@@ -207,18 +235,25 @@ def _answer(
         sizes.append((len(part), part["trace_id"].nunique()))
         asked.append(shares.sums(part, rules, by=by))  # type: ignore[arg-type] # click checked it
         issues.append(trace_quality.counted(part))
-        for name, sums in both.items():
-            sums.append(shares.sums(part, name))  # type: ignore[arg-type] # the two rules' names
-    own, other = (shares.from_sums(sums) for sums in both.values())
+        call_trees = build_trees(part)
+        roots.update(roots_of(part, call_trees).tolist())
+        own = critical_times(call_trees, RULES[0])
+        between_ns += int(own[network.is_between(call_trees)].sum())
+        for name, sums in under.items():
+            times = critical_times(call_trees, name)
+            sums.append(shares.sums_of(call_trees, times, part))
+    tables = {name: shares.from_sums(sums) for name, sums in under.items()}
     spans, requests = (int(sum(counts)) for counts in zip(*sizes, strict=True))
     offsets = clock_skew.offsets(*bounds)
     return _Answer(
         spans=spans,
         requests=requests,
         table=shares.from_sums(asked),
-        moved=definitions.sentence(definitions.compared(own, other)),
+        moved=definitions.sentence(definitions.compared(tables)),
         issues=trace_quality.together(issues),
         skewed=offsets[offsets["skewed"]],
+        roots=dict(sorted(roots.items(), key=lambda one: (-one[1], one[0]))),
+        between_ms=between_ns / max(requests, 1) / 1e6,
         corrected=corrected,
     )
 
@@ -382,12 +417,20 @@ def _text(answer: _Answer) -> list[str]:
     if not answer.spans:
         return ["There are no spans: nothing can be said about where the time goes."]
     lines = [f"{answer.requests} requests, {answer.spans} spans", "", _table(answer.table), ""]
+    lines += _by_service(answer.table)
     intervals = answer.table.attrs["interval"]
     if isinstance(intervals, dict):
         lines += [f"{arm}: {sentence}" for arm, sentence in intervals.items()]
     else:
         lines.append(intervals)
     lines.append(answer.moved)
+    if "root" not in answer.table.columns:
+        lines += _several_roots(answer.roots)
+    if answer.between_ms > 0:
+        lines.append(
+            f"Network and queue: {answer.between_ms:.3g} ms per request on the critical path are "
+            "between clients and their servers; they are in the shares of the clients' spans."
+        )
     for row in answer.issues.itertuples():
         lines.append(
             f"{row.issue}: {row.spans} spans in {row.traces} requests, such as {row.example}. "
@@ -396,10 +439,42 @@ def _text(answer: _Answer) -> list[str]:
     return lines + tracefiles.skew_lines(answer.skewed, corrected=bool(answer.corrected))
 
 
+def _several_roots(roots: Mapping[str, int]) -> list[str]:
+    """Say that requests of several kinds are added up, and how to have them apart."""
+    if len(roots) < 2:  # noqa: PLR2004 - one is not added up with anything
+        return []
+    named = [f"{root} ({count})" for root, count in list(roots.items())[:6]]
+    more = f" and {len(roots) - len(named)} more" if len(roots) > len(named) else ""
+    added = f"Requests of {len(roots)} root operations are added up here, weighted by their time: "
+    return [f"{added}{', '.join(named)}{more}. Use --by root for each by itself."]
+
+
+def _by_service(table: pd.DataFrame) -> list[str]:
+    """Sum up the shares of each service, where the operations are many."""
+    if len(table) <= _MANY_OPERATIONS:
+        return []
+    from analysis.document import formatting  # noqa: PLC0415 - as above
+
+    groups = [name for name in ("root", "arm") if name in table.columns]
+    keys = [*groups, "service"]
+    sums = table.groupby(keys, as_index=False, dropna=False)[["self_ms", "critical_ms", "share"]]
+    ordered = sums.sum().sort_values([*groups, "share"], ascending=[*[True] * len(groups), False])
+    rows = [[*groups, "service", "self ms", "on path ms", "share"]]
+    rows += [
+        [
+            *(str(row[name]) for name in keys),
+            *(formatting.plain(row[name]) for name in ("self_ms", "critical_ms")),
+            formatting.plain(row["share"], "share"),
+        ]
+        for row in ordered.to_dict(orient="records")
+    ]
+    return [tracefiles.text_table(rows, left=len(keys)), ""]
+
+
 def _table(table: pd.DataFrame) -> str:
     from analysis.document import formatting  # noqa: PLC0415 - as above
 
-    groups = ["arm"] if "arm" in table.columns else []
+    groups = [name for name in ("root", "arm") if name in table.columns]
     rows: list[list[str]] = [
         [*groups, "service", "operation", "per request", "self ms", "on path ms", "share"]
     ]

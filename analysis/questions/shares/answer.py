@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.calltree.call_tree import CallTrees
-from analysis.calltree.stages import stage_of
-from analysis.critical_path import critical_times
+from analysis.calltree.stages import of_stages
+from analysis.critical_path import RULES, critical_times
 from analysis.questions.measured import Measured
+from analysis.questions.root_operations import others_said
 from analysis.rundir.blocks import by_block
 from analysis.rundir.manifest import Manifest
 from analysis.shares import from_sums, sums_of
@@ -62,12 +64,16 @@ class DefinitionRow:
     arm: str | None
     """Which arm; none where the run names none."""
     operation: str
+    inclusive: float | None
+    """Its share by the report's own rules."""
     jaeger: float | None
     """Its share by Jaeger's rules."""
     crisp: float | None
     """Its share by CRISP's rules."""
+    rules: str
+    """Which of the others moves it most: jaeger or crisp."""
     moves: float
-    """crisp - jaeger."""
+    """Its share by those rules - inclusive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +93,8 @@ class Shares:
     stages: tuple[StageRow, ...]
     definitions: tuple[DefinitionRow, ...]
     requests: tuple[RequestRow, ...]
+    root_operations: str
+    """Which root operation is answered for, and which others came in; empty where there is one."""
 
 
 def answer(measured: Measured) -> Shares:
@@ -99,6 +107,7 @@ def answer(measured: Measured) -> Shares:
         stages=stages,
         definitions=_definitions(found),
         requests=requests(measured.roots, measured.blocks),
+        root_operations=others_said(measured.root_operations),
     )
 
 
@@ -107,28 +116,28 @@ class _Tables:
     """Shares of the same trees, added up three ways; columns as ``request_shares`` by arm."""
 
     own: pd.DataFrame
-    """By operation, Jaeger's rules."""
+    """By operation, the report's own rules."""
     stages: pd.DataFrame
     """By stage: all that runs inside a span directly below a root is that span's."""
-    crisp: pd.DataFrame
-    """By operation, CRISP's rules."""
+    others: Mapping[str, pd.DataFrame]
+    """By operation, under each other definition of the critical path."""
 
 
 def _tables(manifest: Manifest, spans: pd.DataFrame, call_trees: CallTrees) -> _Tables:
     """The three tables from one set of trees, because building them is what takes the time."""
     by = "arm" if manifest.arms else None
-    critical = critical_times(call_trees, "jaeger")
-    whole = replace(call_trees, operation=call_trees.operation[stage_of(call_trees.parent)])
+    critical = critical_times(call_trees, RULES[0])
+    whole = of_stages(call_trees)
     made = [
         from_sums([sums_of(trees, times, spans, by=by)])
         for trees, times in (
             (call_trees, critical),
             (whole, critical),
-            (call_trees, critical_times(call_trees, "crisp")),
+            *((call_trees, critical_times(call_trees, rules)) for rules in RULES[1:]),
         )
     ]
-    own, inside, crisp = (table if by else table.assign(arm=None) for table in made)
-    return _Tables(own=own, stages=inside, crisp=crisp)
+    own, inside, *others = (table if by else table.assign(arm=None) for table in made)
+    return _Tables(own=own, stages=inside, others=dict(zip(RULES[1:], others, strict=True)))
 
 
 def _stages(table: pd.DataFrame, blocks: Mapping[str | None, int]) -> Iterator[StageRow]:
@@ -169,18 +178,24 @@ def _operations(
 def _definitions(found: _Tables) -> tuple[DefinitionRow, ...]:
     """By arm, the operation whose share another definition of the critical path moves most."""
     keys = ["arm", "service", "name"]
-    both = found.own[[*keys, "share"]].merge(
-        found.crisp[[*keys, "share"]], on=keys, how="outer", suffixes=("_jaeger", "_crisp")
-    )
-    both["moves"] = both["share_crisp"].fillna(0.0) - both["share_jaeger"].fillna(0.0)
-    order = both["moves"].abs().sort_values(ascending=False).index
-    most = both.loc[order].drop_duplicates("arm").sort_index()
+    table = found.own[[*keys, "share"]].rename(columns={"share": RULES[0]})
+    for rules, other in found.others.items():
+        table = table.merge(
+            other[[*keys, "share"]].rename(columns={"share": rules}), on=keys, how="outer"
+        )
+    moved = table[list(found.others)].fillna(0.0).sub(table[RULES[0]].fillna(0.0), axis=0)
+    table["rules"] = moved.abs().idxmax(axis=1)
+    table["moves"] = np.where(table["rules"] == RULES[1], moved[RULES[1]], moved[RULES[2]])
+    order = table["moves"].abs().sort_values(ascending=False, kind="stable").index
+    most = table.loc[order].drop_duplicates("arm").sort_index()
     return tuple(
         DefinitionRow(
             arm=_named(row["arm"]),
             operation=str(row["name"]),
-            jaeger=finite(row["share_jaeger"]),
-            crisp=finite(row["share_crisp"]),
+            inclusive=finite(row["inclusive"]),
+            jaeger=finite(row["jaeger"]),
+            crisp=finite(row["crisp"]),
+            rules=str(row["rules"]),
             moves=float(row["moves"]),
         )
         for row in most.to_dict("records")

@@ -1,17 +1,23 @@
 """How far would another definition move the answer? The shares under other rules, side by side.
 
-Answer: service, name, share (the report's: Jaeger's critical path), crisp (CRISP's), self_time
-(self time over all self time, as if nothing ran in parallel), moves (the largest difference).
+Answer: service, name, share (the report's own: inclusive), jaeger (Jaeger's critical path), crisp
+(CRISP's), self_time (self time over all self time, as if nothing ran in parallel), moves (the
+largest difference).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from analysis import shares
+from analysis.calltree.call_tree import build_trees
+from analysis.critical_path import RULES, Rules, critical_times
 
 OTHERS = {
+    "jaeger": "Jaeger's critical path",
     "crisp": "CRISP's critical path",
     "self_time": "self time instead of the critical path",
 }
@@ -20,15 +26,25 @@ OTHERS = {
 
 def definitions(spans: pd.DataFrame) -> pd.DataFrame:
     """Give each operation's share under every definition, the one that moves most first."""
-    return compared(shares.request_shares(spans, "jaeger"), shares.request_shares(spans, "crisp"))
+    call_trees = build_trees(spans)
+    return compared(
+        {
+            rules: shares.from_sums(
+                [shares.sums_of(call_trees, critical_times(call_trees, rules), spans)]
+            )
+            for rules in RULES
+        }
+    )
 
 
-def compared(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """Give ``definitions`` from ``request_shares`` under Jaeger's and under CRISP's rules."""
+def compared(tables: Mapping[Rules, pd.DataFrame]) -> pd.DataFrame:
+    """Give ``definitions`` from the table of ``request_shares`` under each of the rules."""
     keys = ["service", "name"]
-    crisp = other.set_index(keys)["share"]
+    own = tables[RULES[0]]
     table = own[[*keys, "share"]].copy()
-    table["crisp"] = crisp.reindex(pd.MultiIndex.from_frame(own[keys])).to_numpy()
+    for rules in RULES[1:]:
+        other = tables[rules].set_index(keys)["share"]
+        table[rules] = other.reindex(pd.MultiIndex.from_frame(own[keys])).to_numpy()
     whole = own["self_ms"].sum()
     table["self_time"] = own["self_ms"] / whole if whole > 0 else np.nan
     others = table[list(OTHERS)].sub(table["share"], axis=0).abs()

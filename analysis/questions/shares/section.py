@@ -28,6 +28,7 @@ from analysis.questions.emulated import Emulated, EmulatedRow
 from analysis.questions.findings import Findings
 from analysis.questions.shares import figure as shares_figure
 from analysis.questions.shares.answer import ShareRow, Shares, StageRow
+from analysis.questions.shares.definitions import OTHERS
 from analysis.questions.shares.figure import Bar
 from analysis.stats.intervals import Estimate
 
@@ -223,13 +224,16 @@ def _table(name: str, lines: list[_Line], caption: str, setting: Setting) -> Tab
 def _notes(shares: Shares, setting: Setting) -> tuple[str, ...]:
     """How far another definition of the critical path would move the answer."""
     rows = shares.definitions
+    said = (shares.root_operations,) if shares.root_operations else ()
     if rows and all(row.moves == 0 for row in rows):
         return (
-            "CRISP's definition of the critical path gives exactly the same shares as Jaeger's.",
+            *said,
+            "Jaeger's and CRISP's definitions of the critical path give exactly the same shares.",
         )
-    return tuple(
-        f"{setting.label(row.arm)}: under CRISP's definition of the critical path instead of"
-        f" Jaeger's the share of {row.operation} would move most, by"
+    moved = tuple(
+        f"{setting.label(row.arm)}: of other definitions of the critical path"
+        f" {OTHERS[row.rules]} would move the share of {row.operation} most, by"
         f" {formatting.plain(row.moves, 'share')} of a request."
         for row in rows
     )
+    return (*said, *moved)

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import self_time
+from analysis.calltree import network
 from analysis.calltree.call_tree import CallTrees, build_trees
 from analysis.critical_path import Rules, critical_times
 from analysis.errors import InputError
@@ -29,7 +30,7 @@ _NOTES = {
 }
 
 
-def waterfall(spans: pd.DataFrame, trace_id: str, rules: Rules = "jaeger") -> pd.DataFrame:
+def waterfall(spans: pd.DataFrame, trace_id: str, rules: Rules = "inclusive") -> pd.DataFrame:
     """Lay out one trace: every span after its parent, siblings in order of start.
 
     ``trace_id`` may be the beginning of an id, if only one begins so. Raises ``InputError`` where
@@ -96,7 +97,7 @@ def choose(spans: pd.DataFrame, which: Which = "typical") -> str:
 
 def _medoid(call_trees: CallTrees, trace: NDArray[np.int64]) -> int:
     """Find the trace of least total distance to all others; of several, the earliest to start."""
-    critical = critical_times(call_trees, "jaeger")
+    critical = critical_times(call_trees, "inclusive")
     distance = np.zeros(call_trees.begins.size - 1)
     by_operation = np.argsort(call_trees.operation, kind="stable")
     ends = np.cumsum(np.bincount(call_trees.operation, minlength=len(call_trees.operations)))
@@ -112,8 +113,17 @@ def _medoid(call_trees: CallTrees, trace: NDArray[np.int64]) -> int:
 
 def _notes(call_trees: CallTrees, order: NDArray[np.int64]) -> list[str]:
     notes = []
+    between = network.by_position(call_trees)
     for p in order:
         words = [_NOTES.get(int(call_trees.parent[p]), "")]
+        if call_trees.adopted is not None and call_trees.adopted[p]:
+            words.append("its parent was never exported; put where it lies")
+        if call_trees.shift is not None and call_trees.shift[p]:
+            words.append(
+                f"moved by {-call_trees.shift[p] / _NS_PER_MS:+.1f} ms: its clock differs"
+            )
+        if between[p]:
+            words.append(f"network and queue {between[p] / _NS_PER_MS:.1f} ms")
         if call_trees.unfinished[p]:
             words.append("did not end")
         notes.append("; ".join(word for word in words if word))

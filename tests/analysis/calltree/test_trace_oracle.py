@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis import critical_path, self_time, shares
+from analysis.calltree.recorded_trees import recorded_trees
 from analysis.checks.trace_quality import issues
 from tests.support.traces import awkward_traces, trace_oracle
 
@@ -70,12 +71,12 @@ def test_self_time_is_what_counting_instants_gives(
     assert spans.index.equals(actual.index)
 
 
-@pytest.mark.parametrize("rules", ["jaeger", "crisp"])
+@pytest.mark.parametrize("rules", critical_path.RULES)
 def test_sections_are_what_a_recursive_walk_gives(
     spans: pd.DataFrame, roots: dict[str, list[trace_oracle.Node]], rules: critical_path.Rules
 ) -> None:
     """Critical paths of thousands of awkward traces equal those of the textbook recursion."""
-    walk = trace_oracle.jaeger if rules == "jaeger" else trace_oracle.crisp
+    walk = getattr(trace_oracle, rules)
     expected = {
         trace: sorted(
             (begin, end, node.span_id) for root in found for node, begin, end in walk(root)
@@ -83,7 +84,10 @@ def test_sections_are_what_a_recursive_walk_gives(
         for trace, found in roots.items()
     }
 
-    table = critical_path.sections(spans, rules=rules)
+    recorded = recorded_trees(spans)
+    path = critical_path.walk(recorded, rules)
+    table = spans[["trace_id", "span_id"]].iloc[recorded.order[path.position]]
+    table = table.assign(start_ns=path.start, end_ns=path.end)
 
     actual: dict[str, list[tuple[int, int, str]]] = {trace: [] for trace in expected}
     for row in table.itertuples():
@@ -92,12 +96,12 @@ def test_sections_are_what_a_recursive_walk_gives(
     assert all(table.groupby("trace_id")["start_ns"].is_monotonic_increasing)
 
 
-@pytest.mark.parametrize("rules", ["jaeger", "crisp"])
+@pytest.mark.parametrize("rules", critical_path.RULES)
 def test_shares_are_what_adding_up_sections_gives(
     spans: pd.DataFrame, roots: dict[str, list[trace_oracle.Node]], rules: critical_path.Rules
 ) -> None:
     """An operation's share is its sections' time over all roots' time, and shares add up to 1."""
-    walk = trace_oracle.jaeger if rules == "jaeger" else trace_oracle.crisp
+    walk = getattr(trace_oracle, rules)
     critical: dict[tuple[str, str], int] = defaultdict(int)
     for found in roots.values():
         for root in found:
@@ -105,7 +109,9 @@ def test_shares_are_what_adding_up_sections_gives(
                 critical[node.service, node.name] += end - begin
     whole = sum(root.end - root.start for found in roots.values() for root in found)
 
-    table = shares.request_shares(spans, rules)
+    recorded = recorded_trees(spans)
+    times = critical_path.critical_times(recorded, rules)
+    table = shares.from_sums([shares.sums_of(recorded, times, spans)])
 
     actual = table.set_index(["service", "name"])["share"]
     assert sum(actual) == pytest.approx(1)

@@ -178,6 +178,7 @@ def test_another_definition_is_put_beside_the_answer() -> None:
     assert 0 == beside["share"]
     assert 80 / 180 == pytest.approx(beside["self_time"])
     assert (
-        "By another definition: CRISP's critical path would move no share; self time instead of "
-        "the critical path would move at most beside, from 0.00% to 44.44%."
+        "By another definition: Jaeger's critical path would move no share; CRISP's critical path "
+        "would move no share; self time instead of the critical path would move at most "
+        "beside, from 0.00% to 44.44%."
     ) == definitions.sentence(found)

@@ -100,10 +100,15 @@ Section = tuple[Node, int, int]
 
 def jaeger(root: Node) -> list[Section]:
     """Give a root's sections under Jaeger UI's rules, in order of time."""
-    return _jaeger(root, root.start, root.end)
+    return _back(root, root.start, root.end, touching=False)
 
 
-def _jaeger(node: Node, low: int, high: int) -> list[Section]:
+def inclusive(root: Node) -> list[Section]:
+    """Give a root's sections where an earlier sibling may end when the later one starts."""
+    return _back(root, root.start, root.end, touching=True)
+
+
+def _back(node: Node, low: int, high: int, *, touching: bool) -> list[Section]:
     children = [
         (child, max(child.start, low), min(child.end, high))
         for child in node.children
@@ -111,14 +116,18 @@ def _jaeger(node: Node, low: int, high: int) -> list[Section]:
         and not _outside(child, low, high)
     ]
     found: list[Section] = []
-    cursor, candidates = high, children
+    taken: list[Node]
+    cursor, candidates, taken = high, children, []
     while candidates:
         child, begin, end = max(candidates, key=lambda c: c[2])
         if end < cursor:
             found.append((node, end, cursor))
-        found.extend(reversed(_jaeger(child, begin, end)))
+        found.extend(reversed(_back(child, begin, end, touching=touching)))
         cursor = begin
-        candidates = [c for c in children if c[2] < begin]
+        taken.append(child)
+        candidates = [
+            c for c in children if c[0] not in taken and c[2] < begin + (1 if touching else 0)
+        ]
     if low < cursor:
         found.append((node, low, cursor))
     return found[::-1]

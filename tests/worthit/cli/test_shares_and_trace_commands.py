@@ -315,8 +315,8 @@ def test_waits_and_repeated_statements_are_listed(tmp_path: Path) -> None:
     assert "(N+1 queries)" in text
 
 
-def test_clocks_that_differ_are_said_and_corrected_when_asked(tmp_path: Path) -> None:
-    """A callee 500 ms ahead: shares and trace say so; --correct-clocks puts it in its caller."""
+def test_clocks_that_differ_beyond_doubt_are_corrected_and_said(tmp_path: Path) -> None:
+    """A callee 500 ms ahead: shares and trace put it into its caller, and say so."""
     spans(
         {"id": "a" * 16, "takes": 100, "service": "web", "start": 1000, "kind": "CLIENT"},
         {
@@ -330,18 +330,16 @@ def test_clocks_that_differ_are_said_and_corrected_when_asked(tmp_path: Path) ->
     ).to_parquet(tmp_path / "spans.parquet")
     said = "The clock of db is about 500 ms ahead of that of web: 1 of 1 calls lie outside"
 
-    wrong, right = _shares(tmp_path), _shares(tmp_path, "--correct-clocks")
+    right = _shares(tmp_path)
 
-    assert [("web", "db")] == [(row["caller"], row["callee"]) for row in wrong["clock_skew"]]
-    assert wrong["clock_skew"] == right["clock_skew"]
-    assert wrong["clock_skew"] == _shares(tmp_path, "--partitions", 2)["clock_skew"]
+    assert [("web", "db")] == [(row["caller"], row["callee"]) for row in right["clock_skew"]]
+    assert right["clock_skew"] == _shares(tmp_path, "--partitions", 2)["clock_skew"]
     (db,) = (row for row in right["shares"] if row["service"] == "db")
     assert 96 == pytest.approx(db["critical_ms"])
     for command in (shares.command, trace.command):
         text = _call(command, tmp_path).stdout.replace("\u202f", " ")
-        assert f"{said} their caller's span. Use --correct" in text
-        assert "were moved" in _call(command, tmp_path, "--correct-clocks").stdout
-    document = json.loads(_call(trace.command, tmp_path, "--correct-clocks", "--json").stdout)
+        assert f"{said} their caller's span. Its spans were moved." in text
+    document = json.loads(_call(trace.command, tmp_path, "--json").stdout)
     jsonschema.validate(document, json.loads((SCHEMAS / "trace.schema.json").read_text()))
     assert [0, 2] == [round(span["start_ms"]) for span in document["spans"]]
 

@@ -27,5 +27,7 @@ quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 clocks_option = click.option(
     "--correct-clocks",
     is_flag=True,
-    help="First move the spans of services whose clock differs from their caller's.",
+    help="Also move the spans of services whose clock seems to differ from their "
+    "caller's; those whose clock differs beyond doubt are moved anyway, "
+    "unless the rules are jaeger or crisp.",
 )

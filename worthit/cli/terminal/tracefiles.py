@@ -314,12 +314,13 @@ def skew_lines(skewed: pd.DataFrame, *, corrected: bool) -> list[str]:
     """Say whose clocks differ, by how much, and how it is known."""
     from analysis.document.formatting import plain  # noqa: PLC0415 - as above
 
-    end = "Its spans were moved." if corrected else "Use --correct-clocks to move its spans."
+    moved, asked = "Its spans were moved.", "Use --correct-clocks to move its spans."
     return [
         f"The clock of {row['callee']} is about {plain(abs(row['offset_ms']), 'ms')} "
         f"{'ahead of' if row['offset_ms'] > 0 else 'behind'} that of {row['caller']}"
         f"{'' if row['steady'] else ', and the difference changed meanwhile'}: {row['outside']} "
-        f"of {row['calls']} calls lie outside their caller's span. {end}"
+        f"of {row['calls']} calls lie outside their caller's span. "
+        f"{moved if corrected or row['certain'] else asked}"
         for row in skewed.to_dict(orient="records")
     ]
 
