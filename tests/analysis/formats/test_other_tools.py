@@ -152,7 +152,7 @@ def _zipkin_1() -> list[Any]:
 
 
 def _elastic(*, fields: bool) -> list[Any]:
-    tags = {"tag": {"span@kind": "server"}} if fields else {"tags": []}
+    tags: dict[str, Any] = {"tag": {"span@kind": "server"}} if fields else {"tags": []}
     return [
         {
             "traceID": files.TRACE, "spanID": row["id"], "operationName": row["name"],
@@ -337,7 +337,7 @@ class _Jaeger3(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
-        answers = {"/api/v3/services": {"services": ["chat"]}}
+        answers: dict[str, Any] = {"/api/v3/services": {"services": ["chat"]}}
         if path.startswith("/api/v3/traces"):
             answers[path] = {"result": files.otlp()}
         kind = "application/json" if path in answers else "text/html"
