@@ -1,7 +1,7 @@
 """Record any OTLP service under any load: what `worthit record` does.
 
 The recorder goes up, the user's command runs (or time passes), and what came in becomes a run
-directory. Arms, steps and blocks are those that the requests' baggage put on the spans, if any.
+directory. ``analysis.rundir.placing`` says to which arm, level and block each request belongs.
 """
 
 from __future__ import annotations
@@ -80,6 +80,12 @@ class RecordingOptions:
     """The service's PostgreSQL, to be asked for its own counts."""
     cache: Named | None = None
     """Its Redis, likewise."""
+    arm: str | None = None
+    """The arm of requests of which nothing else says it."""
+    block: int | None = None
+    """Likewise their block."""
+    arm_from: str | None = None
+    """The resource attribute that names the arm, such as ``service.version``."""
     stdout: int | None = None
     """A descriptor that the command writes to in place of worthit's own stdout."""
 
@@ -289,13 +295,12 @@ def finish(recording: Recording, started_ns: int) -> tuple[Counts, Verdict]:
 
 
 def manifest(recording: Recording, started_ns: int, counts: Counts) -> Manifest:
-    """All but the verdict; arms and blocks are those found on the spans."""
-    from worthit.run.recorded_arms import found_on_spans  # noqa: PLC0415 - pandas, needed here alone
+    """All but the verdict; every request is given its arm, level and block."""
+    from analysis.rundir import placing  # noqa: PLC0415 - pandas, needed here alone
 
     directory, options = recording.directory, recording.options
-    found = found_on_spans(directory.path / "spans.parquet")
     report = load_report(recording.load_folder)
-    return Manifest(
+    plain = Manifest(
         format_version=FORMAT_VERSION,
         run_id=directory.run_id,
         name=options.name,
@@ -304,9 +309,6 @@ def manifest(recording: Recording, started_ns: int, counts: Counts) -> Manifest:
         started_ns=started_ns,
         ended_ns=time.time_ns(),
         experiment={"command": list(options.command), "seconds": options.seconds},
-        arms=found.arms,
-        steps=found.steps,
-        blocks=found.blocks,
         machine=machine(),
         versions=versions("", ""),
         git_commit=git_commit(Path.cwd()),
@@ -318,7 +320,13 @@ def manifest(recording: Recording, started_ns: int, counts: Counts) -> Manifest:
         recorded=counts,
         generator=report.generator,
         workers=report.workers,
+        arm=options.arm,
+        block=options.block,
+        arm_from=options.arm_from,
     )
+    placement = placing.place(directory.path, plain)
+    placing.write(directory.path / "spans.parquet", placement)
+    return placement.told(plain)
 
 
 async def _until_quiet(recorder: Recorder, quiet_seconds: float) -> None:
