@@ -19,6 +19,8 @@ import pandas as pd
 
 from analysis.calltree.call_tree import CallTrees, build_trees
 from analysis.checks.cross_checks import roots
+from analysis.checks.cut_off import cut_off, without_cut_off
+from analysis.checks.served import unserved
 from analysis.questions.calls import calls_of
 from analysis.rundir.blocks import block_table
 from analysis.rundir.manifest import Manifest
@@ -74,15 +76,24 @@ class Measured:
 
 
 def measured(run: Run) -> Measured:
-    """The measured tables of a run."""
-    spans = run.projected_measured_spans
+    """The measured tables of a run.
+
+    Of a recording, a request that was answered and of which no server tells is left out: what it
+    did is not known. So is what the load cut off itself.
+    """
+    spans, requests = run.projected_measured_spans, run.measured_requests
+    if not run.manifest.scenario and len(requests):
+        lost = requests.loc[unserved(spans, requests) | cut_off(requests), "trace_id"].dropna()
+        if len(lost):
+            spans = spans[~spans["trace_id"].isin(lost)]
+        requests = without_cut_off(requests)
     tops = roots(spans[list(_OF_ROOTS)], ids=spans["span_id"])
     return Measured(
         run=run,
         spans=spans,
-        requests=run.measured_requests,
+        requests=requests,
         roots=tops,
-        blocks=block_table(run.manifest, run.measured_requests, tops),
+        blocks=block_table(run.manifest, requests, tops),
         calls=calls_of(run.manifest, spans),
     )
 

@@ -160,7 +160,8 @@ def _places(spans: pd.DataFrame, requests: pd.DataFrame, manifest: Manifest) -> 
         whole = pd.DataFrame({"arm": manifest.arm, "block": block}, index=known, dtype="object")
         _take(found, whole, BY_RECORDING)
     found = found[found["arm"].notna() | found["block"].notna()]
-    return found.astype({"step": "Int32", "block": "Int32"})
+    placed: pd.DataFrame = found.astype({"step": "Int32", "block": "Int32"})
+    return placed
 
 
 def _take(found: pd.DataFrame, said: pd.DataFrame, way: str) -> None:
