@@ -70,7 +70,10 @@ def timeline_section(run: Run, setting: Setting) -> Section:
             f"{formatting.count(len(run.projected_spans))} spans, warm-up included."
         ),
         drawings=(Drawing(name="timeline", alt=_timeline_alt(table), draw=draw),),
-        notes=_not_recorded(table),
+        notes=(
+            *((manifest.placed.sentence(),) if manifest.placed is not None else ()),
+            *_not_recorded(table),
+        ),
     )
 
 
@@ -117,7 +120,7 @@ def _agreement(row: CrossCheck) -> tuple[str, Tone]:
         return "exactly", Tone.GOOD
     text = f"{'+' if difference > 0 else ''}{formatting.plain(difference)}"
     if agrees(row) or not row.exact:
-        return f"within {text}", Tone.PLAIN
+        return f"differs by {text}", Tone.PLAIN
     return f"off by {text}", Tone.BAD
 
 
@@ -129,7 +132,8 @@ def generator_section(generator: Sequence[Generator]) -> Section:
             key="generator",
             question=question,
             answer=(
-                "The load was not ours, so nothing is known about how well it kept its schedule."
+                "The load was not recorded, so nothing is known about how well it kept its"
+                " schedule."
             ),
         )
     fields: tuple[Field[Generator], ...] = (

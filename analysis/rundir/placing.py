@@ -130,7 +130,7 @@ def _spans(file: Path, arm_from: str | None) -> pd.DataFrame:
     """The columns that decide, and ``named``: the value of the user's resource attribute."""
     wanted = bool(arm_from) and RESOURCE in pq.read_schema(file).names
     table = pq.read_table(file, columns=[*_COLUMNS, *([RESOURCE] if wanted else [])])
-    spans = table.select(_COLUMNS).to_pandas()
+    spans: pd.DataFrame = table.select(_COLUMNS).to_pandas()
     spans = spans.astype({"arm": "object", "step": "Int32", "block": "Int32"})
     spans["named"] = None
     if wanted and arm_from:
@@ -238,9 +238,10 @@ def _blocks(tops: pd.DataFrame, sent: pd.DataFrame) -> pd.DataFrame:
         .sort_values("start_ns", ignore_index=True)
     )
     seconds = (blocks["end_ns"] - blocks["start_ns"]).clip(lower=SHORTEST_BLOCK_NS) / 1e9
+    rates = blocks["n"] / seconds  # of one level in all arms: it is by level that they compare
     order = blocks.groupby(["arm", "step"]).cumcount()
     blocks = blocks.assign(
-        rate_per_s=blocks["n"] / seconds,
+        rate_per_s=rates.groupby(blocks["step"]).transform("mean"),
         pair=blocks["step"].astype("int64") * len(blocks) + order,
         warmup=False,
     ).drop(columns="n")

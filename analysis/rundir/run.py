@@ -134,6 +134,21 @@ class Run:
         """What the LLM simulator logged, one row a call; empty when there is no log."""
         return read_llm_log(self.path / "logs" / "llm.jsonl")
 
+    def about(self, operation: str | None, statement: str | None) -> Run:
+        """The run with what its change was about, where that is named."""
+        if operation is None and statement is None:
+            return self
+        manifest, written = (
+            replace(
+                one,
+                cached_operation=operation or one.cached_operation,
+                cached_collection=statement or one.cached_collection,
+            )
+            for one in (self.manifest, self.written)
+        )
+        is_regular = self.written is self.manifest
+        return replace(self, manifest=manifest, written=manifest if is_regular else written)
+
     def placed(self, table: pd.DataFrame, *, only_missing: bool = False) -> pd.DataFrame:
         """A table with trace ids, each row with its trace's arm, step and block.
 

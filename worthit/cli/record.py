@@ -86,6 +86,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
     metavar="ATTRIBUTE",
     help="The resource attribute that names the arm, such as service.version.",
 )
+@click.option("--operation", metavar="NAME", help="The span's name that the change is about.")
+@click.option(
+    "--statement",
+    metavar="TEXT",
+    help="The statement or table that the change is about, or a part of its text.",
+)
 @out_option
 @json_option
 @click.pass_context
@@ -103,6 +109,8 @@ def command(
     arm: str | None,
     block: int | None,
     arm_from: str | None,
+    operation: str | None,
+    statement: str | None,
     out: Path,
     as_json: bool,
 ) -> int:
@@ -142,6 +150,8 @@ def command(
         arm=arm,
         block=block,
         arm_from=arm_from,
+        operation=operation,
+        statement=statement,
         stdout=STDERR if as_json else None,
     )
     try:
@@ -192,7 +202,9 @@ def _show(recorded: Recorded, *, as_json: bool) -> None:
     click.echo(f"{verdict.verdict}: {recorded.path} ({recorded.spans} spans)")
     for reason in verdict.reasons:
         click.echo(f"  {reason}")
-    click.echo(f"Next: worthit shares {recorded.path}")
+    if recorded.placed is not None:
+        click.echo(f"  {recorded.placed.sentence()}")
+    click.echo(f"Next: worthit report {recorded.path}")
 
 
 def _exit_code(recorded: Recorded) -> int:

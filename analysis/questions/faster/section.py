@@ -48,8 +48,8 @@ def section(findings: Findings, setting: Setting) -> Section | None:
             "The durations are those of the profile: what was emulated cannot get faster, and was"
             " the same in both arms for each pair of requests."
         ),
-        sample=_sample(requests, operations),
-        drawings=(_drawing(operations, requests, setting),),
+        sample=_sample(requests, operations, same_draws=setting.same_draws),
+        drawings=_drawing(operations, requests, setting),
         tables=(*_request_table(requests), *_operation_table(operations, setting)),
         notes=(*_reasons(requests), *(left_out_of(requests[0]) if requests else ())),
     )
@@ -97,20 +97,23 @@ def _said_of_mean(row: EndToEndRow) -> str:
     )
 
 
-def _sample(requests: list[EndToEndRow], operations: list[OperationRow]) -> str:
+def _sample(
+    requests: list[EndToEndRow], operations: list[OperationRow], *, same_draws: bool
+) -> str:
     """How many requests the intervals are made from."""
+    partner = " with their partner of the same draw" if same_draws else ""
     counted = [row.difference for row in requests[:1]] + [row.ratio for row in operations[:1]]
     n, blocks = next(((one.n, one.blocks) for one in counted if one.n), (0, 0))
     return (
-        f"{formatting.count(n)} requests with their partner of the same draw in"
+        f"{formatting.count(n)} requests{partner} in"
         f" {formatting.count(blocks)} pairs of blocks; 95 % intervals over pairs of blocks."
     )
 
 
 def _drawing(
     operations: list[OperationRow], requests: list[EndToEndRow], setting: Setting
-) -> Drawing:
-    """Ratios of the cached operation, differences of the request."""
+) -> tuple[Drawing, ...]:
+    """Ratios of the cached operation, differences of the request; nothing where none is known."""
     ratios = [
         Comparison(
             label=f"{row.operation}, {row.which}",
@@ -131,14 +134,15 @@ def _drawing(
         for row in requests
         if row.difference.is_known
     ]
+    if not ratios and not differences:
+        return ()
 
     def draw(*, narrow: bool) -> Figure:
         return faster_figure.figure(ratios, differences, narrow=narrow)
 
     said = "; ".join(f"{one.label}: {written.text(one.estimate)}" for one in ratios + differences)
-    return Drawing(
-        name="faster", alt=f"What got faster, and the whole request. {said}.", draw=draw
-    )
+    alt = f"What got faster, and the whole request. {said}."
+    return (Drawing(name="faster", alt=alt, draw=draw),)
 
 
 _RATIO_WORDS = {"higher": "faster", "lower": "slower", "not decided": "not decided"}

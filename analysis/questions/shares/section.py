@@ -132,7 +132,7 @@ def _answer(stages: Sequence[StageRow], setting: Setting) -> str:
         if row.operation == setting.cached_operation
     }
     if cached:
-        said = ", ".join(f"{share} with {setting.label(arm)}" for arm, share in cached.items())
+        said = ", ".join(f"{share} in {setting.label(arm)}" for arm, share in cached.items())
         parts.append(f"{setting.cached_operation} is {said}.")
     return " ".join(parts)
 

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.questions.asking import findings
+from analysis.report import writing
+from analysis.report.assembly import assemble
 from analysis.rundir.manifest import Manifest
 from analysis.rundir.placing import place, write
 from analysis.rundir.run import open_run
@@ -158,6 +160,35 @@ def test_arms_of_a_resource_attribute_make_blocks_of_their_stretches(tmp_path: P
     assert ["off", "on", "off"] == [block.arm for block in run.manifest.blocks]
     assert [20, 20, 20] == run.measured_spans.groupby("block").size().tolist()
     assert findings(run).headline is not None
+
+
+def test_a_name_with_an_id_in_it_is_one_operation(tmp_path: Path) -> None:
+    """A hundred paths of one route are one row of every table."""
+    spans = [span(number, name=f"GET /orders/{number}", arm="off") for number in range(1, 101)]
+
+    run = open_run(folder_of(tmp_path / "run", spans))
+
+    assert {"GET /orders/{id}"} == set(run.projected_measured_spans["name"])
+    assert "GET /orders/7" in set(run.spans["name"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_report_is_written_without_a_warning_where_little_is_known(tmp_path: Path) -> None:
+    """Arms and no levels, no load, spans that take no time, names in brackets: no traceback."""
+    arms = ["off"] * 20 + ["on"] * 20
+    spans = [
+        span(number, arm=arm, name="GET /x/[id]", duration_ns=0)
+        for number, arm in enumerate(arms, start=1)
+    ]
+    run = open_run(folder_of(tmp_path / "run", spans))
+    found = findings(run)
+
+    document = assemble(run, found)
+    page = writing.write(document, found, run.path)
+
+    text = page.read_text()
+    for word in ("cache off", "mulated", "ersonality", "same draw", "hits and misses"):
+        assert word not in text
 
 
 def test_arms_that_serve_side_by_side_are_one_block_each(tmp_path: Path) -> None:
