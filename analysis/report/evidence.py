@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -122,6 +123,29 @@ def _agreement(row: CrossCheck) -> tuple[str, Tone]:
     if agrees(row) or not row.exact:
         return f"differs by {text}", Tone.PLAIN
     return f"off by {text}", Tone.BAD
+
+
+def with_lag(generator: Sequence[Generator], run: Run) -> tuple[Generator, ...]:
+    """The generator's own account; of a recording its delays are those that the verdict names.
+
+    Several Locusts of one script each have their own percentiles, of which no whole can be made.
+    """
+    requests = run.measured_requests
+    if run.manifest.scenario or requests.empty:
+        return tuple(generator)
+    lag_ms = (requests["sent_ns"] - requests["intended_ns"]).clip(lower=0) / 1e6
+    by_step = lag_ms.groupby(requests["step"].fillna(0).astype("int64"))
+    return tuple(
+        replace(
+            row,
+            lag_p50_ms=float(by_step.get_group(row.step).quantile(0.5)),
+            lag_p99_ms=float(by_step.get_group(row.step).quantile(0.99)),
+            lag_max_ms=float(by_step.get_group(row.step).max()),
+        )
+        if row.step in by_step.groups
+        else row
+        for row in generator
+    )
 
 
 def generator_section(generator: Sequence[Generator]) -> Section:

@@ -76,7 +76,7 @@ STANDARD_SETTINGS = {
 }
 """What makes each language's SDK send every span here, and soon: names and values of
 OpenTelemetry's "Environment Variable Specification" and "OTLP Exporter Configuration". The log
-exporter is off, as the recorder keeps no logs; so is gRPC's TLS: the recorder speaks plain text."""
+exporter is off, as the recorder keeps no logs, and gRPC's TLS, as it speaks plain text."""
 
 SILENCING_SETTINGS = (
     "OTEL_SDK_DISABLED",

@@ -74,8 +74,9 @@ def left_out_of(row: EndToEndRow) -> tuple[str, ...]:
     if row.left_out:
         notes.append(
             f"{formatting.count(row.left_out)} requests are left out where times are compared: one"
-            " of the arms answered them with an error or a refusal. Those come fast, and nobody asked"
-            " for them. Shares of a request's time and queries per request count all requests."
+            " of the arms answered them with an error or a refusal. Those come fast, and nobody"
+            " asked for them. Shares of a request's time and queries per request count all of"
+            " them."
         )
     if row.unanswered:
         notes.append(

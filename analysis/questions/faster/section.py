@@ -35,14 +35,19 @@ def section(findings: Findings, setting: Setting) -> Section | None:
     if not operations and not whole:
         return None
     requests = _over_all_steps(whole)
+    apart = (
+        ", hits and misses apart, since their mixture is two populations"
+        if _knows_hits(operations)
+        else ""
+    )
     return Section(
         key="faster",
         question=QUESTION,
         answer=_answer(operations, requests, setting),
         reading=(
-            "Above, how many times faster an operation is than in the other arm, hits and misses"
-            " apart, since their mixture is two populations. Below, how much longer the whole"
-            " request takes. Grey means that the interval includes no difference."
+            f"Above, how many times faster an operation is than in the other arm{apart}. Below,"
+            " how much longer the whole request takes. Grey means that the interval includes no"
+            " difference."
         ),
         emulated=setting.emulated(
             "The durations are those of the profile: what was emulated cannot get faster, and was"
@@ -50,9 +55,14 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         ),
         sample=_sample(requests, operations, same_draws=setting.same_draws),
         drawings=_drawing(operations, requests, setting),
-        tables=(*_request_table(requests), *_operation_table(operations, setting)),
+        tables=(*_request_table(requests, setting), *_operation_table(operations, setting)),
         notes=(*_reasons(requests), *(left_out_of(requests[0]) if requests else ())),
     )
+
+
+def _knows_hits(operations: list[OperationRow]) -> bool:
+    """Whether any operation tells its hits from its misses."""
+    return any(row.which in {"hits", "misses"} for row in operations)
 
 
 def _over_all_steps(whole: list[EndToEndRow]) -> list[EndToEndRow]:
@@ -63,9 +73,10 @@ def _over_all_steps(whole: list[EndToEndRow]) -> list[EndToEndRow]:
 
 def _answer(operations: list[OperationRow], requests: list[EndToEndRow], setting: Setting) -> str:
     """The operation: so many times. The request: so many milliseconds, or not decided."""
+    together = ", hits and misses together" if _knows_hits(operations) else ""
     parts = [
         f"{row.operation} takes {written.point(row.after)} instead of {written.point(row.before)}:"
-        f" {_times(row.ratio)}, hits and misses together."
+        f" {_times(row.ratio)}{together}."
         for row in operations
         if row.operation == setting.cached_operation and row.which in _WHOLE and row.ratio.is_known
     ]
@@ -152,12 +163,12 @@ _DIFFERENCE_WORDS = {"higher": "slower", "lower": "faster", "not decided": "not 
 """What the side of 0 says of treatment minus baseline."""
 
 
-def _request_table(requests: list[EndToEndRow]) -> tuple[Table, ...]:
+def _request_table(requests: list[EndToEndRow], setting: Setting) -> tuple[Table, ...]:
     """Mean and percentiles of the whole request."""
     fields: tuple[Field[EndToEndRow], ...] = (
         words("Response time", lambda row: row.statistic),
-        estimates("Without", lambda row: row.before),
-        estimates("With", lambda row: row.after),
+        estimates(setting.label(setting.baseline), lambda row: row.before),
+        estimates(setting.label(setting.treatment), lambda row: row.after),
         estimates("Difference", lambda row: row.difference),
         estimates("Relative", lambda row: row.relative),
         words("Decided", lambda row: row.decided),
