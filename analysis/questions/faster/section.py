@@ -186,8 +186,8 @@ def _operation_table(operations: list[OperationRow], setting: Setting) -> tuple[
     fields: tuple[Field[OperationRow], ...] = (
         words("Operation", lambda row: row.operation, code=True),
         words("Which", lambda row: row.which),
-        estimates("Mean without", lambda row: row.before),
-        estimates("Mean with", lambda row: row.after),
+        estimates(f"Mean, {setting.label(setting.baseline)}", lambda row: row.before),
+        estimates(f"Mean, {setting.label(setting.treatment)}", lambda row: row.after),
         estimates("Times faster", lambda row: row.ratio),
         sample_sizes(lambda row: row.ratio, "Spans"),
     )
