@@ -24,7 +24,7 @@ from analysis.checks.cross_checks import SERVED_KINDS
 from analysis.checks.cross_checks import roots as begun
 from analysis.formats.attributes import words_in
 from analysis.rundir.manifest import Arm, Block, Manifest, Placed, Step
-from worthit.contract.tables import RESOURCE
+from worthit.contract.tables import REQUESTS, RESOURCE
 
 BASELINES = ("off", "baseline", "control", "before")
 """Names by which an arm says that the others are held against it; else the first by name is."""
@@ -78,10 +78,14 @@ def is_recording(manifest: Manifest) -> bool:
     return not manifest.scenario and "command" in manifest.experiment
 
 
-def place(folder: Path, manifest: Manifest) -> Placement:
-    """Ask the four parties, by the manifest's wishes, about the tables in a folder."""
+def place(folder: Path, manifest: Manifest, *, baseline: str | None = None) -> Placement:
+    """Ask the four parties, by the manifest's wishes, about the tables in a folder.
+
+    ``baseline`` names the arm that the others are held against; without it the usual names do.
+    """
     spans = _spans(folder / "spans.parquet", manifest.arm_from)
-    requests = pd.read_parquet(folder / "requests.parquet")
+    file = folder / "requests.parquet"
+    requests = pd.read_parquet(file) if file.exists() else REQUESTS.empty_table().to_pandas()
     traces = _places(spans, requests, manifest)
     tops = begun(spans)
     tops = tops.drop(columns=_PLACE).join(traces, on="trace_id")
@@ -94,7 +98,7 @@ def place(folder: Path, manifest: Manifest) -> Placement:
     blocks = _blocks(tops, _sent(requests, traces))
     return Placement(
         traces=traces[_PLACE],
-        arms=_arms([*tops["arm"].dropna().unique(), *blocks["arm"].unique()]),
+        arms=_arms([*tops["arm"].dropna().unique(), *blocks["arm"].unique()], baseline),
         steps=_steps(blocks),
         blocks=tuple(
             Block(**{str(key): value for key, value in row.items()})
@@ -248,10 +252,10 @@ def _blocks(tops: pd.DataFrame, sent: pd.DataFrame) -> pd.DataFrame:
     return blocks.astype({"block": "int64", "step": "int64"})
 
 
-def _arms(names: list[str]) -> tuple[Arm, ...]:
+def _arms(names: list[str], named: str | None) -> tuple[Arm, ...]:
     ordered = sorted(set(map(str, names)))
-    baseline = next((name for name in BASELINES if name in ordered), None)
-    baseline = baseline or (ordered[0] if ordered else None)
+    usual = next((name for name in BASELINES if name in ordered), ordered[0] if ordered else None)
+    baseline = named if named in ordered else usual
     return tuple(Arm(name=name, baseline=name == baseline) for name in ordered)
 
 
