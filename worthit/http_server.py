@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import httptools
@@ -283,12 +284,21 @@ async def listen(
     what: str,
     host: str = LOOPBACK,
     on_refused: Callable[[], None] | None = None,
+    behind: Callable[[Callable[[], asyncio.Protocol]], asyncio.Protocol] | None = None,
 ) -> asyncio.Server:
-    """Serve `handler` on `host`; `what` names the server in the sentence about a port in use."""
+    """Serve `handler` on `host`; `what` names the server in the sentence about a port in use.
+
+    `behind` makes the protocol of a connection that may turn out to speak something else; it is
+    given what makes ours.
+    """
     loop = asyncio.get_running_loop()
+
+    def http() -> asyncio.Protocol:
+        return HttpProtocol(handler, max_body_bytes, on_refused)
+
     try:
         return await loop.create_server(
-            lambda: HttpProtocol(handler, max_body_bytes, on_refused),
+            http if behind is None else partial(behind, http),
             host,
             port,
             backlog=4096,

@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass
 import pandas as pd
 
 from analysis.calls.classify import queries_of
+from analysis.checks.statement_counts import statements
 from analysis.formats.attributes import numbers
 from analysis.rundir.manifest import CrossCheck, Manifest
 from worthit.contract.names import POOL_WAIT_NS, REDIS_HITS, REDIS_MISSES
@@ -26,6 +27,12 @@ COLUMNS = ["what", "arm", "from_spans", "independent", "counted_by", "exact", "t
 
 TRANSACTIONS = "pg_stat_database: transactions"
 """The cross-check of all database calls: every statement is a transaction of its own."""
+
+ANSWERED = "requests answered"
+"""The cross-check of the traces with the load's rows."""
+
+STATEMENTS = "pg_stat_statements: calls"
+"""The same where the extension counts every statement."""
 
 SERVED_KINDS = ("SERVER", "CONSUMER")
 """Kinds of span that begin a request in a service even when their parent is somebody else's."""
@@ -41,7 +48,7 @@ EMPTYING_FAULT = "redis-gone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Count:
+class Count:
     """One count that two parties made; fields in the order of ``COLUMNS``."""
 
     what: str
@@ -64,9 +71,9 @@ def cross_checks(
     grown = growth(counters)
     counts = [
         *(_our_servers(manifest, spans, grown) if manifest.scenario else ()),
-        *(() if manifest.scenario else _their_servers(spans, grown)),
+        *(() if manifest.scenario else _their_servers(spans, grown, counters)),
         *_llm(manifest, spans, llm_calls),
-        *_requests(spans, requests),
+        *_requests(manifest, spans, requests),
     ]
     return pd.DataFrame([astuple(count) for count in counts], columns=COLUMNS)
 
@@ -147,19 +154,21 @@ def json_object(text: object) -> dict[str, object]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def _our_servers(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+def _our_servers(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[Count]:
     """Servers that nobody else used, one database and one Redis per arm."""
     yield from _database(manifest, spans, grown)
     yield from _redis(manifest, spans, grown)
 
 
-def _their_servers(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+def _their_servers(
+    spans: pd.DataFrame, grown: pd.DataFrame, counters: pd.DataFrame
+) -> Iterator[Count]:
     """Somebody else's, if they were asked."""
-    yield from _their_database(spans, grown)
-    yield from _their_redis(spans, grown)
+    yield from _their_database(spans, grown, counters)
+    yield from their_redis(spans, grown)
 
 
-def _database(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+def _database(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[Count]:
     calls = queries_of(spans)
     if not (grown["source"] == "postgres").any() and calls.empty:
         return
@@ -167,7 +176,7 @@ def _database(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> I
         own = calls[calls["arm"] == arm.name]
         own = own[~_never_sent(own)]
         apart = arm.database is not None or len(manifest.arms) == 1
-        yield _Count(
+        yield Count(
             what="database calls",
             arm=arm.name,
             from_spans=len(own),
@@ -179,7 +188,7 @@ def _database(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> I
         if cached is None or not apart:
             continue
         of_table = own[(own["db_collection"] == cached) & (own["db_operation"] == "SELECT")]
-        yield _Count(
+        yield Count(
             what=f"SELECT {cached}",
             arm=arm.name,
             from_spans=len(of_table),
@@ -191,34 +200,38 @@ def _database(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> I
         )
 
 
-def _their_database(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+def _their_database(
+    spans: pd.DataFrame, grown: pd.DataFrame, counters: pd.DataFrame
+) -> Iterator[Count]:
     """Somebody else's database, one for all arms, if it was asked.
 
-    Shown and not judged: a transaction of theirs may hold several statements, and nobody here
-    knows who else uses that database.
+    Shown here; ``analysis.checks.server_counts`` judges it by what each count leaves open.
     """
-    total = _transactions(grown, None)
+    told = statements(counters)
+    total, counted_by = _transactions(grown, None), TRANSACTIONS
+    if told is not None and told[1]:
+        total, counted_by = told[0], STATEMENTS
     if total is None:
         return
     calls = queries_of(spans)
-    yield _Count(
+    yield Count(
         what="database calls",
         arm=None,
         from_spans=len(calls[~_never_sent(calls)]),
         independent=total,
-        counted_by=TRANSACTIONS,
+        counted_by=counted_by,
         exact=False,
     )
 
 
-def _their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+def their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[Count]:
     """Somebody else's Redis, if it was asked: the commands that the spans name, and its hits."""
     calls = spans[spans["db_system"] == "redis"]
     named = calls["db_operation"].fillna(calls["name"].str.split(" ").str[0])  # as OpenTelemetry's
     for operation, seen in named.value_counts().items():
         counted = _sum(grown, "redis", "command_calls", command=str(operation).lower())
         if counted is not None:
-            yield _Count(
+            yield Count(
                 what=f"cache calls: {operation}",
                 arm=None,
                 from_spans=int(seen),
@@ -229,7 +242,7 @@ def _their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
     told = spans["cache_hit"].dropna()
     hits = _sum(grown, "redis", "keyspace_hits")
     if hits is not None and not told.empty:
-        yield _Count(
+        yield Count(
             what="cache hits",
             arm=None,
             from_spans=int(told.sum()),
@@ -258,7 +271,7 @@ def _never_sent(calls: pd.DataFrame) -> pd.Series:
     return (calls["status"] == "ERROR") & ~noted & bool(noted.any())
 
 
-def _redis(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[_Count]:
+def _redis(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[Count]:
     """Hits and misses by arm: equal, but for the calls whose answer never came back."""
     calls = spans[spans["db_system"] == "redis"]
     for arm in manifest.arms:
@@ -269,7 +282,7 @@ def _redis(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iter
             counted = _sum(grown, "redis", f"keyspace_{what}", arm=arm.name) if kept else None
             if counted is None and own.empty:
                 continue
-            yield _Count(
+            yield Count(
                 what=f"cache {what}",
                 arm=arm.name,
                 from_spans=float(numbers(own["attributes"], attribute).sum()),
@@ -296,7 +309,7 @@ def _lookups_unanswered(calls: pd.DataFrame) -> int:
     return int(lost["db_operation"].map(most).fillna(max(1.0, most.max())).sum())
 
 
-def _llm(manifest: Manifest, spans: pd.DataFrame, llm_calls: pd.DataFrame) -> Iterator[_Count]:
+def _llm(manifest: Manifest, spans: pd.DataFrame, llm_calls: pd.DataFrame) -> Iterator[Count]:
     """Calls by kind; a simulator without a log is a cross-check that is missing."""
     if llm_calls.empty and not is_simulated(manifest):
         return
@@ -304,7 +317,7 @@ def _llm(manifest: Manifest, spans: pd.DataFrame, llm_calls: pd.DataFrame) -> It
         called = calls_of_llm(spans, kind)
         if llm_calls.empty and not called:
             continue
-        yield _Count(
+        yield Count(
             what=f"LLM calls: {kind}",
             arm=None,
             from_spans=called,
@@ -314,13 +327,16 @@ def _llm(manifest: Manifest, spans: pd.DataFrame, llm_calls: pd.DataFrame) -> It
         )
 
 
-def _requests(spans: pd.DataFrame, requests: pd.DataFrame) -> Iterator[_Count]:
+def _requests(manifest: Manifest, spans: pd.DataFrame, requests: pd.DataFrame) -> Iterator[Count]:
+    """Of somebody else's service a SERVER span is asked for: the load's own says that it asked."""
     if requests.empty:
         return
+    served = spans[spans["kind"].isin(SERVED_KINDS)]
+    tops = roots(spans) if manifest.scenario or served.empty else served
     answered = requests.loc[requests["status_code"].notna(), "trace_id"]
-    seen = pd.Index(roots(spans)["trace_id"].unique())
-    yield _Count(
-        what="requests answered",
+    seen = pd.Index(tops["trace_id"].unique())
+    yield Count(
+        what=ANSWERED,
         arm=None,
         from_spans=int(answered.isin(seen).sum()),
         independent=len(answered),

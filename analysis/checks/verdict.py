@@ -28,7 +28,8 @@ from functools import partial
 
 import pandas as pd
 
-from analysis.checks.cross_checks import cross_checks, json_object, off_by, unanswered
+from analysis.checks.cross_checks import ANSWERED, cross_checks, json_object, off_by, unanswered
+from analysis.checks.cut_off import without_cut_off
 from analysis.checks.failing_requests import about_errors, about_unended
 from analysis.checks.fault_windows import arms_of_parts, in_fault
 from analysis.checks.interleaving import about_interleaving
@@ -40,6 +41,8 @@ from analysis.checks.run_checks import (
     about_simulator,
     about_traces,
 )
+from analysis.checks.served import about_unserved, served_traces
+from analysis.checks.server_counts import about_postgres, about_redis
 from analysis.rundir.manifest import CrossCheck, Manifest, Verdict
 from analysis.rundir.run import Run, measured
 
@@ -156,15 +159,19 @@ def _hold(
     llm_calls: pd.DataFrame,
 ) -> Judgement:
     """Every check, over the steps that the manifest does not set aside."""
-    counted = measured(requests, manifest)
+    arrivals = measured(requests, manifest)
+    counted = arrivals if manifest.scenario else without_cut_off(arrivals)
     table = cross_checks(manifest, spans, requests, counters, llm_calls)
     issues = [
         *_about_substance(manifest, spans, requests, counted),
         *about_interleaving(manifest),
         *about_generator(manifest, requests, counted),
-        *about_traces(spans, requests),
+        *_about_traces(manifest, spans, requests),
         *about_losses(manifest, spans, counters),
-        *_about_cross_checks(table),
+        *_about_cross_checks(table if manifest.scenario else table[table["what"] != ANSWERED]),
+        *(() if manifest.scenario else about_postgres(manifest, spans, counters)),
+        *(() if manifest.scenario else about_redis(spans, counters)),
+        *_about_cut_off(len(arrivals) - len(counted)),
         *_about_unanswered_caches(spans, events),
         *about_simulator(manifest, spans, llm_calls),
         *about_errors(counted, events),
@@ -207,6 +214,24 @@ def _about_substance(
         sentence = "No block was marked as warm-up: the cold start is in the numbers."
         issues.append(Issue(Level.SUSPECT, sentence))
     return issues + _about_empty_blocks(manifest, counted)
+
+
+def _about_traces(manifest: Manifest, spans: pd.DataFrame, requests: pd.DataFrame) -> list[Issue]:
+    """Is each answered request's trace whole? Of a recording, does a server tell of it?"""
+    if manifest.scenario or served_traces(spans).empty:
+        return about_traces(spans, requests)
+    return about_unserved(spans, requests) + about_traces(spans, requests.iloc[:0])
+
+
+def _about_cut_off(cut: int) -> list[Issue]:
+    """A note of what the load cut off itself when it stopped."""
+    if not cut:
+        return []
+    sentence = (
+        f"{cut} requests were under way when the load stopped and were killed by it; they are set"
+        " aside."
+    )
+    return [Issue(Level.NOTED, sentence)]
 
 
 def _about_empty_blocks(manifest: Manifest, counted: pd.DataFrame) -> list[Issue]:

@@ -26,6 +26,8 @@ class Setting:
     """Such as ``personalities``."""
     profile: str
     """Latency profile: ``seed`` emulates."""
+    same_draws: bool = True
+    """Whether both arms were sent the same requests: by our scenarios alone."""
 
     @property
     def baseline(self) -> str | None:
@@ -48,7 +50,7 @@ class Setting:
             return "Nothing: profile native."
         if self.profile == "seed":
             return what
-        return "Not known: this run says nothing of a latency profile."
+        return ""  # somebody else's service: nobody emulates anything there
 
     def label(self, arm: str | None) -> str:
         """The arm as a person says it."""
@@ -66,4 +68,5 @@ def setting_of(manifest: Manifest, told: str | None = None) -> Setting:
         cached_operation=manifest.cached_operation,
         cached_collection=manifest.cached_collection,
         profile=manifest.profile,
+        same_draws=bool(manifest.scenario),
     )

@@ -185,7 +185,8 @@ def _reach(panel: Panel) -> tuple[float, float]:
     values += [panel.reference] if panel.reference is not None else []
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if panel.log:
-        low = min(value for value in values if value > 0)
+        low = min((value for value in values if value > 0), default=0.1)
+        high = max(high, low)
         return low / 1.5, high * 1.5
     low = min(low, 0.0) if panel.from_zero else low
     room = (high - low) * 0.05 or abs(high) * 0.05 or 1.0

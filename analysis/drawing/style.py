@@ -127,14 +127,10 @@ NO_ARM: Final = "all requests"
 
 
 def arm_label(arm: str) -> str:
-    """The arm's name as a person says it.
-
-    ``on`` alone says nothing, ``cache on`` does; of a sweep's arm, ``on.popular=200``, what was
-    swept is what tells it from the others.
-    """
+    """The arm's own name; of a sweep's, ``on.popular=200``, what was swept."""
     if "=" in arm:
         return arm.partition(".")[2].replace("-", " ").replace("=", " ")
-    return f"cache {arm}" if arm in {"on", "off"} else arm
+    return arm
 
 
 def arm_key(arms: Sequence[str]) -> tuple[tuple[str, str, str], ...]:

@@ -24,7 +24,7 @@ from analysis.formats.columns import COLUMN_SOURCES
 from analysis.formats.otlp_json import KINDS, LONGEST_NS, STATUSES
 from analysis.kernels import wire
 from worthit.contract.names import ARM, SERVICE_NAME
-from worthit.contract.tables import SPANS
+from worthit.contract.tables import RESOURCE, SPANS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +44,11 @@ class Attributes:
     """By code."""
 
 
-def table(messages: Sequence[bytes]) -> pa.Table:
-    """Turn whole ExportTraceServiceRequest messages into spans columns."""
+def table(messages: Sequence[bytes], *, with_resource: bool = False) -> pa.Table:
+    """Turn whole ExportTraceServiceRequest messages into spans columns.
+
+    With ``with_resource`` one more column holds the resource's attributes as JSON.
+    """
     data = np.frombuffer(b"".join(messages), np.uint8)
     ends = np.cumsum([len(message) for message in messages])
     begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)
@@ -73,7 +76,21 @@ def table(messages: Sequence[bytes]) -> pa.Table:
     columns["start_ns"], columns["duration_ns"] = _times(numbers)
     columns["follows_from"] = pa.repeat(pa.scalar(value=False), spans)
     columns["links"] = _links(data, links, spans)
-    return pa.Table.from_arrays([columns[name] for name in SPANS.names], schema=SPANS)
+    found = pa.Table.from_arrays([columns[name] for name in SPANS.names], schema=SPANS)
+    if not with_resource:
+        return found
+    texts = pa.array(_resource_texts(attributes, resources), pa.large_string())
+    return found.append_column(RESOURCE, texts.take(pa.array(of)))
+
+
+def _resource_texts(attributes: Attributes, resources: int) -> list[str]:
+    """Each resource's attributes as JSON."""
+    found: list[dict[str, Any]] = [{} for _ in range(resources)]
+    for a in np.flatnonzero(attributes.owner < 0):
+        code = attributes.code[a]
+        value = int(attributes.number[a]) if attributes.is_int[code] else attributes.values[code]
+        found[-1 - attributes.owner[a]][attributes.keys[code]] = value
+    return [orjson.dumps(one, default=str).decode() for one in found]
 
 
 def _times(numbers: NDArray[np.int64]) -> tuple[pa.Array, pa.Array]:

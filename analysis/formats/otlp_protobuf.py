@@ -74,7 +74,11 @@ def _varint(file: BinaryIO) -> tuple[int, int]:
 
 
 def batches(
-    file: BinaryIO, lost: list[Undecodable], *, batch_bytes: int = 1 << 25
+    file: BinaryIO,
+    lost: list[Undecodable],
+    *,
+    batch_bytes: int = 1 << 25,
+    with_resource: bool = False,
 ) -> Iterator[pa.Table]:
     """Decode a file into tables of some ten thousand spans each.
 
@@ -93,23 +97,25 @@ def batches(
             whole.append((offset, message))
             size += len(message)
         if size >= batch_bytes:
-            yield from _tables(whole, lost)
+            yield from _tables(whole, lost, with_resource=with_resource)
             whole, size = [], 0
     if whole:
-        yield from _tables(whole, lost)
+        yield from _tables(whole, lost, with_resource=with_resource)
 
 
-def _tables(whole: list[tuple[int, bytes]], lost: list[Undecodable]) -> Iterator[pa.Table]:
+def _tables(
+    whole: list[tuple[int, bytes]], lost: list[Undecodable], *, with_resource: bool = False
+) -> Iterator[pa.Table]:
     """Give one table; where damage hides inside a message that parses, one for each good one."""
     try:
-        yield wired.table([message for _, message in whole])
+        yield wired.table([message for _, message in whole], with_resource=with_resource)
     except (DecodeError, UnicodeDecodeError):
         if len(whole) == 1:
             offset, message = whole[0]
             lost.append(Undecodable(offset=offset, length=len(message)))
             return
         for one in whole:
-            yield from _tables([one], lost)
+            yield from _tables([one], lost, with_resource=with_resource)
 
 
 def begins_with_spans(file: BinaryIO) -> bool:

@@ -78,8 +78,8 @@ def _answers(tables: Measured) -> tuple[object, ...]:
 
 
 def _judged(run: Run) -> Run:
-    """The run with a verdict: its own, or that of now."""
-    if run.manifest.verdict.verdict != "UNJUDGED":
+    """The run with a verdict: its own, or that of now where its requests were placed anew."""
+    if run.manifest.verdict.verdict != "UNJUDGED" and run.placement is None:
         return run
     judgement = judge(run)
     manifest = replace(

@@ -21,6 +21,8 @@ import pandas as pd
 from analysis.calltree.call_tree import CallTrees, build_trees, to_rows
 from analysis.calltree.roots import roots_of
 from analysis.checks.cross_checks import roots
+from analysis.checks.cut_off import cut_off, without_cut_off
+from analysis.checks.served import unserved
 from analysis.questions.calls import calls_of
 from analysis.questions.root_operations import root_operations
 from analysis.rundir.blocks import block_table
@@ -79,8 +81,17 @@ class Measured:
 
 
 def measured(run: Run) -> Measured:
-    """The measured tables of a run, of its main root operation where it has several."""
+    """The measured tables of a run, of its main root operation where it has several.
+
+    Of a recording, a request that was answered and of which no server tells is left out: what it
+    did is not known. So is what the load cut off itself.
+    """
     whole, arrivals = run.projected_measured_spans, run.measured_requests
+    if not run.manifest.scenario and len(arrivals):
+        lost = arrivals.loc[unserved(whole, arrivals) | cut_off(arrivals), "trace_id"].dropna()
+        if len(lost):
+            whole = whole[~whole["trace_id"].isin(lost)]
+        arrivals = without_cut_off(arrivals)
     call_trees = build_trees(whole)
     sent = arrivals["trace_id"] if "trace_id" in arrivals.columns else None
     kinds = root_operations(whole, call_trees, sent)

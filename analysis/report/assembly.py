@@ -41,7 +41,7 @@ def assemble(run: Run, findings: Findings, *, jaeger_url: str | None = None) -> 
         evidence=(
             evidence.timeline_section(run, setting),
             evidence.cross_check_section(findings.cross_checks),
-            evidence.generator_section(findings.generator),
+            evidence.generator_section(evidence.with_lag(findings.generator, run)),
         ),
         facts=method.facts(manifest),
         commands=method.commands(manifest, str(run.path)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -70,7 +71,10 @@ def timeline_section(run: Run, setting: Setting) -> Section:
             f"{formatting.count(len(run.projected_spans))} spans, warm-up included."
         ),
         drawings=(Drawing(name="timeline", alt=_timeline_alt(table), draw=draw),),
-        notes=_not_recorded(table),
+        notes=(
+            *((manifest.placed.sentence(),) if manifest.placed is not None else ()),
+            *_not_recorded(table),
+        ),
     )
 
 
@@ -117,8 +121,31 @@ def _agreement(row: CrossCheck) -> tuple[str, Tone]:
         return "exactly", Tone.GOOD
     text = f"{'+' if difference > 0 else ''}{formatting.plain(difference)}"
     if agrees(row) or not row.exact:
-        return f"within {text}", Tone.PLAIN
+        return f"differs by {text}", Tone.PLAIN
     return f"off by {text}", Tone.BAD
+
+
+def with_lag(generator: Sequence[Generator], run: Run) -> tuple[Generator, ...]:
+    """The generator's own account; of a recording its delays are those that the verdict names.
+
+    Several Locusts of one script each have their own percentiles, of which no whole can be made.
+    """
+    requests = run.measured_requests
+    if run.manifest.scenario or requests.empty:
+        return tuple(generator)
+    lag_ms = (requests["sent_ns"] - requests["intended_ns"]).clip(lower=0) / 1e6
+    by_step = lag_ms.groupby(requests["step"].fillna(0).astype("int64"))
+    return tuple(
+        replace(
+            row,
+            lag_p50_ms=float(by_step.get_group(row.step).quantile(0.5)),
+            lag_p99_ms=float(by_step.get_group(row.step).quantile(0.99)),
+            lag_max_ms=float(by_step.get_group(row.step).max()),
+        )
+        if row.step in by_step.groups
+        else row
+        for row in generator
+    )
 
 
 def generator_section(generator: Sequence[Generator]) -> Section:
@@ -129,7 +156,8 @@ def generator_section(generator: Sequence[Generator]) -> Section:
             key="generator",
             question=question,
             answer=(
-                "The load was not ours, so nothing is known about how well it kept its schedule."
+                "The load was not recorded, so nothing is known about how well it kept its"
+                " schedule."
             ),
         )
     fields: tuple[Field[Generator], ...] = (

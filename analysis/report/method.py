@@ -26,6 +26,7 @@ def facts(manifest: Manifest) -> tuple[Fact, ...]:
             ", ".join(formatting.plain(step.rate_per_s, "per_s") for step in manifest.steps),
         ),
         ("Blocks", _blocks(manifest)),
+        ("Arms", "" if manifest.placed is None else manifest.placed.sentence()),
         *((f"Arm “{arm.name}”", _settings(arm.env)) for arm in manifest.arms),
         ("Told to the load", _knobs(manifest)),
         ("Seed", "" if manifest.seed is None else str(manifest.seed)),

@@ -35,6 +35,7 @@ from worthit.contract.names import (
     SCOPE_NAME,
     STATEMENT,
 )
+from worthit.contract.routes import folded
 from worthit.contract.tables import SPANS
 
 WORDS = (
@@ -133,6 +134,8 @@ def _sorted_words(table: pa.Table) -> pa.Table:
             column = pc.dictionary_encode(column)
         column = column.unify_dictionaries()
         words = column.chunk(0).dictionary if column.num_chunks else pa.array([], pa.string())
+        if name == "name":
+            column, words = _by_route(column, words)
         order = sorted(range(len(words)), key=words.to_pylist().__getitem__)
         rank = np.empty(len(order), np.int32)
         rank[order] = np.arange(len(order), dtype=np.int32)
@@ -145,6 +148,23 @@ def _sorted_words(table: pa.Table) -> pa.Table:
         place = table.schema.get_field_index(name)
         table = table.set_column(place, name, pa.chunked_array(chunks, kind))
     return table
+
+
+def _by_route(column: pa.ChunkedArray, words: pa.Array) -> tuple[pa.ChunkedArray, pa.Array]:
+    """Names that differ in an id alone become one."""
+    names = words.to_pylist()
+    routes = [folded(name) for name in names]
+    if routes == names:
+        return column, words
+    kept = list(dict.fromkeys(routes))
+    numbers = {route: number for number, route in enumerate(kept)}
+    place = np.array([numbers[route] for route in routes], np.int32)
+    listed = pa.array(kept, words.type)
+    chunks = [
+        pa.DictionaryArray.from_arrays(pa.array(place).take(chunk.indices), listed)
+        for chunk in column.chunks
+    ]
+    return pa.chunked_array(chunks), listed
 
 
 def rows(table: pa.Table, counted: NDArray[np.bool_]) -> pa.Table:
@@ -173,6 +193,9 @@ def from_frame(spans: pd.DataFrame) -> pd.DataFrame:
         lean[name] = pd.Series(said.to_pandas().to_numpy(), index=spans.index).astype(
             "float64" if name == ORM_CACHED else "str"
         )
+    routes = {name: folded(name) for name in lean["name"].dropna().unique()}
+    if any(name != route for name, route in routes.items()):
+        lean["name"] = lean["name"].map(routes).astype(spans["name"].dtype)
     for name, read_out in ATTRIBUTES.items():
         kind = "str" if name in _TEXTS else "float64"
         values = read_out(texts).to_pandas().to_numpy()

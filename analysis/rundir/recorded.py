@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 
 from analysis.errors import InputError
 from analysis.formats import otlp_protobuf
-from worthit.contract.tables import SPANS
+from worthit.contract.tables import RESOURCE, SPANS_WITH_RESOURCE
 
 _FEW_VALUES = [
     "trace_id", "service", "name", "kind", "status", "arm",
-    "db_system", "db_operation", "db_collection", "attributes", "links",
+    "db_system", "db_operation", "db_collection", "attributes", "links", RESOURCE,
 ]  # fmt: skip
 """Columns worth a dictionary in Parquet; span ids never repeat."""
 
@@ -73,9 +73,11 @@ def _draft(source: Path, draft: Path) -> tuple[pa.Table, Converted]:
         ) from error
     with (
         file,
-        pq.ParquetWriter(draft, SPANS, compression="lz4", use_dictionary=_FEW_VALUES) as writer,
+        pq.ParquetWriter(
+            draft, SPANS_WITH_RESOURCE, compression="lz4", use_dictionary=_FEW_VALUES
+        ) as writer,
     ):
-        for batch in otlp_protobuf.batches(file, lost):
+        for batch in otlp_protobuf.batches(file, lost, with_resource=True):
             writer.write_table(batch)
             spans += batch.num_rows
             seen.append(pc.unique(batch.column("trace_id")))
@@ -96,7 +98,7 @@ def _draft(source: Path, draft: Path) -> tuple[pa.Table, Converted]:
 def _earliest(carriers: list[pa.Table]) -> pa.Table:
     """One row a trace: each column's first value in order of start."""
     if not carriers:
-        return SPANS.empty_table().select(["trace_id", "arm", "step", "block"])
+        return SPANS_WITH_RESOURCE.empty_table().select(["trace_id", "arm", "step", "block"])
     ordered = pa.concat_tables(carriers).sort_by("start_ns")
     firsts = pa.TableGroupBy(ordered, "trace_id", use_threads=False).aggregate(
         [(name, "first") for name in ("arm", "step", "block")]
@@ -108,15 +110,15 @@ def _complete(draft: Path, target: Path, carriers: pa.Table) -> None:
     """Copy the draft, giving every span its trace's arm, step and block."""
     traces = carriers.column("trace_id").combine_chunks()
     with pq.ParquetFile(draft) as file, pq.ParquetWriter(
-        target, SPANS, compression="zstd", use_dictionary=_FEW_VALUES
+        target, SPANS_WITH_RESOURCE, compression="zstd", use_dictionary=_FEW_VALUES
     ) as writer:  # fmt: skip
         for batch in file.iter_batches(batch_size=1 << 18):
-            table = pa.Table.from_batches([batch], SPANS)
+            table = pa.Table.from_batches([batch], SPANS_WITH_RESOURCE)
             if len(traces):
                 rows = pc.index_in(table.column("trace_id"), value_set=traces)
                 for name in ("arm", "step", "block"):
                     place = table.schema.get_field_index(name)
                     table = table.set_column(
-                        place, SPANS.field(place), carriers.column(name).take(rows)
+                        place, SPANS_WITH_RESOURCE.field(place), carriers.column(name).take(rows)
                     )
             writer.write_table(table)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from analysis.errors import ColumnError, InputError
 from analysis.formats.columns import with_numbers
 from analysis.rundir import column_projection
 from analysis.rundir.manifest import FORMAT_VERSION, Manifest, parse
+from analysis.rundir.placing import Placement, is_recording, place
 from analysis.rundir.renumbering import follow, is_needed, renumbered
 from worthit.contract.tables import NEVER_NULL, OPTIONAL_COLUMNS, TABLES
 
@@ -56,17 +57,19 @@ class Run:
     manifest: Manifest
     """``manifest.json``, checked; every block with a number of its own."""
     written: Manifest
-    """``manifest.json`` as it was written."""
+    """The same before its blocks were renumbered."""
+    placement: Placement | None = None
+    """Where the traces of a recording belong, if that is not on its spans already."""
 
     @cached_property
     def spans(self) -> pd.DataFrame:
         """All spans, warm-up included; columns as ``TABLE_COLUMNS['spans']``."""
-        return self._numbered(read_table(self.path, "spans"))
+        return self._numbered(self.placed(read_table(self.path, "spans")))
 
     @cached_property
     def requests(self) -> pd.DataFrame:
         """All arrivals, warm-up included; columns as ``TABLE_COLUMNS['requests']``."""
-        return self._numbered(read_table(self.path, "requests"))
+        return self._numbered(self.placed(read_table(self.path, "requests"), only_missing=True))
 
     @cached_property
     def counters(self) -> pd.DataFrame:
@@ -102,7 +105,11 @@ class Run:
         """What was read already is not read again; of irregular types it is read with care."""
         file = self.path / "spans.parquet"
         _check_table(self.path, "spans")
-        known = "spans" in self.__dict__ or self.manifest is not self.written
+        known = (
+            "spans" in self.__dict__
+            or self.manifest is not self.written
+            or self.placement is not None
+        )
         if known or not column_projection.is_regular(file):
             return pa.Table.from_pandas(
                 column_projection.from_frame(self.spans), preserve_index=False
@@ -127,12 +134,45 @@ class Run:
         """What the LLM simulator logged, one row a call; empty when there is no log."""
         return read_llm_log(self.path / "logs" / "llm.jsonl")
 
+    def about(self, operation: str | None, statement: str | None) -> Run:
+        """The run with what its change was about, where that is named."""
+        if operation is None and statement is None:
+            return self
+        manifest, written = (
+            replace(
+                one,
+                cached_operation=operation or one.cached_operation,
+                cached_collection=statement or one.cached_collection,
+            )
+            for one in (self.manifest, self.written)
+        )
+        is_regular = self.written is self.manifest
+        return replace(self, manifest=manifest, written=manifest if is_regular else written)
+
+    def placed(self, table: pd.DataFrame, *, only_missing: bool = False) -> pd.DataFrame:
+        """A table with trace ids, each row with its trace's arm, step and block.
+
+        With ``only_missing`` rows that have an arm keep theirs: the load's own.
+        """
+        if self.placement is None:
+            return table
+        found = self.placement.follow(table)
+        if not only_missing:
+            return found
+        missing = table["arm"].isna()
+        return table.assign(
+            **{name: table[name].mask(missing, found[name]) for name in ("arm", "step", "block")}
+        )
+
     def _numbered(self, table: pd.DataFrame) -> pd.DataFrame:
         return table if self.manifest is self.written else follow(table, self.written)
 
 
-def open_run(path: str | Path) -> Run:
+def open_run(path: str | Path, *, arm_from: str | None = None) -> Run:
     """Open a run directory and check it; tables are read later, when asked for.
+
+    A recording whose requests were not given their arm when it was made gets them now.
+    ``arm_from`` is a resource attribute that names the arm where the load does not.
 
     Raises
     ------
@@ -151,8 +191,21 @@ def open_run(path: str | Path) -> Run:
     manifest = _read_manifest(folder / "manifest.json")
     for table in TABLE_COLUMNS:
         _check_table(folder, table)
+    placement = None
+    if is_recording(manifest) and (manifest.placed is None or arm_from is not None):
+        if arm_from is not None:
+            manifest = replace(manifest, arm_from=arm_from, arms=(), steps=(), blocks=())
+        placement = _placement(folder, manifest)
+        manifest = placement.told(manifest)
     unique = renumbered(manifest) if is_needed(manifest) else manifest
-    return Run(path=folder, manifest=unique, written=manifest)
+    return Run(path=folder, manifest=unique, written=manifest, placement=placement)
+
+
+def _placement(folder: Path, manifest: Manifest) -> Placement:
+    try:
+        return place(folder, manifest)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(folder / "spans.parquet", error) from error
 
 
 def measured(table: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:

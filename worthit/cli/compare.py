@@ -60,6 +60,7 @@ def _side(text: str) -> Any:  # noqa: ANN401 - its type would import pandas for 
 
 
 def _print(result: Comparison) -> None:
+    from rich.markup import escape  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
 
     from analysis.document.estimates import text  # noqa: PLC0415 - as above
@@ -67,18 +68,20 @@ def _print(result: Comparison) -> None:
 
     for sentence in result.reasons_against:
         click.echo(f"Compared anyway: {sentence}")
-    table = Table(title=f"{result.second} against {result.first}")
+    table = Table(title=escape(f"{result.second} against {result.first}"))
     for column in ("At", "What", "Before", "After", "Difference", "Decided"):
         table.add_column(column)
     for row in result.rows:
         rate = "all" if row.rate_per_s is None else plain(row.rate_per_s, "per_s")
         cells = (text(one) for one in (row.before, row.after, row.difference))
-        table.add_row(rate, row.what, *cells, row.decided)
+        texts = (rate, row.what, *cells, row.decided)
+        table.add_row(*map(escape, texts))  # a name such as /orders/[id] is no markup
     table_console().print(table)
     how = (
         "Paired: both arms ran interleaved."
         if result.interleaved
-        else "Paired block by block, although the arms were not interleaved."
+        else "Not paired: one arm ran after the other, so what drifted meanwhile is in the"
+        " difference."
         if result.paired
         else "Not paired: whatever the machine did between the two runs is in the difference."
     )

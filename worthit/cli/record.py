@@ -71,6 +71,27 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
     metavar="URL",
     help="Your service's Redis; its own counts of calls, hits and misses are read.",
 )
+@click.option(
+    "--arm",
+    metavar="ARM",
+    help="The arm of this whole recording, where neither the load nor the spans name one.",
+)
+@click.option(
+    "--block",
+    type=click.IntRange(0),
+    help="Likewise its block: which repeat of the arm this recording is.",
+)
+@click.option(
+    "--arm-from",
+    metavar="ATTRIBUTE",
+    help="The resource attribute that names the arm, such as service.version.",
+)
+@click.option("--operation", metavar="NAME", help="The span's name that the change is about.")
+@click.option(
+    "--statement",
+    metavar="TEXT",
+    help="The statement or table that the change is about, or a part of its text.",
+)
 @out_option
 @json_option
 @click.pass_context
@@ -85,6 +106,11 @@ def command(
     protocol: str,
     database_url: str | None,
     redis_url: str | None,
+    arm: str | None,
+    block: int | None,
+    arm_from: str | None,
+    operation: str | None,
+    statement: str | None,
     out: Path,
     as_json: bool,
 ) -> int:
@@ -96,7 +122,15 @@ def command(
 
     With --database-url or --redis-url the servers' own counts are recorded too, so that the
     report can compare the spans with them.
+
+    With Locust nothing in the service changes: its requests' arms follow from their trace ids.
+    With another load tool name the arm by --arm, or by a resource attribute with --arm-from.
     """
+    if block is not None and arm is None:
+        raise UsageError(
+            f"--block {block} was given without an arm; name it too, as in"
+            f" --arm off --block {block}."
+        )
     from worthit.run.recording import RecordingOptions, default_name, record  # noqa: PLC0415 - for a fast --help
 
     chosen = name or default_name(command_line)
@@ -113,6 +147,11 @@ def command(
         protocol=protocol,
         database=_named(context, "database_url", database_url),
         cache=_named(context, "redis_url", redis_url),
+        arm=arm,
+        block=block,
+        arm_from=arm_from,
+        operation=operation,
+        statement=statement,
         stdout=STDERR if as_json else None,
     )
     try:
@@ -163,7 +202,9 @@ def _show(recorded: Recorded, *, as_json: bool) -> None:
     click.echo(f"{verdict.verdict}: {recorded.path} ({recorded.spans} spans)")
     for reason in verdict.reasons:
         click.echo(f"  {reason}")
-    click.echo(f"Next: worthit shares {recorded.path}")
+    if recorded.placed is not None:
+        click.echo(f"  {recorded.placed.sentence()}")
+    click.echo(f"Next: worthit report {recorded.path}")
 
 
 def _exit_code(recorded: Recorded) -> int:

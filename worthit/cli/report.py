@@ -47,10 +47,24 @@ a report, which makes many objects and hardly any cycle."""
     metavar="URL",
     help="Address of Jaeger's page; the report's traces link to it. [env: JAEGER_URL]",
 )
+@click.option(
+    "--arm-from",
+    metavar="ATTRIBUTE",
+    help="Of a recording: the resource attribute that names the arm, such as service.version.",
+)
+@click.option("--operation", metavar="NAME", help="The span's name that the change is about.")
+@click.option(
+    "--statement",
+    metavar="TEXT",
+    help="The statement or table that the change is about, or a part of its text.",
+)
 def command(
     run: Path | None,
     claim_files: tuple[Path, ...],
     *,
+    arm_from: str | None,
+    operation: str | None,
+    statement: str | None,
     markdown: bool,
     notebook: bool,
     as_json: bool,
@@ -70,7 +84,9 @@ def command(
         raise UsageError("--markdown and --json both want stdout to themselves; choose one.")
     _check_address(jaeger_url)
     with _collecting_seldom():
-        opened = open_run(run or newest_run(RUNS_FOLDER))
+        opened = open_run(run or newest_run(RUNS_FOLDER), arm_from=arm_from).about(
+            operation, statement
+        )
         files = answering.claims_of(opened.manifest, claim_files)
         found = answering.with_claims(findings(opened), files)
         document = assembly.assemble(opened, found, jaeger_url=jaeger_url)

@@ -160,6 +160,37 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """By whom a recording's requests were given their arm, step and block, in order of belief."""
+
+    requests: int = 0
+    """By their row in requests.parquet, by trace id."""
+    spans: int = 0
+    """By ``worthit.*`` attributes on their spans, from baggage."""
+    resource: int = 0
+    """By the resource attribute that the user named."""
+    recording: int = 0
+    """By the recording's own arm."""
+    nobody: int = 0
+    """They belong to no arm."""
+
+    def sentence(self) -> str:
+        """Who placed how many, for a person."""
+        ways = (
+            (self.requests, "by the load's record of their trace id"),
+            (self.spans, "by worthit.* attributes on their spans"),
+            (self.resource, "by the resource attribute that was named"),
+            (self.recording, "by the recording's own arm"),
+        )
+        told = [f"{count} {way}" for count, way in ways if count]
+        total = self.requests + self.spans + self.resource + self.recording + self.nobody
+        if not told:
+            return f"None of {total} requests says which arm it belongs to."
+        left = f"; {self.nobody} could not be placed and are left out" if self.nobody else ""
+        return f"Of {total} requests got their arm: {', '.join(told)}{left}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CrossCheck:
     """One count taken from spans beside the same count by somebody independent."""
 
@@ -227,6 +258,14 @@ class Manifest:
     verdict: Verdict = Verdict()
     set_aside: tuple[int, ...] = ()
     """Steps beyond what the generator could hold, in a run that looked for this limit."""
+    arm: str | None = None
+    """Of a recording: the arm of requests of which nothing else says it."""
+    block: int | None = None
+    """Likewise their block."""
+    arm_from: str | None = None
+    """Of a recording: the resource attribute that names the arm, such as ``service.version``."""
+    placed: Placed | None = None
+    """Of a recording: by whom its requests were given their arm. Older recordings lack it."""
 
     @property
     def baseline(self) -> str | None:

@@ -41,9 +41,6 @@ ORM_CACHED: Final = "db.query.cached"
 SERVICE_NAME: Final = "service.name"
 """Resource attribute of OpenTelemetry: the column ``service`` of the spans."""
 
-SCOPE_NAME: Final = "otel.scope.name"
-"""Attribute of a span: the instrumentation scope that made it, as OpenTelemetry's mapping to other
-formats calls it."""
 TRACE_STATE: Final = "w3c.tracestate"
 """Attribute of a span: its W3C ``tracestate``, as Jaeger's translation of OTLP calls it."""
 

@@ -39,6 +39,12 @@ SPANS: Final = pa.schema(
 """One row per span. Of ``follows_from`` the parent did not wait for this span; ``attributes`` and
 ``links`` are JSON."""
 
+RESOURCE: Final = "resource"
+"""One more column of a recorder's spans.parquet: the resource's attributes as JSON. Files of
+earlier versions and of other tools lack it."""
+
+SPANS_WITH_RESOURCE: Final = SPANS.append(pa.field(RESOURCE, pa.large_string()))
+
 REQUESTS: Final = pa.schema(
     [
         ("trace_id", pa.string()),

@@ -16,8 +16,8 @@ import grpc.aio
 import orjson
 from google.rpc import status_pb2  # type: ignore[import-untyped]  # no stubs published
 
-from worthit.errors import WorthitError
-from worthit.http_server import JSON, PORT_IN_USE, Request, listen
+from worthit.http_server import JSON, LOOPBACK, Request, listen
+from worthit.recorder.either import EitherProtocol
 from worthit.recorder.keeping import RECENT_SECONDS, Recorder
 from worthit.recorder.live import live
 from worthit.recorder.otlp import (
@@ -190,9 +190,9 @@ class GrpcFront:
 
 
 async def listen_grpc(
-    recorder: Recorder, *, host: str, port: int, max_message_bytes: int
-) -> grpc.aio.Server:
-    """Serve OTLP/gRPC; a port in use is a WorthitError."""
+    recorder: Recorder, *, max_message_bytes: int
+) -> tuple[grpc.aio.Server, int]:
+    """Serve OTLP/gRPC on a free port of this machine, to which both known ports lead on."""
     server = grpc.aio.server(
         options=[
             ("grpc.so_reuseport", 0),
@@ -200,15 +200,9 @@ async def listen_grpc(
         ]
     )
     GrpcFront(recorder).add_to(server)
-    try:
-        server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError:
-        raise WorthitError(
-            f"The recorder cannot listen on {host}:{port} for gRPC, {PORT_IN_USE}; "
-            "end what listens there or choose another port."
-        ) from None
+    port = server.add_insecure_port(f"{LOOPBACK}:0")
     await server.start()
-    return server
+    return server, port
 
 
 def _forwarders(settings: Settings) -> list[Forwarder]:
@@ -235,21 +229,21 @@ async def serve(stop: asyncio.Event, settings: Settings) -> None:
         stack.callback(recorder.close)
         for forwarder in forwarders:
             await stack.enter_async_context(forwarder)
-        server = await listen(
-            HttpFront(recorder).handle,
-            host=settings.host,
-            port=settings.http_port,
-            max_body_bytes=MAX_BODY_BYTES,
-            what="The recorder",
-            on_refused=recorder.refuse,
-        )
-        stack.callback(server.close)
+        grpc_server, led_to = await listen_grpc(recorder, max_message_bytes=MAX_BODY_BYTES)
+        stack.push_async_callback(grpc_server.stop, GRPC_STOP_SECONDS)
+        # each port takes both of OTLP's transports: an SDK may have been given the other's
+        ports = [(settings.http_port, "The recorder")]
         if settings.grpc_port is not None:
-            grpc_server = await listen_grpc(
-                recorder,
+            ports.append((settings.grpc_port, "The recorder (gRPC)"))
+        for port, what in ports:
+            server = await listen(
+                HttpFront(recorder).handle,
                 host=settings.host,
-                port=settings.grpc_port,
-                max_message_bytes=MAX_BODY_BYTES,
+                port=port,
+                max_body_bytes=MAX_BODY_BYTES,
+                what=what,
+                on_refused=recorder.refuse,
+                behind=partial(EitherProtocol, grpc_port=led_to),
             )
-            stack.push_async_callback(grpc_server.stop, GRPC_STOP_SECONDS)
+            stack.callback(server.close)
         await stop.wait()

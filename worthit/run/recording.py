@@ -1,7 +1,7 @@
 """Record any OTLP service under any load: what `worthit record` does.
 
 The recorder goes up, the user's command runs (or time passes), and what came in becomes a run
-directory. Arms, steps and blocks are those that the requests' baggage put on the spans, if any.
+directory. ``analysis.rundir.placing`` says to which arm, level and block each request belongs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from worthit.contract.manifest import (
     Manifest,
     Part,
     PassedOn,
+    Placed,
     Verdict,
 )
 from worthit.contract.manifest import Recorded as Counts
@@ -64,6 +65,28 @@ SIGNAL_SETTINGS = tuple(
 )
 """Settings that would lead the command's telemetry past the recorder."""
 
+STANDARD_SETTINGS = {
+    "OTEL_TRACES_EXPORTER": "otlp",
+    "OTEL_METRICS_EXPORTER": "otlp",
+    "OTEL_LOGS_EXPORTER": "none",
+    "OTEL_TRACES_SAMPLER": "always_on",
+    "OTEL_BSP_SCHEDULE_DELAY": "1000",
+    "OTEL_METRIC_EXPORT_INTERVAL": "5000",
+    "OTEL_EXPORTER_OTLP_INSECURE": "true",
+}
+"""What makes each language's SDK send every span here, and soon: names and values of
+OpenTelemetry's "Environment Variable Specification" and "OTLP Exporter Configuration". The log
+exporter is off, as the recorder keeps no logs, and gRPC's TLS, as it speaks plain text."""
+
+SILENCING_SETTINGS = (
+    "OTEL_SDK_DISABLED",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+)
+"""Settings of the user's own that would keep spans back, or send a secret here."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingOptions:
@@ -80,6 +103,16 @@ class RecordingOptions:
     """The service's PostgreSQL, to be asked for its own counts."""
     cache: Named | None = None
     """Its Redis, likewise."""
+    arm: str | None = None
+    """The arm of requests of which nothing else says it."""
+    block: int | None = None
+    """Likewise their block."""
+    arm_from: str | None = None
+    """The resource attribute that names the arm, such as ``service.version``."""
+    operation: str | None = None
+    """The operation that the change is about, by its span's name."""
+    statement: str | None = None
+    """The statement or table that the change is about."""
     stdout: int | None = None
     """A descriptor that the command writes to in place of worthit's own stdout."""
 
@@ -92,6 +125,8 @@ class Recorded:
     spans: int
     requests: int
     verdict: Verdict
+    placed: Placed | None
+    """By whom its requests were given their arms."""
     command_code: int | None
     """The command's exit code; None without one."""
     command_stopped: bool
@@ -168,7 +203,11 @@ class Recording:
             self.say(f"own counts will be read from {' and '.join(self.external.names)}")
 
     async def _command(self, recorder: Recorder) -> None:
-        kept = {name: text for name, text in self.environ.items() if name not in SIGNAL_SETTINGS}
+        kept = {
+            name: text
+            for name, text in self.environ.items()
+            if name not in (*SIGNAL_SETTINGS, *SILENCING_SETTINGS)
+        }
         process = await self.workspace.start(
             "command",
             self.options.command,
@@ -212,6 +251,7 @@ class Recording:
         """What the command's telemetry and its Locust are told."""
         grpc = self.options.protocol == "grpc"
         return {
+            **STANDARD_SETTINGS,
             "OTEL_EXPORTER_OTLP_ENDPOINT": recorder.grpc_endpoint if grpc else recorder.endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": self.options.protocol,
             OUT_VARIABLE: str(self.load_folder),
@@ -256,7 +296,7 @@ async def record(
                 if recording.stats["spans"]:
                     say(f"writing the tables of {recording.stats['spans']} spans")
                 copy_logs(directory, workspace.logs)
-                counts, verdict = await in_thread(finish, recording, started_ns)
+                counts, verdict, placed = await in_thread(finish, recording, started_ns)
                 path = directory.finish()
                 workspace.spare(directory.path)
     command = recording.command
@@ -265,12 +305,13 @@ async def record(
         spans=counts.spans,
         requests=counts.requests,
         verdict=verdict,
+        placed=placed,
         command_code=None if command is None else command.returncode,
         command_stopped=recording.command_stopped,
     )
 
 
-def finish(recording: Recording, started_ns: int) -> tuple[Counts, Verdict]:
+def finish(recording: Recording, started_ns: int) -> tuple[Counts, Verdict, Placed | None]:
     """Write tables, manifest and verdict; an empty recording is an error, not a run."""
     directory = recording.directory
     if not recording.stats["spans"]:
@@ -285,17 +326,17 @@ def finish(recording: Recording, started_ns: int) -> tuple[Counts, Verdict]:
         events=recording.events,
         recorder=recording.stats,
     )
-    return counts, judge(directory, manifest(recording, started_ns, counts))
+    written = manifest(recording, started_ns, counts)
+    return counts, judge(directory, written), written.placed
 
 
 def manifest(recording: Recording, started_ns: int, counts: Counts) -> Manifest:
-    """All but the verdict; arms and blocks are those found on the spans."""
-    from worthit.run.recorded_arms import found_on_spans  # noqa: PLC0415 - pandas, needed here alone
+    """All but the verdict; every request is given its arm, level and block."""
+    from analysis.rundir import placing  # noqa: PLC0415 - pandas, needed here alone
 
     directory, options = recording.directory, recording.options
-    found = found_on_spans(directory.path / "spans.parquet")
     report = load_report(recording.load_folder)
-    return Manifest(
+    plain = Manifest(
         format_version=FORMAT_VERSION,
         run_id=directory.run_id,
         name=options.name,
@@ -304,9 +345,6 @@ def manifest(recording: Recording, started_ns: int, counts: Counts) -> Manifest:
         started_ns=started_ns,
         ended_ns=time.time_ns(),
         experiment={"command": list(options.command), "seconds": options.seconds},
-        arms=found.arms,
-        steps=found.steps,
-        blocks=found.blocks,
         machine=machine(),
         versions=versions("", ""),
         git_commit=git_commit(Path.cwd()),
@@ -318,7 +356,15 @@ def manifest(recording: Recording, started_ns: int, counts: Counts) -> Manifest:
         recorded=counts,
         generator=report.generator,
         workers=report.workers,
+        cached_operation=options.operation,
+        cached_collection=options.statement,
+        arm=options.arm,
+        block=options.block,
+        arm_from=options.arm_from,
     )
+    placement = placing.place(directory.path, plain)
+    placing.write(directory.path / "spans.parquet", placement)
+    return placement.told(plain)
 
 
 async def _until_quiet(recorder: Recorder, quiet_seconds: float) -> None:

@@ -70,9 +70,11 @@ def _answer(rows: Sequence[CeilingRow], setting: Setting) -> str:
             return (
                 f"Without {row.operation} altogether a request would be"
                 f" {written.text(row.saves_at_most_ms)} shorter, {written.text(row.share)} of it:"
-                " no cache in front of it can give more."
+                " nothing done about it can give more."
             )
     longest = rows[0]
+    if not longest.share.is_known:
+        return "No span took any time, so nothing can be saved."
     return (
         f"The longest operation is {longest.operation} with {written.text(longest.share)} of a"
         " request's time."

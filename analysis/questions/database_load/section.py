@@ -88,13 +88,14 @@ def _reduction(
 def _answer(whole: ReductionRow | None, cached: ReductionRow | None, setting: Setting) -> str:
     """How many times fewer, for the statement in question and for all."""
     parts = []
-    for row, name in ((cached, setting.cached_collection), (whole, None)):
+    named = ((cached, setting.cached_collection),) if setting.cached_collection else ()
+    for row, name in (*named, (whole, None)):
         if row is None or not row.before.is_known or not row.after.is_known:
             continue
         what = f"Queries of the table {name}" if name else "All queries together"
         parts.append(
-            f"{what}: {written.point(row.before)} per request with"
-            f" {setting.label(setting.baseline)}, {written.point(row.after)} with"
+            f"{what}: {written.point(row.before)} per request in"
+            f" {setting.label(setting.baseline)}, {written.point(row.after)} in"
             f" {setting.label(setting.treatment)}{_fewer(row.factor)}."
         )
     return " ".join(parts) or "There is one arm only, so nothing is compared."

@@ -27,6 +27,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
     had, paired, unpaired = map(
         formatting.count, (row.requests, row.paired_requests, row.unpaired_requests)
     )
+    as_here = ", as here" if setting.same_draws else ""
     fields: tuple[Field[DetectabilityRow], ...] = (
         words("Arm", lambda row: row.arm),
         exact("Change to see", lambda row: row.change, "share", why=_ASKED),
@@ -44,11 +45,13 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         answer=(
             f"To see a change of {formatting.plain(row.change, 'share')} of the mean response time"
             f" takes {unpaired} requests per arm when each arm draws its own requests, and"
-            f" {paired} when both send the same requests, as here. This run had {had}."
+            f" {paired} when both send the same requests{as_here}. This run had {had}."
         ),
         reading=(
             "Further right is longer to run. A pair of requests shares user, personality, message"
             " and the model's time, so that only what the arm changed is left between them."
+            if setting.same_draws
+            else "Further right is longer to run."
         ),
         emulated=setting.emulated("The scatter of the response times is that of the profile."),
         sample=f"{had} requests per arm. A plan, not an estimate: no interval.",

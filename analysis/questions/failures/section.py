@@ -73,9 +73,10 @@ def left_out_of(row: EndToEndRow) -> tuple[str, ...]:
     notes = []
     if row.left_out:
         notes.append(
-            f"{formatting.count(row.left_out)} draws are left out where times are compared: one of"
-            " the arms answered them with an error or a refusal. Those come fast, and nobody asked"
-            " for them. Shares of a request's time and queries per request count all requests."
+            f"{formatting.count(row.left_out)} requests are left out where times are compared: one"
+            " of the arms answered them with an error or a refusal. Those come fast, and nobody"
+            " asked for them. Shares of a request's time and queries per request count all of"
+            " them."
         )
     if row.unanswered:
         notes.append(

@@ -35,24 +35,34 @@ def section(findings: Findings, setting: Setting) -> Section | None:
     if not operations and not whole:
         return None
     requests = _over_all_steps(whole)
+    apart = (
+        ", hits and misses apart, since their mixture is two populations"
+        if _knows_hits(operations)
+        else ""
+    )
     return Section(
         key="faster",
         question=QUESTION,
         answer=_answer(operations, requests, setting),
         reading=(
-            "Above, how many times faster an operation is than in the other arm, hits and misses"
-            " apart, since their mixture is two populations. Below, how much longer the whole"
-            " request takes. Grey means that the interval includes no difference."
+            f"Above, how many times faster an operation is than in the other arm{apart}. Below,"
+            " how much longer the whole request takes. Grey means that the interval includes no"
+            " difference."
         ),
         emulated=setting.emulated(
             "The durations are those of the profile: what was emulated cannot get faster, and was"
             " the same in both arms for each pair of requests."
         ),
-        sample=_sample(requests, operations),
-        drawings=(_drawing(operations, requests, setting),),
-        tables=(*_request_table(requests), *_operation_table(operations, setting)),
+        sample=_sample(requests, operations, same_draws=setting.same_draws),
+        drawings=_drawing(operations, requests, setting),
+        tables=(*_request_table(requests, setting), *_operation_table(operations, setting)),
         notes=(*_reasons(requests), *(left_out_of(requests[0]) if requests else ())),
     )
+
+
+def _knows_hits(operations: list[OperationRow]) -> bool:
+    """Whether any operation tells its hits from its misses."""
+    return any(row.which in {"hits", "misses"} for row in operations)
 
 
 def _over_all_steps(whole: list[EndToEndRow]) -> list[EndToEndRow]:
@@ -63,9 +73,10 @@ def _over_all_steps(whole: list[EndToEndRow]) -> list[EndToEndRow]:
 
 def _answer(operations: list[OperationRow], requests: list[EndToEndRow], setting: Setting) -> str:
     """The operation: so many times. The request: so many milliseconds, or not decided."""
+    together = ", hits and misses together" if _knows_hits(operations) else ""
     parts = [
         f"{row.operation} takes {written.point(row.after)} instead of {written.point(row.before)}:"
-        f" {_times(row.ratio)}, hits and misses together."
+        f" {_times(row.ratio)}{together}."
         for row in operations
         if row.operation == setting.cached_operation and row.which in _WHOLE and row.ratio.is_known
     ]
@@ -97,20 +108,23 @@ def _said_of_mean(row: EndToEndRow) -> str:
     )
 
 
-def _sample(requests: list[EndToEndRow], operations: list[OperationRow]) -> str:
+def _sample(
+    requests: list[EndToEndRow], operations: list[OperationRow], *, same_draws: bool
+) -> str:
     """How many requests the intervals are made from."""
+    partner = " with their partner of the same draw" if same_draws else ""
     counted = [row.difference for row in requests[:1]] + [row.ratio for row in operations[:1]]
     n, blocks = next(((one.n, one.blocks) for one in counted if one.n), (0, 0))
     return (
-        f"{formatting.count(n)} requests with their partner of the same draw in"
+        f"{formatting.count(n)} requests{partner} in"
         f" {formatting.count(blocks)} pairs of blocks; 95 % intervals over pairs of blocks."
     )
 
 
 def _drawing(
     operations: list[OperationRow], requests: list[EndToEndRow], setting: Setting
-) -> Drawing:
-    """Ratios of the cached operation, differences of the request."""
+) -> tuple[Drawing, ...]:
+    """Ratios of the cached operation, differences of the request; nothing where none is known."""
     ratios = [
         Comparison(
             label=f"{row.operation}, {row.which}",
@@ -131,14 +145,15 @@ def _drawing(
         for row in requests
         if row.difference.is_known
     ]
+    if not ratios and not differences:
+        return ()
 
     def draw(*, narrow: bool) -> Figure:
         return faster_figure.figure(ratios, differences, narrow=narrow)
 
     said = "; ".join(f"{one.label}: {written.text(one.estimate)}" for one in ratios + differences)
-    return Drawing(
-        name="faster", alt=f"What got faster, and the whole request. {said}.", draw=draw
-    )
+    alt = f"What got faster, and the whole request. {said}."
+    return (Drawing(name="faster", alt=alt, draw=draw),)
 
 
 _RATIO_WORDS = {"higher": "faster", "lower": "slower", "not decided": "not decided"}
@@ -148,12 +163,12 @@ _DIFFERENCE_WORDS = {"higher": "slower", "lower": "faster", "not decided": "not 
 """What the side of 0 says of treatment minus baseline."""
 
 
-def _request_table(requests: list[EndToEndRow]) -> tuple[Table, ...]:
+def _request_table(requests: list[EndToEndRow], setting: Setting) -> tuple[Table, ...]:
     """Mean and percentiles of the whole request."""
     fields: tuple[Field[EndToEndRow], ...] = (
         words("Response time", lambda row: row.statistic),
-        estimates("Without", lambda row: row.before),
-        estimates("With", lambda row: row.after),
+        estimates(setting.label(setting.baseline), lambda row: row.before),
+        estimates(setting.label(setting.treatment), lambda row: row.after),
         estimates("Difference", lambda row: row.difference),
         estimates("Relative", lambda row: row.relative),
         words("Decided", lambda row: row.decided),
@@ -171,8 +186,8 @@ def _operation_table(operations: list[OperationRow], setting: Setting) -> tuple[
     fields: tuple[Field[OperationRow], ...] = (
         words("Operation", lambda row: row.operation, code=True),
         words("Which", lambda row: row.which),
-        estimates("Mean without", lambda row: row.before),
-        estimates("Mean with", lambda row: row.after),
+        estimates(f"Mean, {setting.label(setting.baseline)}", lambda row: row.before),
+        estimates(f"Mean, {setting.label(setting.treatment)}", lambda row: row.after),
         estimates("Times faster", lambda row: row.ratio),
         sample_sizes(lambda row: row.ratio, "Spans"),
     )

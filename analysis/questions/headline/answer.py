@@ -289,9 +289,36 @@ def _of_two_arms(found: Findings, arm: str) -> Headline:
     sentences += [row.sentence for row in found.of(Equivalence).rows if row.arm == arm][:1]
     if reduction is not None:
         sentences.append(_all_queries(reduction.factor))
+    sentences.append(_changed_most(found, arm))
     sentences += _why_no_interval(numbers)
     kept = tuple(text for text in sentences if text)
     return Headline(sentences=kept, numbers=numbers, arm=arm, next=None)
+
+
+def _changed_most(found: Findings, arm: str) -> str:
+    """The statement that the change was about; without a name, the one that changed most."""
+    named, baseline = found.run.cached_collection, found.run.baseline
+    rows: dict[str, dict[str | None, float]] = {}
+    for row in found.of(DatabaseLoad).statements:
+        is_named = named is None or named == row.collection or named in row.statement
+        if is_named and row.arm in (baseline, arm) and row.per_request.value is not None:
+            rows.setdefault(row.statement, {})[row.arm] = row.per_request.value
+    change = {
+        statement: (counts.get(baseline, 0.0), counts.get(arm, 0.0))
+        for statement, counts in rows.items()
+    }
+    if not change:
+        return f"No query of {named} was recorded." if named else ""
+    most = max(change, key=lambda statement: abs(change[statement][0] - change[statement][1]))
+    before, after = change[most]
+    if named is None and before == after:
+        return ""
+    numbers = (
+        f"{formatting.plain(before)} per request in {baseline}, {formatting.plain(after)} in {arm}"
+    )
+    if named is not None:
+        return f"{most}: {numbers}."
+    return f"What changed most is {most}: {numbers} (found in the spans; nobody named it)."
 
 
 def _all_queries(factor: Estimate) -> str:
@@ -299,6 +326,8 @@ def _all_queries(factor: Estimate) -> str:
     less = times_less(factor)
     if not less:
         return ""
+    if factor.value == 1.0 and not factor.has_interval:
+        return "The database does as much work for a request in both arms."
     if factor.includes(1.0):
         return f"No difference of the database's work was seen: {less} for a request."
     return f"The database does {less} work for a request."

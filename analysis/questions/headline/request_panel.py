@@ -145,7 +145,7 @@ def draw_lens(axes: Axes, bars_axes: Axes, bars: Sequence[Bar]) -> None:
     for row, part in enumerate(parts):
         if part is not None:
             _draw_enlarged(axes, row, part.share, reach)
-    axes.set(xlim=(0, reach), ylim=(-len(bars) + 0.5, 0.5), yticks=[])
+    axes.set(xlim=(0, reach or 1.0), ylim=(-len(bars) + 0.5, 0.5), yticks=[])
     ticks = [0.0, reach / 2, reach]
     axes.set_xticks(ticks, [f"{100 * tick:g}\u202f%" for tick in ticks])
     for tick, side in zip(axes.get_xticklabels(), _TICK_SIDES, strict=True):

@@ -52,7 +52,7 @@ def figure(bars: Sequence[Bar], *, narrow: bool = False) -> Figure:
     axes.set(
         ylim=(-len(order) * group_in, 0),
         yticks=[],
-        xlim=(0, max(longest.values()) * 1.02),
+        xlim=(0, max(longest.values()) * 1.02 or 1.0),
     )
     axes.set_xlabel(
         "milliseconds of one request"
@@ -60,7 +60,8 @@ def figure(bars: Sequence[Bar], *, narrow: bool = False) -> Figure:
         else "milliseconds of one request, on its critical path"
     )
     axes.locator_params(axis="x", nbins=4 if narrow else 7)
-    _draw_key(canvas, arms, 1 - 0.14 / height, narrow=narrow)
+    pale = any(bar.emulated_ms for bar in bars)
+    _draw_key(canvas, arms, 1 - 0.14 / height, pale=pale, narrow=narrow)
     return canvas
 
 
@@ -95,8 +96,8 @@ def _draw_bar(axes: Axes, bar: Bar, y: float, colour: str) -> None:
     style.beside(axes, y, estimates.text(bar.share), colour=colour, bold=bar.cached)
 
 
-def _draw_key(canvas: Figure, arms: Sequence[str], y: float, *, narrow: bool) -> None:
-    """Which colour is which arm, and what pale means."""
+def _draw_key(canvas: Figure, arms: Sequence[str], y: float, *, pale: bool, narrow: bool) -> None:
+    """Which colour is which arm, and what pale means where there is any."""
     x = 0.015 if narrow else 0.008
     for position, arm in enumerate(arms):
         text = style.arm_label(arm)
@@ -110,6 +111,8 @@ def _draw_key(canvas: Figure, arms: Sequence[str], y: float, *, narrow: bool) ->
             va="center",
         )
         x += (0.024 if narrow else 0.0115) * (len(text) + 4)
+    if not pale:
+        return
     if narrow:
         x, y = 0.015, y - 0.19 / canvas.get_figheight()
     canvas.text(

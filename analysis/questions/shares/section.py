@@ -126,6 +126,8 @@ def _answer(stages: Sequence[StageRow], setting: Setting) -> str:
     """The longest stage, and the one in question with and without the optimisation."""
     own = [row for row in stages if row.arm == setting.baseline] or stages
     longest = max(own, key=lambda row: row.share.value or 0.0)
+    if not longest.share.is_known:
+        return "No span took any time, so there is nothing to share out."
     parts = [f"Most of it, {written.text(longest.share)}, goes to {longest.operation}."]
     cached = {
         row.arm: written.text(row.share)
@@ -133,7 +135,7 @@ def _answer(stages: Sequence[StageRow], setting: Setting) -> str:
         if row.operation == setting.cached_operation
     }
     if cached:
-        said = ", ".join(f"{share} with {setting.label(arm)}" for arm, share in cached.items())
+        said = ", ".join(f"{share} in {setting.label(arm)}" for arm, share in cached.items())
         parts.append(f"{setting.cached_operation} is {said}.")
     return " ".join(parts)
 

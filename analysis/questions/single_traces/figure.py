@@ -54,7 +54,7 @@ def figure(
         _draw_span(axes, spans.iloc[row], sections, y, strong=strong, narrow=narrow)
     axes.set(
         ylim=(-len(spans), 0),
-        xlim=(0, end * 1.001),
+        xlim=(0, end * 1.001 or 1.0),
         yticks=[],
         xlabel="milliseconds from the request's start",
     )

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.checks.interleaving import about_interleaving
 from analysis.questions.comparison.answer import compare, side
 from analysis.rundir.manifest import Arm, Block, Manifest
+from analysis.rundir.placing import place
 from analysis.rundir.run import Run
-from worthit.run.recorded_arms import found_on_spans
+from worthit.contract.tables import REQUESTS, SPANS
 
 SECOND_NS = 1_000_000_000
 
@@ -70,21 +72,21 @@ def test_every_arm_that_did_not_take_turns_is_named() -> None:
 def test_a_recording_of_one_arm_after_the_other_is_told(tmp_path: Path) -> None:
     """Its blocks pair by order of occurrence, whenever they ran: the verdict says so."""
     rows = [
-        (f"{at:016x}", None, "SERVER", arm, 0, block, at * SECOND_NS, SECOND_NS)
+        {
+            "trace_id": f"{at:032x}",
+            "span_id": f"{at:016x}",
+            "kind": "SERVER",
+            "arm": arm,
+            "step": 0,
+            "block": block,
+            "start_ns": at * SECOND_NS,
+            "duration_ns": SECOND_NS,
+        }
         for at, (arm, block) in enumerate([(arm, b) for arm in ("off", "on") for b in range(6)])
     ]
-    columns = [
-        "span_id",
-        "parent_span_id",
-        "kind",
-        "arm",
-        "step",
-        "block",
-        "start_ns",
-        "duration_ns",
-    ]
-    pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "spans.parquet")
-    found = found_on_spans(tmp_path / "spans.parquet")
+    for name, made, schema in (("spans", rows, SPANS), ("requests", [], REQUESTS)):
+        pq.write_table(pa.Table.from_pylist(made, schema=schema), tmp_path / f"{name}.parquet")
+    found = place(tmp_path, Manifest(format_version=1, run_id="r"))
 
     issues = about_interleaving(
         Manifest(

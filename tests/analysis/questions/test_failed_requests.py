@@ -72,10 +72,10 @@ def test_failures_have_a_section_of_the_report(small: Changed) -> None:
     made = section.section(found, setting_of(run.manifest, "on"))
 
     assert made is not None
-    assert "cache off: " in made.answer
+    assert "off: " in made.answer
     assert "failed" in made.answer
     assert 2 == len(made.tables[0].rows)
-    assert "draws are left out where times are compared" in made.notes[0]
+    assert "requests are left out where times are compared" in made.notes[0]
     assert found.headline is not None
     assert "failed" in found.headline.sentences[0]
 

@@ -243,7 +243,7 @@ def test_an_estimate_without_interval_says_so(document: Document) -> None:
     """Busy connections of the made-up findings have no interval: every cell says it."""
     load = next(section for section in document.sections if section.key == "load")
     by_rate = next(table for table in load.tables if table.caption == "By offered rate")
-    place = [column.label for column in by_rate.columns].index("Busy connections, cache off")
+    place = [column.label for column in by_rate.columns].index("Busy connections, off")
 
     assert [row[place] for row in by_rate.rows] == ["0.100 (no interval)", "0.200 (no interval)"]
 
@@ -252,7 +252,7 @@ def test_emulated_time_is_told_apart(document: Document) -> None:
     """The section on time says how much of it was emulated, in words and by stage."""
     shares = next(section for section in document.sections if section.key == "shares")
     rows = {row[0]: row for row in shares.tables[0].rows}
-    place = [column.label for column in shares.tables[0].columns].index("Emulated, cache off")
+    place = [column.label for column in shares.tables[0].columns].index("Emulated, off")
 
     assert "97\u202f% of the request's time" in shares.emulated
     assert rows["chat sim"][place] == "100\u202f%"

@@ -100,7 +100,7 @@ def test_the_law_has_a_point_for_every_arm() -> None:
 def test_a_sweeps_arm_is_called_by_what_was_swept() -> None:
     """The name of the arm that is repeated tells none of its variants from another."""
     assert "cold fraction 0.01" == style.arm_label("on.cold-fraction=0.01")
-    assert "cache on" == style.arm_label("on")
+    assert "on" == style.arm_label("on")
 
 
 def test_names_stay_below_the_ceiling_and_apart() -> None:
@@ -137,4 +137,4 @@ def test_the_load_section_tells_of_the_arm_that_it_names() -> None:
     section = load.section(findings, setting_of(_manifest(), ARMS[3]))
 
     assert section is not None
-    assert "with cold fraction 0.01, 100×" in section.answer
+    assert "in cold fraction 0.01, 100×" in section.answer

@@ -91,7 +91,7 @@ def test_a_grpc_port_in_use_is_one_sentence(taken: int, tmp_path: Path) -> None:
 
     assert code == 1
     assert lines[-1] == (
-        f"The recorder cannot listen on 127.0.0.1:{taken} for gRPC, the port is in use; "
+        f"The recorder (gRPC) cannot listen on 127.0.0.1:{taken}, the port is in use; "
         "end what listens there or choose another port."
     )
 

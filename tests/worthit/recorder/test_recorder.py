@@ -79,6 +79,21 @@ async def test_every_transport_arrives(recorder: Recorder) -> None:
     assert (await grown(recorder, before))["spans"] == 4 * 70
 
 
+async def test_each_port_takes_both_transports(recorder: Recorder) -> None:
+    """An SDK that was given the other transport's port is recorded all the same."""
+    before = await recorder.stats()
+    body = batch_of_traces(range(7))
+    async with grpc.aio.insecure_channel(recorder.endpoint[7:]) as channel:
+        calls = [channel.unary_unary(TRACES)(body) for _ in range(20)]
+        for call in calls:
+            assert await call == b""
+    async with httpx.AsyncClient(base_url=recorder.grpc_endpoint) as client:
+        answer = await client.post("/v1/traces", content=body, headers=PROTOBUF)
+
+    assert answer.status_code == 200
+    assert (await grown(recorder, before))["spans"] == 21 * 70
+
+
 async def test_the_sdks_exporters_are_understood(recorder: Recorder) -> None:
     """OpenTelemetry's own exporters, HTTP gzipped and gRPC, lose nothing."""
     before = await recorder.stats()

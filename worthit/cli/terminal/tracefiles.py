@@ -273,6 +273,8 @@ def _counted(spans: pd.DataFrame, source: _Source) -> pd.DataFrame:
     from analysis.rundir.run import measured  # noqa: PLC0415 - as above
 
     run, first = source.run, source.first_block
+    if run is not None:
+        spans = run.placed(spans)
     if run is not None and run.written.blocks:
         manifest = run.manifest
         if first is not None or manifest is not run.written:

@@ -1,0 +1,203 @@
+"""Do the spans of somebody else's service say what their PostgreSQL and Redis say?
+
+Their servers are not ours: others may use them, and a transaction may hold several statements. So
+the counts need not be equal, and what each method leaves open is not held against the run:
+
+- ``pg_stat_statements`` counts every statement, as spans do. It is the answer unless somebody
+  reset it while the run went on.
+- ``pg_stat_database`` counts transactions: a lower bound of the statements. The scans of all
+  tables and the rows written are an upper bound of the statements that touch a table.
+
+Spans that tell of more queries than the server can have had counted one query twice, or something
+that is none. Fewer spans than the server counted: somebody else asked as well, or spans were lost.
+
+Worked example: spans of an ORM and of its driver say 4,414 queries for 918 requests. PostgreSQL
+counted 1,495 transactions and 1,466 scans: at most 1,495 queries, 1.6 per request against 4.8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.calls.classify import queries_of
+from analysis.checks.cross_checks import growth, roots, their_redis
+from analysis.checks.run_checks import Issue, Level
+from analysis.checks.served import served_traces
+from analysis.checks.statement_counts import statements
+from analysis.rundir.manifest import Block, Manifest
+
+COUNTS_SUSPECT_SHARE = 0.02
+"""Two counts of one thing in a service that is not ours may differ by this share: statements of
+its start-up, of a pool that checks its connections, at the edges of the recording."""
+
+COUNTS_INVALID_SHARE = 0.20
+"""Spans that say a fifth more than the server counted say something else than queries."""
+
+COUNTS_SLACK = 10
+"""So many calls may differ whatever the share: a service opens its pool, a script looks around."""
+
+HANDED_IN_NS = 11 * 10**9
+"""PostgreSQL's backends hand in what they counted at the latest 10 s after they fell idle."""
+
+FEWEST_WINDOW_SECONDS = 2.0
+"""PostgreSQL's counts come once a second: a shorter window says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerCount:
+    """How many queries a server can have had."""
+
+    least: float
+    most: float
+    counted_by: str
+
+    @property
+    def exact(self) -> bool:
+        """Whether the server counted the queries themselves."""
+        return self.least == self.most
+
+    def nearest(self, said: float) -> float:
+        """The number within the bounds that is nearest to what the spans say."""
+        return min(max(said, self.least), self.most)
+
+
+def growth_of(counters: pd.DataFrame, *names: str) -> float | None:
+    """By how much PostgreSQL's counters of these names grew together; None where there is none."""
+    rows = counters[(counters["source"] == "postgres") & counters["name"].isin(names)]
+    values = rows.sort_values("t_ns").groupby(["name", "labels"])["value"]
+    ends = values.agg(["first", "last", "size"])
+    ends = ends[ends["size"] > 1]
+    grown = ends["last"] - ends["first"]
+    return None if ends.empty or (grown < 0).any() else float(grown.sum())
+
+
+def of_postgres(counters: pd.DataFrame) -> ServerCount | None:
+    """How many queries PostgreSQL can have had over the recording; None where nobody asked it."""
+    told = statements(counters)
+    if told is not None and told[1]:
+        return ServerCount(least=told[0], most=told[0], counted_by="pg_stat_statements")
+    committed = growth_of(counters, "xact_commit", "xact_rollback")
+    if committed is None:
+        return None
+    transactions = max(0.0, committed - (growth_of(counters, "sessions") or 0.0))
+    touched = growth_of(counters, "table_scans", "rows_inserted", "rows_updated", "rows_deleted")
+    most = float("inf") if touched is None else max(touched, transactions)
+    return ServerCount(least=transactions, most=most, counted_by="transactions")
+
+
+def about_postgres(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame) -> list[Issue]:
+    """Hold the spans' queries against PostgreSQL's own count."""
+    count = of_postgres(counters)
+    calls = queries_of(spans)
+    calls = calls[calls["db_system"].isin(("postgresql", "postgres", "other_sql"))]
+    if count is None or calls.empty:
+        return []
+    apart, share = _apart(len(calls), count)
+    if apart == 0:
+        return []
+    more = len(calls) > count.most
+    level = Level.INVALID if more and share > COUNTS_INVALID_SHARE else Level.SUSPECT
+    said, counted, where = _per_request(manifest, spans, calls, counters, count)
+    how = {"pg_stat_statements": " (pg_stat_statements)", "transactions": " (transactions)"}
+    sentence = (
+        f"{where}spans say {said:.1f} queries per request, PostgreSQL says"
+        f" {counted:.1f}{how[count.counted_by]}; over the whole recording {len(calls)} and"
+        f" {count.nearest(len(calls)):.0f}."
+    )
+    why = (
+        " Spans count a query twice, or something that is none."
+        if more
+        else " Others used the database as well, or spans were lost."
+    )
+    return [Issue(level, sentence[0].upper() + sentence[1:] + why)]
+
+
+def about_redis(spans: pd.DataFrame, counters: pd.DataFrame) -> Iterator[Issue]:
+    """Hold the spans' cache calls and hits against Redis' own counts."""
+    for row in their_redis(spans, growth(counters)):
+        if row.independent is None:
+            continue
+        count = ServerCount(least=row.independent, most=row.independent, counted_by=row.counted_by)
+        apart, share = _apart(row.from_spans, count)
+        if apart == 0:
+            continue
+        more = row.from_spans > row.independent
+        level = Level.INVALID if more and share > COUNTS_INVALID_SHARE else Level.SUSPECT
+        why = (
+            "Spans count a call twice."
+            if more
+            else "Others used Redis as well, or spans were lost."
+        )
+        yield Issue(
+            level,
+            f"{row.what[0].upper()}{row.what[1:]}: spans say {row.from_spans:.0f}, Redis says"
+            f" {row.independent:.0f}. {why}",
+        )
+
+
+def _apart(said: float, count: ServerCount) -> tuple[float, float]:
+    """By how much the spans' number lies outside of what is open, and as a share; or 0."""
+    nearest = count.nearest(said)
+    apart = abs(said - nearest)
+    share = apart / max(nearest, 1.0)
+    if apart <= max(COUNTS_SLACK, COUNTS_SUSPECT_SHARE * nearest):
+        return 0.0, 0.0
+    return apart, share
+
+
+def _per_request(
+    manifest: Manifest,
+    spans: pd.DataFrame,
+    calls: pd.DataFrame,
+    counters: pd.DataFrame,
+    count: ServerCount,
+) -> tuple[float, float, str]:
+    """Both counts per request: in the baseline's blocks if the samples allow it, else over all."""
+    tops = roots(spans)
+    served = served_traces(spans)
+    if not served.empty:
+        tops = tops[tops["trace_id"].isin(served)]
+    arm = manifest.baseline
+    windows = _windows(manifest, arm)
+    if count.counted_by == "transactions" and windows and calls["arm"].notna().any():
+        counted = _transactions_in(counters, list(windows.values()))
+        requests = tops.loc[tops["block"].isin(windows), "trace_id"].nunique()
+        if counted is not None and requests:
+            own = int(calls["block"].isin(windows).sum())
+            return own / requests, counted / requests, f"in arm {arm} "
+    requests = max(1, tops["trace_id"].nunique())
+    return len(calls) / requests, count.nearest(len(calls)) / requests, ""
+
+
+def _windows(manifest: Manifest, arm: str | None) -> dict[int, tuple[int, int]]:
+    """From each block of the arm to the next block's begin: idle servers hand in counts late."""
+    ordered: list[Block] = sorted(manifest.blocks, key=lambda block: block.start_ns)
+    if len({block.arm for block in ordered}) < 2:  # noqa: PLR2004 - nothing to tell apart
+        return {}
+    ends = [after.start_ns for after in ordered[1:]]
+    ends += [block.end_ns + HANDED_IN_NS for block in ordered[-1:]]
+    return {
+        block.block: (block.start_ns, end)
+        for block, end in zip(ordered, ends, strict=True)
+        if block.arm == arm and (end - block.start_ns) / 1e9 >= FEWEST_WINDOW_SECONDS
+    }
+
+
+def _transactions_in(counters: pd.DataFrame, windows: list[tuple[int, int]]) -> float | None:
+    """Transactions in these stretches of time, between the samples of a second."""
+    total = 0.0
+    for name, sign in (("xact_commit", 1.0), ("xact_rollback", 1.0), ("sessions", -1.0)):
+        rows = counters[(counters["source"] == "postgres") & (counters["name"] == name)]
+        for _, series in rows.sort_values("t_ns").groupby("labels"):
+            times, values = (series[column].to_numpy(np.float64) for column in ("t_ns", "value"))
+            if len(times) <= 2:  # noqa: PLR2004 - the ends alone
+                return None
+            begins, ends = (np.array(side, np.float64) for side in zip(*windows, strict=True))
+            total += sign * float(
+                (np.interp(ends, times, values) - np.interp(begins, times, values)).sum()
+            )
+    return max(0.0, total)
