@@ -38,8 +38,20 @@ def add(rows: Rows, number: int, **changes: object) -> None:
 def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     """Every column of a row, nulls too, is read back from the stream as it was added."""
     rows, file = Rows(), StreamFile(tmp_path / "requests-0.arrows")
-    add(rows, 1)
-    add(rows, 255, end_ns=None, status_code=None, error="ä: refused", name="/other", block=None)
+    add(
+        rows, 1, method="POST", wire_ns=1_795_000_000_000_000_003,
+        first_byte_ns=1_795_000_000_000_000_004,
+    )  # fmt: skip
+    add(
+        rows,
+        255,
+        kind="grpc",
+        end_ns=None,
+        status_code=None,
+        error="ä: refused",
+        name="/other",
+        block=None,
+    )
     file.write(rows.take()[0])
     file.close()
 
@@ -59,6 +71,11 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
         "status_code": 200,
         "error": None,
         "response_bytes": 12,
+        "method": "POST",
+        "kind": "http",
+        "wire_ns": 1_795_000_000_000_000_003,
+        "connect_ns": 0,
+        "first_byte_ns": 1_795_000_000_000_000_004,
     }
     second = {
         **first,
@@ -73,6 +90,11 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
         "end_ns": None,
         "status_code": None,
         "error": "ä: refused",
+        "method": None,
+        "kind": "grpc",
+        "wire_ns": None,
+        "connect_ns": None,
+        "first_byte_ns": None,
     }
     assert found == [first, second]
 
@@ -207,12 +229,12 @@ def test_many_different_errors_do_not_eat_the_memory() -> None:
     assert texts[-1] == "(other)"
 
 
-def test_a_row_takes_64_bytes() -> None:
-    """What a request costs in memory until it is on disk is 64 bytes."""
+def test_a_row_takes_96_bytes() -> None:
+    """What a request costs in memory until it is on disk is 96 bytes."""
     rows = Rows(rows=10)
     add(rows, 1)
 
     _batch, packed = rows.take()
 
-    assert packed.dtype.itemsize == 64
+    assert packed.dtype.itemsize == 96
     assert np.int64(packed["intended"][0]) == 1_795_000_000_000_000_002

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +91,17 @@ class Coordinator:
         self.live.clear()
         for worker in self._workers.values():
             worker.rows_lost = 0
+            worker.notes = {}
 
     @property
     def rows_lost(self) -> int:
         """Rows that the workers could not write since the test began."""
         return sum(worker.rows_lost for worker in self._workers.values())
+
+    @property
+    def notes(self) -> Counter[str]:
+        """What the workers say of how many requests."""
+        return reconciliation.notes_of(self._workers.values())
 
     def start(
         self,

@@ -171,6 +171,7 @@ class Worker:
             "cpu_share": self._check.cpu_share,
             "in_flight": log.open_requests if log else 0,
             "rows_lost": log.rows_lost if log else 0,
+            "notes": list(self._instrument.notes.items()),
         }
         if log is not None:
             message["begun"] = log.begun

@@ -190,6 +190,11 @@ class RecentSeconds:
         self._heard: dict[str, float] = {}
         self._last = 0.0
 
+    @property
+    def recorded(self) -> int:
+        """Requests and events recorded since the test began."""
+        return sum(counts.requests for counts in self.totals.values())
+
     def clear(self) -> None:
         """Forget the last test."""
         self.samples.clear()

@@ -53,6 +53,8 @@ def judge(report: dict[str, Any]) -> Judgement:
         _about_delay(row, found)
     _about_lost_workers(report, found)
     about_lost_rows(report["rows_lost"], found)
+    for note in report["notes"]:
+        found.suspect.append(note_in_words(note["requests"], note["what"]))
     for worker in report["workers"]:
         if worker["cpu_share_max"] >= WORKER_CPU_SUSPECT:
             found.suspect.append(
@@ -60,6 +62,11 @@ def judge(report: dict[str, Any]) -> Judgement:
                 f"above {WORKER_CPU_SUSPECT:.0%}: it is about to send late; use more workers."
             )
     return found
+
+
+def note_in_words(count: int, what: str) -> str:
+    """Return what is to be said of some requests as a sentence."""
+    return f"{count} {'requests' if count > 1 else 'request'} {what}."
 
 
 def about_lost_rows(count: int, found: Judgement) -> None:
