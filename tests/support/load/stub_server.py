@@ -17,7 +17,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import cast
 
-
 _MOST_KEPT = 5000
 
 

@@ -284,7 +284,7 @@ class Theirs(HttpUser):
     ("library", "name"), [("requests", "RequestsInstrumentor"), ("urllib3", "URLLib3Instrumentor")]
 )
 def test_an_instrumentations_trace_id_is_the_rows(tmp_path: Path, library: str, name: str) -> None:
-    """OpenTelemetry's own header leaves, the row has its trace id, and ours is added to baggage."""
+    """Its own header leaves, the row has that trace id, and our baggage is added to theirs."""
     if importlib.util.find_spec(f"opentelemetry.instrumentation.{library}") is None:
         pytest.skip(f"opentelemetry-instrumentation-{library} is not installed (extra dev)")
     text = INSTRUMENTED.format(library=library, name=name)

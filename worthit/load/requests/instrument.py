@@ -75,7 +75,8 @@ class Instrument:
         self.run = "run"
         self.block = unscheduled()
         """Stands in for the block of requests that no schedule sent."""
-        self.clock = Clock()
+        self.now_ns = Clock().now_ns
+        """The log's clock."""
         self.spans: SpanSink | None = None
         self.request_hook: EventHook | None = None
         """Locust's own request event, whose other events are rows too."""
@@ -101,7 +102,7 @@ class Instrument:
         self.spans = spans
         self.run = run
         self.block = block
-        self.clock = log.clock
+        self.now_ns = log.clock.now_ns
         self._ids = Identifiers()
         self._unscheduled = count(first_draw)
         self._before_draw.clear()
@@ -130,10 +131,6 @@ class Instrument:
             _LOGGER.debug("%s", "".join(traceback.format_exception(error)))
         self.note(what)
 
-    def now_ns(self) -> int:
-        """Return the time on the log's clock."""
-        return self.clock.now_ns()
-
     def open(self, session: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mark:  # noqa: ANN401 - either session
         """Return the mark of a request about to be made."""
         url = args[1] if len(args) > 1 else kwargs.get("url")
@@ -153,7 +150,7 @@ class Instrument:
             block, draw = self.block, next(self._unscheduled)
             scenario = self._scenarios.get(kind) or self._scenario_of(kind)
         ids = self._ids.both()
-        sent_ns = self.clock.now_ns()
+        sent_ns = self.now_ns()
         if arrival is None or arrival.used:
             # only the first request of an arrival has a time it was wanted at; what follows
             # follows from the reply
@@ -222,7 +219,7 @@ class Instrument:
         in_block = mark.undecided
         self._take(mark, meta)
         if not in_block:
-            mark.end_ns = self.clock.now_ns()
+            mark.end_ns = self.now_ns()
             if _is_streaming(response):
                 self._await_body(mark, response)
                 return
@@ -286,7 +283,7 @@ class Instrument:
             getcurrent().worthit_kept = (mark, weakref.ref(result))
         if mark.recorded or mark.streaming:
             return
-        mark.end_ns = self.clock.now_ns()
+        mark.end_ns = self.now_ns()
         meta = getattr(result, "request_meta", None)
         if not isinstance(meta, dict):
             # fired by an event hook that is no EventHook of Locust's
@@ -320,7 +317,7 @@ class Instrument:
 
     def received(self, mark: Mark, length: int) -> None:
         """Take note of some of the body."""
-        now_ns = self.clock.now_ns()
+        now_ns = self.now_ns()
         if not mark.received:
             mark.first_byte_ns = now_ns
         mark.received += length
@@ -329,7 +326,7 @@ class Instrument:
     def body_ended(self, mark: Mark) -> None:
         """Record a streamed answer that has ended, unless a ``with`` block is to judge it."""
         if mark.streaming and not mark.recorded:
-            mark.end_ns = self.clock.now_ns()
+            mark.end_ns = self.now_ns()
             if not mark.undecided:
                 self._record(mark, _no_meta(mark))
 
@@ -343,7 +340,7 @@ class Instrument:
             else:
                 self.log.finish(mark, None, None, STOPPED, 0)
             return
-        mark.end_ns = self.clock.now_ns()
+        mark.end_ns = self.now_ns()
         self.log.finish(mark, mark.end_ns, None, in_one_sentence(error, None), 0)
 
 
