@@ -18,6 +18,7 @@ from pyarrow import RecordBatch
 from worthit.contract.plan import Block
 from worthit.load.requests.counters import Histogram, StepCounts
 from worthit.load.requests.rows import MISSING, RowArray, Rows, StreamFile
+from worthit.load.requests.stalls import Stalls
 
 _LOGGER = logging.getLogger("worthit.load")
 
@@ -135,6 +136,7 @@ class RequestLog:
         self.rows_lost = 0
         """Rows that could not be written, as on a full disk."""
         self._told = False
+        self._stalls = Stalls()
         self._delays_ns: list[int] = []
         self._delays_taken = 0
 
@@ -214,8 +216,10 @@ class RequestLog:
             return
         batch, rows = self._rows.take()
         self._write(batch)
+        delays = delays_ns(rows)
+        apart = self._stalls.apart(rows, delays)
         for block, mask in self._rows.blocks_of(rows):
-            self._count(block, rows[mask])
+            self._count(block, rows[mask], delays[mask], apart[mask])
 
     def _write(self, batch: RecordBatch) -> None:
         """Write a batch; what the disk does not take is counted, and the load goes on."""
@@ -243,7 +247,13 @@ class RequestLog:
         fresh, self.fresh = self.fresh, {}
         return fresh
 
-    def _count(self, block: Block, rows: RowArray) -> None:
+    def _count(
+        self,
+        block: Block,
+        rows: RowArray,
+        delays: NDArray[np.int64],
+        apart: NDArray[np.bool_],
+    ) -> None:
         counts = self.fresh.setdefault(block.step_key, StepCounts())
         self.last_sent_ns[block.block] = max(
             self.last_sent_ns.get(block.block, 0), int(rows["sent"].max())
@@ -251,7 +261,8 @@ class RequestLog:
         ended = rows[rows["end"] != MISSING]
         counts.requests += len(rows)
         counts.errors += int(np.count_nonzero(rows["error"]))
-        counts.delay.add(delays_ns(rows))
+        counts.delay.add(delays)
+        counts.delay_apart.add(delays[apart])
         counts.service.add(ended["end"] - ended["sent"])
         counts.response.add(ended["end"] - ended["intended"])
 

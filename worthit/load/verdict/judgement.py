@@ -27,6 +27,8 @@ class Judgement:
 
     invalid: list[str] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
+    explained: list[str] = field(default_factory=list)
+    """What looks like the generator's fault and is the service's."""
 
     @property
     def verdict(self) -> Literal["VALID", "SUSPECT", "INVALID"]:
@@ -37,7 +39,11 @@ class Judgement:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as generator.json keeps it."""
-        return {"verdict": self.verdict, "reasons": [*self.invalid, *self.suspect]}
+        return {
+            "verdict": self.verdict,
+            "reasons": [*self.invalid, *self.suspect],
+            "explained": self.explained,
+        }
 
 
 def judge(report: dict[str, Any]) -> Judgement:
@@ -100,6 +106,15 @@ def _about_delay(row: dict[str, Any], found: Judgement) -> None:
     delay = row["lag_p99_ms"]
     valid, suspect = lag_limits_ms(row["response_ms"]["p50"] or 0.0)
     if delay is None or delay <= valid:
+        return
+    apart = row["lag_apart_p99_ms"]
+    if row["sent_into_floods"] and apart is not None and apart <= valid:
+        found.explained.append(
+            f"Step {row['step']}: schedule delay p99 {in_ms(delay)} is the service's doing: it "
+            "answered nothing while requests went out on time, then many at once, and "
+            f"{row['sent_into_floods']} arrivals were sent within 0.5 s of that. Of all others it "
+            f"is {in_ms(apart)}."
+        )
         return
     sentences, limit = (found.invalid, suspect) if delay > suspect else (found.suspect, valid)
     sentences.append(

@@ -61,6 +61,8 @@ def conclude(
     except UserMistakeError as error:
         _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback
         failed = True
+    for sentence in found.explained:
+        _LOGGER.info("%s", sentence)
     for sentence in found.suspect:
         _LOGGER.warning("%s", sentence)
     for sentence in found.invalid:
