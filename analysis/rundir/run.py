@@ -67,8 +67,8 @@ class Run:
     def requests(self) -> pd.DataFrame:
         """All arrivals, warm-up included; columns as ``TABLE_COLUMNS['requests']``.
 
-        Events of clients that are not HTTP clients (column ``kind``) count where there is no HTTP
-        request: among requests, the time of a custom metric would be taken for a response time.
+        Events of clients that are not HTTP clients (column ``request_type``) count where there is
+        no HTTP request: among requests, a custom metric would be taken for a response time.
         """
         return self._numbered(_http_if_any(self.path, read_table(self.path, "requests")))
 
@@ -200,9 +200,9 @@ def read_table(folder: Path, table: str, columns: Iterable[str] | None = None) -
 def _http_if_any(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
     """Leave out the rows of other kinds, unless there is nothing else; old runs have one kind."""
     file = folder / "requests.parquet"
-    if "kind" not in pq.read_schema(file).names:
+    if "request_type" not in pq.read_schema(file).names:
         return rows
-    kind = pq.read_table(file, columns=["kind"]).column("kind").to_pandas()
+    kind = pq.read_table(file, columns=["request_type"]).column("request_type").to_pandas()
     is_http = (kind.isna() | (kind == "http")).to_numpy()
     return rows[is_http].reset_index(drop=True) if is_http.any() and not is_http.all() else rows
 

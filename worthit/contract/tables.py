@@ -55,14 +55,14 @@ REQUESTS: Final = pa.schema(
         ("error", pa.string()),
         ("response_bytes", pa.int64()),
         ("method", pa.string()),
-        ("kind", pa.string()),
+        ("request_type", pa.string()),
         ("wire_ns", pa.int64()),
         ("connect_ns", pa.int64()),
         ("first_byte_ns", pa.int64()),
     ]
 )
 """One row per request of an arrival, and per event of a client that is not one of Locust's HTTP
-clients: ``kind`` is "http" or that event's own type."""
+clients: ``request_type`` is "http" or that event's own type."""
 
 COUNTERS: Final = pa.schema(
     [
@@ -87,7 +87,10 @@ TABLES: Final[Mapping[str, pa.Schema]] = {
 """Every table by the name of its file, ``NAME.parquet``."""
 
 OPTIONAL_COLUMNS: Final = frozenset(
-    {"follows_from", "links", "method", "kind", "wire_ns", "connect_ns", "first_byte_ns"}
+    {
+        *("follows_from", "links"),
+        *("method", "request_type", "wire_ns", "connect_ns", "first_byte_ns"),
+    }
 )
 """Columns that a run directory may lack."""
 

@@ -232,7 +232,7 @@ def test_the_plugin_changes_nothing_and_misses_nothing(tmp_path: Path, workers: 
     with_plugin = run_of(HABITS, tmp_path, *users, plugin=True)
 
     rows: Any = with_plugin.rows
-    http = rows[rows["kind"] == "http"]
+    http = rows[rows["request_type"] == "http"]
     assert bare.code == with_plugin.code == 0, with_plugin.output
     assert bare.requests == with_plugin.requests
     assert Counter(http["trace_id"]) == ids_of(with_plugin), with_plugin.output
@@ -246,7 +246,7 @@ def test_the_plugin_changes_nothing_and_misses_nothing(tmp_path: Path, workers: 
     for name in ("/stream", "/stream-with", "/stream-fast"):
         assert times_ms(rows, name, "first_byte_ns") == pytest.approx(110, abs=90)
         assert times_ms(rows, name, "end_ns") >= 290
-    others = rows[rows["kind"] != "http"].set_index("kind")
+    others = rows[rows["request_type"] != "http"].set_index("request_type")
     assert set(others.index) == {"grpc", "WSR", "redis"}
     assert others["trace_id"].isna().all()
     grpc = others.loc["grpc"]

@@ -67,7 +67,7 @@ def test_a_kept_rate_has_no_shortfall() -> None:
 
     assert (row["offered_per_s"], row["achieved_per_s"]) == (100.0, 100.0)
     assert (row["arrivals_planned"], row["dropped"], row["in_flight_max"]) == (2000, 0, 11)
-    assert judged(row).as_json() == {"verdict": "VALID", "reasons": []}
+    assert judged(row).as_json() == {"verdict": "VALID", "reasons": [], "explained": []}
 
 
 def test_one_arrival_not_sent_is_a_shortfall() -> None:

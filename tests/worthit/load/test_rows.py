@@ -72,7 +72,7 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
         "error": None,
         "response_bytes": 12,
         "method": "POST",
-        "kind": "http",
+        "request_type": "http",
         "wire_ns": 1_795_000_000_000_000_003,
         "connect_ns": 0,
         "first_byte_ns": 1_795_000_000_000_000_004,
@@ -91,7 +91,7 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
         "status_code": None,
         "error": "ä: refused",
         "method": None,
-        "kind": "grpc",
+        "request_type": "grpc",
         "wire_ns": None,
         "connect_ns": None,
         "first_byte_ns": None,
@@ -173,6 +173,33 @@ def test_memory_does_not_grow_with_requests(tmp_path: Path) -> None:
     log.close(reason="end")
     assert after - before < 40_000
     assert len(read_stream(tmp_path / "requests-0.arrows")) == 22_000
+
+
+def test_answers_that_nobody_judges_are_recorded_in_bounded_memory(tmp_path: Path) -> None:
+    """Of 100,000 answers whose ``with`` block is never entered, all are rows, with their ends."""
+    log = RequestLog(tmp_path / "requests-0.arrows", Clock())
+    tracemalloc.start()
+    for number in range(100_000):
+        mark = a_mark(number)
+        log.begin(mark)
+        mark.undecided = True
+        mark.end_ns, mark.status_code = mark.sent_ns + 1, 200
+        log.wait(mark)
+        if number % 1000 == 0:
+            log.flush()
+            log.take_fresh()
+            log.take_delays()
+        if number == 20_000:
+            before, _ = tracemalloc.get_traced_memory()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    log.close(reason="stopped before it ended")
+
+    rows = read_stream(tmp_path / "requests-0.arrows")
+    assert after - before < 500_000
+    assert len(rows) == 100_000
+    assert rows["end_ns"].null_count == rows["trace_id"].null_count - 100_000 == 0
+    assert rows["error"].null_count == 100_000
 
 
 def run_requests(log: RequestLog, count: int) -> None:

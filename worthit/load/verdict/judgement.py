@@ -6,6 +6,7 @@ by the same limits (``worthit.contract.limits``).
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -36,6 +37,17 @@ class Judgement:
         if self.invalid:
             return "INVALID"
         return "SUSPECT" if self.suspect else "VALID"
+
+    def log(self, logger: logging.Logger) -> None:
+        """Say it, the worst last."""
+        sentences = (
+            (logging.INFO, self.explained),
+            (logging.WARNING, self.suspect),
+            (logging.ERROR, self.invalid),
+        )
+        for level, said in sentences:
+            for sentence in said:
+                logger.log(level, "%s", sentence)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as generator.json keeps it."""

@@ -61,12 +61,7 @@ def conclude(
     except UserMistakeError as error:
         _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback
         failed = True
-    for sentence in found.explained:
-        _LOGGER.info("%s", sentence)
-    for sentence in found.suspect:
-        _LOGGER.warning("%s", sentence)
-    for sentence in found.invalid:
-        _LOGGER.error("%s", sentence)
+    found.log(_LOGGER)
     if report is not None:
         _LOGGER.info("The load's own verdict: %s.", found.verdict)
     if found.invalid:
