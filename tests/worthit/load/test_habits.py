@@ -297,3 +297,43 @@ def test_an_instrumentations_trace_id_is_the_rows(tmp_path: Path, library: str, 
     assert Counter(rows["trace_id"]) == ids_of(seen)
     for *_, carried in seen.received:
         assert carried.startswith("session.id=their-session,worthit.run=")
+
+
+BROKEN = """
+from locust import HttpUser, constant, events, task
+from locust.exception import StopUser
+
+
+@events.init.add_listener
+def break_it(**_):
+    from worthit.load.requests.instrument import Instrument
+
+    def broken(*_, **__):
+        raise ValueError("a fault of ours")
+
+    Instrument.open = broken
+
+
+class Theirs(HttpUser):
+    wait_time = constant(0)
+    fixed_count = 1
+
+    @task
+    def look(self):
+        for _ in range(3):
+            self.client.get("/look")
+        raise StopUser
+"""
+
+
+def test_a_fault_of_ours_ends_nothing_of_theirs(tmp_path: Path) -> None:
+    """Their requests are sent and their run ends well; what has no row is counted and said."""
+    seen = run_of(BROKEN, tmp_path, "--users", "1", "-t", "3s", plugin=True)
+
+    assert seen.code == 0, seen.output
+    assert seen.requests == Counter({("GET", "/look"): 3})
+    assert seen.rows is not None
+    assert seen.rows.empty
+    assert seen.output.count("Requests were not recorded: ValueError: a fault of ours.") == 1
+    assert "3 requests were not recorded: ValueError: a fault of ours." in seen.output
+    assert "No request was recorded: 3 requests were not recorded" in seen.output

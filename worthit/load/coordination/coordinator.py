@@ -74,8 +74,8 @@ def _advise_more_processes(plan: Plan, workers: int) -> None:
     needed = math.ceil(peak / _PER_WORKER_PER_S)
     if needed > max(workers, 1):
         _LOGGER.warning(
-            "This schedule asks for up to %.0f arrivals/s of %d load %s; one core sends about %.0f "
-            "on time. Use --processes %d, with a core for each.",
+            "This schedule asks for up to %.0f arrivals/s of %d load %s; one core sends about "
+            "%.0f on time. Use --processes %d, with a core for each.",
             peak,
             max(workers, 1),
             "process" if workers <= 1 else "processes",

@@ -259,7 +259,7 @@ class Instrument:
         It ends now; its trace, if it has one, is nothing that Locust's event tells of.
         """
         log = self.log
-        if log is None:
+        if log is None or getattr(getcurrent(), "worthit_unrecorded", False):
             return
         mark = self.mark(None, str(meta.get("name")))
         taken_ns = max(int(float(meta.get("response_time") or 0.0) * 1e6), 0)
@@ -409,6 +409,15 @@ def _to_the_arm(original: Callable[..., str]) -> Callable[..., str]:
     return build_url
 
 
+def _unrecorded(greenlet: Any, request: Callable[[], object]) -> object:  # noqa: ANN401 - any greenlet
+    """Make a request that an error of ours left without a mark: its event is no other client's."""
+    greenlet.worthit_unrecorded = True
+    try:
+        return request()
+    finally:
+        greenlet.worthit_unrecorded = False
+
+
 def _wrapped(original: Callable[..., Any], instrument: Instrument) -> Callable[..., Any]:
     def request(self: object, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - the wrapped one's own
         log = instrument.log
@@ -422,7 +431,7 @@ def _wrapped(original: Callable[..., Any], instrument: Instrument) -> Callable[.
             log.begin(mark)
         except Exception as error:  # noqa: BLE001 - ours must not end a request of theirs
             instrument.failed(error)
-            return original(self, *args, **kwargs)
+            return _unrecorded(greenlet, lambda: original(self, *args, **kwargs))
         outer = getattr(greenlet, "worthit_mark", None)
         greenlet.worthit_mark = mark
         try:
