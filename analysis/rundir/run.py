@@ -68,8 +68,13 @@ class Run:
 
     @cached_property
     def requests(self) -> pd.DataFrame:
-        """All arrivals, warm-up included; columns as ``TABLE_COLUMNS['requests']``."""
-        return self._numbered(self.placed(read_table(self.path, "requests"), only_missing=True))
+        """All arrivals, warm-up included; columns as ``TABLE_COLUMNS['requests']``.
+
+        Events of clients that are not HTTP clients (column ``request_type``) count where there is
+        no HTTP request: among requests, a custom metric would be taken for a response time.
+        """
+        table = _http_if_any(self.path, read_table(self.path, "requests"))
+        return self._numbered(self.placed(table, only_missing=True))
 
     @cached_property
     def counters(self) -> pd.DataFrame:
@@ -244,6 +249,16 @@ def read_table(folder: Path, table: str, columns: Iterable[str] | None = None) -
             f" ({_first_line(error)}); record the run again"
         ) from error
     return typed
+
+
+def _http_if_any(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the rows of other kinds, unless there is nothing else; old runs have one kind."""
+    file = folder / "requests.parquet"
+    if "request_type" not in pq.read_schema(file).names:
+        return rows
+    kind = pq.read_table(file, columns=["request_type"]).column("request_type").to_pandas()
+    is_http = (kind.isna() | (kind == "http")).to_numpy()
+    return rows[is_http].reset_index(drop=True) if is_http.any() and not is_http.all() else rows
 
 
 def read_llm_log(file: Path) -> pd.DataFrame:

@@ -76,6 +76,9 @@ class Generator:
     lag_p50_ms: float | None = None
     lag_p99_ms: float | None = None
     lag_max_ms: float | None = None
+    lag_apart_p99_ms: float | None = None
+    """Schedule delay p99 without sends into a flood of answers after a stall of the service."""
+    sent_into_floods: int | None = None
     in_flight_max: int | None = None
     in_flight_cap_hits: int = 0
     unknown: int | None = None

@@ -60,9 +60,15 @@ REQUESTS: Final = pa.schema(
         ("status_code", pa.int32()),
         ("error", pa.string()),
         ("response_bytes", pa.int64()),
+        ("method", pa.string()),
+        ("request_type", pa.string()),
+        ("wire_ns", pa.int64()),
+        ("connect_ns", pa.int64()),
+        ("first_byte_ns", pa.int64()),
     ]
 )
-"""One row per arrival."""
+"""One row per request of an arrival, and per event of a client that is not one of Locust's HTTP
+clients: ``request_type`` is "http" or that event's own type."""
 
 COUNTERS: Final = pa.schema(
     [
@@ -86,7 +92,12 @@ TABLES: Final[Mapping[str, pa.Schema]] = {
 }
 """Every table by the name of its file, ``NAME.parquet``."""
 
-OPTIONAL_COLUMNS: Final = frozenset({"follows_from", "links"})
+OPTIONAL_COLUMNS: Final = frozenset(
+    {
+        *("follows_from", "links"),
+        *("method", "request_type", "wire_ns", "connect_ns", "first_byte_ns"),
+    }
+)
 """Columns that a run directory may lack."""
 
 NEVER_NULL: Final = frozenset({"start_ns", "intended_ns", "sent_ns", "t_ns"})

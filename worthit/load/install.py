@@ -70,14 +70,18 @@ def install() -> None:
     for hook, listener in (
         (events.init_command_line_parser, _on_parser),
         (events.init, _on_init),
-        (events.test_start, _on_test_start),
         (events.test_stopping, _on_test_stopping),
-        (events.test_stop, _on_test_stop),
     ):
         hook.add_listener(listener)  # type: ignore[no-untyped-call] # Locust types it not
-    # Fired in reverse: what stands first is called last, also after listeners that come later, and
-    # has the last word on the exit code.
-    events.quitting._handlers.insert(0, _on_quitting)  # noqa: SLF001 - there is no public way to be first
+    # First at the start, so that what others' listeners send is recorded. The other two are fired
+    # in reverse: what stands first is called last, also after listeners that come later, and has
+    # the last word on the exit code.
+    for hook, first in (
+        (events.test_start, _on_test_start),
+        (events.test_stop, _on_test_stop),
+        (events.quitting, _on_quitting),
+    ):
+        hook._handlers.insert(0, first)  # noqa: SLF001 - there is no public way to be first
 
 
 def _on_parser(parser: LocustArgumentParser, **_: object) -> None:
@@ -268,14 +272,19 @@ def _on_test_stop(environment: Environment, **_: object) -> None:
     _HERE.coordinator.close()
     if not options.headless:
         # Locust goes on behind its page
-        _conclude(_HERE.coordinator)
+        _conclude(environment, _HERE.coordinator)
 
 
-def _conclude(coordinator: Coordinator) -> None:
+def _conclude(environment: Environment, coordinator: Coordinator) -> None:
     """Say once of each test how it went; the last one's exit code is Locust's."""
     if not _HERE.begun:
         return
     _HERE.begun = False
+    verdict.say_why_nothing_was_recorded(
+        recorded=coordinator.live.recorded,
+        counted_by_locust=environment.stats.total.num_requests,
+        notes=coordinator.notes,
+    )
     if coordinator.run is not None or _HERE.thresholds or coordinator.rows_lost:
         _HERE.exit_code = verdict.conclude(
             coordinator.report(),
@@ -284,6 +293,8 @@ def _conclude(coordinator: Coordinator) -> None:
             out=_HERE.out,
             rows_lost=coordinator.rows_lost,
         )
+    else:
+        verdict.say_notes(coordinator.notes)
 
 
 def _on_quitting(environment: Environment, **_: object) -> None:
@@ -295,7 +306,7 @@ def _on_quitting(environment: Environment, **_: object) -> None:
     if _HERE.begun:
         # whatever still runs ends here, so that the last reports are in before the verdict
         runner.quit()
-        _conclude(coordinator)
+        _conclude(environment, coordinator)
     if _HERE.borrowed is not None:
         _HERE.borrowed.cleanup()
     if _HERE.exit_code is not None:

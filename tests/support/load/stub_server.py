@@ -17,6 +17,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import cast
 
+_MOST_KEPT = 5000
+
 
 @dataclass(slots=True)
 class Seen:
@@ -32,6 +34,8 @@ class Seen:
     in_flight_max: int = 0
     without_traceparent: int = 0
     last: dict[str, str] = field(default_factory=dict)
+    received: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """Method, path, traceparent and baggage of the first 5,000 requests."""
 
 
 class Connection(asyncio.Protocol):
@@ -86,6 +90,17 @@ class Connection(asyncio.Protocol):
         else:
             draw = "-1"
         seen.last = {**headers, "body": body.decode("utf-8", "replace")}
+        if len(seen.received) < _MOST_KEPT:
+            trace = (headers.get("traceparent", ""), baggage)
+            seen.received.append((method, path, *trace))
+        if path.startswith("/stream"):
+            self._stream()
+            seen.in_flight -= 1
+            return
+        if path.startswith("/redirect"):
+            seen.in_flight -= 1
+            self._reply(302, b"", "location: /there")
+            return
         if self._latency_seconds:
             asyncio.get_running_loop().call_later(self._latency_seconds, self._finish, int(draw))
         else:
@@ -96,10 +111,21 @@ class Connection(asyncio.Protocol):
         self._seen.answered.append((draw, time.time_ns()))
         self._reply(self._status, b'{"ok": true}')
 
-    def _reply(self, status: int, body: bytes) -> None:
+    def _stream(self) -> None:
+        """Send the head at once, then three server-sent events, the first after 0.1 s."""
+        if self._transport is None:
+            return
+        head = ("HTTP/1.1 200 X", "content-type: text/event-stream", "transfer-encoding: chunked")
+        self._transport.write("\r\n".join((*head, "", "")).encode())
+        loop = asyncio.get_running_loop()
+        for number, data in enumerate((*(b"b\r\ndata: tok\n\n\r\n",) * 3, b"0\r\n\r\n"), start=1):
+            loop.call_later(0.1 * min(number, 3), self._transport.write, data)
+
+    def _reply(self, status: int, body: bytes, *more: str) -> None:
         if self._transport is not None and not self._transport.is_closing():
             head = (
                 f"HTTP/1.1 {status} X",
+                *more,
                 "content-type: application/json",
                 f"content-length: {len(body)}",
             )

@@ -50,7 +50,14 @@ def a_row(sent: int, *, last_sent_s: float = 30.0) -> dict[str, Any]:
 
 def judged(row: dict[str, Any], **more: object) -> Judgement:
     """Return what is said of a run of one step."""
-    rest = {"workers": [], "lost_workers": [], "stopped_early": False, "rows_lost": 0, **more}
+    rest = {
+        "workers": [],
+        "lost_workers": [],
+        "stopped_early": False,
+        "rows_lost": 0,
+        "notes": [],
+        **more,
+    }
     return judge({"generator": [row], **rest})
 
 
@@ -60,7 +67,7 @@ def test_a_kept_rate_has_no_shortfall() -> None:
 
     assert (row["offered_per_s"], row["achieved_per_s"]) == (100.0, 100.0)
     assert (row["arrivals_planned"], row["dropped"], row["in_flight_max"]) == (2000, 0, 11)
-    assert judged(row).as_json() == {"verdict": "VALID", "reasons": []}
+    assert judged(row).as_json() == {"verdict": "VALID", "reasons": [], "explained": []}
 
 
 def test_one_arrival_not_sent_is_a_shortfall() -> None:
@@ -111,6 +118,26 @@ def test_the_schedule_delay_is_judged_beside_what_is_measured(
     row["response_ms"]["p50"] = median_ms
 
     assert judged(row).verdict == verdict
+
+
+def test_a_stalled_services_flood_is_not_the_generators_fault() -> None:
+    """Late only after a stall: VALID, with its reason; late at other times too: SUSPECT."""
+    row = {**a_row(2000), "lag_p99_ms": 30.0, "lag_max_ms": 90.0, "sent_into_floods": 25}
+
+    excused = judged({**row, "lag_apart_p99_ms": 2.0})
+    late = judged({**row, "lag_apart_p99_ms": 6.0})
+
+    assert (excused.verdict, late.verdict) == ("VALID", "SUSPECT")
+    assert "is the service's doing" in excused.explained[0]
+
+
+def test_what_was_not_recorded_is_a_doubt() -> None:
+    """Requests that the plugin failed to record make a run SUSPECT, with their number and why."""
+    note = {"requests": 3, "what": "were not recorded: ValueError: no"}
+
+    assert judged(a_row(2000), notes=[note]).suspect == [
+        "3 requests were not recorded: ValueError: no."
+    ]
 
 
 def test_a_lost_worker_makes_the_run_invalid() -> None:

@@ -38,8 +38,20 @@ def add(rows: Rows, number: int, **changes: object) -> None:
 def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     """Every column of a row, nulls too, is read back from the stream as it was added."""
     rows, file = Rows(), StreamFile(tmp_path / "requests-0.arrows")
-    add(rows, 1)
-    add(rows, 255, end_ns=None, status_code=None, error="ä: refused", name="/other", block=None)
+    add(
+        rows, 1, method="POST", wire_ns=1_795_000_000_000_000_003,
+        first_byte_ns=1_795_000_000_000_000_004,
+    )  # fmt: skip
+    add(
+        rows,
+        255,
+        kind="grpc",
+        end_ns=None,
+        status_code=None,
+        error="ä: refused",
+        name="/other",
+        block=None,
+    )
     file.write(rows.take()[0])
     file.close()
 
@@ -59,6 +71,11 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
         "status_code": 200,
         "error": None,
         "response_bytes": 12,
+        "method": "POST",
+        "request_type": "http",
+        "wire_ns": 1_795_000_000_000_000_003,
+        "connect_ns": 0,
+        "first_byte_ns": 1_795_000_000_000_000_004,
     }
     second = {
         **first,
@@ -73,6 +90,11 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
         "end_ns": None,
         "status_code": None,
         "error": "ä: refused",
+        "method": None,
+        "request_type": "grpc",
+        "wire_ns": None,
+        "connect_ns": None,
+        "first_byte_ns": None,
     }
     assert found == [first, second]
 
@@ -153,6 +175,33 @@ def test_memory_does_not_grow_with_requests(tmp_path: Path) -> None:
     assert len(read_stream(tmp_path / "requests-0.arrows")) == 22_000
 
 
+def test_answers_that_nobody_judges_are_recorded_in_bounded_memory(tmp_path: Path) -> None:
+    """Of 100,000 answers whose ``with`` block is never entered, all are rows, with their ends."""
+    log = RequestLog(tmp_path / "requests-0.arrows", Clock())
+    tracemalloc.start()
+    for number in range(100_000):
+        mark = a_mark(number)
+        log.begin(mark)
+        mark.undecided = True
+        mark.end_ns, mark.status_code = mark.sent_ns + 1, 200
+        log.wait(mark)
+        if number % 1000 == 0:
+            log.flush()
+            log.take_fresh()
+            log.take_delays()
+        if number == 20_000:
+            before, _ = tracemalloc.get_traced_memory()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    log.close(reason="stopped before it ended")
+
+    rows = read_stream(tmp_path / "requests-0.arrows")
+    assert after - before < 500_000
+    assert len(rows) == 100_000
+    assert rows["end_ns"].null_count == rows["trace_id"].null_count - 100_000 == 0
+    assert rows["error"].null_count == 100_000
+
+
 def run_requests(log: RequestLog, count: int) -> None:
     """Begin and finish this many requests, flushing as a worker does."""
     for number in range(count):
@@ -207,12 +256,12 @@ def test_many_different_errors_do_not_eat_the_memory() -> None:
     assert texts[-1] == "(other)"
 
 
-def test_a_row_takes_64_bytes() -> None:
-    """What a request costs in memory until it is on disk is 64 bytes."""
+def test_a_row_takes_96_bytes() -> None:
+    """What a request costs in memory until it is on disk is 96 bytes."""
     rows = Rows(rows=10)
     add(rows, 1)
 
     _batch, packed = rows.take()
 
-    assert packed.dtype.itemsize == 64
+    assert packed.dtype.itemsize == 96
     assert np.int64(packed["intended"][0]) == 1_795_000_000_000_000_002

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from opentelemetry import baggage, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -8,7 +9,8 @@ from tests.support.load.load_plans import a_block
 from worthit.load.requests.trace_context import (
     Identifiers,
     baggage_before_draw,
-    given_trace_id,
+    given_ids,
+    propagated_ids,
     traceparent,
 )
 
@@ -58,5 +60,22 @@ def test_a_strangers_traceparent_is_read() -> None:
     """The trace id of somebody's own header is taken over; nonsense is not."""
     own = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
-    assert given_trace_id(own) == bytes.fromhex("0af7651916cd43dd8448eb211c80319c")
-    assert [given_trace_id(text) for text in ("", "00", "00-xyz-1-01", "00-ab-1-01")] == [None] * 4
+    nonsense = ("", "00", "00-xyz-1-01", "00-ab-0-01", f"00-{'0' * 32}-{'1' * 16}-01")
+
+    assert given_ids(own) == bytes.fromhex("0af7651916cd43dd8448eb211c80319cb7ad6b7169203331")
+    assert [given_ids(text) for text in nonsense] == [None] * len(nonsense)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"b3": f"{'a' * 32}-{'b' * 16}-1"},
+        {"x-b3-traceid": "a" * 32, "x-b3-spanid": "b" * 16},
+        {"uber-trace-id": f"{'a' * 32}:{'b' * 16}:0:1"},
+        {"uber-trace-id": f"{'a' * 32}%3A{'b' * 16}%3A0%3A1"},
+    ],
+)
+def test_other_propagators_ids_are_taken_over(headers: dict[str, str]) -> None:
+    """B3 in one header or two, and Jaeger's: the trace that an instrumentation has begun."""
+    assert propagated_ids(headers) == bytes.fromhex("a" * 32 + "b" * 16)
+    assert propagated_ids(dict.fromkeys(headers, "nonsense")) is None

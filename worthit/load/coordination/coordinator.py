@@ -7,7 +7,9 @@ workers. A worker that has not reported for a moment is assigned nothing new.
 from __future__ import annotations
 
 import logging
+import math
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,8 @@ _CLOSE_SECONDS = 5.0
 """The end waits this long beyond --stop-timeout for the workers' last reports."""
 _REPORTED_LATE_NS = 300_000_000
 """What the workers have reported as sent is this old at most: so is what it is held against."""
+_PER_WORKER_PER_S = 1000.0
+"""Arrivals per second that one core sends on time: 0.56 ms of CPU each, measured at this rate."""
 _LOCAL = "local"
 """The only process there is, when there is only one."""
 _LOGGER = logging.getLogger("worthit.load")
@@ -62,6 +66,22 @@ def _warn_of_missing_names(plan: Plan) -> None:
                 knobs["personalities"],
             )
             return
+
+
+def _advise_more_processes(plan: Plan, workers: int) -> None:
+    """Say it before the run if its highest rate is more than its workers can send on time."""
+    peak = max(max(block.rate_per_s, block.rate_end_per_s or 0.0) for block in plan.blocks)
+    needed = math.ceil(peak / _PER_WORKER_PER_S)
+    if needed > max(workers, 1):
+        _LOGGER.warning(
+            "This schedule asks for up to %.0f arrivals/s of %d load %s; one core sends about "
+            "%.0f on time. Use --processes %d, with a core for each.",
+            peak,
+            max(workers, 1),
+            "process" if workers <= 1 else "processes",
+            _PER_WORKER_PER_S,
+            needed,
+        )
 
 
 class Coordinator:
@@ -90,11 +110,17 @@ class Coordinator:
         self.live.clear()
         for worker in self._workers.values():
             worker.rows_lost = 0
+            worker.notes = {}
 
     @property
     def rows_lost(self) -> int:
         """Rows that the workers could not write since the test began."""
         return sum(worker.rows_lost for worker in self._workers.values())
+
+    @property
+    def notes(self) -> Counter[str]:
+        """What the workers say of how many requests."""
+        return reconciliation.notes_of(self._workers.values())
 
     def start(
         self,
@@ -128,6 +154,7 @@ class Coordinator:
         self.run = run
         for name in self._names_there():
             self._take_in(run, name)
+        _advise_more_processes(plan, len(run.workers))
         self._assign(run)
 
     def _names_there(self) -> list[str]:

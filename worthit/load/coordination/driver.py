@@ -73,7 +73,7 @@ class Driver:
             share = self._next_share()
             self._follow(share)
             self.shares_begun += 1
-        gevent.sleep(max((self.t0_ns + end_ns - self.instrument.clock.now_ns()) / _NS, 0))
+        gevent.sleep(max((self.t0_ns + end_ns - self.instrument.now_ns()) / _NS, 0))
         while self.in_flight:
             self._room.clear()
             self._room.wait()
@@ -86,7 +86,7 @@ class Driver:
 
     def _follow(self, share: Share) -> None:
         begins_ns = self.t0_ns + share.from_ns - _AHEAD_NS
-        gevent.sleep(max((begins_ns - self.instrument.clock.now_ns()) / _NS, 0))
+        gevent.sleep(max((begins_ns - self.instrument.now_ns()) / _NS, 0))
         for _not_ours in self.schedule.until(share.from_ns):
             pass
         for window in self.schedule.until(share.to_ns):
@@ -103,7 +103,7 @@ class Driver:
             self._spawn(window.block, draw + position, ordinal + position, due_ns, step)
 
     def _wait_until_due(self, due_ns: int, step: StepDriven) -> None:
-        wait_ns = due_ns - self.instrument.clock.now_ns()
+        wait_ns = due_ns - self.instrument.now_ns()
         if wait_ns > 0:
             gevent.sleep(wait_ns / _NS)
         if self.in_flight >= self.max_in_flight:
@@ -157,8 +157,8 @@ class Driver:
 
     def stop(self, grace_seconds: float) -> None:
         """Stop the arrivals still under way, after giving them this long to end."""
-        deadline_ns = self.instrument.clock.now_ns() + int(grace_seconds * _NS)
-        while self._running and self.instrument.clock.now_ns() < deadline_ns:
+        deadline_ns = self.instrument.now_ns() + int(grace_seconds * _NS)
+        while self._running and self.instrument.now_ns() < deadline_ns:
             gevent.sleep(0.02)
         for greenlet in list(self._running):
             gevent.kill(greenlet)

@@ -7,11 +7,12 @@ row.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from worthit.load.coordination.worker_state import Run
+from worthit.load.coordination.worker_state import Run, WorkerState
 from worthit.load.requests.counters import StepTotals, step_rows
 from worthit.load.schedule.schedule import schedule_of
 
@@ -42,7 +43,19 @@ def report(run: Run) -> dict[str, Any]:
         # all arrivals before this have begun: blocks that end until then are whole
         "begun_until_ns": begun_until_ns,
         "rows_lost": sum(worker.rows_lost for worker in run.workers.values()),
+        "notes": [
+            {"requests": count, "what": what}
+            for what, count in notes_of(run.workers.values()).most_common()
+        ],
     }
+
+
+def notes_of(workers: Iterable[WorkerState]) -> Counter[str]:
+    """Add up what the workers say of how many requests."""
+    found: Counter[str] = Counter()
+    for worker in workers:
+        found.update(worker.notes)
+    return found
 
 
 def _stopped(run: Run) -> int:

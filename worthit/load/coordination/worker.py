@@ -17,7 +17,7 @@ from worthit.load.coordination.process_check import TIDY_SECONDS, ProcessCheck
 from worthit.load.requests.client_spans import from_environment
 from worthit.load.requests.counters import pack
 from worthit.load.requests.instrument import Instrument
-from worthit.load.requests.request_log import Clock, RequestLog, warm_up
+from worthit.load.requests.request_log import STOPPED, Clock, RequestLog, warm_up
 from worthit.load.schedule.schedule import schedule_of
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ class Worker:
             "cpu_share": self._check.cpu_share,
             "in_flight": log.open_requests if log else 0,
             "rows_lost": log.rows_lost if log else 0,
+            "notes": list(self._instrument.notes.items()),
         }
         if log is not None:
             message["begun"] = log.begun
@@ -206,7 +207,7 @@ class Worker:
         log = self._instrument.log
         if log is None:
             return
-        spans = self._instrument.stop(reason="stopped before it ended")
+        spans = self._instrument.stop(reason=STOPPED)
         self._check.stop()
         self._active = False
         self._sending_spans = spans is not None

@@ -34,6 +34,8 @@ class WorkerState:
     running: int = 0
     rows_lost: int = 0
     """Rows that it could not write."""
+    notes: dict[str, int] = field(default_factory=dict)
+    """What it says of how many requests."""
 
     def new_run(self, now: float) -> None:
         """Forget the last run."""
@@ -41,6 +43,7 @@ class WorkerState:
         self.has_left = self.silence_noted = False
         self.driven = {}
         self.check = {}
+        self.notes = {}
         self.requests = self.running = self.rows_lost = 0
 
     def heard(self, now: float, report: dict[str, Any]) -> None:
@@ -49,6 +52,7 @@ class WorkerState:
         self.recording = report["recording"]
         self.sending_spans = report["sending_spans"]
         self.rows_lost = max(self.rows_lost, report["rows_lost"])
+        self.notes = dict(report["notes"])
 
     def silent_s(self, now: float) -> float:
         """Return for how long it has not been heard."""

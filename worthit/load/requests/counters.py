@@ -24,7 +24,7 @@ RELATIVE_ERROR = 0.0025
 _SMALLEST_NS = 1_000
 """Values below 1 microsecond count as 1 microsecond: no clock here says more."""
 _LOG_GROWTH = math.log(GROWTH)
-_HISTOGRAMS = ("delay", "service", "response")
+_HISTOGRAMS = ("delay", "delay_apart", "service", "response")
 _GRACE_SECONDS = 0.1
 """A block may end this late before its rate counts as missed: its schedule delay says the rest."""
 _KEPT_SECONDS = 600
@@ -94,7 +94,9 @@ class StepCounts:
     requests: int = 0
     errors: int = 0
     delay: Histogram = field(default_factory=Histogram)
-    """Actual minus intended send."""
+    """To the socket, from the intended send."""
+    delay_apart: Histogram = field(default_factory=Histogram)
+    """The same without what was sent into a flood of answers after a stall of the service."""
     service: Histogram = field(default_factory=Histogram)
     response: Histogram = field(default_factory=Histogram)
 
@@ -155,6 +157,8 @@ def step_rows(
                 "lag_p50_ms": totals.delay.percentile_ms(50),
                 "lag_p99_ms": totals.delay.percentile_ms(99),
                 "lag_max_ms": totals.delay.percentile_ms(100),
+                "lag_apart_p99_ms": totals.delay_apart.percentile_ms(99),
+                "sent_into_floods": totals.delay.count - totals.delay_apart.count,
                 "in_flight_max": totals.in_flight_max,
                 "in_flight_cap_hits": totals.cap_hits,
                 "requests": totals.requests,
@@ -189,6 +193,11 @@ class RecentSeconds:
         self._cpu: dict[str, float] = {}
         self._heard: dict[str, float] = {}
         self._last = 0.0
+
+    @property
+    def recorded(self) -> int:
+        """Requests and events recorded since the test began."""
+        return sum(counts.requests for counts in self.totals.values())
 
     def clear(self) -> None:
         """Forget the last test."""

@@ -12,11 +12,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pyarrow import RecordBatch
 
 from worthit.contract.plan import Block
 from worthit.load.requests.counters import Histogram, StepCounts
 from worthit.load.requests.rows import MISSING, RowArray, Rows, StreamFile
+from worthit.load.requests.stalls import Stalls
 
 _LOGGER = logging.getLogger("worthit.load")
 
@@ -35,18 +37,41 @@ class Clock:
         return time.monotonic_ns() + self._anchor_ns
 
 
+HTTP = "http"
+"""The kind of a row that one of Locust's HTTP clients sent."""
+STOPPED = "stopped before it ended"
+"""The error of a row without an end."""
+_MOST_WAITING = 10_000
+"""Answered requests kept back until a ``with`` block says whether they failed, or until their body
+is there; of more, the oldest are recorded as they are."""
+
+
 class Mark:
     """A request on its way."""
 
     __slots__ = (
         "block",
+        "connect_ns",
         "draw",
         "end_ns",
+        "error",
+        "first_byte_ns",
+        "foreign",
         "ids",
         "intended_ns",
+        "kind",
+        "method",
         "name",
+        "received",
+        "recorded",
+        "returned_ns",
         "scenario",
         "sent_ns",
+        "status_code",
+        "streaming",
+        "traceparent_out",
+        "undecided",
+        "wire_ns",
     )
 
     def __init__(  # noqa: PLR0917 - made for every request, where naming arguments is felt
@@ -68,6 +93,29 @@ class Mark:
         self.intended_ns = intended_ns
         self.sent_ns = sent_ns
         self.end_ns: int | None = None
+        """When the last byte so far was there."""
+        self.method: str | None = None
+        self.kind = HTTP
+        self.wire_ns: int | None = None
+        """When its first bytes were handed to the socket, for the first time."""
+        self.connect_ns = 0
+        """How long it took meanwhile to make a connection."""
+        self.first_byte_ns: int | None = None
+        self.traceparent_out: str | None = None
+        """The header that left; None before it has."""
+        self.foreign = False
+        """Whether somebody else's instrumentation made its trace id, and a span for it."""
+        self.status_code: int | None = None
+        self.error: str | None = None
+        self.received = 0
+        """Bytes of its body."""
+        self.streaming = False
+        """Whether it was returned to the user before its body was there."""
+        self.returned_ns = 0
+        """Of a stream, when that was."""
+        self.undecided = False
+        """Whether a ``with`` block has yet to say if it failed."""
+        self.recorded = False
 
 
 class RequestLog:
@@ -77,6 +125,8 @@ class RequestLog:
         self._rows = Rows()
         self._file = StreamFile(path) if path else None
         self._open: set[Mark] = set()
+        self._waiting: dict[Mark, None] = {}
+        """Answered, and not yet recorded: the oldest first."""
         self.clock = clock
         self.fresh: dict[int, StepCounts] = {}
         """What was counted since ``take_fresh``, by step."""
@@ -86,6 +136,7 @@ class RequestLog:
         self.rows_lost = 0
         """Rows that could not be written, as on a full disk."""
         self._told = False
+        self._stalls = Stalls()
         self._delays_ns: list[int] = []
         self._delays_taken = 0
 
@@ -103,9 +154,12 @@ class RequestLog:
         response_bytes: int,
     ) -> bool:
         """Record a request once; False when it was recorded before."""
-        if mark not in self._open:
+        if mark.recorded:
             return False
-        self._open.remove(mark)
+        mark.recorded = True
+        self._open.discard(mark)
+        if mark.undecided or mark.streaming:
+            self._waiting.pop(mark, None)
         rows = self._rows
         if rows.full:
             self.flush()
@@ -122,8 +176,29 @@ class RequestLog:
             status_code,
             error,
             response_bytes,
+            mark.method,
+            mark.kind,
+            mark.wire_ns,
+            mark.connect_ns,
+            mark.first_byte_ns,
         )
         return True
+
+    def forget(self, mark: Mark) -> None:
+        """Leave out a request that no schedule asked for and that never left."""
+        mark.recorded = True
+        self._open.discard(mark)
+
+    def wait(self, mark: Mark) -> None:
+        """Keep an answered request back until it is settled; it is no longer in flight."""
+        self._open.discard(mark)
+        self._waiting[mark] = None
+        if len(self._waiting) > _MOST_WAITING:
+            self.settle(next(iter(self._waiting)))
+
+    def settle(self, mark: Mark) -> bool:
+        """Record an answered request as far as it is known."""
+        return self.finish(mark, mark.end_ns, mark.status_code, mark.error, mark.received)
 
     @property
     def begun(self) -> int:
@@ -141,8 +216,10 @@ class RequestLog:
             return
         batch, rows = self._rows.take()
         self._write(batch)
+        delays = delays_ns(rows)
+        apart = self._stalls.apart(rows, delays)
         for block, mask in self._rows.blocks_of(rows):
-            self._count(block, rows[mask])
+            self._count(block, rows[mask], delays[mask], apart[mask])
 
     def _write(self, batch: RecordBatch) -> None:
         """Write a batch; what the disk does not take is counted, and the load goes on."""
@@ -170,7 +247,13 @@ class RequestLog:
         fresh, self.fresh = self.fresh, {}
         return fresh
 
-    def _count(self, block: Block, rows: RowArray) -> None:
+    def _count(
+        self,
+        block: Block,
+        rows: RowArray,
+        delays: NDArray[np.int64],
+        apart: NDArray[np.bool_],
+    ) -> None:
         counts = self.fresh.setdefault(block.step_key, StepCounts())
         self.last_sent_ns[block.block] = max(
             self.last_sent_ns.get(block.block, 0), int(rows["sent"].max())
@@ -178,18 +261,32 @@ class RequestLog:
         ended = rows[rows["end"] != MISSING]
         counts.requests += len(rows)
         counts.errors += int(np.count_nonzero(rows["error"]))
-        counts.delay.add(rows["sent"] - rows["intended"])
+        counts.delay.add(delays)
+        counts.delay_apart.add(delays[apart])
         counts.service.add(ended["end"] - ended["sent"])
         counts.response.add(ended["end"] - ended["intended"])
 
     def close(self, *, reason: str) -> None:
         """Record what is still open as never ended, for this reason, and end the file."""
+        for mark in list(self._waiting):
+            self.settle(mark)
         for mark in sorted(self._open, key=lambda mark: mark.sent_ns):
             self.finish(mark, mark.end_ns, None, reason, 0)
         self.flush()
         if self._file:
             self._file.close()
             self._file = None
+
+
+def delays_ns(rows: RowArray) -> NDArray[np.int64]:
+    """Return by how much each request was late at the socket.
+
+    To the moment at which its bytes were handed over, less the time for making a connection, which
+    is the service's and the network's. Of a request that no transport was seen of, to its send.
+    """
+    left = np.where(rows["wire"] == MISSING, rows["sent"], rows["wire"] - rows["connect"])
+    found: NDArray[np.int64] = left - rows["intended"]
+    return found
 
 
 def warm_up(block: Block, clock: Clock) -> None:

@@ -1,6 +1,6 @@
-"""One row for every request, streamed to disk; 64 bytes of memory a row, for a moment.
+"""One row for every request, streamed to disk; 96 bytes of memory a row, for a moment.
 
-A row is packed into 64 bytes of a fixed buffer; a full or old buffer becomes one record batch of
+A row is packed into 96 bytes of a fixed buffer; a full or old buffer becomes one record batch of
 an Arrow IPC stream, ``requests-<worker>.arrows``, whose columns are those of requests.parquet
 (docs/run-directory.md). A stream that was cut off, as by kill -9, is read up to its last whole
 batch; ``worthit.contract.tables.read_stream`` does so.
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from worthit.contract.plan import Block
 from worthit.contract.tables import REQUESTS
 
-ROW_BYTES: Final = 64
-_ROW = struct.Struct("<16sqqqqiHHIhH")
+ROW_BYTES: Final = 96
+_ROW = struct.Struct("<16sqqqqiHHIhHqqqHHxxxx")
 _ROWS_PER_BATCH = 4096
 MISSING = -(1 << 62)
 """Stands for null in a row; no time, status or size takes this value."""
@@ -51,9 +51,17 @@ _VIEW = np.dtype(
             "bytes",
             "status",
             "scenario",
+            "wire",
+            "connect",
+            "first",
+            "method",
+            "kind",
         ],
-        "formats": ["<i8", "<i8", "<i8", "<i8", "<i4", "<u2", "<u2", "<u4", "<i2", "<u2"],
-        "offsets": [16, 24, 32, 40, 48, 52, 54, 56, 60, 62],
+        "formats": [
+            *("<i8", "<i8", "<i8", "<i8", "<i4", "<u2", "<u2", "<u4", "<i2", "<u2"),
+            *("<i8", "<i8", "<i8", "<u2", "<u2"),
+        ],
+        "offsets": [16, 24, 32, 40, 48, 52, 54, 56, 60, 62, 64, 72, 80, 88, 90],
         "itemsize": ROW_BYTES,
     }
 )
@@ -94,6 +102,8 @@ class Rows:
         self._names = _Texts()
         self._errors = _Texts()
         self._scenarios = _Texts()
+        self._methods = _Texts()
+        self._kinds = _Texts()
         self._blocks: list[Block | None] = [None]
         self._block_numbers: dict[int, int] = {}
         self.count = 0
@@ -116,10 +126,15 @@ class Rows:
         status_code: int | None,
         error: str | None,
         response_bytes: int,
+        method: str | None = None,
+        kind: str = "http",
+        wire_ns: int | None = None,
+        connect_ns: int = 0,
+        first_byte_ns: int | None = None,
     ) -> None:
         """Add one row; the caller takes the batch away when ``full``.
 
-        ``trace_id`` is the first 16 bytes; more are left out.
+        ``trace_id`` is the first 16 bytes; more are left out. All zero is null.
         """
         numbers = self._names.numbers
         _ROW.pack_into(
@@ -133,9 +148,14 @@ class Rows:
             0 if block is None else self._block_numbers.get(id(block)) or self._number(block),
             numbers[name] if name in numbers else self._names.number(name),
             0 if error is None else self._errors.number(error),
-            min(response_bytes, _MOST_BYTES),
+            min(max(response_bytes, 0), _MOST_BYTES),
             status_code or _MISSING_STATUS,
             self._scenarios.number(scenario),
+            MISSING if wire_ns is None else wire_ns,
+            connect_ns,
+            MISSING if first_byte_ns is None else first_byte_ns,
+            0 if method is None else self._methods.number(method),
+            self._kinds.number(kind),
         )
         self.count += 1
 
@@ -184,6 +204,11 @@ class Rows:
             _number_column(pa.int32(), status, missing=status == _MISSING_STATUS),
             self._errors.column(rows["error"]),
             _number_column(pa.int64(), rows["bytes"].astype(np.int64)),
+            self._methods.column(rows["method"]),
+            self._kinds.column(rows["kind"]),
+            _number_column(pa.int64(), rows["wire"], missing=rows["wire"] == MISSING),
+            _number_column(pa.int64(), rows["connect"], missing=rows["wire"] == MISSING),
+            _number_column(pa.int64(), rows["first"], missing=rows["first"] == MISSING),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=REQUESTS)
 
@@ -220,7 +245,10 @@ def _hex_column(raw: bytes, count: int) -> pa.Array:
     ids = np.frombuffer(raw, dtype=np.uint8).reshape(count, ROW_BYTES)[:, :16]
     text = ids.tobytes().hex().encode("ascii")
     offsets = np.arange(0, 32 * count + 1, 32, dtype=np.int32)
-    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
+    missing = np.asarray(~ids.any(axis=1))
+    return pa.StringArray.from_buffers(
+        count, pa.py_buffer(offsets), pa.py_buffer(text), _validity(missing)
+    )
 
 
 class StreamFile:

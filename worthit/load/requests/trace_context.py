@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from worthit.contract import names
@@ -36,14 +38,46 @@ def traceparent(both: bytes) -> str:
     return f"00-{text[:32]}-{text[32:]}-01"
 
 
-def given_trace_id(header: str) -> bytes | None:
-    """Return the trace id of somebody's own traceparent, or None when it is not one."""
-    parts = header.split("-")
-    try:
-        found = bytes.fromhex(parts[1])
-    except (IndexError, ValueError):
+_NOT_HEX = re.compile(r"[^0-9a-f]")
+_TRACE_BYTES, _SPAN_BYTES = 16, 8
+
+
+def given_ids(header: str) -> bytes | None:
+    """Return the 24 bytes of somebody's own traceparent, or None when it is not one."""
+    parts = header.strip().split("-")
+    return _ids(parts[1], parts[2]) if len(parts) >= 4 else None  # noqa: PLR2004 - version, trace, span, flags
+
+
+def propagated_ids(headers: Mapping[str, str]) -> bytes | None:
+    """Return the ids that other propagators' headers carry, by lower-case name.
+
+    OpenTelemetry's B3 and Jaeger propagators (``opentelemetry.propagators.b3`` and ``.jaeger``, of
+    its specification's list in context/api-propagators.md) send these in place of a traceparent
+    when ``OTEL_PROPAGATORS`` asks for them: a service set up likewise follows them.
+    """
+    if "b3" in headers:
+        parts = headers["b3"].split("-")
+        return _ids(parts[0], parts[1]) if len(parts) > 1 else None
+    if "x-b3-traceid" in headers:
+        return _ids(headers["x-b3-traceid"], headers.get("x-b3-spanid", ""))
+    if "uber-trace-id" in headers:
+        parts = headers["uber-trace-id"].replace("%3A", ":").replace("%3a", ":").split(":")
+        return _ids(parts[0], parts[1]) if len(parts) > 1 else None
+    return None
+
+
+OTHER_PROPAGATORS = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "uber-trace-id"})
+
+
+def _ids(trace_id: str, span_id: str) -> bytes | None:
+    trace_id, span_id = trace_id.strip().lower(), span_id.strip().lower()
+    too_long = len(trace_id) > 2 * _TRACE_BYTES or len(span_id) > 2 * _SPAN_BYTES
+    if too_long or _NOT_HEX.search(trace_id + span_id):
         return None
-    return found if len(found) == 16 else None  # noqa: PLR2004 - a trace id has 16 bytes
+    found = int(trace_id or "0", 16), int(span_id or "0", 16)
+    if not all(found):
+        return None
+    return found[0].to_bytes(_TRACE_BYTES, "big") + found[1].to_bytes(_SPAN_BYTES, "big")
 
 
 def baggage_before_draw(run: str, block: Block, scenario: str) -> str:

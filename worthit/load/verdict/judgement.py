@@ -6,6 +6,7 @@ by the same limits (``worthit.contract.limits``).
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ class Judgement:
 
     invalid: list[str] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
+    explained: list[str] = field(default_factory=list)
+    """What looks like the generator's fault and is the service's."""
 
     @property
     def verdict(self) -> Literal["VALID", "SUSPECT", "INVALID"]:
@@ -35,9 +38,24 @@ class Judgement:
             return "INVALID"
         return "SUSPECT" if self.suspect else "VALID"
 
+    def log(self, logger: logging.Logger) -> None:
+        """Say it, the worst last."""
+        sentences = (
+            (logging.INFO, self.explained),
+            (logging.WARNING, self.suspect),
+            (logging.ERROR, self.invalid),
+        )
+        for level, said in sentences:
+            for sentence in said:
+                logger.log(level, "%s", sentence)
+
     def as_json(self) -> dict[str, Any]:
         """Return it as generator.json keeps it."""
-        return {"verdict": self.verdict, "reasons": [*self.invalid, *self.suspect]}
+        return {
+            "verdict": self.verdict,
+            "reasons": [*self.invalid, *self.suspect],
+            "explained": self.explained,
+        }
 
 
 def judge(report: dict[str, Any]) -> Judgement:
@@ -53,6 +71,8 @@ def judge(report: dict[str, Any]) -> Judgement:
         _about_delay(row, found)
     _about_lost_workers(report, found)
     about_lost_rows(report["rows_lost"], found)
+    for note in report["notes"]:
+        found.suspect.append(note_in_words(note["requests"], note["what"]))
     for worker in report["workers"]:
         if worker["cpu_share_max"] >= WORKER_CPU_SUSPECT:
             found.suspect.append(
@@ -60,6 +80,11 @@ def judge(report: dict[str, Any]) -> Judgement:
                 f"above {WORKER_CPU_SUSPECT:.0%}: it is about to send late; use more workers."
             )
     return found
+
+
+def note_in_words(count: int, what: str) -> str:
+    """Return what is to be said of some requests as a sentence."""
+    return f"{count} {'requests' if count > 1 else 'request'} {what}."
 
 
 def about_lost_rows(count: int, found: Judgement) -> None:
@@ -93,6 +118,15 @@ def _about_delay(row: dict[str, Any], found: Judgement) -> None:
     delay = row["lag_p99_ms"]
     valid, suspect = lag_limits_ms(row["response_ms"]["p50"] or 0.0)
     if delay is None or delay <= valid:
+        return
+    apart = row["lag_apart_p99_ms"]
+    if row["sent_into_floods"] and apart is not None and apart <= valid:
+        found.explained.append(
+            f"Step {row['step']}: schedule delay p99 {in_ms(delay)} is the service's doing: it "
+            "answered nothing while requests went out on time, then many at once, and "
+            f"{row['sent_into_floods']} arrivals were sent within 0.5 s of that. Of all others it "
+            f"is {in_ms(apart)}."
+        )
         return
     sentences, limit = (found.invalid, suspect) if delay > suspect else (found.suspect, valid)
     sentences.append(

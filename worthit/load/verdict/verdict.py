@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from worthit.contract.exit_codes import ExitCode
 from worthit.contract.limits import LAG_VALID_MS
 from worthit.contract.tables import REQUESTS, read_stream
 from worthit.contract.thresholds import Threshold
-from worthit.load.verdict.judgement import Judgement, about_lost_rows, in_ms, judge
+from worthit.load.verdict.judgement import Judgement, about_lost_rows, in_ms, judge, note_in_words
 
 if TYPE_CHECKING:
     from worthit.load.coordination.worker_state import Run
@@ -61,10 +61,7 @@ def conclude(
     except UserMistakeError as error:
         _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person, not a traceback
         failed = True
-    for sentence in found.suspect:
-        _LOGGER.warning("%s", sentence)
-    for sentence in found.invalid:
-        _LOGGER.error("%s", sentence)
+    found.log(_LOGGER)
     if report is not None:
         _LOGGER.info("The load's own verdict: %s.", found.verdict)
     if found.invalid:
@@ -72,6 +69,33 @@ def conclude(
     if failed:
         return ExitCode.TOOL_FAILED
     return ExitCode.CLAIM_DOES_NOT_HOLD if crossed else ExitCode.DONE
+
+
+def say_why_nothing_was_recorded(
+    *, recorded: int, counted_by_locust: int, notes: Mapping[str, int]
+) -> None:
+    """Say in one sentence why a test left no rows, if it left none."""
+    if recorded:
+        return
+    if notes:
+        why = "; ".join(note_in_words(count, what).rstrip(".") for what, count in notes.items())
+    elif counted_by_locust:
+        why = (
+            f"Locust counted {counted_by_locust}, but none while it was recorded: "
+            "is the plugin in the -f of every worker too?"
+        )
+    else:
+        why = (
+            "no user made one: Locust's own statistics are empty too. A client that is not one of "
+            "Locust's must fire events.request, as Locust's documentation says of other systems"
+        )
+    _LOGGER.warning("No request was recorded: %s", why if why.endswith("?") else f"{why}.")
+
+
+def say_notes(notes: Mapping[str, int]) -> None:
+    """Say what is to be said of a test that has no verdict."""
+    for what, count in notes.items():
+        _LOGGER.warning("%s", note_in_words(count, what))
 
 
 def _judged(report: dict[str, Any], run: Run | None) -> Judgement:
