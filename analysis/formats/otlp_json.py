@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from analysis.errors import InputError
 from analysis.formats.columns import Batch
-from worthit.contract.names import ARM, SERVICE_NAME
+from analysis.formats.resource_attributes import of_resource
+from worthit.contract.names import ARM, SERVICE_NAME, TRACE_STATE
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 """Span.SpanKind of opentelemetry/proto/trace/v1/trace.proto, by number."""
@@ -26,6 +27,9 @@ _SCOPES = (
 )
 """Today's names, protobuf's own names, then those of OTLP before 0.19 and of Tempo's API."""
 _HEX_LENGTHS = (16, 32)
+
+SAMPLED = "ot="
+"""A ``tracestate`` without OpenTelemetry's member names no sampling probability."""
 
 LAST_NS = (1 << 63) - 1
 """The last moment that int64 holds, in the year 2262; OTLP's times have a bit more."""
@@ -57,9 +61,10 @@ def table(document: Any) -> pa.Table:
         for resource in _get(part.get("result", part), _SPANS):
             about = _attributes((resource.get("resource") or {}).get("attributes"))
             service, arm = (_word(about, key) for key in (SERVICE_NAME, ARM))
+            shared = of_resource(about)
             for scope in _get(resource, _SCOPES):
                 for span in scope.get("spans") or ():
-                    _add(batch, span, service, arm)
+                    _add(batch, span, service, arm, shared)
     return batch.table()
 
 
@@ -73,7 +78,13 @@ def _word(about: dict[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _add(batch: Batch, span: dict[str, Any], service: str | None, arm: str | None) -> None:
+def _add(
+    batch: Batch,
+    span: dict[str, Any],
+    service: str | None,
+    arm: str | None,
+    shared: dict[str, Any],
+) -> None:
     def either(camel: str, snake: str) -> Any:
         return span.get(camel, span.get(snake))
 
@@ -107,7 +118,11 @@ def _add(batch: Batch, span: dict[str, Any], service: str | None, arm: str | Non
                 for link in span["links"]
             ]
         ).decode()
-    batch.promote(_attributes(span.get("attributes")))
+    attributes = {**shared, **_attributes(span.get("attributes"))}
+    state = either("traceState", "trace_state")
+    if state and SAMPLED in state:
+        attributes[TRACE_STATE] = state
+    batch.promote(attributes)
     if arm and len(batch) - 1 not in batch.sparse["arm"]:
         batch.sparse["arm"][len(batch) - 1] = arm  # outside of any request the service's own holds
 

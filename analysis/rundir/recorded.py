@@ -36,6 +36,11 @@ class Converted:
     """Bytes that were no message: a tail cut off when the recorder was killed, or damage."""
 
 
+def spans_writer(target: Path) -> pq.ParquetWriter:
+    """Open a run's ``spans.parquet`` to be written a table at a time."""
+    return pq.ParquetWriter(target, SPANS, compression="zstd", use_dictionary=_FEW_VALUES)
+
+
 def convert(source: str | PathLike[str], parquet_path: str | PathLike[str]) -> Converted:
     """Turn a recorder's file into ``spans.parquet``.
 
@@ -107,9 +112,7 @@ def _earliest(carriers: list[pa.Table]) -> pa.Table:
 def _complete(draft: Path, target: Path, carriers: pa.Table) -> None:
     """Copy the draft, giving every span its trace's arm, step and block."""
     traces = carriers.column("trace_id").combine_chunks()
-    with pq.ParquetFile(draft) as file, pq.ParquetWriter(
-        target, SPANS, compression="zstd", use_dictionary=_FEW_VALUES
-    ) as writer:  # fmt: skip
+    with pq.ParquetFile(draft) as file, spans_writer(target) as writer:
         for batch in file.iter_batches(batch_size=1 << 18):
             table = pa.Table.from_batches([batch], SPANS)
             if len(traces):

@@ -32,6 +32,10 @@ REDIS_MISSES: Final = "worthit.redis.misses"
 SERVICE_NAME: Final = "service.name"
 """Resource attribute of OpenTelemetry: the column ``service`` of the spans."""
 
+TRACE_STATE: Final = "w3c.tracestate"
+"""Attribute under which the readers keep a span's W3C tracestate where it names a sampling
+probability; the OpenTelemetry Collector writes it to Jaeger and Zipkin under the same name."""
+
 COLUMN_ATTRIBUTES: Final[Mapping[str, str]] = {
     "arm": ARM,
     "step": STEP,

@@ -26,8 +26,8 @@ class Found:
     blocks: tuple[Block, ...]
 
 
-def found_on_spans(spans: Path) -> Found:
-    """Give the manifest's ``arms``, ``steps`` and ``blocks``."""
+def found_on_spans(spans: Path, *, baseline: str | None = None) -> Found:
+    """Give the manifest's ``arms``, ``steps`` and ``blocks``; ``baseline`` names that arm."""
     columns = [
         "span_id",
         "parent_span_id",
@@ -43,15 +43,16 @@ def found_on_spans(spans: Path) -> Found:
     blocks = _blocks(roots)
     rows = blocks.to_dict("records")
     return Found(
-        arms=_arms(roots),
+        arms=_arms(roots, baseline),
         steps=_steps(blocks),
         blocks=tuple(Block(**{str(name): value for name, value in row.items()}) for row in rows),
     )
 
 
-def _arms(roots: pd.DataFrame) -> tuple[Arm, ...]:
+def _arms(roots: pd.DataFrame, named: str | None) -> tuple[Arm, ...]:
     names = sorted(roots["arm"].unique())
-    baseline = next((name for name in BASELINES if name in names), names[0] if names else None)
+    usual = next((name for name in BASELINES if name in names), names[0] if names else None)
+    baseline = named if named in names else usual
     return tuple(Arm(name=name, baseline=name == baseline) for name in names)
 
 
