@@ -32,8 +32,8 @@ DEFAULT_NAME: Final = "imported"
     "arms",
     multiple=True,
     metavar="NAME[=FILES]",
-    help="NAME: all FILES are of this arm. NAME=FILES: these are, in place of FILES; given for each "
-    "arm, as often as it has files.",
+    help="NAME: all FILES are of this arm. NAME=FILES: these are, in place of FILES; given once "
+    "for each file or folder.",
 )
 @click.option(
     "--arm-from",

@@ -37,6 +37,9 @@ from worthit.run.run_directory import RunDirectory
 
 NS_PER_S: Final = 1e9
 
+ONE_ARM: Final = "all"
+"""The arm of traces without any, where their time is cut into blocks: a block is of an arm."""
+
 QUESTION: Final = "Where does the time go, and what does it do to the database?"
 
 
@@ -89,7 +92,12 @@ class _Seen:
     unknown_arm: int = 0
     named_blocks: bool = False
     traces: dict[str | None, set[str]] = field(default_factory=dict)
-    """The traces of each arm that the user named, where he named several."""
+    """The traces of each arm that the user named, if there are several."""
+
+    @property
+    def has_no_arms(self) -> bool:
+        """Whether no request names one."""
+        return self.begins_ns.keys() <= {""}
 
 
 def import_traces(options: ImportOptions, *, out: Path, say: Callable[[str], None]) -> ImportedRun:
@@ -171,7 +179,7 @@ def _look_through(
             seen.named_blocks |= bool(frame["block"].notna().any())
             if several:
                 seen.traces.setdefault(source.arm, set()).update(traces.index)
-    if seen.begins_ns.keys() <= {""}:
+    if seen.has_no_arms:
         seen.unknown_arm = 0  # nothing names an arm: the run has none
     _check_apart(seen)
     return seen
@@ -262,14 +270,16 @@ def _placed(
     placed = frame.assign(arm=traces["arm"].array.take(row, allow_fill=True))
     if seen.named_blocks and options.block_seconds is None:
         return placed.assign(step=placed["step"].fillna(0).where(placed["block"].notna()))
-    if options.block_seconds is None and seen.begins_ns.keys() <= {""}:
+    if seen.has_no_arms and options.block_seconds is None:
         return placed  # one run without arms is no block: its requests came in one stretch
     arm = traces["arm"].fillna("")
     since = (traces["start_ns"] - arm.map(seen.begins_ns)).to_numpy(np.float64) / NS_PER_S
     length = options.block_seconds
     nth = np.zeros(len(traces)) if length is None else np.floor(since / length)
     block = (nth * len(numbers) + arm.map(numbers).to_numpy()).astype(np.int64)
-    known = (arm != "").to_numpy() | (seen.begins_ns.keys() <= {""})
+    known = (arm != "").to_numpy() | seen.has_no_arms
+    if seen.has_no_arms:
+        placed = placed.assign(arm=ONE_ARM)
     numbered = pd.array(block, dtype="Int32")
     numbered[~known] = pd.NA
     step = pd.array(np.zeros(len(traces), np.int64), dtype="Int32")
