@@ -1,12 +1,14 @@
-"""What speaks against a run of traces that somebody else recorded?
+"""What speaks against a run of traces that somebody else recorded, or whose tracer kept a sample?
 
-Nothing but the tracer counted anything, so the run is SUSPECT however good the traces look.
+Of imported traces nothing but the tracer counted anything, so the run is SUSPECT however good they
+look.
 """
 
 from __future__ import annotations
 
 import pandas as pd
 
+from analysis.calltree import sampling
 from analysis.checks.run_checks import Issue, Level
 from analysis.rundir.manifest import Manifest
 
@@ -42,6 +44,25 @@ def about_import(manifest: Manifest, spans: pd.DataFrame) -> list[Issue]:
         what = "1 source was" if many == 1 else f"{many} sources were"
         sentences.append(f"{what} left out: {' '.join(imported.passed_over[:SHOWN])}")
     return [Issue(Level.SUSPECT, sentence) for sentence in sentences]
+
+
+def about_sampling(manifest: Manifest, spans: pd.DataFrame) -> list[Issue]:
+    """Of somebody else's tracer: how it chose the traces that it kept, and what is not known."""
+    if manifest.scenario or spans.empty:
+        return []  # our own service keeps every trace
+    sample = sampling.of_spans(spans)
+    issues = [Issue(Level.SUSPECT, sentence) for sentence in sample.reasons]
+    if sample.differs:
+        issues.append(Issue(Level.SUSPECT, NOT_WEIGHTED))
+    if sample.is_sampled:
+        issues.append(Issue(Level.NOTED, sample.sentence()))
+    return issues
+
+
+NOT_WEIGHTED = (
+    "Traces were kept with different probabilities: worthit shares and analysis.queries weight "
+    "them, the report's other tables and figures do not and lean towards what was kept more often."
+)
 
 
 def _placed(spans: pd.DataFrame) -> pd.Series:

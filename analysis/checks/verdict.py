@@ -31,7 +31,7 @@ import pandas as pd
 from analysis.checks.cross_checks import cross_checks, json_object, off_by, unanswered
 from analysis.checks.failing_requests import about_errors, about_unended
 from analysis.checks.fault_windows import arms_of_parts, in_fault
-from analysis.checks.imported import about_import
+from analysis.checks.imported import about_import, about_sampling
 from analysis.checks.interleaving import about_interleaving
 from analysis.checks.run_checks import (
     Issue,
@@ -162,6 +162,7 @@ def _hold(
     issues = [
         *_about_substance(manifest, spans, requests, counted),
         *about_import(manifest, spans),
+        *about_sampling(manifest, spans),
         *about_interleaving(manifest),
         *about_generator(manifest, requests, counted),
         *about_traces(spans, requests),

@@ -49,7 +49,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
             " the same in both arms for each pair of requests."
         ),
         sample=_sample(requests, operations),
-        drawings=(_drawing(operations, requests, setting),),
+        drawings=_drawings(operations, requests, setting),
         tables=(*_request_table(requests), *_operation_table(operations, setting)),
         notes=(*_reasons(requests), *(left_out_of(requests[0]) if requests else ())),
     )
@@ -107,10 +107,10 @@ def _sample(requests: list[EndToEndRow], operations: list[OperationRow]) -> str:
     )
 
 
-def _drawing(
+def _drawings(
     operations: list[OperationRow], requests: list[EndToEndRow], setting: Setting
-) -> Drawing:
-    """Ratios of the cached operation, differences of the request."""
+) -> tuple[Drawing, ...]:
+    """Ratios of the cached operation, differences of the request; none where neither is known."""
     ratios = [
         Comparison(
             label=f"{row.operation}, {row.which}",
@@ -132,13 +132,15 @@ def _drawing(
         if row.difference.is_known
     ]
 
+    if not ratios and not differences:
+        return ()
+
     def draw(*, narrow: bool) -> Figure:
         return faster_figure.figure(ratios, differences, narrow=narrow)
 
     said = "; ".join(f"{one.label}: {written.text(one.estimate)}" for one in ratios + differences)
-    return Drawing(
-        name="faster", alt=f"What got faster, and the whole request. {said}.", draw=draw
-    )
+    alt = f"What got faster, and the whole request. {said}."
+    return (Drawing(name="faster", alt=alt, draw=draw),)
 
 
 _RATIO_WORDS = {"higher": "faster", "lower": "slower", "not decided": "not decided"}

@@ -24,7 +24,7 @@ def _spans(
         yield trace, root, None, start, REQUEST_US, {}
         for query in range(queries):
             at = start + 1_000 + query * (QUERY_US + 500)
-            text = {"db.query.text": f"SELECT * FROM orders WHERE id = {query}"}
+            text = {"db.query.text": "SELECT total FROM orders WHERE id = $1"}
             yield trace, f"{root[:12]}{query + 1:04x}", root, at, QUERY_US, {**QUERY, **text}
 
 

@@ -201,7 +201,6 @@ def test_what_cannot_be_meant_is_refused_and_leaves_nothing(
     file = _write(tmp_path / "traces.json", otlp(requests=2, queries=1, salt=1))
     given = [argument.replace("FILE", file) if argument != "=FILE" else argument
              for argument in arguments]  # fmt: skip
-    given = [argument if "S" not in argument else argument for argument in given]
 
     code = main(["import", *given, "--out", str(tmp_path / "runs")])
 
@@ -236,3 +235,27 @@ def test_compare_takes_trace_files(tmp_path: Path, capsys: pytest.CaptureFixture
     queries = rows["queries per request, all"]
     assert [3, 2] == pytest.approx([queries[side]["value"] for side in ("before", "after")])
     assert "lower" == queries["decided"]
+
+
+def test_a_sample_is_said_in_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rate of a known sample is a note, mixed and unknown samples are reasons."""
+    tenth = otlp(requests=4, queries=1, salt=1, state="ot=th:e6666666666666")
+    half = otlp(requests=4, queries=1, salt=2, state="ot=th:8")
+    tail = otlp(requests=4, queries=1, salt=3)
+    for span in tail["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+        span["attributes"].append({"key": "tailsampling.policy", "value": {"stringValue": "slow"}})
+    files = [
+        _write(tmp_path / f"{name}.json", document)
+        for name, document in (("tenth", tenth), ("half", half), ("tail", tail))
+    ]
+
+    known = " ".join(_import(capsys, tmp_path, files[0])["reasons"])
+    mixed = " ".join(_import(capsys, tmp_path, *files[:2])["reasons"])
+    unknown = " ".join(_import(capsys, tmp_path, files[2])["reasons"])
+
+    assert "4 traces, kept with probability 0.1, stand for about 40 requests" in known
+    assert "Traces were kept with different probabilities" in mixed
+    assert "4 of 4 traces were chosen by tailsampling.policy" in unknown
+    assert "different probabilities" not in known
