@@ -64,7 +64,7 @@ def per_request(spans: pd.DataFrame, *, by: str | None = None) -> pd.DataFrame:
         found["requests"] = np.bincount(which, weights, minlength=1)[which[trace[rows]]]
     keys = [*([by] if by else []), *_KEYS]
     groups = found.groupby([*keys, "requests"], dropna=False, as_index=False, observed=True)
-    table = groups["calls"].sum()
+    table: pd.DataFrame = groups[["calls"]].sum()
     table["per_request"] = table["calls"] / table["requests"]
     if weights is not None:  # estimates of how many there were
         table = table.assign(**{name: table[name].round().astype("int64") for name in _COUNTS[:2]})

@@ -178,8 +178,8 @@ def _shares(operations: pd.DataFrame, requests: pd.DataFrame) -> tuple[pd.DataFr
 
 
 _OF_SAMPLE = (
-    "95 % interval of the sampling alone: how far the shares of all requests may lie from those of "
-    "the traces that were kept (Horvitz-Thompson ratio, each trace kept independently)."
+    "95 % interval of the sampling alone: how far the shares of all requests may lie from those "
+    "of the traces that were kept (Horvitz-Thompson ratio, each trace kept independently)."
 )
 
 

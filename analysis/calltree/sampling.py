@@ -159,8 +159,8 @@ class Sampling:
         """What is not known of the sample, a sentence each."""
         total = len(self.weights)
         found = [
-            f"{count} of {total} traces were chosen by {attribute}, with a probability that nobody "
-            "says: they are a sample of an unknown kind, and no share or count of them need be "
+            f"{count} of {total} traces were chosen by {attribute}, with a probability that nobody"
+            " says: they are a sample of an unknown kind, and no share or count of them need be "
             "that of all requests."
             for attribute, count in self.chosen.items()
         ]
@@ -214,7 +214,7 @@ def of_traces(spans: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float6
     found = of_spans(spans)
     if not found.is_sampled:
         return None
-    return found.weights[found.trace_ids.get_indexer(spans["trace_id"].iloc[rows])]
+    return found.weights[found.trace_ids.get_indexer(pd.Index(spans["trace_id"].iloc[rows]))]
 
 
 def weighted(table: pd.DataFrame, counts: Sequence[str], squares: Sequence[str]) -> pd.DataFrame:
@@ -248,11 +248,15 @@ def products(
     of, operation = np.divmod(pairs, max(names, 1))
     place = group[of] * names + operation
     size = groups * names
-    return (
-        np.bincount(place, spent**2, minlength=size).reshape(groups, names),
-        np.bincount(place, spent * whole[of], minlength=size).reshape(groups, names),
-        np.bincount(group, whole**2, minlength=groups),
+    yy, xy, xx = (
+        np.asarray(np.bincount(where, what, minlength=many), dtype=np.float64)
+        for where, what, many in (
+            (place, spent**2, size),
+            (place, spent * whole[of], size),
+            (group, whole**2, groups),
+        )
     )
+    return yy.reshape(groups, names), xy.reshape(groups, names), xx
 
 
 def _parsed(attributes: pd.Series) -> tuple[NDArray[np.int64], list[dict[str, object]]]:

@@ -10,6 +10,7 @@ import click
 
 from worthit.cli.terminal.options import (
     block_seconds_option,
+    dask_option,
     json_option,
     name_option,
     out_option,
@@ -53,6 +54,7 @@ DEFAULT_NAME: Final = "imported"
     help="Read the traces in N parts, kept on disk meanwhile: for traces that do not fit into "
     "memory. The run is the same.",
 )
+@dask_option
 @out_option
 @json_option
 def command(
@@ -65,6 +67,7 @@ def command(
     block_seconds: float | None,
     skip_damaged: bool,
     partitions: int | None,
+    dask: str | None,
     out: Path,
     as_json: bool,
 ) -> int:
@@ -88,6 +91,7 @@ def command(
         baseline=baseline,
         skip_damaged=skip_damaged,
         partitions=partitions,
+        dask=dask,
     )
     imported = import_traces(options, out=out, say=_say)
     _show(imported, as_json=as_json)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 from typing_extensions import override
 
 from worthit.cli.terminal import tracefiles
-from worthit.cli.terminal.options import clocks_option, json_option
+from worthit.cli.terminal.options import clocks_option, dask_option, json_option
 from worthit.contract.exit_codes import ExitCode
 from worthit.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from analysis import shares
 
 SCHEMA_VERSION = 2
 """Of the JSON document, docs/schemas/shares.schema.json. History: 1, the first; 2, ``doubts`` is
@@ -110,6 +113,7 @@ class _WhatIf(click.ParamType[tuple[str, float]]):
     help="Read the traces in N parts, kept on disk meanwhile: for traces that do not fit into "
     "memory. The shares are the same.",
 )
+@dask_option
 @json_option
 def command(
     files: tuple[str, ...],
@@ -123,6 +127,7 @@ def command(
     correct_clocks: bool,
     skip_damaged: bool,
     partitions: int | None,
+    dask: str | None,
     as_json: bool,
 ) -> int:
     """Show each operation's share of the requests' time, with its interval.
@@ -132,20 +137,24 @@ def command(
     """
     asked = _Asked(slowest=slowest, what_ifs=what_ifs, waits=waits, repeated=repeated)
     whole = asked != _Asked() or correct_clocks
-    if whole and partitions is not None:
+    if whole and (partitions is not None or dask is not None):
         raise UsageError(
             "--slowest, --what-if, --waits, --repeated and --correct-clocks need all traces in "
-            "memory at once; leave out --partitions."
+            f"memory at once; leave out {'--dask' if dask is not None else '--partitions'}."
         )
     with tracefiles.in_parts(
         files,
         skip_damaged=skip_damaged,
         columns=None if whole else _COLUMNS,
         partitions=partitions,
+        dask=dask,
     ) as loaded:
-        parts = list(loaded.parts) if whole else loaded.parts
-        answer = _answer(parts, rules, "arm" if by_arm else None, correct_clocks=correct_clocks)
-        more = _more(asked, answer.corrected or list(parts), loaded, rules) if whole else []
+        ask = partial(
+            _of_part, rules=rules, by="arm" if by_arm else None, correct_clocks=correct_clocks
+        )
+        parts = list(loaded.parts) if whole else []
+        answer = _answer([ask(part) for part in parts] if whole else loaded.ask(ask))
+        more = _more(asked, answer.corrected or parts, loaded, rules) if whole else []
     if as_json:
         document = {
             "schema_version": SCHEMA_VERSION,
@@ -185,37 +194,58 @@ class _Answer:
     """The parts on one clock, where that was asked."""
 
 
-def _answer(
-    parts: Iterable[pd.DataFrame], rules: str, by: str | None, *, correct_clocks: bool
-) -> _Answer:
-    """Ask every part, and add up what can be added up."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PartAnswer:
+    """What one part of the traces adds to each answer."""
+
+    spans: int
+    requests: int
+    sums: shares.Sums
+    issues: pd.DataFrame
+    bounds: pd.DataFrame
+    definitions: tuple[shares.Sums, ...]
+    corrected: pd.DataFrame | None
+
+
+def _of_part(
+    recorded: pd.DataFrame, rules: str, by: str | None, *, correct_clocks: bool
+) -> _PartAnswer:
+    """Ask one part; with Dask this runs on a worker."""
+    from analysis import shares  # noqa: PLC0415 - --help need not wait
+    from analysis.calltree import clock_skew  # noqa: PLC0415 - as above
+    from analysis.checks import trace_quality  # noqa: PLC0415 - as above
+
+    part = clock_skew.corrected(recorded) if correct_clocks else recorded
+    return _PartAnswer(
+        spans=len(part),
+        requests=part["trace_id"].nunique(),
+        sums=shares.sums(part, rules, by=by),  # type: ignore[arg-type] # click checked it
+        issues=trace_quality.counted(part),
+        bounds=clock_skew.bounds(recorded),
+        definitions=(shares.sums(part, "jaeger"), shares.sums(part, "crisp")),
+        corrected=part if correct_clocks else None,
+    )
+
+
+def _answer(parts: Sequence[_PartAnswer]) -> _Answer:
+    """Add up what the parts say."""
     from analysis import shares  # noqa: PLC0415 - --help need not wait
     from analysis.calltree import clock_skew  # noqa: PLC0415 - as above
     from analysis.checks import trace_quality  # noqa: PLC0415 - as above
     from analysis.questions.shares import definitions  # noqa: PLC0415 - as above
 
-    sizes, asked, issues, bounds, corrected = [], [], [], [], []
-    both: dict[str, list[shares.Sums]] = {"jaeger": [], "crisp": []}
-    for recorded in parts:
-        bounds.append(clock_skew.bounds(recorded))
-        part = clock_skew.corrected(recorded) if correct_clocks else recorded
-        corrected += [part] if correct_clocks else []
-        sizes.append((len(part), part["trace_id"].nunique()))
-        asked.append(shares.sums(part, rules, by=by))  # type: ignore[arg-type] # click checked it
-        issues.append(trace_quality.counted(part))
-        for name, sums in both.items():
-            sums.append(shares.sums(part, name))  # type: ignore[arg-type] # the two rules' names
-    own, other = (shares.from_sums(sums) for sums in both.values())
-    spans, requests = (int(sum(counts)) for counts in zip(*sizes, strict=True))
-    offsets = clock_skew.offsets(*bounds)
+    own, other = (
+        shares.from_sums(sums) for sums in zip(*(part.definitions for part in parts), strict=True)
+    )
+    offsets = clock_skew.offsets(*(part.bounds for part in parts))
     return _Answer(
-        spans=spans,
-        requests=requests,
-        table=shares.from_sums(asked),
+        spans=sum(part.spans for part in parts),
+        requests=sum(part.requests for part in parts),
+        table=shares.from_sums(part.sums for part in parts),
         moved=definitions.sentence(definitions.compared(own, other)),
-        issues=trace_quality.together(issues),
+        issues=trace_quality.together(part.issues for part in parts),
         skewed=offsets[offsets["skewed"]],
-        corrected=corrected,
+        corrected=[part.corrected for part in parts if part.corrected is not None],
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,8 @@ import pyarrow as pa
 
 from analysis.formats.resource_attributes import kept
 from analysis.rundir.recorded import spans_writer
+from analysis.scale import connected
+from analysis.scale import read as read_elsewhere
 from analysis.traces import attribute, read
 from worthit.contract.manifest import (
     FORMAT_VERSION,
@@ -34,6 +36,9 @@ from worthit.errors import UsageError, WorthitError
 from worthit.run.artifacts import Events, judge, write_other_tables
 from worthit.run.recorded_arms import Found, found_on_spans
 from worthit.run.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 NS_PER_S: Final = 1e9
 
@@ -65,6 +70,8 @@ class ImportOptions:
     skip_damaged: bool = False
     partitions: int | None = None
     """Read each source in so many parts, kept on disk meanwhile; None: in memory at once."""
+    dask: str | None = None
+    """Address of a Dask scheduler whose workers read the files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +121,10 @@ def import_traces(options: ImportOptions, *, out: Path, say: Callable[[str], Non
         if options.arm_from is not None:
             stack.enter_context(kept(options.arm_from))
         passed_over: list[str] = []
+        client = None if options.dask is None else stack.enter_context(connected(options.dask))
         parts = [
-            (source, _parts(source, options, passed_over, stack)) for source in options.sources
+            (source, _parts(source, options, passed_over, stack, client))
+            for source in options.sources
         ]
         seen = _look_through(parts, options)
         if not seen.spans:
@@ -142,10 +151,21 @@ def import_traces(options: ImportOptions, *, out: Path, say: Callable[[str], Non
 
 
 def _parts(
-    source: ArmFiles, options: ImportOptions, passed_over: list[str], stack: ExitStack
+    source: ArmFiles,
+    options: ImportOptions,
+    passed_over: list[str],
+    stack: ExitStack,
+    client: Client | None,
 ) -> Iterable[pd.DataFrame]:
     """Read a source: spans in parts of whole traces, to be gone through as often as wanted."""
     skip = options.skip_damaged
+    if client is not None:
+        count = options.partitions
+        parts = stack.enter_context(
+            read_elsewhere(*source.files, client=client, skip_damaged=skip, partitions=count)
+        )
+        passed_over += parts.damaged
+        return parts
     if options.partitions is not None:
         parts = stack.enter_context(
             read(*source.files, skip_damaged=skip, partitions=options.partitions)

@@ -58,6 +58,13 @@ def run_name(chosen: str) -> str:
     return chosen
 
 
+dask_option = click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Have the workers of the Dask scheduler there, as in tcp://127.0.0.1:8786, do the work. "
+    "The answer is the same. They must see the files and the temporary folder (TMPDIR).",
+)
+
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 clocks_option = click.option(
