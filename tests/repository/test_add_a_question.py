@@ -35,6 +35,8 @@ def _tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "analysis/questions", folder / "analysis/questions")
     # the command imports the `analysis` that lies beside it
     shutil.copytree(ROOT / "worthit", folder / "worthit")
+    for beside in ("claims", "experiments", "loadtests"):
+        (folder / beside).symlink_to(ROOT / beside)
     text = PAGE.read_text(encoding="utf-8")
     room, entry = (
         block.split("\n", 1) for block in re.findall(r"```python\n# (.*?)```", text, re.DOTALL)

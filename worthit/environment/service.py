@@ -33,7 +33,7 @@ class Instance(Server):
     ) -> None:
         """`name` names its log."""
         super().__init__(workspace, port=port)
-        self._name = name
+        self.name = name
         self._env = env
         self._workers = workers
 
@@ -46,7 +46,7 @@ class Instance(Server):
     async def _launch(self, port: int) -> Process:
         workers = ["--workers", str(self._workers)] if self._workers > 1 else []
         return await self._workspace.start(
-            self._name,
+            self.name,
             [
                 *(sys.executable, "-m", "reference_service", "--host", "127.0.0.1"),
                 *("--port", str(port), *workers),
@@ -80,7 +80,7 @@ class Service(Part):
         `port` fixes the first instance's, for an address that must be known before the start.
         """
         self._workspace = workspace
-        self._name = name
+        self.name = name
         self._env = dict(env or {})
         self._instances = [
             Instance(
@@ -115,7 +115,7 @@ class Service(Part):
     async def command(self, *arguments: str) -> None:
         """Run one of the service's own commands, such as `init-db`, to its end."""
         process = await self._workspace.start(
-            f"{self._name}-{arguments[0]}",
+            f"{self.name}-{arguments[0]}",
             [sys.executable, "-m", "reference_service", *arguments],
             env=child_environment(self._env),
         )

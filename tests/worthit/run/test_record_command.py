@@ -13,10 +13,10 @@ import httpx
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from worthit.environment.reach import child_environment
 
 from tests.support.load.locust_process import PLUGIN, stub_server
 from tests.support.traces.otlp import batch_of_traces
+from worthit.environment.server import child_environment
 from worthit.process.workspace import Workspace
 
 pytestmark = pytest.mark.integration
