@@ -123,7 +123,7 @@ _UNKNOWN: Final[tuple[str, ...]] = (
 """Attributes that say that a trace was chosen, and not with which probability. Sources: the
 tail-sampling processor of the OpenTelemetry Collector, AWS X-Ray, Datadog, Refinery."""
 
-_HINTS: Final = ("ampl", "tate", "_psr", "_dd.p.dm")
+_HINTS: Final = ("sampl", "Sampl", 'estate":', 'e_state":', "_psr", "_dd.p.dm", "refinery.")
 """Every name above holds one of these: where none occurs there is nothing to be parsed."""
 
 SHARE_TOLERANCE: Final = 1e-9
@@ -190,8 +190,9 @@ def of_spans(spans: pd.DataFrame) -> Sampling:
     trace_ids = pd.Index(ids)
     smallest = np.full(len(ids), np.inf)
     chosen: dict[str, int] = {}
-    if "attributes" in spans.columns and len(spans):
-        rows, parsed = _parsed(spans["attributes"])
+    rows, texts = _mentioning(spans)
+    if rows.size:
+        parsed = [orjson.loads(text) for text in texts.take(pa.array(rows)).to_pylist()]
         said = pd.DataFrame(
             [(_smallest(one), _chooser(one)) for one in parsed], columns=["p", "chooser"]
         )
@@ -210,7 +211,13 @@ def of_spans(spans: pd.DataFrame) -> Sampling:
 
 
 def of_traces(spans: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    """Give the weight of each trace, of which ``rows`` has one row; None if nothing is sampled."""
+    """Give the weight of each trace; None if nothing is sampled.
+
+    ``rows`` has the earliest span of each: where none of these speaks of sampling, no other span
+    is looked at, because a search of every span's attributes costs more than the shares.
+    """
+    if "attributes" not in spans.columns or not _hints(_texts(spans.iloc[rows][["attributes"]])):
+        return None
     found = of_spans(spans)
     if not found.is_sampled:
         return None
@@ -259,16 +266,30 @@ def products(
     return yy.reshape(groups, names), xy.reshape(groups, names), xx
 
 
-def _parsed(attributes: pd.Series) -> tuple[NDArray[np.int64], list[dict[str, object]]]:
-    """Give the rows whose attributes may speak of sampling, and what these hold."""
-    texts = pa.array(attributes, pa.large_string(), from_pandas=True)
-    if isinstance(texts, pa.ChunkedArray):
-        texts = texts.combine_chunks()
-    mentioned = pc.match_substring(texts, _HINTS[0])
-    for hint in _HINTS[1:]:
-        mentioned = pc.or_(mentioned, pc.match_substring(texts, hint))
-    rows = np.flatnonzero(pc.fill_null(mentioned, fill_value=False).to_numpy(zero_copy_only=False))
-    return rows, [orjson.loads(text) for text in texts.take(pa.array(rows)).to_pylist()]
+def _mentioning(spans: pd.DataFrame) -> tuple[NDArray[np.int64], pa.Array]:
+    """Give the rows whose attributes may speak of sampling, and the texts of all."""
+    texts = _texts(spans)
+    found = np.zeros(len(texts), np.bool_)
+    for hint in _hints(texts):
+        mentioned = pc.fill_null(pc.match_substring(texts, hint), fill_value=False)
+        found |= mentioned.to_numpy(zero_copy_only=False)
+    return np.flatnonzero(found), texts
+
+
+def _texts(spans: pd.DataFrame) -> pa.Array:
+    if "attributes" not in spans.columns:
+        return pa.array([], pa.large_string())
+    texts = pa.array(spans["attributes"], pa.large_string(), from_pandas=True)
+    return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+
+
+def _hints(texts: pa.Array) -> list[str]:
+    """Give the hints that occur anywhere: all bytes at once are searched ten times as fast."""
+    data = texts.buffers()[2] if len(texts) else None
+    if data is None:
+        return []
+    whole = data.to_pybytes()
+    return [hint for hint in _HINTS if hint.encode() in whole]
 
 
 def _smallest(attributes: dict[str, object]) -> float | None:

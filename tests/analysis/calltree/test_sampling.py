@@ -132,29 +132,29 @@ def test_a_sample_of_unknown_kind_is_said() -> None:
 
 
 def test_mixed_rates_bias_naive_shares_and_not_weighted_ones() -> None:
-    """Of 100 samples that keep every error, about 95 intervals hold the share of the whole."""
-    whole = _requests(3000, seed=7)
+    """Of 60 samples that keep every error, about 57 intervals hold the share of the whole."""
+    whole = _requests(2000, seed=7)
     truth = _select_share(shares.request_shares(whole))["share"]
     asked = float(queries.per_request(whole)["per_request"].sum())
     inside, naive, weighted, per_request = 0, [], [], []
-    for seed in range(100):
+    for seed in range(60):
         sample = _kept(whole, seed, {"GET /failing": 1.0, "GET /fine": 0.1})
         found = _select_share(shares.request_shares(sample))
         inside += found["share_low"] <= truth <= found["share_high"]
         weighted.append(found["share"])
         naive.append(_select_share(shares.request_shares(sample.assign(attributes=None)))["share"])
         per_request.append(float(queries.per_request(sample)["per_request"].sum()))
-    error = np.std(weighted) / 10
+    error = np.std(weighted) / 60**0.5
 
-    assert 88 <= inside <= 100
+    assert 52 <= inside <= 60
     assert abs(np.mean(weighted) - truth) < 4 * error
-    assert abs(np.mean(naive) - truth) > 20 * error
+    assert abs(np.mean(naive) - truth) > 10 * error
     assert asked == pytest.approx(np.mean(per_request), rel=0.02)
 
 
 def test_uniform_samples_have_the_shares_of_the_whole_within_their_intervals() -> None:
     """At one rate for all the weights move nothing, and the interval is the sampling's."""
-    whole = _requests(3000, seed=8)
+    whole = _requests(2000, seed=8)
     truth = _select_share(shares.request_shares(whole))["share"]
     rates = {"GET /failing": 0.125, "GET /fine": 0.125}
     found = [shares.request_shares(_kept(whole, seed, rates)) for seed in range(60)]
@@ -162,7 +162,7 @@ def test_uniform_samples_have_the_shares_of_the_whole_within_their_intervals() -
 
     assert 52 <= sum(row["share_low"] <= truth <= row["share_high"] for row in rows)
     assert found[0].attrs["interval"].startswith("95 % interval of the sampling alone")
-    assert 3000 == pytest.approx(
+    assert 2000 == pytest.approx(
         np.mean(
             [queries.per_request(_kept(whole, s, rates))["requests"].iloc[0] for s in range(9)]
         ),
