@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.calls.classify import calls
+from analysis.calltree import sampling
 from analysis.calltree.call_tree import build_trees
 from analysis.calltree.groups import of_requests
 
@@ -33,18 +34,22 @@ def per_request(spans: pd.DataFrame, *, by: str | None = None) -> pd.DataFrame:
     call_trees = build_trees(spans)
     found, rows = calls(spans)
     count = call_trees.begins.size - 1
-    found["requests"] = count
+    weights = sampling.of_traces(spans, call_trees.order[call_trees.begins[:-1]])
+    found["requests"] = count if weights is None else weights.sum()
+    trace = np.empty(len(spans), np.int64)
+    trace[call_trees.order] = np.repeat(np.arange(count), np.diff(call_trees.begins))
+    found["calls"] = 1 if weights is None else weights[trace[rows]]
     if by is not None:
         group = of_requests(spans, call_trees, by, (*_KEYS, *_COUNTS))
-        trace = np.empty(len(spans), np.int64)
-        trace[call_trees.order] = np.repeat(np.arange(count), np.diff(call_trees.begins))
         which, _ = pd.factorize(group, use_na_sentinel=False)
         found.insert(0, by, group.iloc[trace[rows]].array)
-        found["requests"] = np.bincount(which, minlength=1)[which[trace[rows]]]
+        found["requests"] = np.bincount(which, weights, minlength=1)[which[trace[rows]]]
     keys = [*([by] if by else []), *_KEYS]
-    sizes = found.groupby([*keys, "requests"], dropna=False, as_index=False, observed=True).size()
-    table = sizes.rename(columns={"size": "calls"})
+    groups = found.groupby([*keys, "requests"], dropna=False, as_index=False, observed=True)
+    table: pd.DataFrame = groups[["calls"]].sum()
     table["per_request"] = table["calls"] / table["requests"]
+    if weights is not None:  # estimates of how many there were
+        table = table.assign(**{name: table[name].round().astype("int64") for name in _COUNTS[:2]})
     order = [*([by] if by else []), "calls", *_KEYS]
     ascending = [name != "calls" for name in order]
     table = table.sort_values(order, ascending=ascending, ignore_index=True)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from analysis import self_time
+from analysis.calltree import sampling
 from analysis.calltree.call_tree import CallTrees
 from analysis.calltree.groups import of_requests
 from analysis.critical_path import Rules, critical_times, trees_for
@@ -28,6 +29,8 @@ _ANSWER = (
     "service", "name", "spans", "per_request", "self_ms", "critical_ms",
     "share", "share_low", "share_high",
 )  # fmt: skip
+_OF_REQUESTS = ("block", "requests", "root_ns", "xx")
+"""Columns of the sums by group and block; of what else there is they are grouped by."""
 _SUMMED = ("block", "requests", "root_ns", "self_ns", "critical_ns")
 """Columns of ``Sums`` beside the answer's."""
 
@@ -84,11 +87,16 @@ def sums_of(
         call_trees.start, call_trees.end, self_time.by_position(call_trees), critical,
     )  # fmt: skip
     which, operation = np.nonzero(counts[:, :, 0])
+    requests_of = groups.assign(requests=requests, root_ns=root_ns)
     rows = groups.iloc[which].reset_index(drop=True)
     operations = rows.join(call_trees.operations.iloc[operation].reset_index(drop=True))
     for place, name in enumerate(("spans", "self_ns", "critical_ns")):
         operations[name] = counts[which, operation, place]
-    return Sums(operations=operations, requests=groups.assign(requests=requests, root_ns=root_ns))
+    if "weight" in groups.columns:
+        yy, xy, xx = sampling.products(call_trees, critical, group, len(groups))
+        operations = operations.assign(yy=yy[which, operation], xy=xy[which, operation])
+        requests_of = requests_of.assign(xx=xx)
+    return Sums(operations=operations, requests=requests_of)
 
 
 def from_sums(parts: Iterable[Sums]) -> pd.DataFrame:
@@ -96,7 +104,9 @@ def from_sums(parts: Iterable[Sums]) -> pd.DataFrame:
     kept = list(parts)
     operations = pd.concat([part.operations for part in kept], ignore_index=True)
     requests = pd.concat([part.requests for part in kept], ignore_index=True)
-    by = [name for name in requests.columns if name not in ("block", "requests", "root_ns")]
+    operations = sampling.weighted(operations, ("spans", "self_ns", "critical_ns"), ("yy", "xy"))
+    requests = sampling.weighted(requests, ("requests", "root_ns"), ("xx",))
+    by = [name for name in requests.columns if name not in _OF_REQUESTS]
     operations = operations.groupby(
         [*by, "block", "service", "name"], dropna=False, as_index=False
     ).sum()
@@ -129,6 +139,11 @@ def _groups(
     table = pd.DataFrame({"block": block})
     if by:
         table.insert(0, by, of_requests(spans, call_trees, by, (*_ANSWER, *_SUMMED)).array)
+    weights = sampling.of_traces(spans, rows)
+    if weights is not None:
+        table["weight"] = (
+            weights  # those of one weight are added up whole, and weighted at the end
+        )
     grouped = table.groupby(list(table.columns), dropna=False, sort=True)
     keys = grouped.size().reset_index().drop(columns=0)
     return grouped.ngroup().to_numpy().astype(np.int64), keys
@@ -136,7 +151,7 @@ def _groups(
 
 def _shares(operations: pd.DataFrame, requests: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Shares of one group, and the sentence on its intervals."""
-    count, total = int(requests["requests"].sum()), float(requests["root_ns"].sum())
+    count, total = float(requests["requests"].sum()), float(requests["root_ns"].sum())
     keys = ["service", "name"]
     table = operations.groupby(keys, as_index=False)[["spans", "self_ns", "critical_ns"]].sum()
     per_request = max(count, 1) * _NS_PER_MS
@@ -154,8 +169,35 @@ def _shares(operations: pd.DataFrame, requests: pd.DataFrame) -> tuple[pd.DataFr
         ).reindex(index=blocks.index, columns=pd.MultiIndex.from_frame(table[keys]), fill_value=0)
         low, high = _interval(critical.to_numpy(np.float64), blocks.to_numpy(np.float64))
         table["share_low"], table["share_high"] = low, high
+    elif "xx" in requests.columns and total > 0:
+        table["share_low"], table["share_high"] = _sampled(table, requests, operations, total)
+    table["spans"] = table["spans"].round().astype("int64")
     table = table.sort_values(["share", *keys], ascending=[False, True, True], ignore_index=True)
+    if "xx" in requests.columns and len(blocks) < MIN_BLOCKS:
+        return table[list(_ANSWER)], _OF_SAMPLE
     return table[list(_ANSWER)], _reason(len(blocks))
+
+
+_OF_SAMPLE = (
+    "95 % interval of the sampling alone: how far the shares of all requests may lie from those "
+    "of the traces that were kept (Horvitz-Thompson ratio, each trace kept independently)."
+)
+
+
+def _sampled(
+    table: pd.DataFrame, requests: pd.DataFrame, operations: pd.DataFrame, total: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Interval of each share where the traces are a sample of known probabilities.
+
+    The variance of a ratio of two Horvitz-Thompson totals, linearised (Sarndal, Swensson and
+    Wretman, Model Assisted Survey Sampling (1992), section 5.6).
+    """
+    sums = operations.groupby(["service", "name"], as_index=False)[["yy", "xy"]].sum()
+    share = table["share"].to_numpy(np.float64)
+    yy, xy = (sums[name].to_numpy(np.float64) for name in ("yy", "xy"))
+    spread = np.maximum(yy - 2 * share * xy + share**2 * float(requests["xx"].sum()), 0.0)
+    reach = ndtri((1 + CONFIDENCE) / 2) * np.sqrt(spread) / total
+    return np.clip(share - reach, 0, 1), np.clip(share + reach, 0, 1)
 
 
 def _interval(

@@ -32,6 +32,7 @@ from analysis.checks.cross_checks import ANSWERED, cross_checks, json_object, of
 from analysis.checks.cut_off import without_cut_off
 from analysis.checks.failing_requests import about_errors, about_unended
 from analysis.checks.fault_windows import arms_of_parts, in_fault
+from analysis.checks.imported import about_import, about_sampling
 from analysis.checks.interleaving import about_interleaving
 from analysis.checks.run_checks import (
     Issue,
@@ -164,6 +165,8 @@ def _hold(
     table = cross_checks(manifest, spans, requests, counters, llm_calls)
     issues = [
         *_about_substance(manifest, spans, requests, counted),
+        *about_import(manifest, spans),
+        *about_sampling(manifest, spans),
         *about_interleaving(manifest),
         *about_generator(manifest, requests, counted),
         *_about_traces(manifest, spans, requests),
@@ -201,6 +204,8 @@ def _about_substance(
     if not manifest.complete:
         sentence = "The run was interrupted: the last blocks are missing or cut short."
         issues.append(Issue(Level.SUSPECT, sentence))
+    if requests.empty and manifest.imported is not None:
+        return issues  # `about_import` says what nobody counted
     if requests.empty:
         sentence = (
             "The load was not recorded, so nothing vouches for the schedule or for whole traces."

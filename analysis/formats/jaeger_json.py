@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from analysis.errors import InputError
 from analysis.formats.columns import Batch
+from analysis.formats.resource_attributes import asked_for, of_resource
 from analysis.kernels import elements
 
 _NS_PER_US = 1000
@@ -108,6 +109,8 @@ def _add(batch: Batch, trace: dict[str, Any]) -> None:
     processes = trace.get("processes") or {}
     services = {key: (about or {}).get("serviceName") for key, about in processes.items()}
     columns, trace_id = batch.columns, trace.get("traceID")
+    shares = bool(asked_for())
+    shared = {key: _of_process(about) for key, about in processes.items()} if shares else {}
     trace_ids = [span.get("traceID") or trace_id for span in spans]
     columns["trace_id"] += trace_ids
     columns["span_id"] += [span["spanID"] for span in spans]
@@ -137,11 +140,20 @@ def _add(batch: Batch, trace: dict[str, Any]) -> None:
         else:
             parents.append(_settle(batch, references, (own, None, "")))
         attributes = _attributes(span.get("tags") or ())
+        if shares:
+            own_process = span.get("process")
+            process = _of_process(own_process) if own_process else shared.get(span["processID"])
+            attributes = {**(process or {}), **attributes}
         kinds.append(attributes.pop("span.kind", "UNSPECIFIED"))
         status = attributes.pop("otel.status_code", "UNSET")
         failed = "error" in attributes and attributes["error"] in (True, "true")
         statuses.append("ERROR" if failed else status)
         batch.promote(attributes)
+
+
+def _of_process(about: dict[str, Any] | None) -> dict[str, Any]:
+    """Give what a process's spans keep of its tags."""
+    return of_resource(_attributes((about or {}).get("tags") or ()))
 
 
 def _attributes(tags: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ protobuf library decodes the different ones; what remains is copying, which is c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,10 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from analysis.formats.columns import COLUMN_SOURCES
-from analysis.formats.otlp_json import KINDS, LONGEST_NS, STATUSES
+from analysis.formats.otlp_json import KINDS, LONGEST_NS, SAMPLED, STATUSES
+from analysis.formats.resource_attributes import asked_for
 from analysis.kernels import wire
-from worthit.contract.names import ARM, SERVICE_NAME
+from worthit.contract.names import ARM, SERVICE_NAME, TRACE_STATE
 from worthit.contract.tables import RESOURCE, SPANS
 
 
@@ -61,8 +62,9 @@ def table(messages: Sequence[bytes], *, with_resource: bool = False) -> pa.Table
     wire.walk(data, parts, places, numbers, where, links)
     attributes = _attributes(data, where)
     services, arms = _resources(attributes, resources)
-    columns = _from_attributes(attributes, spans)
     of = numbers[:, wire.RESOURCE]
+    attributes = _with_more(attributes, [*_shared(attributes, of), *_states(data, places)])
+    columns = _from_attributes(attributes, spans)
     if any(arms):
         of_resource = pa.array(arms, pa.large_string()).take(pa.array(of))
         columns["arm"] = pc.coalesce(columns["arm"], of_resource)
@@ -146,6 +148,57 @@ def _resources(
         if key in found and isinstance(value, str) and value:
             found[key][-1 - attributes.owner[a]] = value
     return found[SERVICE_NAME], found[ARM]
+
+
+def _shared(
+    attributes: Attributes, of: NDArray[np.int64]
+) -> Iterator[tuple[str, Any, NDArray[np.int64]]]:
+    """Give the resources' attributes that their spans keep: key, value, spans."""
+    asked = asked_for()
+    for a in np.flatnonzero(attributes.owner < 0) if asked else ():
+        code = attributes.code[a]
+        key = attributes.keys[code]
+        if key not in asked:
+            continue
+        same = [other for other, name in enumerate(attributes.keys) if name == key]
+        own = attributes.owner[np.isin(attributes.code, same)]
+        value = attributes.number[a].item() if attributes.is_int[code] else attributes.values[code]
+        yield key, value, np.setdiff1d(np.flatnonzero(of == -1 - attributes.owner[a]), own)
+
+
+def _states(
+    data: NDArray[np.uint8], places: NDArray[np.int64]
+) -> Iterator[tuple[str, Any, NDArray[np.int64]]]:
+    """Give each different trace state that names a sampling probability: key, value, spans."""
+    begins, lengths = (np.ascontiguousarray(places[:, wire.STATE, side]) for side in (0, 1))
+    if not lengths.any():
+        return
+    codes, firsts = wire.numbered(data, begins, lengths)
+    for code, first in enumerate(firsts):
+        state = data[begins[first] : begins[first] + lengths[first]].tobytes().decode()
+        if SAMPLED in state:
+            yield TRACE_STATE, state, np.flatnonzero(codes == code)
+
+
+def _with_more(
+    attributes: Attributes, more: list[tuple[str, Any, NDArray[np.int64]]]
+) -> Attributes:
+    """Give some spans one attribute more each: key, value, spans."""
+    if not more:
+        return attributes
+    known = len(attributes.keys)
+    owner = np.concatenate([attributes.owner, *(spans for _, _, spans in more)])
+    order = np.argsort(owner, kind="stable")
+    codes = [np.full(spans.size, known + place) for place, (_, _, spans) in enumerate(more)]
+    numbers = [np.zeros(spans.size, np.int64) for _, _, spans in more]
+    return Attributes(
+        owner=owner[order],
+        code=np.concatenate([attributes.code, *codes])[order],
+        number=np.concatenate([attributes.number, *numbers])[order],
+        keys=[*attributes.keys, *(key for key, _, _ in more)],
+        values=[*attributes.values, *(value for _, value, _ in more)],
+        is_int=np.concatenate([attributes.is_int, np.zeros(len(more), np.bool_)]),
+    )
 
 
 def _from_attributes(attributes: Attributes, spans: int) -> dict[str, pa.Array]:

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from analysis.errors import InputError
 from analysis.formats.columns import Batch
+from analysis.formats.resource_attributes import of_resource
 from worthit.contract.names import ARM, SCOPE_NAME, SERVICE_NAME, TRACE_STATE
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
@@ -40,6 +41,9 @@ _ID_CHARACTERS = {16: 32, 8: 16}
 """Characters of hex for so many bytes."""
 _HEX = frozenset("0123456789abcdefABCDEF")
 _KEY_VALUE = itemgetter("key", "value")
+
+SAMPLED = "ot="
+"""A ``tracestate`` without OpenTelemetry's member names no sampling probability."""
 
 LAST_NS = (1 << 63) - 1
 """The last moment that int64 holds, in the year 2262; OTLP's times have a bit more."""
@@ -74,9 +78,10 @@ def table(documents: Sequence[Any]) -> pa.Table:
         for resource in _resources(document):
             about = _attributes((resource.get("resource") or {}).get("attributes"))
             service, arm = (_word(about, key) for key in (SERVICE_NAME, ARM))
+            shared = of_resource(about)
             for scope in _get(resource, _SCOPES):
                 name = (_first(scope, _SCOPE) or {}).get("name")
-                _add(batch, scope.get("spans") or [], service, arm, name)
+                _add(batch, scope.get("spans") or [], service, arm, name, shared)
     return batch.table()
 
 
@@ -103,12 +108,13 @@ def _word(about: dict[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _add(  # noqa: C901 - a column after the other
+def _add(  # noqa: C901, PLR0917 - a column after the other; called once per scope
     batch: Batch,
     spans: list[dict[str, Any]],
     service: str | None,
     arm: str | None,
     scope: str | None,
+    shared: dict[str, Any],
 ) -> None:
     """Add the spans of one scope, a column at a time."""
     if not spans:
@@ -144,7 +150,7 @@ def _add(  # noqa: C901 - a column after the other
         for status in [span.get("status") for span in spans]
     ]
     for place, span in enumerate(spans, start=row):
-        attributes = _attributes(span.get("attributes"))
+        attributes = {**shared, **_attributes(span.get("attributes"))}
         if scope:
             attributes[SCOPE_NAME] = scope
         state = span.get("traceState") or span.get("trace_state")

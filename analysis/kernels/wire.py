@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from analysis.kernels.compiled import compiled
 
-TRACE, SPAN, PARENT, NAME, KEPT_PLACES = range(5)
-"""Columns of places: where a span's ids and name begin, and how long they are."""
+TRACE, SPAN, PARENT, NAME, STATE, KEPT_PLACES = range(6)
+"""Columns of places: where a span's ids, name and trace state begin, and how long they are."""
 KIND, START, END, STATUS, RESOURCE, KEPT_NUMBERS = range(6)
 """Columns of numbers."""
 _FIXED_64, _BYTES, _FIXED_32 = 1, 2, 5
@@ -159,6 +159,8 @@ def _span(
             attribute += 1
         elif what == 0x0A or what == 0x12:  # trace_id, span_id
             places[span, (what >> 3) - 1] = begin, length
+        elif what == 0x1A:  # trace_state
+            places[span, STATE] = begin, length
         elif what == 0x22 or what == 0x2A:  # parent_span_id, name
             places[span, (what >> 3) - 2] = begin, length
         elif what == 0x30:  # kind

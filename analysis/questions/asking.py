@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeVar, cast, get_args
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from analysis.checks.verdict import judge
 from analysis.errors import InputError
@@ -22,7 +23,10 @@ from analysis.questions.findings import (
 from analysis.questions.headline import answer as headline
 from analysis.questions.measured import Measured, measured
 from analysis.rundir.manifest import Manifest
-from analysis.rundir.run import Run
+from analysis.rundir.run import Run, open_run
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _AT_ONCE = 2
 """Questions answered at once; one of them is often the trees, which most others do not need."""
@@ -30,14 +34,17 @@ _AT_ONCE = 2
 Answer = TypeVar("Answer")
 
 
-def findings(run: Run) -> Findings:
-    """Everything that this project can say about a run; no answer when it is INVALID."""
+def findings(run: Run, *, client: Client | None = None) -> Findings:
+    """Everything that this project can say about a run; no answer when it is INVALID.
+
+    With a Dask client its workers, which must see the run's folder, answer the questions.
+    """
     run = _judged(run)
     found = _evidence(run)
     if found.is_invalid:
         return found
-    tables = measured(run)
-    found = replace(found, answers=_answers(tables))
+    answers = _answers(measured(run)) if client is None else _answers_elsewhere(run, client)
+    found = replace(found, answers=answers)
     return replace(found, headline=headline.headline(found))
 
 
@@ -75,6 +82,28 @@ def _answers(tables: Measured) -> tuple[object, ...]:
         }
         trees.result()
         return tuple(asked[question.key].result() for question in QUESTIONS)
+
+
+def _answers_elsewhere(run: Run, client: Client) -> tuple[object, ...]:
+    """Every question's answer, each from one of Dask's workers."""
+    path = run.path.resolve()
+    written_ns = (path / "manifest.json").stat().st_mtime_ns
+    pending = [
+        client.submit(_answered, str(path), written_ns, place, pure=False)
+        for place in range(len(QUESTIONS))
+    ]
+    return tuple(client.gather(pending))  # type: ignore[no-untyped-call] # Dask has few types
+
+
+def _answered(path: str, written_ns: int, place: int) -> object:
+    """Answer one question on a worker, which keeps the tables of the run for the next."""
+    answer: object = _opened(path, written_ns).once(QUESTIONS[place].answer)
+    return answer
+
+
+@lru_cache(maxsize=1)
+def _opened(path: str, written_ns: int) -> Measured:  # noqa: ARG001 - a run written again is another
+    return measured(_judged(open_run(path)))
 
 
 def _judged(run: Run) -> Run:

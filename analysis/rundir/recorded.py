@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from analysis.errors import InputError
 from analysis.formats import otlp_protobuf
-from worthit.contract.tables import RESOURCE, SPANS_WITH_RESOURCE
+from worthit.contract.tables import RESOURCE, SPANS, SPANS_WITH_RESOURCE
 
 _FEW_VALUES = [
     "trace_id", "service", "name", "kind", "status", "arm",
@@ -34,6 +34,11 @@ class Converted:
     traces: int
     undecodable_bytes: int
     """Bytes that were no message: a tail cut off when the recorder was killed, or damage."""
+
+
+def spans_writer(target: Path, schema: pa.Schema = SPANS) -> pq.ParquetWriter:
+    """Open a run's ``spans.parquet`` to be written a table at a time."""
+    return pq.ParquetWriter(target, schema, compression="zstd", use_dictionary=_FEW_VALUES)
 
 
 def convert(source: str | PathLike[str], parquet_path: str | PathLike[str]) -> Converted:
@@ -109,9 +114,7 @@ def _earliest(carriers: list[pa.Table]) -> pa.Table:
 def _complete(draft: Path, target: Path, carriers: pa.Table) -> None:
     """Copy the draft, giving every span its trace's arm, step and block."""
     traces = carriers.column("trace_id").combine_chunks()
-    with pq.ParquetFile(draft) as file, pq.ParquetWriter(
-        target, SPANS_WITH_RESOURCE, compression="zstd", use_dictionary=_FEW_VALUES
-    ) as writer:  # fmt: skip
+    with pq.ParquetFile(draft) as file, spans_writer(target, SPANS_WITH_RESOURCE) as writer:
         for batch in file.iter_batches(batch_size=1 << 18):
             table = pa.Table.from_batches([batch], SPANS_WITH_RESOURCE)
             if len(traces):

@@ -102,9 +102,13 @@ def test_the_help_text_loads_no_verb() -> None:
 
 OPTIONAL = {
     "analysis/scale.py": {"dask", "distributed"},
+    "analysis/questions/asking.py": {"distributed"},
+    "worthit/cli/report.py": {"distributed"},
+    "worthit/cli/terminal/tracefiles.py": {"distributed"},
+    "worthit/run/importing.py": {"distributed"},
     "analysis/report/notebooks.py": {"nbclient", "nbconvert", "nbformat", "traitlets"},
 }
-"""What an extra brings, and the one module that asks for it."""
+"""What an extra brings, and the modules that ask for it or, while types are checked, name it."""
 
 
 def test_every_import_comes_with_the_package() -> None:

@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from worthit.cli.terminal.console import table_console
-from worthit.cli.terminal.options import json_option
+from worthit.cli.terminal.options import block_seconds_option, json_option
 from worthit.contract.exit_codes import ExitCode
 from worthit.errors import UsageError
 
 if TYPE_CHECKING:
     from analysis.questions.comparison.answer import Comparison
+    from analysis.rundir.run import Run
 
 
 @click.command("compare")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--anyway", is_flag=True, help="Compare even if they are refused.")
+@block_seconds_option
 @json_option
-def command(first: str, second: str, *, anyway: bool, as_json: bool) -> int:
-    """Compare two runs, or two arms of one: RUN or RUN:ARM.
+def command(
+    first: str, second: str, *, anyway: bool, block_seconds: float | None, as_json: bool
+) -> int:
+    """Compare two runs, or two arms of one: RUN or RUN:ARM; or traces: a file, folder or address.
 
     Refused where machine, profile, scenario or versions differ, or a run is INVALID.
-    Two arms of one run are compared pair by pair; two runs are not paired.
+    Two arms of one run are compared pair by pair; two runs are not paired. Traces are compared as
+    a run that worthit import makes of them.
     """
     from analysis.questions.comparison import answer as compare  # noqa: PLC0415 - pandas, which --help never needs
 
-    sides = [_side(text) for text in (first, second)]
-    against = compare.reasons_against(*sides)
-    if against and not anyway:
-        sentences = " ".join(against)
-        raise UsageError(
-            f"These two may not be compared. {sentences} Use --anyway to compare them anyway."
-        )
-    result = compare.compare(*sides)
+    with ExitStack() as stack:
+        sides = [_side(text, block_seconds, stack) for text in (first, second)]
+        against = compare.reasons_against(*sides)
+        if against and not anyway:
+            sentences = " ".join(against)
+            raise UsageError(
+                f"These two may not be compared. {sentences} Use --anyway to compare them anyway."
+            )
+        result = compare.compare(*sides)
     if as_json:
         from analysis.questions.published import plain  # noqa: PLC0415 - as above
 
@@ -47,16 +56,37 @@ def command(first: str, second: str, *, anyway: bool, as_json: bool) -> int:
     return int(ExitCode.DONE)
 
 
-def _side(text: str) -> Any:  # noqa: ANN401 - its type would import pandas for --help
-    """RUN, or RUN:ARM when there is no folder of the whole name."""
+def _side(text: str, block_seconds: float | None, stack: ExitStack) -> Any:  # noqa: ANN401 - its type would import pandas for --help
+    """RUN, or RUN:ARM when there is no file or folder of the whole name; traces likewise."""
+    from analysis import traces  # noqa: PLC0415 - as above
     from analysis.questions.comparison import answer as compare  # noqa: PLC0415 - as above
     from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
 
+    if traces.is_address(text):
+        return compare.side(_imported(text, block_seconds, stack), None)
     path, arm = Path(text), None
     if not path.exists() and ":" in text:
         folder, _, arm = text.rpartition(":")
         path = Path(folder)
-    return compare.side(open_run(path), arm)
+    is_run = (path / "manifest.json").exists() or not path.exists()
+    return compare.side(
+        open_run(path) if is_run else _imported(str(path), block_seconds, stack), arm
+    )
+
+
+def _imported(traces: str, block_seconds: float | None, stack: ExitStack) -> Run:
+    """Make a run of traces that is gone when the comparison is done."""
+    from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
+    from worthit.run.importing import ArmFiles, ImportOptions, import_traces  # noqa: PLC0415 - as above
+
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="worthit-"))
+    options = ImportOptions(
+        name="traces", sources=(ArmFiles(files=(traces,)),), block_seconds=block_seconds
+    )
+    imported = import_traces(options, out=Path(folder), say=lambda _: None)
+    run = open_run(imported.path)
+    manifest = replace(run.manifest, run_id=traces)  # as the user named it
+    return replace(run, manifest=manifest, written=manifest)
 
 
 def _print(result: Comparison) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from worthit.cli.terminal.options import json_option, out_option
+from worthit.cli.terminal.options import json_option, name_option, out_option, run_name
 from worthit.contract.exit_codes import ExitCode
 from worthit.errors import UsageError
 
@@ -29,9 +28,6 @@ OTLP_HTTP_PORT, OTLP_GRPC_PORT = 4318, 4317
 STDERR = 2
 """With --json stdout is for one document alone: what the command prints goes here."""
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""What a run may be called: it becomes a folder's name."""
-
 
 @click.command("record")
 @click.argument("command_line", metavar="[-- COMMAND ...]", nargs=-1, type=click.UNPROCESSED)
@@ -41,7 +37,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
     type=click.FloatRange(min=0, min_open=True),
     help="Stop after so many seconds.",
 )
-@click.option("--name", help="The run's name; by default the command's.")
+@name_option("The run's name; by default the command's.")
 @click.option(
     "--http-port",
     type=PORT,
@@ -133,13 +129,8 @@ def command(
         )
     from worthit.run.recording import RecordingOptions, default_name, record  # noqa: PLC0415 - for a fast --help
 
-    chosen = name or default_name(command_line)
-    if not NAME.fullmatch(chosen):
-        raise UsageError(
-            f"The name {chosen!r} cannot be a folder's; use letters, digits, dots, - and _."
-        )
     options = RecordingOptions(
-        name=chosen,
+        name=run_name(name or default_name(command_line)),
         command=command_line,
         seconds=seconds,
         http_port=_port(http_port, OTLP_HTTP_PORT, command_line),

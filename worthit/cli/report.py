@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from worthit.cli.terminal.console import table_console
-from worthit.cli.terminal.options import json_option
+from worthit.cli.terminal.options import dask_option, json_option
 from worthit.contract.exit_codes import ExitCode
 from worthit.errors import UsageError
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from analysis.document.document import Document
     from analysis.questions.findings import Findings
 
@@ -58,6 +60,7 @@ a report, which makes many objects and hardly any cycle."""
     metavar="TEXT",
     help="The statement or table that the change is about, or a part of its text.",
 )
+@dask_option
 def command(
     run: Path | None,
     claim_files: tuple[Path, ...],
@@ -69,6 +72,7 @@ def command(
     notebook: bool,
     as_json: bool,
     jaeger_url: str | None,
+    dask: str | None,
 ) -> int:
     """Write report.html, findings.json and figures/ into RUN, and print its tables.
 
@@ -83,12 +87,12 @@ def command(
     if markdown and as_json:
         raise UsageError("--markdown and --json both want stdout to themselves; choose one.")
     _check_address(jaeger_url)
-    with _collecting_seldom():
+    with _collecting_seldom(), _workers(dask) as client:
         opened = open_run(run or newest_run(RUNS_FOLDER), arm_from=arm_from).about(
             operation, statement
         )
         files = answering.claims_of(opened.manifest, claim_files)
-        found = answering.with_claims(findings(opened), files)
+        found = answering.with_claims(findings(opened, client=client), files)
         document = assembly.assemble(opened, found, jaeger_url=jaeger_url)
         written = [writing.write(document, found, opened.path)]
         if notebook:
@@ -99,6 +103,18 @@ def command(
     for path in written:
         click.echo(f"Written: {path}", err=True)
     return int(ExitCode.RUN_INVALID if document.is_invalid else ExitCode.DONE)
+
+
+@contextmanager
+def _workers(dask: str | None) -> Iterator[Client | None]:
+    """Give a client of the Dask scheduler at an address; none without one."""
+    if dask is None:
+        yield None
+        return
+    from analysis.scale import connected  # noqa: PLC0415 - pandas, which --help never needs
+
+    with connected(dask) as client:
+        yield client
 
 
 @contextmanager

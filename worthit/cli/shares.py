@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 from typing_extensions import override
 
 from worthit.cli.terminal import tracefiles
-from worthit.cli.terminal.options import clocks_option, json_option
+from worthit.cli.terminal.options import clocks_option, dask_option, json_option
 from worthit.contract.exit_codes import ExitCode
 from worthit.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from analysis import shares
+    from analysis.critical_path import Rules
 
 SCHEMA_VERSION = 2
 """Of the JSON document, docs/schemas/shares.schema.json. History: 1, the first; 2, ``doubts`` is
@@ -123,6 +127,7 @@ class _WhatIf(click.ParamType[tuple[str, float]]):
     help="Read the traces in N parts, kept on disk meanwhile: for traces that do not fit into "
     "memory. The shares are the same.",
 )
+@dask_option
 @json_option
 def command(
     files: tuple[str, ...],
@@ -138,6 +143,7 @@ def command(
     skip_damaged: bool,
     column_map: dict[str, str] | None,
     partitions: int | None,
+    dask: str | None,
     as_json: bool,
 ) -> int:
     """Show each operation's share of the requests' time, with its interval.
@@ -150,10 +156,10 @@ def command(
         raise UsageError("--by-arm and --by root both say how to split; name one of them.")
     asked = _Asked(slowest=slowest, what_ifs=what_ifs, waits=waits, repeated=repeated)
     whole = asked != _Asked() or correct_clocks
-    if whole and partitions is not None:
+    if whole and (partitions is not None or dask is not None):
         raise UsageError(
             "--slowest, --what-if, --waits, --repeated and --correct-clocks need all traces in "
-            "memory at once; leave out --partitions."
+            f"memory at once; leave out {'--dask' if dask is not None else '--partitions'}."
         )
     with tracefiles.in_parts(
         files,
@@ -161,12 +167,17 @@ def command(
         columns=None if whole else _COLUMNS,
         partitions=partitions,
         column_map=column_map,
+        dask=dask,
     ) as loaded:
-        parts = list(loaded.parts) if whole else loaded.parts
-        answer = _answer(
-            parts, rules, by or ("arm" if by_arm else None), correct_clocks=correct_clocks
+        ask = partial(
+            _of_part,
+            rules=rules,
+            by=by or ("arm" if by_arm else None),
+            correct_clocks=correct_clocks,
         )
-        more = _more(asked, answer.corrected or list(parts), loaded, rules) if whole else []
+        parts = list(loaded.parts) if whole else []
+        answer = _answer([ask(part) for part in parts] if whole else loaded.ask(ask))
+        more = _more(asked, answer.corrected or parts, loaded, rules) if whole else []
     if as_json:
         document = {
             "schema_version": SCHEMA_VERSION,
@@ -212,49 +223,77 @@ class _Answer:
     """The parts on one clock, where that was asked."""
 
 
-def _answer(
-    parts: Iterable[pd.DataFrame], rules: str, by: str | None, *, correct_clocks: bool
-) -> _Answer:
-    """Ask every part, and add up what can be added up."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PartAnswer:
+    """What one part of the traces adds to each answer."""
+
+    spans: int
+    requests: int
+    sums: shares.Sums
+    issues: pd.DataFrame
+    bounds: pd.DataFrame
+    under_rules: Mapping[Rules, shares.Sums]
+    roots: Counter[str]
+    """Requests by root operation."""
+    between_ns: int
+    """Time on the network and in queues, on the critical path."""
+    corrected: pd.DataFrame | None
+
+
+def _of_part(
+    recorded: pd.DataFrame, rules: str, by: str | None, *, correct_clocks: bool
+) -> _PartAnswer:
+    """Ask one part; with Dask this runs on a worker."""
     from analysis import shares  # noqa: PLC0415 - --help need not wait
     from analysis.calltree import clock_skew, network  # noqa: PLC0415 - as above
     from analysis.calltree.call_tree import build_trees  # noqa: PLC0415 - as above
     from analysis.calltree.roots import roots_of  # noqa: PLC0415 - as above
     from analysis.checks import trace_quality  # noqa: PLC0415 - as above
-    from analysis.critical_path import RULES, Rules, critical_times  # noqa: PLC0415 - as above
+    from analysis.critical_path import RULES, critical_times  # noqa: PLC0415 - as above
+
+    part = clock_skew.corrected(recorded) if correct_clocks else recorded
+    call_trees = build_trees(part)
+    own = critical_times(call_trees, RULES[0])
+    return _PartAnswer(
+        spans=len(part),
+        requests=part["trace_id"].nunique(),
+        sums=shares.sums(part, rules, by=by),  # type: ignore[arg-type] # click checked it
+        issues=trace_quality.counted(part),
+        bounds=clock_skew.bounds(recorded),
+        under_rules={
+            name: shares.sums_of(call_trees, critical_times(call_trees, name), part)
+            for name in RULES
+        },
+        roots=Counter(roots_of(part, call_trees).tolist()),
+        between_ns=int(own[network.is_between(call_trees)].sum()),
+        corrected=part if correct_clocks else None,
+    )
+
+
+def _answer(parts: Sequence[_PartAnswer]) -> _Answer:
+    """Add up what the parts say."""
+    from analysis import shares  # noqa: PLC0415 - --help need not wait
+    from analysis.calltree import clock_skew  # noqa: PLC0415 - as above
+    from analysis.checks import trace_quality  # noqa: PLC0415 - as above
+    from analysis.critical_path import RULES  # noqa: PLC0415 - as above
     from analysis.questions.shares import definitions  # noqa: PLC0415 - as above
 
-    sizes, asked, issues, bounds, corrected = [], [], [], [], []
     roots: Counter[str] = Counter()
-    between_ns = 0
-    under: dict[Rules, list[shares.Sums]] = {name: [] for name in RULES}
-    for recorded in parts:
-        bounds.append(clock_skew.bounds(recorded))
-        part = clock_skew.corrected(recorded) if correct_clocks else recorded
-        corrected += [part] if correct_clocks else []
-        sizes.append((len(part), part["trace_id"].nunique()))
-        asked.append(shares.sums(part, rules, by=by))  # type: ignore[arg-type] # click checked it
-        issues.append(trace_quality.counted(part))
-        call_trees = build_trees(part)
-        roots.update(roots_of(part, call_trees).tolist())
-        own = critical_times(call_trees, RULES[0])
-        between_ns += int(own[network.is_between(call_trees)].sum())
-        for name, sums in under.items():
-            times = critical_times(call_trees, name)
-            sums.append(shares.sums_of(call_trees, times, part))
-    tables = {name: shares.from_sums(sums) for name, sums in under.items()}
-    spans, requests = (int(sum(counts)) for counts in zip(*sizes, strict=True))
-    offsets = clock_skew.offsets(*bounds)
+    for part in parts:
+        roots.update(part.roots)
+    requests = sum(part.requests for part in parts)
+    tables = {name: shares.from_sums(part.under_rules[name] for part in parts) for name in RULES}
+    offsets = clock_skew.offsets(*(part.bounds for part in parts))
     return _Answer(
-        spans=spans,
+        spans=sum(part.spans for part in parts),
         requests=requests,
-        table=shares.from_sums(asked),
+        table=shares.from_sums(part.sums for part in parts),
         moved=definitions.sentence(definitions.compared(tables)),
-        issues=trace_quality.together(issues),
+        issues=trace_quality.together(part.issues for part in parts),
         skewed=offsets[offsets["skewed"]],
         roots=dict(sorted(roots.items(), key=lambda one: (-one[1], one[0]))),
-        between_ms=between_ns / max(requests, 1) / 1e6,
-        corrected=corrected,
+        between_ms=sum(part.between_ns for part in parts) / max(requests, 1) / 1e6,
+        corrected=[part.corrected for part in parts if part.corrected is not None],
     )
 
 

@@ -227,6 +227,33 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedSource:
+    """Traces that ``worthit import`` was given, and what came of them."""
+
+    name: str
+    """A file, folder or address, as the user named it."""
+    arm: str | None = None
+    """The arm that the user said they are of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """Where the spans of a run came from that nobody recorded here."""
+
+    sources: tuple[ImportedSource, ...]
+    requests: int
+    """Traces."""
+    arm_from: str | None = None
+    """The attribute that names a request's arm."""
+    unknown_arm: int = 0
+    """Requests that name no arm though others do: they are in no answer about arms."""
+    block_seconds: float | None = None
+    """The length of the blocks that each arm's time was cut into; None: as the traces say."""
+    passed_over: tuple[str, ...] = ()
+    """What was not read, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The whole file."""
 
@@ -253,6 +280,8 @@ class Manifest:
     parts: dict[str, Part] = field(default_factory=dict)
     memory: Memory | None = None
     recorded: Recorded = Recorded()
+    imported: Imported | None = None
+    """Of ``worthit import``; None of a run that was recorded."""
     generator: tuple[Generator, ...] = ()
     workers: tuple[Worker, ...] = ()
     segments: tuple[Segment, ...] = ()

@@ -145,10 +145,8 @@ def write_tables(
 
     converted = convert(directory.raw / "traces.otlp", directory.path / "spans.parquet")
     requests = read_requests(load_folder)
-    pq.write_table(requests, directory.path / "requests.parquet", compression="zstd")
     metrics = metric_samples(directory.raw / "traces.otlp.metrics")
-    write_counters([*counters, *metrics], directory.path / "counters.parquet")
-    events.write(directory.path / "events.parquet")
+    write_other_tables(directory, requests=requests, counters=[*counters, *metrics], events=events)
     return Recorded(
         spans=converted.spans,
         requests=requests.num_rows,
@@ -156,6 +154,15 @@ def write_tables(
         refused_batches=recorder["refused"],
         undecodable_bytes=converted.undecodable_bytes,
     )
+
+
+def write_other_tables(
+    directory: RunDirectory, *, requests: pa.Table, counters: Sequence[Sample], events: Events
+) -> None:
+    """Write the tables beside ``spans.parquet``."""
+    pq.write_table(requests, directory.path / "requests.parquet", compression="zstd")
+    write_counters(counters, directory.path / "counters.parquet")
+    events.write(directory.path / "events.parquet")
 
 
 def read_requests(folder: Path) -> pa.Table:

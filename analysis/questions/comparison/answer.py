@@ -194,10 +194,14 @@ def _paired(first: Side, second: Side) -> Iterator[Row]:
 
 
 def _unpaired(first: Side, second: Side) -> Iterator[Row]:
-    """Two runs: block means and totals, each side with its own scatter."""
+    """Two runs: block means and totals, each side with its own scatter.
+
+    Rates that nobody set, as in imported traces, differ by accident: there all are compared.
+    """
     one, two = _Numbers(first), _Numbers(second)
-    rates = sorted(set(one.rates) & set(two.rates))
-    scopes: list[float | None] = [None] if set(one.rates) == set(two.rates) else []
+    measured = any(side.run.manifest.imported is not None for side in (first, second))
+    rates = [] if measured else sorted(set(one.rates) & set(two.rates))
+    scopes: list[float | None] = [None] if measured or set(one.rates) == set(two.rates) else []
     for rate in [*scopes, *rates]:
         after_of = two.estimates(rate)
         for what, before in one.estimates(rate).items():

@@ -54,7 +54,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
             " the same in both arms for each pair of requests."
         ),
         sample=_sample(requests, operations, same_draws=setting.same_draws),
-        drawings=_drawing(operations, requests, setting),
+        drawings=_drawings(operations, requests, setting),
         tables=(*_request_table(requests, setting), *_operation_table(operations, setting)),
         notes=(*_reasons(requests), *(left_out_of(requests[0]) if requests else ())),
     )
@@ -121,7 +121,7 @@ def _sample(
     )
 
 
-def _drawing(
+def _drawings(
     operations: list[OperationRow], requests: list[EndToEndRow], setting: Setting
 ) -> tuple[Drawing, ...]:
     """Ratios of the cached operation, differences of the request; nothing where none is known."""

@@ -44,6 +44,7 @@ _REPORT = "tests/analysis/report/test_report.py::"
 _TYPED = "tests/worthit/cli/test_report_command.py::"
 _NOTEBOOK = "tests/notebooks/test_notebooks.py::test_a_notebook_runs_on_a_fresh_run"
 _WORKFLOW = "tests/repository/test_github_actions.py::test_a_run_decides_how_the_step_ends"
+_IMPORT = "tests/worthit/run/test_importing.py::"
 _RECORD = "tests/worthit/run/test_record_as_documented.py::"
 
 RUN_ELSEWHERE: dict[str, str] = {
@@ -61,6 +62,12 @@ RUN_ELSEWHERE: dict[str, str] = {
     + "test_json_is_one_document_that_keeps_to_the_schema",
     "worthit report runs/RUN --notebook": _TYPED + "test_notebooks_are_executed_beside_the_report",
     "python -m analysis.report.notebooks runs/RUN": _NOTEBOOK,
+    "worthit import traces.json --name checkout --arm-from service.version": _IMPORT
+    + "test_the_arm_is_what_an_attribute_of_the_resource_says",
+    "worthit import --name checkout --arm off=before.json --arm on=after.json"
+    " --block-seconds 10": _IMPORT + "test_report_check_and_export_work_on_imported_traces",
+    "worthit compare before.json after.json --block-seconds 10": _IMPORT
+    + "test_compare_takes_trace_files",
     "worthit record --for 120 --name checkout": _RECORD
     + "test_a_running_service_is_recorded_for_a_while",
     "worthit record --name checkout -- ./start-and-load.sh": _RECORD

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from typing_extensions import override
 
 if TYPE_CHECKING:
     import pandas as pd
+    from distributed import Client
 
     from analysis.errors import AnalysisError
     from analysis.rundir.manifest import Verdict
     from analysis.rundir.run import Run
+
+_Answer = TypeVar("_Answer")
 
 _WORSE = ("VALID", "SUSPECT", "UNJUDGED", "INVALID")
 """Verdicts, the worst last: several runs together are as good as the worst of them."""
@@ -104,11 +108,50 @@ class Parts:
     """What was left out, as sentences: known when the parts were gone through."""
     notes: list[str]
     """What was passed over and taken for granted, as sentences: known as ``damaged`` is."""
+    elsewhere: _Elsewhere | None = None
+    """How Dask's workers go through them, where there are some."""
+
+    def ask(self, question: Callable[[pd.DataFrame], _Answer]) -> list[_Answer]:
+        """Ask a question of every part, and go through the parts by it."""
+        if self.elsewhere is not None:
+            return list(self.elsewhere.ask(question))
+        return [question(part) for part in self.parts]
 
     @property
     def invalid(self) -> bool:
         """Whether no number in these runs may be believed."""
         return bool(self.verdict["verdict"] == "INVALID")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Elsewhere:
+    """Sources whose parts Dask's workers answer for."""
+
+    client: Client
+    sources: Sequence[_Source]
+    wanted: _Wanted
+
+    def ask(self, question: Callable[[pd.DataFrame], _Answer]) -> Iterator[_Answer]:
+        """Give the parts' answers, one source after the other."""
+        from analysis import scale  # noqa: PLC0415 - as above
+
+        for source in self.sources:
+            with scale.read(
+                *source.paths,
+                client=self.client,
+                columns=self.wanted.columns,
+                skip_damaged=self.wanted.damaged is not None,
+                partitions=self.wanted.partitions,
+            ) as parts:
+                if self.wanted.damaged is not None:
+                    self.wanted.damaged.extend(parts.damaged)
+                yield from scale.over(parts, partial(_of_counted, question, source), self.client)
+
+
+def _of_counted(
+    question: Callable[[pd.DataFrame], _Answer], source: _Source, spans: pd.DataFrame
+) -> _Answer:
+    return question(_counted(spans, source))
 
 
 @contextmanager
@@ -119,21 +162,39 @@ def in_parts(
     columns: Sequence[str] | None,
     partitions: int | None,
     column_map: Mapping[str, str] | None = None,
+    dask: str | None = None,
 ) -> Iterator[Parts]:
     """Read as ``load`` does, these columns, each source in so many parts; without a number in one.
 
-    Every run directory is a source of its own, all other files together are one.
+    Every run directory is a source of its own, all other files together are one. ``dask`` is the
+    address of a scheduler whose workers are to be asked.
     """
     damaged: list[str] = []
     notes: list[str] = []
     sources = _sources(files, damaged if skip_damaged else None)
-    reading = _Wanted(
+    ours = all(source.run is not None and source.run.manifest.scenario for source in sources)
+    if columns is not None and not ours:  # somebody else's tracer may have kept a sample
+        columns = [*columns, "attributes"]
+    wanted = _Wanted(
         columns=columns, partitions=partitions, column_map=column_map,
         damaged=damaged if skip_damaged else None, notes=notes,
     )  # fmt: skip
-    with closing(_parts(sources, reading)) as parts:
-        runs = [source.run for source in sources if source.run is not None]
-        yield Parts(parts=parts, runs=runs, verdict=_verdict(runs), damaged=damaged, notes=notes)
+    runs = [source.run for source in sources if source.run is not None]
+    with ExitStack() as stack:
+        elsewhere = None
+        if dask is not None:
+            from analysis import scale  # noqa: PLC0415 - as above
+
+            client = stack.enter_context(scale.connected(dask))
+            elsewhere = _Elsewhere(client=client, sources=sources, wanted=wanted)
+        yield Parts(
+            parts=stack.enter_context(closing(_parts(sources, wanted))),
+            runs=runs,
+            verdict=_verdict(runs),
+            damaged=damaged,
+            notes=notes,
+            elsewhere=elsewhere,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
