@@ -42,7 +42,7 @@ FAMILIES: Final[Mapping[str, str]] = {
 
 TypeORM's instrumentation writes ``postgres`` and ``mssql`` (its own driver names), mongoose's
 ``mongoose`` (opentelemetry-js-contrib, packages/instrumentation-mongoose); the conventions renamed
-``mssql`` and ``oracle`` in 1.30 (docs/database/sql-server.md, oracledb.md).
+``mssql`` and ``oracle`` in 1.30 (its pages on SQL Server and Oracle).
 """
 
 ANY_SYSTEM: Final = frozenset(

@@ -24,6 +24,9 @@ def _requests() -> pd.DataFrame:
 def _spans() -> pd.DataFrame:
     return pd.DataFrame(
         {
+            "trace_id": [f"{number:032x}" for number in range(1, 6)],
+            "span_id": [f"{number:016x}" for number in range(1, 6)],
+            "parent_span_id": [None] * 5,
             "arm": ["off", "off", "on", "on", "on"],
             "duration_ns": [SECOND, 0, 9, SECOND // 4, 5],
             "worthit.pool_wait_ns": [SECOND / 2, None, None, None, None],
