@@ -326,7 +326,7 @@ def _all_queries(factor: Estimate) -> str:
     less = times_less(factor)
     if not less:
         return ""
-    if factor.value == 1.0 and not factor.has_interval:
+    if factor.value == 1.0:
         return "The database does as much work for a request in both arms."
     if factor.includes(1.0):
         return f"No difference of the database's work was seen: {less} for a request."
