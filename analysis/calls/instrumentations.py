@@ -129,7 +129,8 @@ like: opencensus-integrations/ocsql and nhatthm/otelsql. ``db.Prepare``: uptrace
 opentelemetry-js-contrib, instrumentation-pg. ``fetchall``: Datadog's dbapi integration.
 ``connection``, ``query``, ``result-set``: datasource-micrometer, JdbcObservationDocumentation.
 ``prisma:*``: Prisma, packages/instrumentation and its query engine. ``CACHE ... Load``:
-ActiveRecord's log name. ``getMore``: the MongoDB command of a cursor's next batch.
+ActiveRecord's log name. ``getMore``: the MongoDB command of a cursor's next batch. The places are
+where to look: which names a current release writes was not checked for each of them.
 """
 
 QUERY_NAMES: Final = (

@@ -114,15 +114,6 @@ LAYOUTS = (
         },
         units={"start": "ns", "end": "ns"},
     ),
-    # DeepTraLog (FudanSELab/DeepTraLog, TraceLogData): SkyWalking's spans of TrainTicket, ms
-    Layout(
-        name="DeepTraLog's traces",
-        columns={
-            "trace_id": "TraceId", "span_id": "SpanId", "parent_span_id": "ParentSpan",
-            "service": "Service", "name": "URL", "kind": "SpanType", "start": "StartTime",
-            "end": "EndTime",
-        },
-    ),
     # Alibaba cluster-trace-microservices-v2021 and -v2022, MSCallGraph: milliseconds
     Layout(
         name="Alibaba's call graphs",

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from worthit.cli.terminal.options import json_option, name_option, out_option, run_name
+from worthit.cli.terminal.options import (
+    arm_from_option,
+    json_option,
+    name_option,
+    operation_option,
+    out_option,
+    run_name,
+    statement_option,
+)
 from worthit.contract.exit_codes import ExitCode
 from worthit.errors import UsageError
 
@@ -77,17 +85,9 @@ STDERR = 2
     type=click.IntRange(0),
     help="Likewise its block: which repeat of the arm this recording is.",
 )
-@click.option(
-    "--arm-from",
-    metavar="ATTRIBUTE",
-    help="The resource attribute that names the arm, such as service.version.",
-)
-@click.option("--operation", metavar="NAME", help="The span's name that the change is about.")
-@click.option(
-    "--statement",
-    metavar="TEXT",
-    help="The statement or table that the change is about, or a part of its text.",
-)
+@arm_from_option
+@operation_option
+@statement_option
 @out_option
 @json_option
 @click.pass_context

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from worthit.cli.terminal.console import table_console
-from worthit.cli.terminal.options import dask_option, json_option
+from worthit.cli.terminal.options import (
+    arm_from_option,
+    dask_option,
+    json_option,
+    operation_option,
+    statement_option,
+)
 from worthit.contract.exit_codes import ExitCode
 from worthit.errors import UsageError
 
@@ -49,17 +55,9 @@ a report, which makes many objects and hardly any cycle."""
     metavar="URL",
     help="Address of Jaeger's page; the report's traces link to it. [env: JAEGER_URL]",
 )
-@click.option(
-    "--arm-from",
-    metavar="ATTRIBUTE",
-    help="Of a recording: the resource attribute that names the arm, such as service.version.",
-)
-@click.option("--operation", metavar="NAME", help="The span's name that the change is about.")
-@click.option(
-    "--statement",
-    metavar="TEXT",
-    help="The statement or table that the change is about, or a part of its text.",
-)
+@arm_from_option
+@operation_option
+@statement_option
 @dask_option
 def command(
     run: Path | None,

@@ -74,3 +74,19 @@ clocks_option = click.option(
     "caller's; those whose clock differs beyond doubt are moved anyway, "
     "unless the rules are jaeger or crisp.",
 )
+
+arm_from_option = click.option(
+    "--arm-from",
+    metavar="ATTRIBUTE",
+    help="Of a recording: the resource attribute that names the arm, such as service.version.",
+)
+
+operation_option = click.option(
+    "--operation", metavar="NAME", help="The span's name that the change is about."
+)
+
+statement_option = click.option(
+    "--statement",
+    metavar="TEXT",
+    help="The statement or table that the change is about, or a part of its text.",
+)
