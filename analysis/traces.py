@@ -170,7 +170,7 @@ def _streamed(path: str | PathLike[str], reading: Reading) -> pa.Table:
     """Read standard input, or what an address answers."""
     if path == STANDARD_INPUT:
         return found.table_of(sys.stdin.buffer.read(), "standard input", None, reading)
-    from analysis.formats import jaeger_api  # noqa: PLC0415 - the HTTP client, when needed
+    from analysis.formats.jaeger import jaeger_api  # noqa: PLC0415 - the HTTP client, when needed
 
     return jaeger_api.table(str(path), reading)
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from analysis.errors import InputError
 from analysis.formats import moments
 from analysis.formats.columns import Batch
-from analysis.formats.otlp_json import KINDS, STATUSES, enum
+from analysis.formats.otlp.otlp_json import KINDS, STATUSES, enum
 from worthit.contract.names import SCOPE_NAME, SERVICE_NAME, TRACE_STATE
 
 NAME = "a console exporter's JSON"

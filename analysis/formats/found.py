@@ -23,16 +23,14 @@ from analysis.formats import (
     console_exporters,
     delimited,
     documents,
-    jaeger_documents,
-    jaeger_json,
     named_columns,
-    otlp_json,
-    otlp_protobuf,
     parquet,
     unpacking,
     zipkin_json,
 )
 from analysis.formats.columns import empty
+from analysis.formats.jaeger import jaeger_documents, jaeger_json
+from analysis.formats.otlp import otlp_json, otlp_protobuf
 from analysis.formats.reading import NotTracesError, Reading
 
 _KNOWN = "OTLP, Jaeger, Zipkin, console exporters' JSON, ClickHouse, CSV or Parquet"

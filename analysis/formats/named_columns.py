@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from analysis.errors import InputError
 from analysis.formats import moments
 from analysis.formats.columns import Batch, dumps
-from analysis.formats.otlp_json import KINDS, STATUSES
+from analysis.formats.otlp.otlp_json import KINDS, STATUSES
 from analysis.formats.reading import Reading
 from worthit.contract.names import SCOPE_NAME, SERVICE_NAME, TRACE_STATE
 from worthit.contract.tables import SPANS

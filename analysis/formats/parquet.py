@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from analysis.errors import ColumnError, InputError
-from analysis.formats import jaeger_documents, named_columns
+from analysis.formats import named_columns
 from analysis.formats.columns import REQUIRED, empty
+from analysis.formats.jaeger import jaeger_documents
 from analysis.formats.reading import NotTracesError, Reading
 from worthit.contract.tables import SPANS
 

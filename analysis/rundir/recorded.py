@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from analysis.errors import InputError
-from analysis.formats import otlp_protobuf
+from analysis.formats.otlp import otlp_protobuf
 from worthit.contract.tables import RESOURCE, SPANS, SPANS_WITH_RESOURCE
 
 _FEW_VALUES = [

@@ -13,8 +13,8 @@ import pytest
 
 from analysis import traces
 from analysis.errors import AnalysisError, ColumnError, InputError
-from analysis.formats import jaeger_json
 from analysis.formats.columns import to_pandas
+from analysis.formats.jaeger import jaeger_json
 from tests.support.traces import trace_files as files
 
 FORMATS: dict[str, Callable[[], bytes]] = {

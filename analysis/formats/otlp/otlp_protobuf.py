@@ -18,8 +18,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 
-from analysis.formats import otlp_columns as wired
 from analysis.formats import unpacking
+from analysis.formats.otlp import otlp_columns as wired
 
 _MAX_MESSAGE_BYTES = 1 << 30
 """Longer than any export: a length above this is no length, the file is damaged or of another

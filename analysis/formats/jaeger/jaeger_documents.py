@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from analysis.errors import InputError
-from analysis.formats import jaeger_json
+from analysis.formats.jaeger import jaeger_json
 
 NAME = "Jaeger's documents of Elasticsearch"
 """As messages call this format."""

@@ -21,7 +21,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from analysis.formats.columns import COLUMN_SOURCES
-from analysis.formats.otlp_json import KINDS, LONGEST_NS, SAMPLED, STATUSES
+from analysis.formats.otlp.otlp_json import KINDS, LONGEST_NS, SAMPLED, STATUSES
 from analysis.formats.resource_attributes import asked_for
 from analysis.kernels import wire
 from worthit.contract.names import ARM, SERVICE_NAME, TRACE_STATE
