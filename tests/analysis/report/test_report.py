@@ -329,15 +329,6 @@ def test_the_terminal_shows_the_same_numbers(document: Document) -> None:
     assert [cell for cell in cells if cell not in shown] == []
 
 
-def test_the_closing_lines_are_verdict_and_answer(document: Document) -> None:
-    """Three lines matter at the end of a run."""
-    assert terminal.closing_lines(document) == (
-        "VALID.",
-        "Nobody notices.",
-        "The database does 20 times less.",
-    )
-
-
 def test_files_appear_whole_and_replace_older_ones(
     run: Run, document: Document, drawn: Mapping[str, Pictures]
 ) -> None:
