@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import secrets
 import sys
@@ -46,4 +47,5 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sys.exit(main(Path(__file__).resolve().parent.parent))

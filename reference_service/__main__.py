@@ -53,9 +53,19 @@ def init_db() -> None:
 @click.option("--users", default=100, show_default=True, type=click.IntRange(0))
 @click.option("--memories-per-user", default=20, show_default=True, type=click.IntRange(0))
 @click.option("--seed", "seed_number", default=7, show_default=True, type=int)
-def seed(personalities: int, users: int, memories_per_user: int, seed_number: int) -> None:
+@click.option("--if-empty", is_flag=True, help="Leave tables that have personalities as they are.")
+def seed(
+    personalities: int,
+    users: int,
+    memories_per_user: int,
+    seed_number: int,
+    if_empty: bool,  # noqa: FBT001 - click gives a flag as a boolean
+) -> None:
     """Fill the tables; the same arguments give the same rows."""
     settings = DatabaseSettings()  # type: ignore[call-arg]  # the environment has them
+    if if_empty and schema.has_personalities(settings.database_url.get_secret_value()):
+        click.echo("The tables are filled already; nothing was changed.")
+        return
     filling = schema.Filling(
         personalities=personalities,
         users=users,

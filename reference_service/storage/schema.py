@@ -125,6 +125,13 @@ def seed(url: str, filling: Filling) -> None:
         connection.execute("VACUUM ANALYZE personalities, preferences, memories")
 
 
+def has_personalities(url: str) -> bool:
+    """Whether `seed` has run to its end: its rows appear in one transaction."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT EXISTS (SELECT FROM personalities)").fetchone()
+    return bool(found and found[0])
+
+
 def _copy_new(
     cursor: psycopg.Cursor[tuple[object, ...]],
     table: str,

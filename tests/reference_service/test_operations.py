@@ -172,3 +172,13 @@ def test_init_db_and_seed_can_be_repeated(servers: ChatServers) -> None:
     assert "p00059" == after[0][2]
     assert [(240,)] == servers.rows("SELECT count(*) FROM memories")
     assert [("u00000",)] == servers.rows("SELECT min(user_id) FROM preferences")
+
+
+def test_seed_if_empty_leaves_filled_tables_as_they_are(servers: ChatServers) -> None:
+    """With more personalities asked for, none is added, and the command says so."""
+    before = servers.rows("SELECT count(*) FROM personalities")
+
+    ended = servers.command("seed", "--if-empty", "--personalities", "70")
+
+    assert before == servers.rows("SELECT count(*) FROM personalities")
+    assert "filled already" in ended.stdout

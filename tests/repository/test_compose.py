@@ -5,6 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -126,6 +131,23 @@ def test_make_env_fills_each_secret_and_nothing_else(tmp_path: Path) -> None:
     assert kept == {k: v for k, v in example_settings().items() if k not in SECRETS}
 
 
+def test_make_env_asked_for_help_writes_nothing(tmp_path: Path) -> None:
+    """--help prints and ends; so does an option that does not exist."""
+    (tmp_path / "deploy").mkdir()
+    shutil.copy(ROOT / "deploy/make_env.py", tmp_path / "deploy")
+    shutil.copy(ROOT / ".env.example", tmp_path)
+    script = [sys.executable, str(tmp_path / "deploy/make_env.py")]
+
+    helped = subprocess.run([*script, "--help"], capture_output=True, text=True, check=True)
+    refused = subprocess.run([*script, "--force"], capture_output=True, text=True, check=False)
+
+    assert "Write .env" in helped.stdout
+    assert refused.returncode == 2
+    assert not (tmp_path / ".env").exists()
+    subprocess.run(script, check=True, capture_output=True)
+    assert (tmp_path / ".env").exists()
+
+
 def test_every_service_is_watched_limited_and_restarted() -> None:
     """Each long-running service has a health check, a restart and limits of three kinds."""
     for name, service in services().items():
@@ -159,9 +181,9 @@ def test_the_order_of_start_is_said_by_health() -> None:
 
 
 def test_the_named_service_and_its_replicas_are_one_definition() -> None:
-    """The replicas differ from the named instance by name, published port and scale alone."""
+    """The replicas differ from the named instance by name, port, scale and build alone."""
     named, replica = services()["service"], services()["service-replica"]
-    own = {"container_name", "ports", "scale"}
+    own = {"container_name", "ports", "scale", "build"}
 
     assert {k: v for k, v in named.items() if k not in own} == {
         k: v for k, v in replica.items() if k not in own
@@ -261,11 +283,62 @@ def test_addresses_name_services_and_ports_that_listen() -> None:
 
 def test_health_checks_ask_a_port_of_their_own() -> None:
     """Each HTTP health check asks 127.0.0.1 on a port that its own container listens on."""
+    asked = set()
     for name, service in services().items():
         for text in strings(service.get("healthcheck", {}).get("test", [])):
-            for url in re.findall(r"http://[^'\" ]+", text):
-                assert urlsplit(url).hostname == "127.0.0.1", name
-                assert urlsplit(url).port in LISTENING[name], name
+            for port in re.findall(r"(?:http://|/dev/tcp/)127\.0\.0\.1[:/](\d+)", text):
+                assert int(port) in LISTENING[name], name
+                asked.add(name)
+
+    assert asked >= {"service", "recorder", "simulator", "collector", "locust-master", "jupyter"}
+
+
+def test_no_health_check_starts_an_interpreter() -> None:
+    """Python's start cost 0.5 s of CPU on a busy machine, seven times every five seconds."""
+    programs = {
+        service["healthcheck"]["test"][1].split()[0].rpartition("/")[2]
+        for name, service in services().items()
+        if name not in ONE_SHOT and service["healthcheck"]["test"][0] == "CMD"
+    }
+
+    assert programs == {"bash", "wget", "pg_isready"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "healthy"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", True),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", False),
+        (b"", False),
+        (None, False),
+    ],
+)
+def test_the_service_is_healthy_when_it_answers_200(
+    answer: bytes | None,
+    healthy: bool,  # noqa: FBT001 - a parameter of the test's
+) -> None:
+    """The check of the file, run by a real bash: 200, 503, closed at once, nothing listening."""
+    check = services()["service"]["healthcheck"]["test"][1:]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if answer is None:
+            server.close()
+        else:
+            threading.Thread(target=_answer_once, args=(server, answer), daemon=True).start()
+        command = [word.replace("/8000", f"/{port}").replace("$$", "$") for word in check]
+        ended = subprocess.run(command, capture_output=True, timeout=20, check=False)
+
+    assert (ended.returncode == 0) is healthy
+
+
+def _answer_once(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        asked = b""
+        while not asked.endswith(b"\r\n\r\n"):
+            asked += connection.recv(1000)
+        assert asked.startswith(b"GET /readyz HTTP/1.0\r\n")
+        connection.sendall(answer)
 
 
 def test_what_is_mounted_exists() -> None:

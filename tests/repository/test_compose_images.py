@@ -43,6 +43,18 @@ def test_every_image_is_pinned() -> None:
     assert len(images) > 8
 
 
+def test_each_image_is_built_by_one_service_and_never_pulled() -> None:
+    """Two builders of one tag replace each other's image, and Compose recreates containers."""
+    builders = [one["image"] for one in services().values() if "build" in one]
+    ours = {name: one for name, one in services().items() if one["image"] in builders}
+
+    assert len(builders) == len(set(builders)) == 4
+    assert {one.get("pull_policy") for one in ours.values()} == {"never"}
+    assert {one["image"] for one in services().values() if one["image"].startswith("worthit")} == (
+        set(builders)
+    )
+
+
 def test_built_images_are_stages_of_the_one_dockerfile() -> None:
     """What Compose builds is a stage, the last of each runs as a user other than root."""
     stages = docker_stages()

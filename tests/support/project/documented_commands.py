@@ -108,10 +108,11 @@ NOT_RUN: dict[str, str] = {
     "docker compose up --detach --build --wait": _ENGINE,
     "docker compose cp recorder:/recorded/traces.otlp .": _ENGINE,
     "docker compose up --detach --scale service-replica=3 --scale locust-worker=4": _ENGINE,
-    "docker exec -it ai_companion_redis_dev redis-cli -a $REDIS_PASSWORD": _ENGINE,
+    "docker compose down": _ENGINE,
+    "docker exec -it -e REDISCLI_AUTH ai_companion_redis_dev redis-cli": _ENGINE,
     'docker logs ai_companion_service_dev 2>&1 | grep -i "cache\\|redis"': _ENGINE,
     "REDIS_ENABLED=false docker compose up --detach --wait": _ENGINE,
-    "export REDIS_PASSWORD=$(sed -n 's/^REDIS_PASSWORD=//p' .env)": "sets a variable of the shell"
+    "export REDISCLI_AUTH=$(sed -n 's/^REDIS_PASSWORD=//p' .env)": "sets a variable of the shell"
     " for the line after it",
     "make setup": _REGISTRY,
     '.venv/bin/worthit check "${{ steps.measure.outputs.run }}" --claims claims/background.toml'

@@ -140,9 +140,15 @@ async def test_a_fixed_port_in_use_is_an_error(taken: int) -> None:
                 await Recorder(workspace, **ports).start()
 
 
-@pytest.mark.parametrize(("part", "variable"), [(Postgres, "DATABASE_URL"), (Redis, "REDIS_URL")])
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (Postgres, "missing; reinstall .* in DATABASE_URL"),
+        (Redis, "No Redis server was found: .* in REDIS_URL"),
+    ],
+)
 async def test_a_wheel_without_its_binary_is_a_sentence(
-    part: type[Postgres | Redis], variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    part: type[Postgres | Redis], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A missing server is said to be missing, with both ways out."""
     empty = importlib.machinery.ModuleSpec("empty", None, is_package=True)
@@ -150,7 +156,8 @@ async def test_a_wheel_without_its_binary_is_a_sentence(
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: empty)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     async with _open_before(monkeypatch) as workspace:
-        with pytest.raises(PartError, match=f"missing; reinstall .* in {variable}"):
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(PartError, match=message):
             await part(workspace).start()
 
 
