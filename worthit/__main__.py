@@ -39,6 +39,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "up": ("worthit.cli.up", "Start the embedded parts and keep them running."),
     "run": ("worthit.cli.run", "Run an experiment file, or print what it would do."),
     "record": ("worthit.cli.record", "Record any OTLP service under any load."),
+    "mark": ("worthit.cli.mark", "Tell a recording that a block of an arm begins now."),
     "import": ("worthit.cli.import_traces", "Make a run of traces that another tool recorded."),
     "report": ("worthit.cli.report", "Tables, figures and report.html of a run."),
     "shares": ("worthit.cli.shares", "Where does one request's time go?"),

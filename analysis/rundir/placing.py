@@ -1,9 +1,13 @@
 """To which arm, level and block does each request of a recording belong, and who says so?
 
-Four parties may say it, and the first that does is believed: the request's row in
+Five parties may say it, and the first that does is believed: the request's row in
 ``requests.parquet`` by trace id (the load knows what it sent, whatever the service does with
 baggage); ``worthit.*`` attributes on the request's own spans; a resource attribute that the user
-named; the recording's own arm. A span belongs where its trace does.
+named; the marked block in which the request began and ended; the recording's own arm. A span
+belongs where its trace does.
+
+A request that was under way at a mark, or that began while the arm settled after one, may be of
+either arm: it is set aside and counted.
 
 Worked example: 180 requests of a load with our plugin and 22 of a start-up script reach a service
 that exports nothing of ours. 180 are placed by their row, 22 by nobody.
@@ -11,6 +15,7 @@ that exports nothing of ours. 180 are placed by their row, 22 by nobody.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,16 +29,27 @@ from analysis.checks.cross_checks import SERVED_KINDS
 from analysis.checks.cross_checks import roots as begun
 from analysis.formats.attributes import words_in
 from analysis.rundir.manifest import Arm, Block, Manifest, Placed, Step
+from worthit.contract.marks import MARK, Window, mark_from, windows
 from worthit.contract.tables import REQUESTS, RESOURCE
 
 BASELINES = ("off", "baseline", "control", "before")
 """Names by which an arm says that the others are held against it; else the first by name is."""
 
-BY_REQUEST, BY_ATTRIBUTE, BY_RESOURCE, BY_RECORDING = "requests", "spans", "resource", "recording"
+WAYS = BY_REQUEST, BY_ATTRIBUTE, BY_RESOURCE, BY_MARKS, BY_RECORDING = (
+    "requests", "spans", "resource", "marks", "recording",
+)  # fmt: skip
 """Who placed a request, in the order in which they are believed; fields of ``Placed``."""
+
+SET_ASIDE = "set_aside"
+"""The way of a request at the edge of a marked block; a field of ``Placed`` too."""
 
 SHORTEST_BLOCK_NS = 1
 """A block of one request without duration still has a rate."""
+
+NS_PER_S = 10**9
+
+NEVER_NS = np.iinfo(np.int64).max
+"""The end of a marked block after which no mark came."""
 
 FEWEST_PER_STRETCH = 10
 """Requests of one arm in a row that make a block of their own where nobody names blocks. When the
@@ -79,14 +95,14 @@ def is_recording(manifest: Manifest) -> bool:
 
 
 def place(folder: Path, manifest: Manifest, *, baseline: str | None = None) -> Placement:
-    """Ask the four parties, by the manifest's wishes, about the tables in a folder.
+    """Ask the five parties, by the manifest's wishes, about the tables in a folder.
 
     ``baseline`` names the arm that the others are held against; without it the usual names do.
     """
     spans = _spans(folder / "spans.parquet", manifest.arm_from)
     file = folder / "requests.parquet"
     requests = pd.read_parquet(file) if file.exists() else REQUESTS.empty_table().to_pandas()
-    traces = _places(spans, requests, manifest)
+    traces = _places(spans, requests, _marks(folder / "events.parquet"), manifest)
     tops = begun(spans)
     tops = tops.drop(columns=_PLACE).join(traces, on="trace_id")
     if tops["block"].isna().all():
@@ -145,8 +161,18 @@ def _spans(file: Path, arm_from: str | None) -> pd.DataFrame:
     return spans
 
 
-def _places(spans: pd.DataFrame, requests: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
-    """Arm, step, block and ``way`` of every trace that somebody places."""
+def _marks(events: Path) -> tuple[Window, ...]:
+    """Give the marked blocks of a recording."""
+    if not events.exists():
+        return ()
+    rows = pq.read_table(events, filters=[("kind", "=", MARK)]).to_pylist()
+    return windows(mark_from(json.loads(row["detail"]), row["t_ns"]) for row in rows)
+
+
+def _places(
+    spans: pd.DataFrame, requests: pd.DataFrame, marked: tuple[Window, ...], manifest: Manifest
+) -> pd.DataFrame:
+    """Arm, step, block and ``way`` of every trace that somebody places or that is set aside."""
     known = pd.Index(spans["trace_id"].dropna().unique(), name="trace_id")
     found = pd.DataFrame(index=known, columns=[*_PLACE, "way"], dtype="object")
     sent = requests.dropna(subset=["trace_id"]).drop_duplicates("trace_id")
@@ -157,15 +183,53 @@ def _places(spans: pd.DataFrame, requests: pd.DataFrame, manifest: Manifest) -> 
     _take(found, _earliest(own, _PLACE), BY_ATTRIBUTE)
     named = _earliest(spans, ["named"]).rename(columns={"named": "arm"})
     _take(found, named, BY_RESOURCE)
+    if marked:
+        in_marks = _in_windows(spans, marked, round(manifest.settle_s * NS_PER_S))
+        edge = in_marks.index[in_marks[SET_ASIDE]]
+        _take(found, in_marks.drop(index=edge)[["arm", "block"]].astype("object"), BY_MARKS)
+        found.loc[edge[found.loc[edge, "way"].isna()], "way"] = SET_ASIDE
     if manifest.arm is not None:
         # a block of the recording's own is for its requests: with the load's blocks known, what
         # is left (health checks, a warm-up) is in none of them
         block = manifest.block if found["block"].isna().all() else None
         whole = pd.DataFrame({"arm": manifest.arm, "block": block}, index=known, dtype="object")
         _take(found, whole, BY_RECORDING)
-    found = found[found["arm"].notna() | found["block"].notna()]
+    found = found[found["way"].notna() | found["block"].notna()]
     placed: pd.DataFrame = found.astype({"step": "Int32", "block": "Int32"})
     return placed
+
+
+def _in_windows(spans: pd.DataFrame, marked: tuple[Window, ...], settle_ns: int) -> pd.DataFrame:
+    """By trace: the arm and block that it began in, and whether it is at that block's edge.
+
+    A trace begins where its request does, and is over when that was answered.
+    """
+    tops = begun(spans)
+    tops = pd.concat([tops, spans[~spans["trace_id"].isin(tops["trace_id"])]])  # of lost parents
+    ends = tops["start_ns"] + tops["duration_ns"].fillna(0)
+    traces = (
+        tops.assign(end_ns=ends.astype("int64"))
+        .groupby("trace_id")
+        .agg(start_ns=("start_ns", "min"), end_ns=("end_ns", "max"))
+    )
+    begins = np.array([window.start_ns for window in marked], np.int64)
+    over = np.array(
+        [NEVER_NS if window.end_ns is None else window.end_ns for window in marked], np.int64
+    )
+    starts = traces["start_ns"].to_numpy(np.int64)
+    at = np.searchsorted(begins, starts, side="right") - 1
+    inside = (at >= 0) & (starts < over[at])
+    at = np.where(inside, at, 0)
+    settling = starts < begins[at] + settle_ns
+    placed = pd.DataFrame(
+        {
+            "arm": np.array([window.arm for window in marked], object)[at],
+            "block": np.array([window.block for window in marked])[at],
+            SET_ASIDE: settling | (traces["end_ns"].to_numpy(np.int64) > over[at]),
+        },
+        index=traces.index,
+    )
+    return placed[inside]
 
 
 def _take(found: pd.DataFrame, said: pd.DataFrame, way: str) -> None:
@@ -269,9 +333,6 @@ def _counted(tops: pd.DataFrame) -> Placed:
     ways = tops.drop_duplicates("trace_id")["way"]
     counts = ways.value_counts()
     return Placed(
-        **{
-            way: int(counts.get(way, 0))
-            for way in (BY_REQUEST, BY_ATTRIBUTE, BY_RESOURCE, BY_RECORDING)
-        },
+        **{way: int(counts.get(way, 0)) for way in (*WAYS, SET_ASIDE)},
         nobody=int(ways.isna().sum()),
     )

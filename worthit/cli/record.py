@@ -85,6 +85,27 @@ STDERR = 2
     type=click.IntRange(0),
     help="Likewise its block: which repeat of the arm this recording is.",
 )
+@click.option(
+    "--schedule",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Which arm is under load when: .toml, .csv or .json with each block's arm and seconds, "
+    "or start and end.",
+)
+@click.option(
+    "--settle",
+    "settle_seconds",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="S",
+    help="Set aside what begins in the first S seconds of each marked or scheduled block.",
+)
+@click.option(
+    "--campaign",
+    metavar="NAME",
+    help="This is one of several recordings of NAME; report and compare take them together.",
+)
 @arm_from_option
 @operation_option
 @statement_option
@@ -104,6 +125,9 @@ def command(
     redis_url: str | None,
     arm: str | None,
     block: int | None,
+    schedule: Path | None,
+    settle_seconds: float,
+    campaign: str | None,
     arm_from: str | None,
     operation: str | None,
     statement: str | None,
@@ -120,14 +144,21 @@ def command(
     report can compare the spans with them.
 
     With Locust nothing in the service changes: its requests' arms follow from their trace ids.
-    With another load tool name the arm by --arm, or by a resource attribute with --arm-from.
+    With another load tool say which arm is under load when: by worthit mark from a script, by a
+    --schedule, by a resource attribute with --arm-from, or by --arm and --block for the whole
+    recording.
     """
     if block is not None and arm is None:
         raise UsageError(
             f"--block {block} was given without an arm; name it too, as in"
             f" --arm off --block {block}."
         )
+    if arm is not None and schedule is not None:
+        raise UsageError(
+            "--arm is of a whole recording and --schedule tells its arms; leave one of them out."
+        )
     from worthit.run.recording import RecordingOptions, default_name, record  # noqa: PLC0415 - for a fast --help
+    from worthit.run.schedule import read_schedule  # noqa: PLC0415 - as above
 
     options = RecordingOptions(
         name=run_name(name or default_name(command_line)),
@@ -140,6 +171,9 @@ def command(
         cache=_named(context, "redis_url", redis_url),
         arm=arm,
         block=block,
+        schedule=None if schedule is None else read_schedule(schedule),
+        settle_seconds=settle_seconds,
+        campaign=None if campaign is None else run_name(campaign),
         arm_from=arm_from,
         operation=operation,
         statement=statement,

@@ -172,8 +172,12 @@ class Placed:
     """By ``worthit.*`` attributes on their spans, from baggage."""
     resource: int = 0
     """By the resource attribute that the user named."""
+    marks: int = 0
+    """By the marked block in which they began and ended."""
     recording: int = 0
     """By the recording's own arm."""
+    set_aside: int = 0
+    """At the edge of a marked block: under way at a mark, or begun while the arm settled."""
     nobody: int = 0
     """They belong to no arm."""
 
@@ -183,13 +187,16 @@ class Placed:
             (self.requests, "by the load's record of their trace id"),
             (self.spans, "by worthit.* attributes on their spans"),
             (self.resource, "by the resource attribute that was named"),
+            (self.marks, "by the marked block that they began in"),
             (self.recording, "by the recording's own arm"),
         )
         told = [f"{count} {way}" for count, way in ways if count]
-        total = self.requests + self.spans + self.resource + self.recording + self.nobody
+        edge = self.set_aside
+        total = sum(count for count, _ in ways) + edge + self.nobody
+        left = f"; {edge} at the edge of a marked block are set aside" if edge else ""
         if not told:
-            return f"None of {total} requests says which arm it belongs to."
-        left = f"; {self.nobody} could not be placed and are left out" if self.nobody else ""
+            return f"None of {total} requests says which arm it belongs to{left}."
+        left += f"; {self.nobody} could not be placed and are left out" if self.nobody else ""
         return f"Of {total} requests got their arm: {', '.join(told)}{left}."
 
 
@@ -296,6 +303,10 @@ class Manifest:
     """Likewise their block."""
     arm_from: str | None = None
     """Of a recording: the resource attribute that names the arm, such as ``service.version``."""
+    settle_s: float = 0.0
+    """Of a recording with marks: for how long after each its arm was given time to settle."""
+    campaign: str | None = None
+    """Of a recording: what it is one of several recordings of."""
     placed: Placed | None = None
     """Of a recording: by whom its requests were given their arm. Older recordings lack it."""
 

@@ -82,17 +82,19 @@ def forwarding_recorder(
     environ: Mapping[str, str],
     *,
     path: Path | None = None,
+    marks: Path | None = None,
     forward_traces: str | None = None,
     http_port: int = 0,
     grpc_port: int = 0,
 ) -> Recorder:
     """Give the recorder; OTEL_EXPORTER_OTLP_ENDPOINT, where set, is sent a copy of everything.
 
-    Without `path` nothing is kept.
+    Without `path` nothing is kept, without `marks` no mark is taken.
     """
     return Recorder(
         workspace,
         path=path,
+        marks=marks,
         keep=path is not None,
         forward=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         forward_headers=environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),

@@ -36,6 +36,7 @@ class Recorder(Server):
         *,
         path: Path | None = None,
         keep: bool = True,
+        marks: Path | None = None,
         forward: str | None = None,
         forward_headers: str = "",
         forward_traces: str | None = None,
@@ -44,6 +45,7 @@ class Recorder(Server):
     ) -> None:
         """`path` is the traces' file, metrics beside it; `keep=False` only counts and passes on.
 
+        `marks` is the file of what `worthit mark` sends; without it marks are refused.
         `forward` is a further OTLP/HTTP endpoint that gets everything, `forward_traces` one that
         takes traces alone. `forward_headers` go to the former, as OTEL_EXPORTER_OTLP_HEADERS
         spells them: by the environment, since an argument list is for all to see. A port given is
@@ -54,6 +56,7 @@ class Recorder(Server):
         self.forward = forward
         self._options = [
             *(("--out", str(self.path)) if keep else ()),
+            *(("--marks", str(marks)) if marks else ()),
             *(("--forward", forward) if forward else ()),
             *(("--forward-traces", forward_traces) if forward_traces else ()),
         ]
@@ -79,6 +82,11 @@ class Recorder(Server):
     async def stats(self) -> dict[str, int]:
         """Its counts: bytes, batches, spans, refused, unwritten, ..."""
         found: dict[str, int] = await self._get("/stats")
+        return found
+
+    async def refusals(self) -> dict[str, int]:
+        """Give how often it refused something, by reason."""
+        found: dict[str, int] = await self._get("/refusals")
         return found
 
     async def passed_on(self) -> PassedOn | None:

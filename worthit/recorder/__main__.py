@@ -25,6 +25,11 @@ PORT = click.IntRange(1, 65535)
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to append traces to, metrics beside it; without it nothing is kept.",
 )
+@click.option(
+    "--marks",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to append the marks of `worthit mark` to; without it they are refused.",
+)
 @click.option("--forward", multiple=True, help="A further OTLP/HTTP endpoint that gets it all.")
 @click.option("--forward-traces", multiple=True, help="One that gets the traces alone.")
 def command(
@@ -33,6 +38,7 @@ def command(
     http_port: int,
     grpc_port: int | None,
     out: Path | None,
+    marks: Path | None,
     forward: tuple[str, ...],
     forward_traces: tuple[str, ...],
 ) -> None:
@@ -45,6 +51,7 @@ def command(
         http_port=http_port,
         grpc_port=grpc_port,
         out=out,
+        marks=marks,
         forward=forward,
         forward_headers=os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
         forward_traces=forward_traces,

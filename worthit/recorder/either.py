@@ -16,6 +16,9 @@ from typing_extensions import override
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client of HTTP/2 sends first."""
 
+TLS_HANDSHAKE: Final = b"\x16"
+"""What a client of TLS sends first (RFC 8446, section 5.1); no HTTP method begins so."""
+
 MOST_WAITING_BYTES: Final = 1 << 20
 """Of what one side has not taken yet; then the other is not read for a while."""
 
@@ -23,8 +26,14 @@ MOST_WAITING_BYTES: Final = 1 << 20
 class EitherProtocol(asyncio.Protocol):
     """Looks at a connection's first bytes and hands it to who speaks its protocol."""
 
-    def __init__(self, http: Callable[[], asyncio.Protocol], grpc_port: int) -> None:
+    def __init__(
+        self,
+        http: Callable[[], asyncio.Protocol],
+        grpc_port: int,
+        on_tls: Callable[[], None] | None = None,
+    ) -> None:
         self._http = http
+        self._on_tls = on_tls
         self._grpc_port = grpc_port
         self._first = b""
         self._transport: asyncio.Transport | None = None
@@ -43,6 +52,10 @@ class EitherProtocol(asyncio.Protocol):
             self._other.send(data)
             return
         self._first += data
+        if self._first[:1] == TLS_HANDSHAKE and self._on_tls is not None:
+            self._on_tls()
+            self._transport.close()
+            return
         if self._task is not None:  # being led on
             return
         if self._first.startswith(PREFACE[:4]) or PREFACE.startswith(self._first):

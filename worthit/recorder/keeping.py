@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,19 @@ RECENT_SECONDS = 60
 
 RECENT_BYTES = 64 << 20
 """How much of it is kept at most."""
+
+MOST_REASONS = 20
+"""How many reasons for a refusal are told apart."""
+
+OTHER_REASONS = "For other reasons."
+"""What the refusals beyond them are counted under."""
+
+NOT_TAKEN = "It was not a valid HTTP request, or larger than the recorder takes (32 MiB)."
+
+TLS = (
+    "The sender began with TLS, and the recorder speaks plain text: write http:// in its endpoint,"
+    " or set OTEL_EXPORTER_OTLP_INSECURE=true."
+)
 
 
 @dataclass(slots=True)
@@ -55,6 +68,8 @@ class Recorder:
         self._recent_bytes = 0
         self._told_disk_full = False
         self.stats = Stats()
+        self.refusals: Counter[str] = Counter()
+        """Why, and how often."""
 
     def take(self, signal: Signal, batch: Batch) -> None:
         """Keep a batch; raises OSError when the disk does not take it."""
@@ -77,9 +92,15 @@ class Recorder:
         for forwarder in self._forwarders:
             forwarder.offer(signal.name, batch.data)
 
-    def refuse(self) -> None:
-        """Count a batch that could not be taken for what it is."""
+    def refuse(self, reason: str = NOT_TAKEN) -> None:
+        """Count what could not be taken for what it is; the log has each reason once."""
         self.stats.refused += 1
+        known = reason in self.refusals or len(self.refusals) < MOST_REASONS
+        reason = reason if known else OTHER_REASONS
+        if reason not in self.refusals:
+            sys.stderr.write(f"Refused: {reason}\n")
+            sys.stderr.flush()
+        self.refusals[reason] += 1
 
     def recent(self, seconds: float) -> list[bytes]:
         """The trace batches of the last `seconds`."""

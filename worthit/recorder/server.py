@@ -16,10 +16,12 @@ import grpc.aio
 import orjson
 from google.rpc import status_pb2  # type: ignore[import-untyped]  # no stubs published
 
+from worthit.contract.marks import MARKS_PATH
 from worthit.http_server import JSON, LOOPBACK, Request, listen
 from worthit.recorder.either import EitherProtocol
-from worthit.recorder.keeping import RECENT_SECONDS, Recorder
+from worthit.recorder.keeping import RECENT_SECONDS, TLS, Recorder
 from worthit.recorder.live import live
+from worthit.recorder.marks import Marks
 from worthit.recorder.otlp import (
     LOGS,
     METRICS,
@@ -64,6 +66,8 @@ class Settings:
     http_port: int
     grpc_port: int | None
     out: Path | None
+    marks: Path | None = None
+    """Where marks are kept; without it they are refused."""
     forward: tuple[str, ...] = ()
     """OTLP/HTTP endpoints that get everything."""
     forward_headers: str = ""
@@ -75,16 +79,16 @@ class Settings:
 class HttpFront:
     """OTLP/HTTP and the recorder's own pages."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, marks: Marks) -> None:
         self._recorder = recorder
+        self._marks = marks
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handle(self, request: Request) -> None:
         """Route one request."""
-        signal = SIGNALS.get(request.path)
-        if signal is not None and request.method == b"POST":
-            self._export(signal, request)
-        elif request.method != b"GET" or signal is not None:
+        if request.method == b"POST":
+            self._post(request)
+        elif request.method != b"GET" or request.path in SIGNALS:
             request.respond(
                 405, b'{"error":"not allowed; POST OTLP to /v1/traces, /v1/metrics or /v1/logs"}'
             )
@@ -92,6 +96,8 @@ class HttpFront:
             request.respond(200, b'{"status":"ok"}')
         elif request.path == b"/stats":
             request.respond(200, self._recorder.shown())
+        elif request.path == b"/refusals":
+            request.respond(200, orjson.dumps(self._recorder.refusals))
         elif request.path == b"/live":
             self._live(request)
         else:
@@ -100,13 +106,29 @@ class HttpFront:
                 b'{"error":"unknown path; there are /v1/{traces,metrics,logs}, /stats, /live"}',
             )
 
+    def _post(self, request: Request) -> None:
+        """Take a batch or a mark."""
+        signal = SIGNALS.get(request.path)
+        if signal is not None:
+            self._export(signal, request)
+        elif request.path == MARKS_PATH.encode():
+            request.respond(*self._marks.take(request.body))
+        else:
+            reason = (
+                f"POST {request.path.decode('latin-1')} is no path of OTLP, which are /v1/traces,"
+                " /v1/metrics and /v1/logs: set OTEL_EXPORTER_OTLP_ENDPOINT without a path, and"
+                " OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or grpc."
+            )
+            self._recorder.refuse(reason)
+            request.respond(404, orjson.dumps({"error": reason}))
+
     def _export(self, signal: Signal, request: Request) -> None:
         kind = _content_type(request)
         try:
             batch = _decode(signal, kind, request)
             self._recorder.take(signal, batch)
         except RefusedError as error:
-            self._recorder.refuse()
+            self._recorder.refuse(str(error))
             _respond_status(request, kind, error.status, INVALID_ARGUMENT, str(error))
         except OSError as error:
             message = f"The recorder could not write: {error.strerror}."
@@ -178,7 +200,7 @@ class GrpcFront:
         try:
             self._recorder.take(signal, from_protobuf(signal, data))
         except RefusedError as error:
-            self._recorder.refuse()
+            self._recorder.refuse(str(error))
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except OSError as error:
             await context.abort(
@@ -225,8 +247,10 @@ async def serve(stop: asyncio.Event, settings: Settings) -> None:
     """Serve until `stop`; every batch answered with success is in the file by then."""
     forwarders = _forwarders(settings)
     recorder = Recorder(settings.out, forwarders, time.monotonic)
+    marks = Marks(settings.marks, time.time_ns)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(recorder.close)
+        stack.callback(marks.close)
         for forwarder in forwarders:
             await stack.enter_async_context(forwarder)
         grpc_server, led_to = await listen_grpc(recorder, max_message_bytes=MAX_BODY_BYTES)
@@ -237,13 +261,17 @@ async def serve(stop: asyncio.Event, settings: Settings) -> None:
             ports.append((settings.grpc_port, "The recorder (gRPC)"))
         for port, what in ports:
             server = await listen(
-                HttpFront(recorder).handle,
+                HttpFront(recorder, marks).handle,
                 host=settings.host,
                 port=port,
                 max_body_bytes=MAX_BODY_BYTES,
                 what=what,
                 on_refused=recorder.refuse,
-                behind=partial(EitherProtocol, grpc_port=led_to),
+                behind=partial(
+                    EitherProtocol,
+                    grpc_port=led_to,
+                    on_tls=partial(recorder.refuse, TLS),
+                ),
             )
             stack.callback(server.close)
         await stop.wait()

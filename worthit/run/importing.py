@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis.formats.resource_attributes import kept
+from analysis.rundir.placing import Placement, place
 from analysis.rundir.recorded import spans_writer
 from analysis.scale import connected
 from analysis.scale import read as read_elsewhere
@@ -34,7 +35,6 @@ from worthit.contract.manifest import (
 from worthit.contract.tables import REQUESTS, SPANS
 from worthit.errors import UsageError, WorthitError
 from worthit.run.artifacts import Events, judge, write_other_tables
-from worthit.run.recorded_arms import Found, found_on_spans
 from worthit.run.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ def import_traces(options: ImportOptions, *, out: Path, say: Callable[[str], Non
         directory = stack.enter_context(RunDirectory(out, options.name))
         say(f"writing the tables of {seen.spans} spans")
         _write_spans(directory, parts, options, seen)
-        found = found_on_spans(directory.path / "spans.parquet", baseline=options.baseline)
+        written = Manifest(format_version=FORMAT_VERSION, run_id=directory.run_id)
+        found = place(directory.path, written, baseline=options.baseline)
         _check_arms(options, found)
         events = Events(time.time_ns)
         events.add("imported", spans=seen.spans, requests=seen.requests)
@@ -321,7 +322,7 @@ def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
-def _check_arms(options: ImportOptions, found: Found) -> None:
+def _check_arms(options: ImportOptions, found: Placement) -> None:
     names = [arm.name for arm in found.arms]
     if options.arm_from is not None and not names:
         raise UsageError(
@@ -339,7 +340,7 @@ def _manifest(
     directory: RunDirectory,
     options: ImportOptions,
     seen: _Seen,
-    found: Found,
+    found: Placement,
     passed_over: Iterable[str],
 ) -> Manifest:
     """All but the verdict. Machine and versions stay empty: nobody knows where it was recorded."""

@@ -27,6 +27,7 @@ from worthit.contract.manifest import (
     Verdict,
 )
 from worthit.contract.manifest import Recorded as Counts
+from worthit.contract.marks import MARK, RECORDER_VARIABLE, Mark, read_written
 from worthit.contract.names import OUT_VARIABLE
 from worthit.counters.external_counters import ExternalCounters, Named, find
 from worthit.counters.sampling import Sample, recorder_counters
@@ -36,6 +37,7 @@ from worthit.errors import UsageError, WorthitError
 from worthit.process.interruption import in_thread, stop_on_signal
 from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace
+from worthit.recorder.files import read_delimited
 from worthit.run.artifacts import (
     Events,
     copy_logs,
@@ -45,6 +47,7 @@ from worthit.run.artifacts import (
 )
 from worthit.run.machine import git_commit, machine, versions
 from worthit.run.run_directory import RunDirectory, check_space
+from worthit.run.schedule import Schedule
 
 GRACE_SECONDS = 15.0
 """How long the command may take over its end after a Ctrl-C."""
@@ -111,6 +114,12 @@ class RecordingOptions:
     """The resource attribute that names the arm, such as ``service.version``."""
     operation: str | None = None
     """The operation that the change is about, by its span's name."""
+    schedule: Schedule | None = None
+    """Which arm is under load when, told beforehand."""
+    settle_seconds: float = 0.0
+    """For how long after each mark requests are set aside."""
+    campaign: str | None = None
+    """What this is one of several recordings of."""
     statement: str | None = None
     """The statement or table that the change is about."""
     stdout: int | None = None
@@ -151,11 +160,20 @@ class Recording:
     complete: bool = True
     passed_on: PassedOn | None = None
     external: ExternalCounters = field(default_factory=ExternalCounters)
+    refusals: dict[str, int] = field(default_factory=dict)
+    """What the recorder refused, by reason."""
+    load_ns: tuple[int, int] | None = None
+    """When the load, or the time that passed, began and ended."""
 
     @property
     def load_folder(self) -> Path:
         """Where a Locust with our plugin writes its requests."""
         return self.directory.raw / "load"
+
+    @property
+    def marks_file(self) -> Path:
+        """What `worthit mark` sent."""
+        return self.directory.raw / "marks"
 
     async def run(self) -> None:
         """Record until the command has ended, the time is over, or somebody says stop."""
@@ -165,6 +183,7 @@ class Recording:
             self.workspace,
             self.environ,
             path=self.directory.raw / "traces.otlp",
+            marks=self.marks_file,
             http_port=self.options.http_port,
             grpc_port=self.options.grpc_port,
         )
@@ -178,11 +197,13 @@ class Recording:
             first = await self.external.first_counts()
             sampler = self.external.sampler()
             sampler.parts = {"recorder": recorder.process.pids}
+            began_ns = time.time_ns()
             async with sampler:
                 if self.options.command:
                     await self._command(recorder)
                 else:
                     await self._pass_time(recorder.process)
+            self.load_ns = (began_ns, time.time_ns())
             await self._last_spans(recorder)
             last = await self.external.last_counts(first)
             self.rows = self.external.kept([*first, *sampler.rows, *last])
@@ -192,8 +213,26 @@ class Recording:
             if self.passed_on is not None:
                 self.say(self.passed_on.sentence())
             self.stats = await recorder.stats()
+            self.refusals = await recorder.refusals()
+            for reason, count in self.refusals.items():
+                self.say(f"refused {count} times: {reason}")
             self.rows += recorder_counters(self.stats, time.time_ns())
             self.events.add("run_end")
+        self._note_marks()
+
+    def _note_marks(self) -> None:
+        """Make an event of each mark; the load's end is the last block's."""
+        if self.load_ns is None:
+            return
+        began_ns, ended_ns = self.load_ns
+        marks = [read_written(data) for data in read_delimited(self.marks_file)]
+        if self.options.schedule is not None:
+            marks += self.options.schedule.marks(began_ns)
+        marks = [mark for mark in marks if mark.t_ns < ended_ns]
+        if marks:
+            marks.append(Mark(t_ns=ended_ns, arm=None))
+        for mark in marks:
+            self.events.add(MARK, mark.t_ns, **mark.detail())
 
     async def _find_external(self) -> None:
         self.external, notes = await find(self.options.database, self.options.cache)
@@ -255,10 +294,14 @@ class Recording:
             "OTEL_EXPORTER_OTLP_ENDPOINT": recorder.grpc_endpoint if grpc else recorder.endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": self.options.protocol,
             OUT_VARIABLE: str(self.load_folder),
+            RECORDER_VARIABLE: recorder.endpoint,
         }
 
     async def _pass_time(self, recorder: Process) -> None:
-        limit = self.options.seconds
+        limit, schedule = self.options.seconds, self.options.schedule
+        if limit is None and schedule is not None:
+            now_ns = time.time_ns()
+            limit = (schedule.end_ns(now_ns) - now_ns) / 1e9
         self.say("Ctrl-C ends it" if limit is None else f"for {limit:g} s, or until Ctrl-C")
         end = time.monotonic() + limit if limit is not None else float("inf")
         while time.monotonic() < end and not self.stop.is_set():
@@ -315,10 +358,7 @@ def finish(recording: Recording, started_ns: int) -> tuple[Counts, Verdict, Plac
     """Write tables, manifest and verdict; an empty recording is an error, not a run."""
     directory = recording.directory
     if not recording.stats["spans"]:
-        raise WorthitError(
-            "No span came in, so there is nothing to keep: have the service export OTLP to the "
-            f"address printed above ({recording.stats['refused']} batches were refused)."
-        )
+        raise WorthitError(_nothing_came(recording))
     counts = write_tables(
         directory,
         load_folder=recording.load_folder,
@@ -328,6 +368,24 @@ def finish(recording: Recording, started_ns: int) -> tuple[Counts, Verdict, Plac
     )
     written = manifest(recording, started_ns, counts)
     return counts, judge(directory, written), written.placed
+
+
+def _nothing_came(recording: Recording) -> str:
+    """Say why there is nothing to keep: first of all a command that failed."""
+    command = recording.command
+    code = None if command is None or recording.command_stopped else command.returncode
+    refused = recording.stats["refused"]
+    reasons = " ".join(recording.refusals)
+    told = f" {refused} batches were refused: {reasons}" if refused else ""
+    if command is not None and code:
+        return (
+            f"The command failed ({command.ending()}) and no span came in, so nothing is kept: see"
+            f" above what it printed, and mend it first.{told}"
+        )
+    return (
+        "No span came in, so there is nothing to keep: have the service export OTLP to the"
+        f" address printed above.{told}"
+    )
 
 
 def manifest(recording: Recording, started_ns: int, counts: Counts) -> Manifest:
@@ -361,6 +419,8 @@ def manifest(recording: Recording, started_ns: int, counts: Counts) -> Manifest:
         arm=options.arm,
         block=options.block,
         arm_from=options.arm_from,
+        settle_s=options.settle_seconds,
+        campaign=options.campaign,
     )
     placement = placing.place(directory.path, plain)
     placing.write(directory.path / "spans.parquet", placement)

@@ -223,3 +223,39 @@ def test_next_to_nothing_is_placed_without_complaint(tmp_path: Path, rows: int) 
 
     assert ((), ()) == (found.arms, found.blocks)
     assert rows == found.placed.nobody
+
+
+def test_marked_blocks_place_what_began_and_ended_in_them(tmp_path: Path) -> None:
+    """At a mark and while an arm settles nobody knows whose a request is: set aside, counted."""
+    folder = folder_of(
+        tmp_path / "run",
+        [
+            span(9),  # before the first mark
+            span(10),  # while the first block settles
+            *(span(number) for number in range(12, 18)),
+            span(19, duration_ns=2 * SECOND),  # under way at the mark of "on"
+            *(span(number) for number in range(22, 28)),
+            span(31),  # after the end
+            span(25_000, start_ns=25 * SECOND, arm="baggage", block=5, step=0),
+        ],
+        settle_s=1.5,
+    )
+    marks = [(10, "off", 3), (20, "on", None), (30, None, None)]
+    events = [
+        {"t_ns": at * SECOND, "kind": "mark", "detail": json.dumps({"arm": arm, "block": block})}
+        for at, arm, block in marks
+    ]
+    pq.write_table(pa.Table.from_pylist(events, schema=EVENTS), folder / "events.parquet")
+
+    run = open_run(folder)
+
+    found = [(block.arm, block.block) for block in run.manifest.blocks]
+    assert found == [("off", 3), ("on", 4), ("baggage", 5)]
+    placed = run.manifest.placed
+    assert placed is not None
+    assert (12, 1, 2, 2) == (placed.marks, placed.spans, placed.set_aside, placed.nobody)
+    assert (
+        "Of 17 requests got their arm: 1 by worthit.* attributes on their spans, 12 by the marked"
+        " block that they began in; 2 at the edge of a marked block are set aside; 2 could not be"
+        " placed and are left out." == placed.sentence()
+    )

@@ -45,6 +45,7 @@ _TYPED = "tests/worthit/cli/test_report_command.py::"
 _NOTEBOOK = "tests/notebooks/test_notebooks.py::test_a_notebook_runs_on_a_fresh_run"
 _WORKFLOW = "tests/repository/test_github_actions.py::test_a_run_decides_how_the_step_ends"
 _IMPORT = "tests/worthit/run/test_importing.py::"
+_MARKS = "tests/worthit/run/test_marked_blocks.py::"
 _RECORD = "tests/worthit/run/test_record_as_documented.py::"
 
 RUN_ELSEWHERE: dict[str, str] = {
@@ -70,6 +71,10 @@ RUN_ELSEWHERE: dict[str, str] = {
     + "test_compare_takes_trace_files",
     "worthit record --for 120 --name checkout": _RECORD
     + "test_a_running_service_is_recorded_for_a_while",
+    "worthit record --name checkout --settle 0.5 -- ./off-and-on.sh": _MARKS
+    + "test_a_script_marks_its_blocks",
+    "worthit mark $arm": _MARKS + "test_a_script_marks_its_blocks",
+    "worthit mark --end": _MARKS + "test_a_script_marks_its_blocks",
     "worthit record --name checkout -- ./start-and-load.sh": _RECORD
     + "test_a_script_and_its_children_are_led_to_the_recorder",
     'locust -f yours.py,"$(worthit plugin)"': _PLUGIN,

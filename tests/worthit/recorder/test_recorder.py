@@ -94,6 +94,25 @@ async def test_each_port_takes_both_transports(recorder: Recorder) -> None:
     assert (await grown(recorder, before))["spans"] == 21 * 70
 
 
+async def test_each_refusal_has_its_reason(recorder: Recorder) -> None:
+    """A wrong path, a wrong body and a client of TLS: each is told why, as the log is."""
+    before = await recorder.stats()
+    async with httpx.AsyncClient(base_url=recorder.endpoint) as client:
+        wrong_path = await client.post("/api/v2/spans", json=[])
+        wrong_body = await client.post("/v1/traces", content=b"\xff", headers=PROTOBUF)
+    with contextlib.suppress(httpx.HTTPError):
+        async with httpx.AsyncClient() as client:
+            await client.post(recorder.endpoint.replace("http:", "https:") + "/v1/traces")
+
+    assert (wrong_path.status_code, wrong_body.status_code) == (404, 400)
+    assert "/v1/traces" in wrong_path.json()["error"]
+    assert {"refused": 3} == await grown(recorder, before)
+    reasons = await recorder.refusals()
+    for words in ("POST /api/v2/spans is no path of OTLP", "not an OTLP traces", "TLS"):
+        (reason,) = [one for one in reasons if words in one]
+        assert f"Refused: {reason}" in recorder.process.log.read_text()
+
+
 async def test_the_sdks_exporters_are_understood(recorder: Recorder) -> None:
     """OpenTelemetry's own exporters, HTTP gzipped and gRPC, lose nothing."""
     before = await recorder.stats()

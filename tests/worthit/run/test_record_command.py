@@ -118,11 +118,12 @@ def test_a_running_service_is_recorded_until_ctrl_c(tmp_path: Path) -> None:
     ("arguments", "code", "sentence"),
     [
         (["--", "true"], 1, "No span came in, so there is nothing to keep"),
+        (["--", "false"], 1, "The command failed (exit code 1) and no span came in"),
         (["--", "no-such-command"], 2, "The command no-such-command was not found"),
         (["--name", "../x", "--for", "1"], 2, "cannot be a folder's"),
         (["--for", "0"], 2, "0 is not in the range"),
     ],
-    ids=["no spans", "no such command", "a bad name", "no time"],
+    ids=["no spans", "a command that fails", "no such command", "a bad name", "no time"],
 )
 def test_nothing_to_record_leaves_nothing(
     tmp_path: Path, arguments: list[str], code: int, sentence: str
