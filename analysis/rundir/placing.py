@@ -114,7 +114,7 @@ def place(folder: Path, manifest: Manifest, *, baseline: str | None = None) -> P
     blocks = _blocks(tops, _sent(requests, traces))
     return Placement(
         traces=traces[_PLACE],
-        arms=_arms([*tops["arm"].dropna().unique(), *blocks["arm"].unique()], baseline),
+        arms=arms_named([*tops["arm"].dropna().unique(), *blocks["arm"].unique()], baseline),
         steps=_steps(blocks),
         blocks=tuple(
             Block(**{str(key): value for key, value in row.items()})
@@ -316,7 +316,8 @@ def _blocks(tops: pd.DataFrame, sent: pd.DataFrame) -> pd.DataFrame:
     return blocks.astype({"block": "int64", "step": "int64"})
 
 
-def _arms(names: list[str], named: str | None) -> tuple[Arm, ...]:
+def arms_named(names: list[str], named: str | None) -> tuple[Arm, ...]:
+    """Give each arm once; the baseline is the one named, else of a usual name, else the first."""
     ordered = sorted(set(map(str, names)))
     usual = next((name for name in BASELINES if name in ordered), ordered[0] if ordered else None)
     baseline = named if named in ordered else usual

@@ -206,6 +206,12 @@ def open_run(path: str | Path, *, arm_from: str | None = None) -> Run:
     return Run(path=folder, manifest=unique, written=manifest, placement=placement)
 
 
+def numbered_table(run: Run, table: str) -> pd.DataFrame:
+    """A table of spans or requests, row by row as in its file, with arm, step and block."""
+    rows = run.placed(read_table(run.path, table), only_missing=table == "requests")
+    return rows if run.manifest is run.written else follow(rows, run.written)
+
+
 def _placement(folder: Path, manifest: Manifest) -> Placement:
     try:
         return place(folder, manifest)

@@ -22,13 +22,22 @@ if TYPE_CHECKING:
 
 
 @click.command("compare")
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@click.argument("sides", nargs=-1, metavar="A B")
+@click.option(
+    "--campaign",
+    metavar="NAME",
+    help="In place of A and B: the two arms of this campaign's recordings in runs/.",
+)
 @click.option("--anyway", is_flag=True, help="Compare even if they are refused.")
 @block_seconds_option
 @json_option
 def command(
-    first: str, second: str, *, anyway: bool, block_seconds: float | None, as_json: bool
+    sides: tuple[str, ...],
+    *,
+    campaign: str | None,
+    anyway: bool,
+    block_seconds: float | None,
+    as_json: bool,
 ) -> int:
     """Compare two runs, or two arms of one: RUN or RUN:ARM; or traces: a file, folder or address.
 
@@ -39,14 +48,16 @@ def command(
     from analysis.questions.comparison import answer as compare  # noqa: PLC0415 - pandas, which --help never needs
 
     with ExitStack() as stack:
-        sides = [_side(text, block_seconds, stack) for text in (first, second)]
-        against = compare.reasons_against(*sides)
+        first, second = (
+            _side(text, block_seconds, stack) for text in _two(sides, campaign=campaign)
+        )
+        against = compare.reasons_against(first, second)
         if against and not anyway:
             sentences = " ".join(against)
             raise UsageError(
                 f"These two may not be compared. {sentences} Use --anyway to compare them anyway."
             )
-        result = compare.compare(*sides)
+        result = compare.compare(first, second)
     if as_json:
         from analysis.questions.published import plain  # noqa: PLC0415 - as above
 
@@ -54,6 +65,32 @@ def command(
     else:
         _print(result)
     return int(ExitCode.DONE)
+
+
+def _two(sides: tuple[str, ...], *, campaign: str | None) -> tuple[str, str]:
+    """Give the two that are compared: those named, or the two arms of a campaign."""
+    if campaign is None:
+        if len(sides) != 2:  # noqa: PLR2004 - A and B
+            raise UsageError(
+                f"{len(sides)} were named and two are compared, A and B; several recordings of one"
+                " campaign are compared with --campaign NAME, or become one run by worthit report."
+            )
+        return sides[0], sides[1]
+    if sides:
+        raise UsageError("--campaign finds its recordings itself; leave A and B out.")
+    from analysis.rundir.run import open_run  # noqa: PLC0415 - as above
+    from worthit.cli.report import RUNS_FOLDER  # noqa: PLC0415 - as above
+    from worthit.run.campaign import combined, recordings_of  # noqa: PLC0415 - as above
+
+    run = combined(recordings_of(campaign, RUNS_FOLDER))
+    manifest = open_run(run).manifest
+    if len(manifest.treatments) != 1:
+        names = ", ".join(arm.name for arm in manifest.arms)
+        raise UsageError(
+            f"The recordings of {campaign} are of the arms {names}, and two are compared; name"
+            f" them, as in {run}:{manifest.baseline} {run}:ARM."
+        )
+    return f"{run}:{manifest.baseline}", f"{run}:{manifest.treatments[0]}"
 
 
 def _side(text: str, block_seconds: float | None, stack: ExitStack) -> Any:  # noqa: ANN401 - its type would import pandas for --help
@@ -108,7 +145,7 @@ def _print(result: Comparison) -> None:
         table.add_row(*map(escape, texts))  # a name such as /orders/[id] is no markup
     table_console().print(table)
     how = (
-        "Paired: both arms ran interleaved."
+        "Paired: both arms ran by turns, block against block."
         if result.interleaved
         else "Not paired: one arm ran after the other, so what drifted meanwhile is in the"
         " difference."

@@ -36,7 +36,12 @@ a report, which makes many objects and hardly any cycle."""
 
 
 @click.command("report")
-@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path))
+@click.option(
+    "--campaign",
+    metavar="NAME",
+    help="Report the recordings of this campaign in runs/ as one run.",
+)
 @click.option("--markdown", is_flag=True, help="Print a Markdown summary for a pull request.")
 @click.option(
     "--notebook", is_flag=True, help="Also execute the notebooks, as HTML beside the report."
@@ -60,7 +65,8 @@ a report, which makes many objects and hardly any cycle."""
 @statement_option
 @dask_option
 def command(
-    run: Path | None,
+    runs: tuple[Path, ...],
+    campaign: str | None,
     claim_files: tuple[Path, ...],
     *,
     arm_from: str | None,
@@ -74,7 +80,8 @@ def command(
 ) -> int:
     """Write report.html, findings.json and figures/ into RUN, and print its tables.
 
-    RUN is a run directory; without one the newest in runs/ is taken. Ends with 4 when the run is
+    RUN is a run directory; without one the newest in runs/ is taken. Several recordings, each
+    with an arm, become one run first, of which each is a block. Ends with 4 when the run is
     INVALID.
     """
     from analysis.questions.asking import findings  # noqa: PLC0415 - pandas, which --help never needs
@@ -86,9 +93,7 @@ def command(
         raise UsageError("--markdown and --json both want stdout to themselves; choose one.")
     _check_address(jaeger_url)
     with _collecting_seldom(), _workers(dask) as client:
-        opened = open_run(run or newest_run(RUNS_FOLDER), arm_from=arm_from).about(
-            operation, statement
-        )
+        opened = open_run(_chosen(runs, campaign), arm_from=arm_from).about(operation, statement)
         files = answering.claims_of(opened.manifest, claim_files)
         found = answering.with_claims(findings(opened, client=client), files)
         document = assembly.assemble(opened, found, jaeger_url=jaeger_url)
@@ -101,6 +106,19 @@ def command(
     for path in written:
         click.echo(f"Written: {path}", err=True)
     return int(ExitCode.RUN_INVALID if document.is_invalid else ExitCode.DONE)
+
+
+def _chosen(runs: tuple[Path, ...], campaign: str | None) -> Path:
+    """Give the one run that is meant, made of several recordings where several are."""
+    from worthit.run.campaign import combined, recordings_of  # noqa: PLC0415 - as above
+
+    if campaign is not None:
+        if runs:
+            raise UsageError("--campaign finds its recordings itself; leave RUN out.")
+        return combined(recordings_of(campaign, RUNS_FOLDER))
+    if len(runs) > 1:
+        return combined(runs)
+    return runs[0] if runs else newest_run(RUNS_FOLDER)
 
 
 @contextmanager

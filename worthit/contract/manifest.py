@@ -307,6 +307,8 @@ class Manifest:
     """Of a recording with marks: for how long after each its arm was given time to settle."""
     campaign: str | None = None
     """Of a recording: what it is one of several recordings of."""
+    recordings: tuple[str, ...] = ()
+    """Of a run that was made of several recordings: their run ids, in order of time."""
     placed: Placed | None = None
     """Of a recording: by whom its requests were given their arm. Older recordings lack it."""
 

@@ -144,7 +144,7 @@ def merge_tables(earlier: Unfinished, folder: Path, arms: Iterable[Arm]) -> None
         second = pq.read_table(folder / f"{name}.parquet")
         if name == "counters":
             first = renamed(first, _database_names(earlier, arms))
-            second = _carried_on(first, second)
+            second = carried_on(first, second)
         pq.write_table(pa.concat_tables([first, second]), folder / f"{name}.parquet")
     for log in (earlier.folder / "logs").iterdir():
         _prepend(log, folder / "logs" / log.name)
@@ -185,15 +185,23 @@ def renamed(counters: pa.Table, names: Mapping[str, str]) -> pa.Table:
     return counters.set_column(place, counters.schema.field(place), pa.array(texts, pa.string()))
 
 
-def _carried_on(first: pa.Table, second: pa.Table) -> pa.Table:
-    """Let the servers' counts go on from where the first half ended."""
+def carried_on(first: pa.Table, second: pa.Table) -> pa.Table:
+    """Let the servers' counts go on from where the first half ended.
+
+    What was counted between the halves is left out: also of a statement or command that stands in
+    the second half's first reading alone.
+    """
     ends = {_key(row): row["value"] for row in first.to_pylist()}
     starts: dict[tuple[str, str, str], float] = {}
+    readings: dict[tuple[str, str], int] = {}
     values = []
     for row in second.to_pylist():
         key = _key(row)
         starts.setdefault(key, row["value"])
         counts = row["source"] in CUMULATIVE_SOURCES and row["name"] not in GAUGES
+        first_ns = readings.setdefault(key[:2], row["t_ns"])
+        if first_ns == row["t_ns"]:
+            ends.setdefault(key, 0.0)
         shift = ends[key] - starts[key] if counts and key in ends else 0.0
         values.append(row["value"] + shift)
     place = second.schema.get_field_index("value")

@@ -46,6 +46,7 @@ _NOTEBOOK = "tests/notebooks/test_notebooks.py::test_a_notebook_runs_on_a_fresh_
 _WORKFLOW = "tests/repository/test_github_actions.py::test_a_run_decides_how_the_step_ends"
 _IMPORT = "tests/worthit/run/test_importing.py::"
 _MARKS = "tests/worthit/run/test_marked_blocks.py::"
+_OFF_ON = "tests/worthit/run/test_off_on_script.py::test_a_restarted_service_is_compared_by_blocks"
 _RECORD = "tests/worthit/run/test_record_as_documented.py::"
 
 RUN_ELSEWHERE: dict[str, str] = {
@@ -73,6 +74,9 @@ RUN_ELSEWHERE: dict[str, str] = {
     + "test_a_running_service_is_recorded_for_a_while",
     "worthit record --name checkout --settle 0.5 -- ./off-and-on.sh": _MARKS
     + "test_a_script_marks_its_blocks",
+    "worthit record --campaign cache --arm off --name off-0 -- ./start-and-load.sh": _OFF_ON,
+    "worthit report --campaign cache": _OFF_ON,
+    "worthit compare --campaign cache": _OFF_ON,
     "worthit mark $arm": _MARKS + "test_a_script_marks_its_blocks",
     "worthit mark --end": _MARKS + "test_a_script_marks_its_blocks",
     "worthit record --name checkout -- ./start-and-load.sh": _RECORD

@@ -213,7 +213,7 @@ def test_counts_go_on_and_gauges_do_not() -> None:
         (4, "postgres", "connections", 1),
     )
 
-    assert [10, 14, 1] == resume._carried_on(first, second).column("value").to_pylist()
+    assert [10, 14, 1] == resume.carried_on(first, second).column("value").to_pylist()
 
 
 def test_self_checks_add_up_or_keep_the_worse() -> None:
@@ -292,7 +292,7 @@ def test_databases_of_one_arm_are_one() -> None:
     renamed = resume.renamed(tables[0], {"w1_off": "w2_off"})
 
     assert labels[1] == renamed.column("labels").to_pylist()
-    assert [10, 14] == resume._carried_on(renamed, tables[1]).column("value").to_pylist()
+    assert [10, 14] == resume.carried_on(renamed, tables[1]).column("value").to_pylist()
 
 
 @pytest.mark.parametrize(
