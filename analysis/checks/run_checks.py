@@ -20,6 +20,7 @@ from analysis.checks.cross_checks import (
     json_object,
     roots,
 )
+from analysis.checks.schedule_delay import schedule_delay_ms
 from analysis.rundir.manifest import Generator, Manifest
 from worthit.contract.limits import (
     LAG_SUSPECT_MS,
@@ -133,10 +134,13 @@ def _about_lag(counted: pd.DataFrame, generator: Sequence[Generator]) -> list[Is
     apart = {row.step: row.lag_apart_p99_ms for row in generator if row.sent_into_floods}
     if counted.empty:
         return []
-    lag_ms = (counted["sent_ns"] - counted["intended_ns"]) / 1e6
     response_ms = (counted["end_ns"] - counted["intended_ns"]).astype("float64") / 1e6
     by_step = pd.DataFrame(
-        {"step": counted["step"], "lag": lag_ms, "response": response_ms}
+        {
+            "step": counted["step"],
+            "lag": schedule_delay_ms(counted),
+            "response": response_ms,
+        }
     ).groupby("step")
     issues = []
     for step, rows in by_step:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.checks.cross_checks import agrees
+from analysis.checks.schedule_delay import schedule_delay_ms
 from analysis.document import formatting
 from analysis.document.document import Drawing, Section, Tone
 from analysis.document.setting import Setting
@@ -133,7 +134,7 @@ def with_lag(generator: Sequence[Generator], run: Run) -> tuple[Generator, ...]:
     requests = run.measured_requests
     if run.manifest.scenario or requests.empty:
         return tuple(generator)
-    lag_ms = (requests["sent_ns"] - requests["intended_ns"]).clip(lower=0) / 1e6
+    lag_ms = schedule_delay_ms(requests).clip(lower=0)
     by_step = lag_ms.groupby(requests["step"].fillna(0).astype("int64"))
     return tuple(
         replace(
@@ -187,7 +188,8 @@ def generator_section(generator: Sequence[Generator]) -> Section:
         question=question,
         answer=f"Of {formatting.count(planned)} planned arrivals {lost}.{late}",
         reading=(
-            "The schedule delay is how late a request was sent after the schedule wanted it."
+            "The schedule delay is how late a request was handed to the socket after the schedule"
+            " wanted it sent, without the time for making a connection."
             " Arrivals do not wait for answers, so a slow service cannot hide behind a slow load."
         ),
         sample="Whole counts and the generator's own clock; no interval.",

@@ -3,7 +3,8 @@
 A threshold is ``METRIC{tag:value,...}: AGGREGATION OPERATOR NUMBER``. Times are in milliseconds,
 rates and shares are fractions. Metrics, their aggregations and tags:
 
-- ``response_time`` (from the intended send), ``service_time`` (from the actual send), ``lag``:
+- ``response_time`` (from the intended send), ``service_time`` (from the actual send), ``lag`` (to
+  the socket, without the time for a connection):
   avg, min, max, med, p(N); tags name, scenario, arm, step, status
 - ``errors``: rate, count; ``requests``: count, rate (per second); the same tags
 - ``share`` (of the requests' time): value; tags arm, service, operation. Needs spans
@@ -64,7 +65,10 @@ _SPAN_TAGS: Final[Mapping[str, Mapping[str, str]]] = {
         "statement": "statement",
     },
 }
-_REQUEST_COLUMNS = (*_REQUEST_TAGS.values(), "error", "intended_ns", "sent_ns", "end_ns")
+_REQUEST_COLUMNS = (
+    *_REQUEST_TAGS.values(),
+    *("error", "intended_ns", "sent_ns", "end_ns", "wire_ns", "connect_ns"),
+)
 _SPAN_COLUMNS = {"share": ("share",), "queries_per_request": ("call", "per_request")}
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -232,10 +236,21 @@ def _count(threshold: Threshold, rows: pa.Table) -> float:
 def _durations_ms(metric: str, rows: pa.Table) -> pa.ChunkedArray:
     """Give each row's time in ms, infinite for a request that never ended."""
     begin = rows["sent_ns" if metric == "service_time" else "intended_ns"]
-    end = rows["sent_ns" if metric == "lag" else "end_ns"]
+    end = _left_ns(rows) if metric == "lag" else rows["end_ns"]
     # times since the epoch in ns do not fit into a float: subtract as integers first
     took = pc.subtract(pc.cast(end, pa.int64()), begin)
     return pc.fill_null(pc.divide(pc.cast(took, pa.float64()), _NS_PER_MS), math.inf)
+
+
+def _left_ns(rows: pa.Table) -> pa.ChunkedArray:
+    """Give when each request was handed to the socket, without the time for a connection.
+
+    Of one that no transport was seen of, and in older recordings, when the client was called.
+    """
+    if "wire_ns" not in rows.column_names:
+        return rows["sent_ns"]
+    left = pc.subtract(pc.cast(rows["wire_ns"], pa.int64()), pc.fill_null(rows["connect_ns"], 0))
+    return pc.coalesce(left, rows["sent_ns"])
 
 
 def _trend(threshold: Threshold, values_ms: pa.ChunkedArray) -> float:

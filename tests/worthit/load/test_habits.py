@@ -299,6 +299,29 @@ def test_an_instrumentations_trace_id_is_the_rows(tmp_path: Path, library: str, 
         assert carried.startswith("session.id=their-session,worthit.run=")
 
 
+PATIENT = """
+from locust import HttpUser, constant, task
+
+
+class Theirs(HttpUser):
+    wait_time = constant(0.2)
+
+    @task
+    def look(self):
+        self.client.get("/look")
+"""
+
+
+def test_a_limited_run_is_no_shorter_with_the_plugin(tmp_path: Path) -> None:
+    """Importing the plugin takes nothing from ``--run-time``: no fewer requests are sent."""
+    users = ("--users", "4", "--spawn-rate", "4", "-t", "3s")
+
+    bare = run_of(PATIENT, tmp_path, *users, plugin=False)
+    with_plugin = run_of(PATIENT, tmp_path, *users, plugin=True)
+
+    assert len(with_plugin.received) >= 0.9 * len(bare.received)
+
+
 BROKEN = """
 from locust import HttpUser, constant, events, task
 from locust.exception import StopUser

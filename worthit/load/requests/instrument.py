@@ -315,6 +315,11 @@ class Instrument:
         if not entered and not read:
             self._record(mark, {**_no_meta(mark), **getattr(result, "request_meta", {})})
 
+    def left(self, mark: Mark) -> None:
+        """Take note that its first bytes are handed to the socket now."""
+        if self.log is not None:
+            self.log.left(mark)
+
     def received(self, mark: Mark, length: int) -> None:
         """Take note of some of the body."""
         now_ns = self.now_ns()

@@ -137,13 +137,19 @@ class RequestLog:
         """Rows that could not be written, as on a full disk."""
         self._told = False
         self._stalls = Stalls()
+        self.begun = 0
+        """Requests that clients were called to send so far, ended or not."""
         self._delays_ns: list[int] = []
-        self._delays_taken = 0
 
     def begin(self, mark: Mark) -> None:
         """Remember a request until it is recorded, so that the end of the test loses none."""
         self._open.add(mark)
-        self._delays_ns.append(mark.sent_ns - mark.intended_ns)
+        self.begun += 1
+
+    def left(self, mark: Mark) -> None:
+        """Note that its first bytes are handed to the socket now."""
+        mark.wire_ns = now_ns = self.clock.now_ns()
+        self._delays_ns.append(now_ns - mark.connect_ns - mark.intended_ns)
 
     def finish(
         self,
@@ -201,11 +207,6 @@ class RequestLog:
         return self.finish(mark, mark.end_ns, mark.status_code, mark.error, mark.received)
 
     @property
-    def begun(self) -> int:
-        """Requests sent so far, ended or not."""
-        return self._delays_taken + len(self._delays_ns)
-
-    @property
     def open_requests(self) -> int:
         """Requests sent and not yet recorded."""
         return len(self._open)
@@ -235,9 +236,8 @@ class RequestLog:
         self.rows_written += batch.num_rows
 
     def take_delays(self) -> Histogram:
-        """Return the schedule delays of the requests sent since the last call, ended or not."""
+        """Return the schedule delays of what left since the last call, ended or not."""
         delays, self._delays_ns = self._delays_ns, []
-        self._delays_taken += len(delays)
         histogram = Histogram()
         histogram.add(np.array(delays, dtype=np.int64))
         return histogram
@@ -295,6 +295,7 @@ def warm_up(block: Block, clock: Clock) -> None:
     for draw in (0, 1):
         mark = Mark(bytes(24), block, draw, "", "", intended_ns=0, sent_ns=1)
         scratch.begin(mark)
+        scratch.left(mark)
         scratch.finish(mark, 2, 200, None, 0)
         scratch.flush()
     scratch.take_delays()

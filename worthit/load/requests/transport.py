@@ -36,6 +36,9 @@ class Watcher(Protocol):
     def stamp(self, mark: Mark, given: Mapping[str, str]) -> tuple[str, str]:
         """Return the traceparent and baggage that leave; ``given`` are others' such headers."""
 
+    def left(self, mark: Mark) -> None:
+        """Take note that the first bytes are handed to the socket now."""
+
     def received(self, mark: Mark, length: int) -> None:
         """Take note of some of the body."""
 
@@ -132,7 +135,7 @@ def _timing_send(original: Callable[..., Any], watcher: Watcher) -> Callable[...
     def send(self: object, data: object) -> object:
         mark = current_mark()
         if mark is not None and mark.wire_ns is None:
-            mark.wire_ns = watcher.now_ns()
+            watcher.left(mark)
         return original(self, data)
 
     return send
@@ -235,7 +238,7 @@ def _timing_socket(original: Callable[..., Any], watcher: Watcher) -> Callable[.
         socket = original(self)
         mark = current_mark()
         if mark is not None and mark.wire_ns is None:
-            mark.wire_ns = watcher.now_ns()
+            watcher.left(mark)
         return socket
 
     return get_socket
