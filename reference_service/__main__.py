@@ -8,6 +8,7 @@ from typing import Final
 import click
 import uvicorn
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from reference_service.settings import DatabaseSettings, Settings
 from reference_service.storage import schema
@@ -39,6 +40,12 @@ def main(context: click.Context, host: str, port: int, workers: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
+
+
+@main.command("check-settings")
+def check_settings() -> None:
+    """Say what is wrong with the settings in the environment, and start nothing."""
+    Settings()  # type: ignore[call-arg]  # the environment has them
 
 
 @main.command("init-db")
@@ -82,9 +89,32 @@ def run() -> None:
         main()
     except ValidationError as error:
         for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            click.echo(f"{name or 'settings'}: {problem['msg']}", err=True)
+            click.echo(_sentence(problem), err=True)
         sys.exit(_WRONG_USAGE)
+
+
+_EXPECTED: Final = {
+    "int_parsing": "a whole number",
+    "float_parsing": "a number",
+    "bool_parsing": "true or false",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+    "enum": "one of {expected}",
+}
+"""What a kind of fault of pydantic's means for whoever set the variable."""
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    """One fault: the variable, what it is, what it should be; a secret's value stays unsaid."""
+    name = "_".join(str(part) for part in problem["loc"]).upper()
+    if problem["type"] == "missing":
+        return f"{name} is not set."
+    if expected := _EXPECTED.get(problem["type"]):
+        wanted = expected.format(**problem.get("ctx", {}))
+        return f"{name} is {problem['input']!r}; expected {wanted}."
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{name}: {said}." if name else f"{said}."
 
 
 if __name__ == "__main__":

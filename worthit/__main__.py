@@ -6,6 +6,7 @@ imported does not take the others with it.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import gc
 import importlib
@@ -78,6 +79,17 @@ class LazyVerbs(click.Group):
         command = module.command
         assert isinstance(command, click.Command), module_name  # noqa: S101 - a verb's contract
         return command
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        verb = args[0]
+        if verb not in VERBS and not verb.startswith("-"):
+            near = difflib.get_close_matches(verb, VERBS, n=1)
+            meant = f"Did you mean '{near[0]}'?" if near else "'worthit --help' lists them."
+            ctx.fail(f"There is no command '{verb}'. {meant}")
+        return super().resolve_command(ctx, args)
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

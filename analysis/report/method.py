@@ -68,7 +68,7 @@ def commands(manifest: Manifest, run_path: str) -> tuple[Fact, ...]:
             term="this report from the recorded run", value=f"worthit report {run_path}", code=True
         )
     ]
-    if manifest.experiment and manifest.name:
+    if manifest.experiment_file:
         if manifest.git_commit:
             again.append(
                 Fact(
@@ -80,7 +80,7 @@ def commands(manifest: Manifest, run_path: str) -> tuple[Fact, ...]:
         again.append(
             Fact(
                 term="the same run",
-                value=f"worthit run experiments/{manifest.name}.toml",
+                value=f"worthit run {manifest.experiment_file}",
                 code=True,
             )
         )

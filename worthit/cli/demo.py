@@ -26,7 +26,6 @@ def command(*, quick: bool, out: Path, as_json: bool, quiet: bool) -> int:
     from worthit.experiments.plan import make_plan  # noqa: PLC0415 - as above
     from worthit.experiments.reading import read_experiment  # noqa: PLC0415 - as above
 
-    experiment = read_experiment(catalogue.folder() / f"demo{'-quick' if quick else ''}.toml")
-    return run_and_answer(
-        make_plan(experiment), out=out, quiet=quiet, as_json=as_json, keep_interrupted=False
-    )
+    name = "demo-quick" if quick else "demo"
+    plan = make_plan(read_experiment(catalogue.folder() / f"{name}.toml"), name)
+    return run_and_answer(plan, out=out, quiet=quiet, as_json=as_json, keep_interrupted=False)

@@ -18,7 +18,7 @@ from worthit.experiments.reading import read_experiment
 def command(*, as_json: bool) -> None:
     """List the experiments that come along, with their question and duration.
 
-    Run one with: worthit run experiments/NAME.toml
+    Run one with: worthit run NAME
     """
     rows = []
     for file in catalogue.files():
@@ -40,4 +40,4 @@ def command(*, as_json: bool) -> None:
     for row in rows:
         duration = spell_seconds(float(str(row["estimated_s"])))
         click.echo(f"{row['name']:<{width}}  {row['question']}  ({row['arms']} arms, {duration})")
-    click.echo(f"\nRun one with: worthit run {catalogue.folder()}/NAME.toml", err=True)
+    click.echo("\nRun one with: worthit run NAME", err=True)

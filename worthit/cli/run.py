@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from worthit.cli.terminal.options import json_option, out_option, quiet_option
 from worthit.errors import UsageError
 from worthit.experiments import catalogue
+
+if TYPE_CHECKING:
+    from worthit.experiments.plan import Plan
 
 
 @click.command("run")
@@ -50,9 +54,13 @@ def command(
     if (file is None) == (resume is None):
         raise UsageError("Name an experiment file, or an interrupted run with --resume RUN.")
     earlier = None if resume is None else unfinished(resume)
-    if file is not None:
-        file = catalogue.experiment_file(file)
-    plan = earlier.plan if earlier is not None else make_plan(read_experiment(file or Path()))
+    if earlier is not None:
+        plan = earlier.plan
+    else:
+        file = catalogue.experiment_file(file or Path())
+        plan = make_plan(read_experiment(file), catalogue.called(file))
+    if earlier is None:
+        _check_arms(plan)
     if dry_run:
         from worthit.cli.terminal.plan_text import describe, lines  # noqa: PLC0415 - as above
         from worthit.experiments.power import smallest_effects  # noqa: PLC0415 - as above
@@ -71,3 +79,16 @@ def command(
         claim_files=[catalogue.claims_file(Path(name), file) for name in plan.experiment.claims],
         earlier=earlier,
     )
+
+
+def _check_arms(plan: Plan) -> None:
+    """Refuse settings that the service refuses, before any part is up."""
+    from worthit.environment.service import refused_settings  # noqa: PLC0415 - as above
+
+    said = {}
+    for arm in plan.arms:
+        key = tuple(sorted(arm.env.items()))
+        if key not in said:
+            said[key] = refused_settings(arm.env)
+            for line in said[key].splitlines():
+                raise UsageError(f"arm '{arm.name}': {line}")

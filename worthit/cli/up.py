@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,17 +115,43 @@ def addresses(stack: DevStack) -> str:
         lines.append(f"Jaeger      {stack.jaeger.url}")
     if stack.options.traces is not None:
         lines.append(f"traces      {stack.options.traces}")
+    logs = [f"{process.log}" for process in stack.workspace.processes if process.alive]
     return "\n".join(
         [
             *lines,
             "",
+            *(f"{'Logs:' if not number else '':<12}{log}" for number, log in enumerate(logs)),
+            "",
+            *_looks(stack),
             "Try it:     curl -s " + stack.service.url + "/chat -H 'X-User-Id: u00000' "
             "-H 'Content-Type: application/json' "
             '-d \'{"message": "Hello", "personality_name": "elara"}\'',
-            f"Load it:    locust -f {_scenarios()} --host {stack.service.url}",
+            _load_line(stack),
             "Stop it:    Ctrl-C",
         ]
     )
+
+
+def _looks(stack: DevStack) -> list[str]:
+    """How to look into the database and the cache, and the write-up's check of the latter."""
+    from worthit.environment.redis import Redis  # noqa: PLC0415 - as above
+
+    lines = [f"Look:       {stack.postgres.client} '{stack.database_url}'"]
+    if isinstance(stack.redis, Redis):
+        lines.append(f"            {stack.redis.client_line}")
+    if _CACHE_CHECK.exists():
+        check = f"{sys.executable} {_CACHE_CHECK} --url {stack.service.url}"
+        lines.append(f"Check it:   REDIS_URL={stack.redis.url} {check}")
+    return lines
+
+
+def _load_line(stack: DevStack) -> str:
+    where = f"--host {stack.service.url} --recorder {stack.recorder.endpoint}"
+    return f"Load it:    locust -f {_scenarios()} {where}"
+
+
+_CACHE_CHECK = Path("test_redis_cache.py")
+"""In the project's root."""
 
 
 def _scenarios() -> Path:

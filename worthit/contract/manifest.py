@@ -273,6 +273,8 @@ class Manifest:
     ended_ns: int = 0
     experiment: dict[str, Any] = field(default_factory=dict)
     """The experiment file as given, or what ``worthit record`` was asked for."""
+    experiment_file: str | None = None
+    """What to give ``worthit run`` to make the run again: a path, or a name of the catalogue."""
     seed: int | None = None
     profile: str = ""
     scenario: str = ""

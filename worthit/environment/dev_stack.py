@@ -20,7 +20,7 @@ from worthit.environment.parts import (
 )
 from worthit.environment.postgres import ExternalPostgres
 from worthit.environment.redis import ExternalRedis, Redis
-from worthit.environment.server import Server
+from worthit.environment.server import Server, must_be_free
 from worthit.environment.service import Service
 from worthit.errors import PartError
 
@@ -61,6 +61,8 @@ class DevStack(Parts):
     @override
     async def _start(self) -> None:
         options, enter = self.options, self._stack.enter_async_context
+        if options.port:
+            must_be_free(options.port)  # before the database is filled, not after
         given = self.workspace, self.environ
         jaeger = find_jaeger(self.environ) if options.jaeger else None
         self.say("starting PostgreSQL, Redis, the LLM and the recorder")
@@ -99,6 +101,7 @@ class DevStack(Parts):
             "REDIS_ENABLED": self.environ.get("REDIS_ENABLED", "true"),
             "LLM_BASE_URL": self.llm.base_url,
             "LATENCY_PROFILE": self.options.profile,
+            "LOG_LEVEL": self.environ.get("LOG_LEVEL", "DEBUG"),  # each cache hit is in the log
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.recorder.endpoint,
             "OTEL_SERVICE_NAME": "chat",
         }

@@ -74,6 +74,11 @@ class Postgres(Server):
         self._identity: Identity | None = None
         self.version = ""
 
+    @property
+    def client(self) -> str:
+        """The command line client that comes along."""
+        return str(_installation() / "bin" / "psql")
+
     def url(self, database: str = "postgres") -> str:
         """The address of one of its databases."""
         return f"postgresql://{ROLE}:{self._password}@127.0.0.1:{self._port}/{database}"
@@ -133,6 +138,9 @@ class Postgres(Server):
 
 class ExternalPostgres(ExternalServer):
     """A PostgreSQL of the user's own, named by DATABASE_URL: used, never started or stopped."""
+
+    client = "psql"
+    """Its command line client, as one has it who has such a server."""
 
     def __init__(self, url: str, *, named_by: NamedBy = DATABASE_URL) -> None:
         """`url` is a libpq address, such as postgresql://user:password@host:5432/database."""

@@ -44,6 +44,16 @@ class Redis(Server):
         """Its address."""
         return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
 
+    @property
+    def client_line(self) -> str:
+        """What to type for its command line client, the one that comes along where one does.
+
+        The password goes by REDISCLI_AUTH: redis-cli 6.2 does not read `-u redis://:PW@host`.
+        """
+        beside = sorted(_binary().parent.glob("*-cli"))
+        client = str(beside[0]) if beside else "redis-cli"
+        return f"REDISCLI_AUTH={self._password} {client} -h 127.0.0.1 -p {self._port}"
+
     async def flush(self) -> None:
         """Forget every key."""
         await flush(self.url)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import Mapping
+from typing import Final
 
 from typing_extensions import override
 
@@ -15,6 +17,27 @@ from worthit.process.workspace import Workspace
 
 READY_SECONDS = 60.0
 """A slow machine imports the service in some seconds; a minute means it will not come."""
+
+
+_STAND_INS: Final = {
+    "DATABASE_URL": "postgresql://127.0.0.1/checked",
+    "REDIS_URL": "redis://127.0.0.1/0",
+    "LLM_BASE_URL": "http://127.0.0.1/v1",
+}
+"""What a run fills in by itself, so that only the arm's own settings can be wrong."""
+
+
+def refused_settings(env: Mapping[str, str]) -> str:
+    """Ask the service itself what is wrong with an arm's settings; empty if nothing is."""
+    command = [sys.executable, "-m", "reference_service", "check-settings"]
+    asked = subprocess.run(
+        command,
+        env=child_environment({**_STAND_INS, **env}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stderr.strip() if asked.returncode else ""
 
 
 class Instance(Server):

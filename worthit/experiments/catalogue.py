@@ -42,6 +42,11 @@ def experiment_file(named: Path) -> Path:
     return named
 
 
+def called(file: Path) -> str:
+    """Give what ``worthit run`` takes for the file: a catalogue's name, else the path."""
+    return file.stem if file.resolve().parent == folder().resolve() else str(file)
+
+
 def claims_file(named: Path, experiment: Path | None = None) -> Path:
     """Give a file of claims as it was named, relative to its `experiment` if that is known.
 

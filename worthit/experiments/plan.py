@@ -63,6 +63,8 @@ class Plan:
     """Arms that are up together, baseline first."""
     blocks: tuple[Block, ...]
     batch_of_block: tuple[int, ...]
+    file: str | None = None
+    """What to give ``worthit run`` for this plan: a path, or a name of the catalogue."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -98,8 +100,8 @@ class Plan:
         return max(_personalities(arm, sum(pairs.values())) for arm in self.arms)
 
 
-def make_plan(experiment: Experiment) -> Plan:
-    """Lay out every block of `experiment` in time."""
+def make_plan(experiment: Experiment, file: str | None = None) -> Plan:
+    """Lay out every block of `experiment` in time; `file` is what ``worthit run`` is given."""
     arms = _planned_arms(experiment)
     batches = _batches(arms)
     blocks: list[Block] = []
@@ -116,6 +118,7 @@ def make_plan(experiment: Experiment) -> Plan:
         start_s = blocks[-1].end_s
     return Plan(
         experiment=experiment,
+        file=file,
         arms=arms,
         batches=batches,
         blocks=tuple(blocks),

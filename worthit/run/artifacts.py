@@ -195,6 +195,7 @@ def manifest(directory: RunDirectory, artifacts: RunArtifacts, recorded: Recorde
         started_ns=artifacts.started_ns,
         ended_ns=artifacts.ended_ns,
         experiment=experiment.model_dump(mode="json"),
+        experiment_file=plan.file,
         seed=experiment.seed,
         profile=experiment.profile,
         scenario=experiment.scenario,

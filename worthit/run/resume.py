@@ -67,7 +67,7 @@ def unfinished(folder: Path) -> Unfinished:
         raise UsageError(f"{folder} is complete: there is nothing left to run.")
     if not manifest.experiment or not manifest.blocks:
         raise UsageError(f"{folder} holds no experiment's blocks, so nothing can be carried on.")
-    plan = make_plan(_experiment(manifest.experiment, folder))
+    plan = make_plan(_experiment(manifest.experiment, folder), manifest.experiment_file)
     planned = {block.block: block.duration_s for block in plan.blocks}
     begun = {row.block: (row.end_ns - row.start_ns) / 1e9 for row in manifest.blocks}
     whole = {number for number, s in begun.items() if s >= planned.get(number, 0.0) - CLOCK_TICK_S}

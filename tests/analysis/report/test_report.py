@@ -367,4 +367,4 @@ def test_everything_needed_to_repeat_is_there(document: Document) -> None:
 
     assert {"Seed", "Arm “off”", "Arm “on”", "Blocks", "Machine", "Versions", "Commit"} <= terms
     assert any("worthit report" in command.value for command in document.commands)
-    assert any("worthit run" in command.value for command in document.commands)
+    assert "worthit run my/synthetic.toml" in [command.value for command in document.commands]

@@ -25,7 +25,7 @@ RUN_HERE = (
     "worthit compare runs/RUN:off runs/RUN:on",
     "worthit check runs/RUN --claims claims/background.toml",
     "worthit experiments",
-    "worthit run experiments/demo-quick.toml --dry-run",
+    "worthit run demo-quick --dry-run",
 )
 """Run by tests/repository/test_docs.py on a small run directory, addresses and ids replaced."""
 

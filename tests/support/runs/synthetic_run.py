@@ -316,6 +316,7 @@ def _manifest(
         "started_ns": START_NS,
         "ended_ns": made.clock_ns + 10**9,
         "experiment": {"name": "synthetic"},
+        "experiment_file": "my/synthetic.toml",
         "seed": seed,
         "profile": "seed",
         "scenario": "chat",

@@ -134,3 +134,45 @@ def test_a_disk_without_room_is_told_before_anything_starts(file: Path, tmp_path
     assert ended.returncode == ExitCode.TOOL_FAILED, ended.stderr
     assert "MB free and this run needs about" in ended.stderr
     assert "--out DIR" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ("{ DB_POOL_MIN = 9, DB_POOL_MAX = 2 }", "DB_POOL_MIN is 9, above DB_POOL_MAX = 2"),
+        ('{ DB_POOL_MAX = "many" }', "DB_POOL_MAX is 'many'; expected a whole number."),
+        ('{ REDIS_ENABLED = "maybe" }', "REDIS_ENABLED is 'maybe'; expected true or false."),
+        ("{ DB_POOL_MAX = 0 }", "DB_POOL_MAX is '0'; expected at least 1."),
+    ],
+)
+def test_settings_that_cannot_be_are_found_by_a_dry_run(
+    env: str, said: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The service itself is asked, before any part is up, and the arm is named."""
+    file.write_text(SMALL.replace("{ REDIS_ENABLED = true }", env), encoding="utf-8")
+
+    assert main(["run", str(file), "--dry-run"]) == ExitCode.WRONG_USAGE
+
+    told = capsys.readouterr()
+    assert f"arm 'on': {said}" in told.err
+    assert told.out == ""
+
+
+def test_a_mistyped_command_is_told_the_one_that_was_meant(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With no command near it, the list is named."""
+    assert main(["recrod"]) == ExitCode.WRONG_USAGE
+    assert "There is no command 'recrod'. Did you mean 'record'?" in capsys.readouterr().err
+    assert main(["xyzzy"]) == ExitCode.WRONG_USAGE
+    assert "'worthit --help' lists them." in capsys.readouterr().err
+
+
+def test_experiments_that_come_along_go_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo and its quick form have names of their own, and each is run by its name."""
+    names = []
+    for called in ("demo", "demo-quick"):
+        assert main(["run", called, "--dry-run", "--json"]) == ExitCode.DONE
+        names.append(json.loads(capsys.readouterr().out)["name"])
+
+    assert names == ["demo", "demo-quick"]
