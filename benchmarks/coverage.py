@@ -15,12 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from analysis.questions.faster.answer import paired_difference
 from analysis.stats import intervals
 from analysis.stats.intervals import Estimate, decide
 from analysis.stats.quantiles import quantile, quantile_difference
+from tests.support.runs import paired_arms
 from tests.support.runs.queue_simulation import bursting_misses, mm1_quantile, mm1_response_times
 
 COMPARISONS = ("paired mean", "p50", "p90", "ratio of means", "reduction factor")
@@ -77,7 +77,7 @@ def equal_arms(rng: np.random.Generator, *, interleaved: bool) -> list[bool]:
     first, second = arms
     misses = [bursting_misses(rng, 6, 120, 0.05) for _ in range(2)]
     means = [np.array([block.mean() for block in arm]) for arm in arms]
-    pairs = [(pd.Series(a), pd.Series(b)) for a, b in zip(first, second, strict=True)]
+    pairs = paired_arms.matched(zip(first, second, strict=True))
     said = [
         decide(paired_difference(pairs)),
         decide(quantile_difference(second, first, 0.5, unit="ms")),
@@ -94,8 +94,8 @@ def planted(rng: np.random.Generator, requests: int) -> bool:
     for _ in range(10):
         llm = rng.lognormal(8.0, 0.3, requests // 10)
         one, two = (llm + rng.normal(500.0, 15.0, requests // 10) for _ in range(2))
-        pairs.append((pd.Series(one), pd.Series(two - 0.002 * 3600.0)))
-    return decide(paired_difference(pairs)) == "lower"
+        pairs.append((one, two - 0.002 * 3600.0))
+    return decide(paired_difference(paired_arms.matched(pairs))) == "lower"
 
 
 def outcomes(rng: np.random.Generator, repeats: int) -> list[Outcome]:

@@ -114,13 +114,12 @@ def nothing(unit: str, reason: str, *, n: int = 0, blocks: int = 0) -> Estimate:
 def decide(estimate: Estimate, null: float = 0.0) -> str:
     """Which side of ``null`` the truth is on: ``higher``, ``lower`` or ``not decided``.
 
-    Never "equal": that needs a margin (``questions.equivalence``). No interval decides nothing.
+    Never "equal": that needs a margin (``questions.equivalence``). No interval decides nothing; a
+    bound decides by the end that it has.
     """
-    if estimate.low is None or estimate.high is None:
-        return "not decided"
-    if estimate.low > null:
+    if estimate.low is not None and estimate.low > null:
         return "higher"
-    if estimate.high < null:
+    if estimate.high is not None and estimate.high < null:
         return "lower"
     return "not decided"
 

@@ -23,7 +23,7 @@ truth, 10 runs of 10,000 at utilisation 0.9 give 5 to 22 for p99, where nothing 
 reliably; at 0.8 they give 29 to 58, and the interval covers."""
 
 
-NEVER_CAME = "too many requests were never answered: it lies beyond what was waited for"
+NEVER_CAME = "too many requests failed or were never answered: it lies beyond what was waited for"
 """Why a quantile that falls among them has no value, or no interval."""
 
 
@@ -36,41 +36,56 @@ class Pool:
     """All values, the least first."""
     places: tuple[NDArray[np.int64], ...]
     """Where in ``ordered`` each block's values are, ascending."""
+    exact: NDArray[np.bool_] | None = None
+    """Which of ``ordered`` are exact; the others are "at least so much". None when all are."""
 
 
-def pool(blocks: Sequence[Floats] | Pool) -> Pool:
+def pool(
+    blocks: Sequence[Floats] | Pool, exact: Sequence[NDArray[np.bool_]] | None = None
+) -> Pool:
     """Sort blocks of values together; what is no number is left out.
 
-    A value that never came is infinite and stays: it was the slowest of all.
+    A value that never came is infinite and stays: it was the slowest of all. ``exact`` says by
+    block which values are exact; of the others, such as the times of failed requests, it is known
+    only that they are at least so large (censored).
     """
     if isinstance(blocks, Pool):
         return blocks
     arrays = [np.asarray(block, dtype=np.float64) for block in blocks]
-    kept = tuple(array[~np.isnan(array)] for array in arrays)
+    numbers = [~np.isnan(array) for array in arrays]
+    kept = tuple(array[known] for array, known in zip(arrays, numbers, strict=True))
     whole = np.concatenate([*kept, np.zeros(0)])
-    order = np.argsort(whole, kind="stable")
+    sure = np.ones(len(whole), dtype=np.bool_)
+    if exact is not None:
+        flags = [flag[known] for flag, known in zip(exact, numbers, strict=True)]
+        sure = np.concatenate([*flags, np.zeros(0, dtype=np.bool_)])
+    order = np.lexsort((~sure, whole))  # of equal times the exact ones come first
     owner = np.repeat(np.arange(len(kept)), [len(block) for block in kept])[order]
     by_owner = np.argsort(owner, kind="stable")
     places = np.split(by_owner, np.cumsum([len(block) for block in kept])[:-1]) if kept else []
-    return Pool(blocks=kept, ordered=whole[order], places=tuple(places))
+    return Pool(
+        blocks=kept,
+        ordered=whole[order],
+        places=tuple(places),
+        exact=None if sure.all() else sure[order],
+    )
 
 
 def quantile(blocks: Sequence[Floats] | Pool, q: float, *, unit: str) -> Estimate:
     """The pooled q-quantile of blocks of values in order of time; delete-one-block jackknife.
 
-    Refused, with the reason, when the values above the quantile came in fewer than
-    ``MIN_EXCURSIONS`` separate excursions: then the largest values are one or two busy spells.
+    Values that are no more than lower ends are taken as they are for the quantile and the lower
+    end of its interval, and as "at least so much" (Kaplan and Meier) for the upper end. Refused,
+    with the reason, when the values above the quantile came in fewer than ``MIN_EXCURSIONS``
+    separate excursions: then the largest values are one or two busy spells.
     """
     held = pool(blocks)
-    n = len(held.ordered)
-    if not n:
-        return nothing(unit, "no values")
     count = sum(len(block) > 0 for block in held.blocks)
-    value = _at(held.ordered, q)
-    if not math.isfinite(value):
-        return nothing(unit, NEVER_CAME, n=n, blocks=count)
-    found = Estimate(value=value, unit=unit, n=n, blocks=count)
-    return _bounded(found, [held], q, "pooled quantile, delete-one-block jackknife, t(K-1)")
+    if not len(held.ordered):
+        return nothing(unit, "no values")
+    method = "pooled quantile, delete-one-block jackknife, t(K-1)"
+    found = Estimate(value=None, unit=unit, n=len(held.ordered), blocks=count, method=method)
+    return _bounded(found, held, None, q)
 
 
 def quantile_difference(
@@ -78,50 +93,85 @@ def quantile_difference(
 ) -> Estimate:
     """Quantile of ``first`` minus quantile of ``second``; block i of both is one pair.
 
-    Delete-one-pair jackknife, t(K-1), refused as ``quantile`` is.
+    Delete-one-pair jackknife, t(K-1), lower ends and refusals as ``quantile``.
     """
     one, two = pool(first), pool(second)
     if len(one.blocks) != len(two.blocks):
         raise NotEnoughDataError(
             f"{len(one.blocks)} blocks stand against {len(two.blocks)}: pairs of blocks are needed"
         )
-    pairs = [(a, b) for a, b in zip(one.blocks, two.blocks, strict=True) if len(a) and len(b)]
-    if not pairs:
+    both = [bool(len(a) and len(b)) for a, b in zip(one.blocks, two.blocks, strict=True)]
+    if not any(both):
         return nothing(unit, "no pair of blocks holds values")
-    if len(pairs) < len(one.blocks):
-        one, two = pool([pair[0] for pair in pairs]), pool([pair[1] for pair in pairs])
+    if not all(both):
+        one, two = _some(one, both), _some(two, both)
     n = len(one.ordered) + len(two.ordered)
-    values = _at(one.ordered, q), _at(two.ordered, q)
-    if not all(math.isfinite(value) for value in values):
-        return nothing(unit, NEVER_CAME, n=n, blocks=len(pairs))
-    whole = values[0] - values[1]
-    found = Estimate(value=whole, unit=unit, n=n, blocks=len(pairs))
-    return _bounded(found, [one, two], q, "pooled quantiles, delete-one-pair jackknife, t(K-1)")
+    method = "pooled quantiles, delete-one-pair jackknife, t(K-1)"
+    found = Estimate(value=None, unit=unit, n=n, blocks=sum(both), method=method)
+    return _bounded(found, one, two, q)
 
 
-def _bounded(found: Estimate, sides: Sequence[Pool], q: float, method: str) -> Estimate:
+def _some(held: Pool, chosen: Sequence[bool]) -> Pool:
+    """The pool of some of its blocks."""
+    places = [own for own, wanted in zip(held.places, chosen, strict=True) if wanted]
+    at = np.sort(np.concatenate(places))
+    return Pool(
+        blocks=tuple(own for own, wanted in zip(held.blocks, chosen, strict=True) if wanted),
+        ordered=held.ordered[at],
+        places=tuple(np.searchsorted(at, own) for own in places),
+        exact=None if held.exact is None else held.exact[at],
+    )
+
+
+def _bounded(found: Estimate, one: Pool, two: Pool | None, q: float) -> Estimate:
     """The estimate with its interval, or with the reason why it has none.
 
-    One side: its quantile. Two: the first's minus the second's, block i of both left out together.
+    One pool: its quantile. Two: the first's minus the second's, block i of both left out together.
+    What failed in the second may have been slower, which can only lower the difference.
     """
+    least, most = replace(one, exact=None), one
+    below = above = None
+    if two is not None:
+        below, above = two, replace(two, exact=None)
+    value = _whole(least, above, q)
+    if not math.isfinite(value):
+        return nothing(found.unit, NEVER_CAME, n=found.n, blocks=found.blocks)
+    sides = [one] if two is None else [one, two]
     few = (_too_few_excursions(side, q) for side in sides)
     reason = too_few(found.blocks) or next((said for said in few if said), None)
-    if reason is not None or found.value is None:
-        return replace(found, reason=reason)
-    first, *rest = (_left_out_quantiles(side, q) for side in sides)
-    if not all(np.isfinite(part).all() for part in (first, *rest)):
-        return replace(found, reason=NEVER_CAME)
-    low, high = jackknife_ends(found.value, first - rest[0] if rest else first)
-    return replace(found, low=low, high=high, method=method)
+    if reason is not None:
+        return replace(found, value=value, reason=reason, method="")
+    low, _ = _ends(least, below, q)
+    _, high = _ends(most, above, q)
+    if high is None and low is not None:
+        return replace(found, low=low, reason=NEVER_CAME)
+    if low is None or high is None:
+        return replace(found, value=value, reason=NEVER_CAME, method="")
+    return replace(found, value=value, low=low, high=high)
+
+
+def _whole(one: Pool, two: Pool | None, q: float) -> float:
+    return _at(one, q) - (0.0 if two is None else _at(two, q))
+
+
+def _ends(one: Pool, two: Pool | None, q: float) -> tuple[float, float] | tuple[None, None]:
+    """Both ends of the jackknife's interval; none where a quantile lies beyond what was seen."""
+    left_out = _left_out_quantiles(one, q)
+    if two is not None:
+        left_out = left_out - _left_out_quantiles(two, q)
+    whole = _whole(one, two, q)
+    if not (math.isfinite(whole) and np.isfinite(left_out).all()):
+        return None, None
+    return jackknife_ends(whole, left_out)
 
 
 def excursions(blocks: Sequence[Floats] | Pool, q: float) -> int:
-    """How often the values rose above their pooled q-quantile and fell below the median again."""
+    """How often the values rose to their pooled q-quantile and fell below the median again."""
     held = pool(blocks)
-    top, middle = _at(held.ordered, q), _at(held.ordered, 0.5)
+    top, middle = _numpys(held.ordered, q), _numpys(held.ordered, 0.5)
     count = 0
     for block in held.blocks:
-        marks = block[(block > top) | (block < middle)] > top
+        marks = block[(block >= top) | (block < middle)] >= top
         count += int(marks[:1].sum()) + int((marks[1:] & ~marks[:-1]).sum())
     return count
 
@@ -136,7 +186,14 @@ def _too_few_excursions(held: Pool, q: float) -> str | None:
     )
 
 
-def _at(ordered: Floats, q: float) -> float:
+def _at(held: Pool, q: float) -> float:
+    """The q-quantile of what is pooled; infinite where it lies beyond what was seen."""
+    if held.exact is not None:
+        return _kaplan_meier(held.ordered, held.exact, q)
+    return _numpys(held.ordered, q)
+
+
+def _numpys(ordered: Floats, q: float) -> float:
     """The q-quantile of sorted values, to the last bit as ``numpy.quantile``."""
     place = q * (len(ordered) - 1)
     below = math.floor(place)
@@ -148,6 +205,27 @@ def _at(ordered: Floats, q: float) -> float:
     return float(low + (high - low) * part if part < half else high - (high - low) * (1 - part))
 
 
+def _kaplan_meier(ordered: Floats, exact: NDArray[np.bool_], q: float) -> float:
+    """The q-quantile of sorted values of which some are "at least so much".
+
+    The product-limit estimate (Kaplan and Meier, JASA 53, 1958): what is known of a censored value
+    is that it is one of the later ones, and they share its weight. Between values as
+    ``numpy.quantile``, which it is when all are exact.
+    """
+    n = len(ordered)
+    left = np.cumprod(1.0 - exact / (n - np.arange(n)))
+    reached = ((1.0 - left[exact]) * n - 1.0) / max(n - 1, 1)
+    values = ordered[exact]
+    above = int(np.searchsorted(reached, q - 1e-12))
+    if above == len(values):
+        return math.inf
+    if above == 0 or math.isinf(values[above]):
+        return float(values[above])
+    low, high = values[above - 1], values[above]
+    part = (q - reached[above - 1]) / (reached[above] - reached[above - 1])
+    return float(low + (high - low) * min(part, 1.0))
+
+
 def _left_out_quantiles(held: Pool, q: float) -> Floats:
     """The pooled quantile without each block in turn, found in the values sorted once.
 
@@ -157,6 +235,10 @@ def _left_out_quantiles(held: Pool, q: float) -> Floats:
     found = []
     for own in held.places:
         if not own.size:
+            continue
+        if held.exact is not None:
+            rest = np.delete(np.arange(len(held.ordered)), own)
+            found.append(_kaplan_meier(held.ordered[rest], held.exact[rest], q))
             continue
         left = len(held.ordered) - own.size
         place = q * (left - 1)

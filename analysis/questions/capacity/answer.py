@@ -19,11 +19,11 @@ import pandas as pd
 from analysis.errors import NotEnoughDataError
 from analysis.questions.database_load.answer import LoadRow, load_rows
 from analysis.questions.failures.answer import SERVER_ERROR
-from analysis.questions.faster.answer import answer_ms
+from analysis.questions.faster.answer import times_by_block, without_fast_failures
 from analysis.questions.measured import Measured
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import Estimate, Floats, difference
-from analysis.stats.quantiles import quantile
+from analysis.stats.quantiles import pool, quantile
 from analysis.stats.queueing import erlang_c, servers_needed
 from analysis.stats.scalability import METHOD, fit
 
@@ -166,8 +166,7 @@ def steps(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> t
     later (``blocks`` as ``analysis.rundir.blocks.block_table``, with its ``stretch``).
     """
     ordered = requests.sort_values("intended_ns")
-    times = answer_ms(ordered, "intended_ns").groupby(ordered["block"].to_numpy())
-    by_block = {int(str(block)): own.to_numpy(np.float64) for block, own in times}
+    by_block = times_by_block(ordered, "intended_ns")
     status = ordered["status_code"].astype("float64")
     sent = {
         row.step: row.achieved_per_s / row.offered_per_s
@@ -177,13 +176,15 @@ def steps(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> t
     rows = []
     for (arm, step), own in blocks.groupby(["arm", "step"], sort=True, dropna=False):
         offered = float(own["rate_per_s"].iloc[0])
-        chosen = [by_block[block] for block in own["block"] if block in by_block]
+        chosen = [
+            without_fast_failures(by_block[block]) for block in own["block"] if block in by_block
+        ]
         if not chosen:
             continue
         answered = float((status[ordered["block"].isin(own["block"])] < SERVER_ERROR).mean())
         kept = answered * min(sent.get(int(str(step)), 1.0), 1.0)
         achieved = offered * kept / float(own["stretch"].iloc[0])
-        took = np.concatenate(chosen)
+        took = np.concatenate([each.ms for each in chosen])
         took = took[np.isfinite(took)]
         rows.append(
             StepRow(
@@ -191,7 +192,11 @@ def steps(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> t
                 step=int(str(step)),
                 offered_per_s=offered,
                 achieved_per_s=achieved,
-                p95_ms=quantile(chosen, 0.95, unit="ms"),
+                p95_ms=quantile(
+                    pool([each.slowest_if_never for each in chosen], [e.exact for e in chosen]),
+                    0.95,
+                    unit="ms",
+                ),
                 in_flight=achieved * float(took.mean()) / 1e3 if len(took) else None,
             )
         )

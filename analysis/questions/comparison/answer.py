@@ -24,7 +24,7 @@ from analysis.rundir.blocks import WHOLE_RUN, block_table
 from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
 from analysis.stats.intervals import Estimate, decide, difference, mean
-from analysis.stats.quantiles import quantile
+from analysis.stats.quantiles import pool, quantile
 
 MEMORY_TOLERANCE = 0.02
 """The same machine may report a few pages more or less of memory after a boot."""
@@ -246,16 +246,17 @@ class _Numbers:
         return found
 
     def _response_times(self, own: pd.DataFrame) -> dict[str, Estimate]:
-        times = faster.answer_ms(self.requests, "intended_ns")
+        times = faster.times_by_block(self.requests, "intended_ns")
         chosen = [
-            times[self.requests["block"] == block].to_numpy(np.float64) for block in own["block"]
+            faster.without_fast_failures(times[block]) for block in own["block"] if block in times
         ]
-        came = [block[np.isfinite(block)] for block in chosen]
+        came = [each.ms[np.isfinite(each.ms)] for each in chosen]
         means = [float(block.mean()) for block in came if len(block)]
         n = sum(len(block) for block in came)
+        held = pool([each.slowest_if_never for each in chosen], [each.exact for each in chosen])
         found = {"response time, mean": mean(means, unit="ms", n=n)}
         for name, q in faster.QUANTILES.items():
-            found[f"response time, {name}"] = quantile(chosen, q, unit="ms")
+            found[f"response time, {name}"] = quantile(held, q, unit="ms")
         return found
 
     def _operations(self, own: pd.DataFrame) -> dict[str, Estimate]:

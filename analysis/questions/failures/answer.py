@@ -3,9 +3,10 @@
 A request failed when no status came or a 5xx did. A 429 is an answer: the rate limiter's. Where
 none was seen the interval is the rule of three's (``analysis.stats.intervals.share``).
 
-``succeeded`` and ``unanswered`` say of each request what became of it: an error is answered fast
-and a limiter's refusal faster still, so that neither may stand among the times of what was asked
-for.
+``succeeded`` and ``unanswered`` say of each request what became of it: an error is often answered
+fast and a limiter's refusal faster still, so that neither may stand among the times of what was
+asked for. One that came late, such as a timeout's 504, says that the answer would have taken at
+least as long (``questions.faster``).
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class FailureRow:
     """No status came, or a 5xx."""
     refused: Estimate
     """Answered 429."""
+    slow: Estimate
+    """Failed, and took longer than the median of the requests that were answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,9 @@ def answer(measured: Measured) -> Failures:
 def failures(requests: pd.DataFrame, blocks: pd.DataFrame) -> tuple[FailureRow, ...]:
     """``answer`` of the tables alone."""
     status = requests["status_code"].astype("float64")
-    failed = requests["block"][status.isna() | (status >= SERVER_ERROR)]
+    broken = status.isna() | (status >= SERVER_ERROR)
+    failed = requests["block"][broken]
+    slow = requests["block"][broken & _slow(requests)]
     refused = requests["block"][status == TOO_MANY_REQUESTS]
     rows = []
     for arm, own in blocks.groupby("arm", dropna=False, sort=False):
@@ -70,9 +75,17 @@ def failures(requests: pd.DataFrame, blocks: pd.DataFrame) -> tuple[FailureRow, 
                 requests=int(sent.sum()),
                 failed=share(by_block(failed.value_counts(), own["block"]), sent),
                 refused=share(by_block(refused.value_counts(), own["block"]), sent),
+                slow=share(by_block(slow.value_counts(), own["block"]), sent),
             )
         )
     return tuple(rows)
+
+
+def _slow(requests: pd.DataFrame) -> pd.Series[bool]:
+    """Which requests took longer than the median of those that the same arm answered."""
+    took = (requests["end_ns"] - requests["intended_ns"]).astype("float64")
+    middle = took.where(succeeded(requests)).groupby(requests["arm"]).transform("median")
+    return took > middle
 
 
 def succeeded(requests: pd.DataFrame) -> NDArray[np.bool_]:

@@ -24,6 +24,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
     fields: tuple[Field[FailureRow], ...] = (
         words("Arm", lambda row: row.arm),
         estimates("Failed", lambda row: row.failed),
+        estimates("Failed slowly", lambda row: row.slow),
         estimates("Refused", lambda row: row.refused),
         exact("Requests", lambda row: row.requests, why=COUNTED, sample=True),
     )
@@ -32,7 +33,8 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         question=QUESTION,
         answer=_answer(rows, setting),
         reading=(
-            "Failed: no answer came, or a 5xx. Refused: a rate limiter's 429, which is an answer."
+            "Failed: no answer came, or a 5xx. Failed slowly: after more than the median time of"
+            " those that were answered. Refused: a rate limiter's 429, which is an answer."
         ),
         sample=(
             "Every request but those of the warm-up; 95 % intervals between blocks. Where none was"
@@ -48,7 +50,11 @@ def _answer(rows: list[FailureRow], setting: Setting) -> str:
     said = [
         f"{setting.label(row.arm)}: {written.text(share)} {word}"
         for row in rows
-        for share, word in ((row.failed, "failed"), (row.refused, "were refused"))
+        for share, word in (
+            (row.failed, "failed"),
+            (row.slow, "failed slowly"),
+            (row.refused, "were refused"),
+        )
         if share.value
     ]
     if said:
@@ -74,13 +80,17 @@ def left_out_of(row: EndToEndRow) -> tuple[str, ...]:
     if row.left_out:
         notes.append(
             f"{formatting.count(row.left_out)} requests are left out where times are compared: one"
-            " of the arms answered them with an error or a refusal. Those come fast, and nobody"
-            " asked for them. Shares of a request's time and queries per request count all of"
-            " them."
+            " of the arms answered them fast with an error or a refusal, and nobody asked for"
+            " that. Shares of a request's time and queries per request count all of them."
+        )
+    if row.slow_failures:
+        notes.append(
+            f"{formatting.count(row.slow_failures)} requests failed slowly: where times are"
+            " compared they count as at least as long as they took."
         )
     if row.unanswered:
         notes.append(
             f"{formatting.count(row.unanswered)} requests were never answered: percentiles count"
-            " them among the slowest, the mean leaves them out."
+            " them among the slowest, the mean as at least as long as was waited for them."
         )
     return tuple(notes)

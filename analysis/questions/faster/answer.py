@@ -2,23 +2,24 @@
 
 By operation, with hits, misses and their mixture apart: the mixture is two populations, and its
 slowest 1 % sits inside the misses whatever the hits do. End to end, by mean and percentiles, of
-the response time (from the intended send) and the service time (from the actual send). Compared
-are the draws that both arms answered as asked (2xx): errors and refusals come fast, and would make
-an arm look faster for not doing its work. What was never answered is the slowest there is.
+the response time (from the intended send) and the service time (from the actual send). A request
+that failed would have taken at least as long as it did: its time is a lower end (censored). An
+error or a refusal that came fast says nothing about the time, so that its draw is left out of both
+arms. What was never answered is the slowest there is.
 
 A worked example of the pairing, with two pairs of blocks and draws 1 to 3, in ms::
 
     pair  block  draw 1  draw 2  draw 3        after - before      block mean
     0     off    3000    2000    4000
-    0     on     2994    1994    503 error     -6, -6, left out    -6.0
+    0     on     2994    1994    503, 9 ms     -6, -6, left out    -6.0
     1     off    2500    3500    never
     1     on     2492    3494    2900          -8, -6, left out    -7.0
 
 Requests differ by seconds, their pairs by milliseconds: a draw is the same user, message and model
-time in both arms. Draw 3 of pair 0 is left out of both blocks, as the error came fast. Draw 3 of
-pair 1 has no difference, but stays in the percentiles, as the slowest of its block. The estimate
-is the mean of the block means, -6.5 ms, and its interval Student's t over them: two blocks would
-be too few for one.
+time in both arms. Draw 3 of pair 0 is left out of both blocks, as the error came fast; had it come
+after 4500 ms, the difference would be at least 500. Draw 3 of pair 1 has no difference, but stays
+in the percentiles, as the slowest of its block. The estimate is the mean of the block means, -6.5
+ms, and its interval Student's t over them: two blocks would be too few for one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.questions.failures.answer import succeeded, unanswered
 from analysis.questions.measured import Measured
@@ -38,6 +40,9 @@ from analysis.stats.quantiles import pool, quantile, quantile_difference
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 """The percentiles of end-to-end times."""
+
+FAST_SHARE = 0.5
+"""A failure before this share of its partner's time came fast: it says nothing about the time."""
 
 ALL = "all"
 
@@ -82,7 +87,9 @@ class EndToEndRow:
     """The difference as a share of the baseline."""
     decided: str
     left_out: int
-    """Draws that one of the arms did not answer as asked."""
+    """Draws that one of the arms failed or refused fast."""
+    slow_failures: int
+    """Requests that failed slowly; they count as at least as long as they took."""
     unanswered: int
     """Requests that never ended; percentiles count them among the slowest."""
 
@@ -202,11 +209,10 @@ def end_to_end(
 
 
 def _end_to_end_rows(
-    compared: tuple[Pairs, int, int], arm: str, step: int | None, time: str
+    compared: Compared, arm: str, step: int | None, time: str
 ) -> Iterator[EndToEndRow]:
     """One row a statistic of what can be compared."""
-    kept, left_out, never = compared
-    for statistic, before, after, difference in _statistics(kept):
+    for statistic, before, after, difference in _statistics(compared.pairs):
         yield EndToEndRow(
             arm=arm,
             step=step,
@@ -217,8 +223,9 @@ def _end_to_end_rows(
             difference=difference,
             relative=_relative(difference, before),
             decided=decide(difference),
-            left_out=left_out,
-            unanswered=never,
+            left_out=compared.left_out,
+            slow_failures=compared.slow_failures,
+            unanswered=compared.unanswered,
         )
 
 
@@ -227,66 +234,122 @@ def request_ms(requests: pd.DataFrame, origin: str) -> pd.Series:
     return (requests["end_ns"] - requests[origin]).astype("float64") / 1e6
 
 
-def answer_ms(requests: pd.DataFrame, origin: str) -> pd.Series:
-    """Milliseconds from ``origin`` to what was asked for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """The requests of a block in order of intended send."""
 
-    Infinite where no answer came at all, so that percentiles count it among the slowest. NaN where
-    it was an error or a refusal: these come fast, and nobody asked for them.
-    """
-    times = request_ms(requests, origin).to_numpy(np.float64)
-    times = np.where(succeeded(requests), times, np.nan)
-    return pd.Series(np.where(unanswered(requests), np.inf, times), index=requests.index)
+    draw: NDArray[np.int64]
+    ms: Floats
+    """From the origin to the end; not a number where it never ended."""
+    done: NDArray[np.bool_]
+    """Answered with what was asked for. The others took at least ``ms``."""
+    never: NDArray[np.bool_]
+    """No answer came at all."""
+
+    def only(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Times:
+        """Some of the requests, by a mask or by their places."""
+        return Times(
+            draw=self.draw[chosen],
+            ms=self.ms[chosen],
+            done=self.done[chosen],
+            never=self.never[chosen],
+        )
+
+    @property
+    def slowest_if_never(self) -> Floats:
+        """``ms``, infinite where no answer came, so that percentiles count it as slowest."""
+        return np.where(self.never, np.inf, self.ms)
+
+    @property
+    def exact(self) -> NDArray[np.bool_]:
+        """Which of ``slowest_if_never`` are exact, and no lower ends."""
+        return self.done | self.never
 
 
-def times_by_block(requests: pd.DataFrame, origin: str) -> dict[int, pd.Series]:
-    """By block, ``answer_ms`` in order of intended send, indexed by draw."""
+def times_by_block(requests: pd.DataFrame, origin: str) -> dict[int, Times]:
+    """By block, every request's time from ``origin`` and what became of it."""
     ordered = requests.sort_values("intended_ns")
-    times = answer_ms(ordered, origin)
-    times.index = pd.Index(ordered["draw"])
-    return {int(str(block)): rows for block, rows in times.groupby(ordered["block"].to_numpy())}
+    unpaired = pd.Series(-1 - np.arange(len(ordered)), index=ordered.index)
+    whole = Times(
+        draw=ordered["draw"].fillna(unpaired).to_numpy(np.int64),
+        ms=request_ms(ordered, origin).to_numpy(np.float64),
+        done=succeeded(ordered),
+        never=unanswered(ordered),
+    )
+    places = ordered.groupby("block").indices
+    return {int(str(block)): whole.only(np.sort(rows)) for block, rows in places.items()}
 
 
-Pairs = list[tuple[pd.Series, pd.Series]]
+def without_fast_failures(times: Times) -> Times:
+    """A block's requests but for failures that came fast, against the median of the answered."""
+    if times.done.all() or not times.done.any():
+        return times
+    middle = float(np.median(times.ms[times.done]))
+    return times.only(times.done | times.never | (times.ms >= FAST_SHARE * middle))
+
+
+Pairs = list[tuple[Times, Times]]
 """The times of two blocks that stand against each other, a pair of blocks each."""
 
 
-def comparable(values: dict[int, pd.Series], both: pd.DataFrame) -> tuple[Pairs, int, int]:
-    """Pairs of blocks without the draws that one of the two did not answer as asked.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What of two arms can be compared."""
 
-    Then how many draws were left out, and how many requests were never answered (and stay).
-    """
+    pairs: Pairs
+    left_out: int
+    """Draws that one of the two failed or refused fast."""
+    slow_failures: int
+    """Requests whose time is a lower end."""
+    unanswered: int
+
+
+def comparable(values: dict[int, Times], both: pd.DataFrame) -> Compared:
+    """Pairs of blocks without the draws that one of the two failed or refused fast."""
     kept: Pairs = []
-    left_out = never = 0
+    left_out = slow = never = 0
     for a, b in zip(both["first"], both["second"], strict=True):
-        if a in values and b in values:
-            first, second = values[a], values[b]
-            spoilt = first.index[first.isna()].union(second.index[second.isna()]).unique()
-            kept.append(_without(spoilt, first, second))
-            left_out += len(spoilt)
-            never += int(np.isinf(kept[-1][0]).sum() + np.isinf(kept[-1][1]).sum())
-    return kept, left_out, never
+        if a not in values or b not in values:
+            continue
+        one, two = values[a], values[b]
+        spoilt = np.union1d(_failed_fast(one, two), _failed_fast(two, one))
+        if len(spoilt):
+            one, two = (side.only(~np.isin(side.draw, spoilt)) for side in (one, two))
+        kept.append((one, two))
+        left_out += len(spoilt)
+        slow += int((~one.exact).sum() + (~two.exact).sum())
+        never += int(one.never.sum() + two.never.sum())
+    return Compared(pairs=kept, left_out=left_out, slow_failures=slow, unanswered=never)
 
 
-def both_came(kept: Pairs) -> Pairs:
-    """The pairs without the draws that one of the two never answered: a mean needs both."""
-    return [
-        _without(one.index[np.isinf(one)].union(two.index[np.isinf(two)]), one, two)
-        for one, two in kept
-    ]
+def _failed_fast(one: Times, two: Times) -> NDArray[np.int64]:
+    """Draws that ``one`` failed in under half of the time that ``two`` took to answer them.
 
-
-def _without(draws: pd.Index, first: pd.Series, second: pd.Series) -> tuple[pd.Series, pd.Series]:
-    if draws.empty:
-        return first, second
-    return first[~first.index.isin(draws)], second[~second.index.isin(draws)]
+    Where ``two`` did not answer, its median stands in.
+    """
+    failed = ~one.exact
+    if not failed.any() or not two.done.any():
+        return one.draw[failed]
+    answered = two.ms[two.done]
+    partner = pd.Series(answered, index=two.draw[two.done])
+    partner = partner[~partner.index.duplicated()].reindex(one.draw[failed])
+    limit = partner.fillna(float(np.median(answered))).to_numpy(np.float64) * FAST_SHARE
+    return one.draw[failed][one.ms[failed] < limit]
 
 
 def _statistics(kept: Pairs) -> Iterator[tuple[str, Estimate, Estimate, Estimate]]:
     """Mean, then quantiles: (name, before, after, after - before)."""
-    ended = both_came(kept)
-    one, two = ([pair[side].to_numpy(np.float64) for pair in ended] for side in (0, 1))
-    yield ("mean", _mean_of(one), _mean_of(two), paired_difference(ended))
-    before, after = (pool([pair[side].to_numpy(np.float64) for pair in kept]) for side in (0, 1))
+    matched = [match(one, two) for one, two in kept]
+    yield (
+        "mean",
+        _mean_of([each.first for each in matched]),
+        _mean_of([each.second for each in matched]),
+        paired_difference(matched),
+    )
+    before, after = (
+        pool([pair[side].slowest_if_never for pair in kept], [pair[side].exact for pair in kept])
+        for side in (0, 1)
+    )
     for name, q in QUANTILES.items():
         yield (
             name,
@@ -301,23 +364,57 @@ def _mean_of(blocks: list[Floats]) -> Estimate:
     return mean(means, unit="ms", n=sum(len(block) for block in blocks))
 
 
-def paired_difference(kept: Pairs) -> Estimate:
-    """Mean of (second - first) ms over requests of the same draw, t over block means.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """Times of the draws that both blocks of a pair have; failures count as long as they took.
+
+    A failure would have taken longer, by an unknown time: at most it is taken for as slow as its
+    partner. That widens an interval on one side, and a failure can make no arm look faster.
+    """
+
+    first: Floats
+    second: Floats
+    first_at_most: Floats
+    second_at_most: Floats
+
+
+def match(one: Times, two: Times) -> Matched:
+    """The draws whose time is known in both, and done in one of both at least.
 
     Both requests of a draw had the same user, personality, message and LLM time: all that cancels.
-    Requests without a partner are left out.
     """
-    differences = [_matched(first, second) for first, second in kept]
-    means = [float(each.mean()) for each in differences if len(each)]
-    n = sum(len(each) for each in differences)
-    return mean(means, unit="ms", n=n, method="paired by draw, t over block means")
+    _, left, right = np.intersect1d(one.draw, two.draw, return_indices=True)
+    a, b, a_done, b_done = one.ms[left], two.ms[right], one.done[left], two.done[right]
+    kept = np.isfinite(a) & np.isfinite(b) & (a_done | b_done)
+    kept &= (a_done | (a >= FAST_SHARE * b)) & (b_done | (b >= FAST_SHARE * a))
+    a, b, a_done, b_done = a[kept], b[kept], a_done[kept], b_done[kept]
+    slower = np.maximum(a, b)
+    return Matched(
+        first=a,
+        second=b,
+        first_at_most=np.where(a_done, a, slower),
+        second_at_most=np.where(b_done, b, slower),
+    )
 
 
-def _matched(first: pd.Series, second: pd.Series) -> Floats:
-    one, two = first[~first.index.duplicated()], second[~second.index.duplicated()]
-    gap: Floats = (two - one).to_numpy(np.float64)
-    kept: Floats = gap[np.isfinite(gap)]
-    return kept
+def paired_difference(kept: list[Matched]) -> Estimate:
+    """Mean of (second - first) ms over requests of the same draw, t over block means."""
+    some = [each for each in kept if len(each.first)]
+    n = sum(len(each.first) for each in some)
+    found, least, most = (
+        mean(
+            [float(gap.mean()) for gap in gaps],
+            unit="ms",
+            n=n,
+            method="paired by draw, t over block means",
+        )
+        for gaps in (
+            [each.second - each.first for each in some],
+            [each.second - each.first_at_most for each in some],
+            [each.second_at_most - each.first for each in some],
+        )
+    )
+    return replace(found, low=least.low, high=most.high)
 
 
 def _relative(difference: Estimate, before: Estimate) -> Estimate:

@@ -163,7 +163,11 @@ def _failures(found: Findings, *arms: str) -> str:
     if not parts:
         return ""
     text = " and ".join(parts)
-    compared = "; their times are not compared" if found.of(Faster).end_to_end else ""
+    rows = [row for row in found.of(Faster).end_to_end if row.arm in arms]
+    slow = any(row.slow_failures for row in rows)
+    compared = "; their times are not compared" if rows else ""
+    if slow:
+        compared = "; those that failed slowly count as at least as long as they took"
     return f" {text[0].upper()}{text[1:]}{compared}."
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy import stats
 
+from analysis.questions.faster import answer as faster
 from analysis.questions.faster.answer import paired_difference
-from analysis.stats import intervals
+from analysis.stats import intervals, quantiles
 from analysis.stats.intervals import MIN_BLOCKS, Estimate, decide
-from analysis.stats.quantiles import excursions, quantile, quantile_difference
+from analysis.stats.quantiles import excursions, pool, quantile, quantile_difference
+from tests.support.runs import paired_arms
 from tests.support.runs.queue_simulation import bursting_misses, mm1_quantile, mm1_response_times
 
 REPEATS = 60
@@ -227,13 +228,15 @@ def test_a_decision_needs_the_whole_interval(low: float, high: float, said: str)
     assert said == decide(estimate)
 
 
-def a_a_pair(rng: np.random.Generator, drift: float) -> tuple[float, pd.Series, pd.Series]:
+def a_a_pair(
+    rng: np.random.Generator, drift: float
+) -> tuple[float, paired_arms.Floats, paired_arms.Floats]:
     """Two blocks of one pair, the same but for noise and a drifting machine, in ABBA order."""
     shared = rng.lognormal(8.0, 0.25, 120)
     values = []
     for _ in range(2):
         drift *= math.exp(rng.normal(0.0, 0.01))
-        values.append(pd.Series(shared * drift * np.exp(rng.normal(0.0, 0.02, 120))))
+        values.append(shared * drift * np.exp(rng.normal(0.0, 0.02, 120)))
     return drift, values[0], values[1]
 
 
@@ -246,11 +249,11 @@ def test_an_a_a_comparison_cries_wolf_at_most_one_time_in_twenty() -> None:
         for number in range(6):
             drift, one, two = a_a_pair(rng, drift)
             pairs.append((one, two) if number % 2 == 0 else (two, one))
-        first, second = ([p[side].to_numpy() for p in pairs] for side in (0, 1))
+        first, second = ([p[side] for p in pairs] for side in (0, 1))
         misses = [bursting_misses(rng, 6, 120, 0.05) for _ in range(2)]
         means = [np.array([block.mean() for block in arm]) for arm in (first, second)]
         said += [
-            decide(paired_difference(pairs)),
+            decide(paired_difference(paired_arms.matched(pairs))),
             decide(quantile_difference(second, first, 0.5, unit="ms")),
             decide(quantile_difference(second, first, 0.9, unit="ms")),
             decide(intervals.ratio_of_means(means[0], means[1], n=1), 1.0),
@@ -277,13 +280,65 @@ def test_pairing_decides_a_fifth_of_a_percent_with_500_requests() -> None:
         pairs = []
         for _ in range(10):
             llm = rng.lognormal(8.0, 0.3, 50)
-            first = pd.Series(llm + rng.normal(500.0, 15.0, 50))
-            second = pd.Series(llm + rng.normal(500.0, 15.0, 50) - 0.002 * 3600.0)
+            first = llm + rng.normal(500.0, 15.0, 50)
+            second = llm + rng.normal(500.0, 15.0, 50) - 0.002 * 3600.0
             pairs.append((first, second))
-        decided += decide(paired_difference(pairs)) == "lower"
+        decided += decide(paired_difference(paired_arms.matched(pairs))) == "lower"
         means = [np.array([float(pair[side].mean()) for pair in pairs]) for side in (0, 1)]
         shuffled = rng.permutation(means[1])
         unpaired += decide(intervals.ratio_of_means(shuffled, means[0], n=1), 1.0) != "not decided"
 
     assert decided / repeats >= 0.95
     assert unpaired / repeats <= 0.15
+
+
+@pytest.mark.parametrize("q", [0.2, 0.5, 0.9])
+def test_a_censored_quantile_is_that_of_scipys_survival_function(q: float) -> None:
+    """Where a quarter are lower ends, the upper estimate is where scipy's own reaches q."""
+    rng = np.random.default_rng(11)
+    values = rng.permutation(np.arange(1.0, 401.0))
+    exact = rng.uniform(size=400) > 0.25
+    known = stats.ecdf(stats.CensoredData(values[exact], right=values[~exact])).cdf
+    expected = known.quantiles[np.searchsorted(known.probabilities, q)]
+    held = pool([values], [exact])
+
+    assert held.exact is not None
+    assert quantiles._kaplan_meier(held.ordered, held.exact, q) == pytest.approx(expected, abs=3)
+
+
+def slow_errors(rng: np.random.Generator, kind: str) -> list[str]:
+    """An A/A run of 6 pairs in which the second arm fails: what of mean, p50, p95, p99 is said."""
+    pairs = []
+    for _ in range(6):
+        mood = np.exp(rng.normal(0.0, 0.005, 2))
+        one, two = (100.0 * each * rng.lognormal(0.0, 0.5, 600) for each in mood)
+        failed = rng.uniform(size=600) < 0.02
+        if kind == "the slowest":
+            failed = two > np.quantile(two, 0.991)
+        elif kind == "timeout":
+            failed, two = two > 280.0, np.minimum(two, 280.0)
+        elif kind == "after 30 s":
+            two = np.where(failed, 30_000.0, two)
+        pairs.append((paired_arms.block(one), paired_arms.block(two, failed)))
+    compared = paired_arms.compared(pairs)
+    return [decide(row[3]) for row in faster._statistics(compared.pairs)]
+
+
+@pytest.mark.parametrize("kind", ["the slowest", "timeout", "at random"])
+def test_slow_errors_make_no_arm_faster(kind: str) -> None:
+    """504 after the slowest 0.9 %, a timeout at p98, 2 % at random: "lower" as often as in A/A.
+
+    2.5 % of 160 statements are 4; a right implementation says more than 14 in 1 of 10^5 runs.
+    """
+    rng = np.random.default_rng(12)
+    said = [word for _ in range(40) for word in slow_errors(rng, kind)]
+
+    assert said.count("lower") <= 14
+
+
+def test_errors_that_come_late_make_an_arm_slower() -> None:
+    """2 % that fail after 30 s count with their 30 s in the mean, and in p99 as at least that."""
+    said = [slow_errors(np.random.default_rng(seed), "after 30 s") for seed in range(10)]
+
+    assert ["higher"] * 10 == [words[0] for words in said]
+    assert ["higher"] * 10 == [words[3] for words in said]
