@@ -1,7 +1,8 @@
-"""In which order the tests run, and which signals their processes hear."""
+"""In which order the tests run, and what their processes hear and inherit."""
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -12,6 +13,9 @@ def pytest_configure() -> None:
 
     Both make them ignored, children inherit that, and what a signal does could not be tested.
     """
+    # Tests that use gRPC start processes too, and its fork handlers now and then abort a child
+    # before it is one of ours (ev_epoll1_linux.cc: Bad file descriptor).
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,7 +10,6 @@ resource attributes and the instrumentation scope.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,25 +18,23 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
 from analysis.errors import InputError
 from analysis.rundir.run import Run
 from worthit.contract import names
 
-SCOPE: Final = "worthit.export"
+SCOPE: Final = InstrumentationScope("worthit.export")
 """Instrumentation scope of every span sent: says that this is a replay."""
 
-TRACE_ID_BYTES: Final = 16
-SPAN_ID_BYTES: Final = 8
-"""Lengths that OTLP demands; shorter ids, as Zipkin allows, get zeros on the left."""
-
-_KINDS: Final = {name.removeprefix("SPAN_KIND_"): number for name, number in Span.SpanKind.items()}
-_STATUSES: Final = {
-    name.removeprefix("STATUS_CODE_"): number for name, number in Status.StatusCode.items()
-}
+_KINDS: Final = {kind.name: kind for kind in SpanKind}
+_STATUSES: Final = {status.name: status for status in StatusCode}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,42 +89,48 @@ def _scenarios(run: Run) -> Mapping[str, str]:
 def _message(
     run_id: str, rows: Iterable[Mapping[str, Any]], scenarios: Mapping[str, str]
 ) -> Message:
-    by_service: dict[str, list[Span]] = {}
-    count = 0
-    for row in rows:
-        count += 1
-        span = span_of(row, run_id=run_id, scenario=scenarios.get(row["trace_id"]))
-        by_service.setdefault(row["service"] or "", []).append(span)
-    resource_spans = [_resource(service, spans) for service, spans in by_service.items()]
-    request = ExportTraceServiceRequest(resource_spans=resource_spans)
+    request = request_of(rows, run_id=run_id, scenarios=scenarios)
+    count = sum(
+        len(scope.spans) for group in request.resource_spans for scope in group.scope_spans
+    )
     return Message(payload=request.SerializeToString(), spans=count)
 
 
-def _resource(service: str, spans: list[Span]) -> ResourceSpans:
-    scope = ScopeSpans(spans=spans)
-    scope.scope.name = SCOPE
-    group = ResourceSpans(scope_spans=[scope])
-    if service:
-        group.resource.attributes.append(_attribute(names.SERVICE_NAME, service))
-    return group
+def request_of(
+    rows: Iterable[Mapping[str, Any]], *, run_id: str, scenarios: Mapping[str, str]
+) -> ExportTraceServiceRequest:
+    """Rows of spans.parquet as one request of OTLP; a span that never ended gets end 0."""
+    rows = list(rows)
+    request = encode_spans([_span(row, run_id, scenarios.get(row["trace_id"])) for row in rows])
+    no_kind = {
+        _identifier(row["span_id"]).to_bytes(8) for row in rows if row["kind"] not in _KINDS
+    }
+    for group in request.resource_spans:
+        for scope in group.scope_spans:
+            for span in scope.spans:
+                # what the SDK's span has to say and the run does not: a kind, a parent's process
+                span.ClearField("flags")
+                if span.span_id in no_kind:
+                    span.kind = Span.SPAN_KIND_UNSPECIFIED
+    return request
 
 
-def span_of(row: Mapping[str, Any], *, run_id: str, scenario: str | None) -> Span:
-    """One row of spans.parquet as an OTLP span; one that never ended gets end 0."""
+def _span(row: Mapping[str, Any], run_id: str, scenario: str | None) -> ReadableSpan:
     duration = row["duration_ns"]
-    span = Span(
-        trace_id=_identifier(row["trace_id"], TRACE_ID_BYTES),
-        span_id=_identifier(row["span_id"], SPAN_ID_BYTES),
+    trace_id = _identifier(row["trace_id"])
+    parent = row["parent_span_id"]
+    return ReadableSpan(
         name=row["name"] or "",
-        kind=_KINDS.get(row["kind"], Span.SPAN_KIND_UNSPECIFIED),
-        start_time_unix_nano=row["start_ns"],
-        end_time_unix_nano=0 if duration is None else row["start_ns"] + duration,
-        attributes=[_attribute(key, value) for key, value in _tags(row, run_id, scenario).items()],
-        status=Status(code=_STATUSES.get(row["status"], Status.STATUS_CODE_UNSET)),
+        context=SpanContext(trace_id, _identifier(row["span_id"]), is_remote=False),
+        parent=SpanContext(trace_id, _identifier(parent), is_remote=False) if parent else None,
+        resource=Resource({names.SERVICE_NAME: row["service"]} if row["service"] else {}),
+        kind=_KINDS.get(row["kind"], SpanKind.INTERNAL),
+        status=Status(_STATUSES.get(row["status"], StatusCode.UNSET)),
+        start_time=row["start_ns"],
+        end_time=0 if duration is None else row["start_ns"] + duration,
+        attributes=_tags(row, run_id, scenario),
+        instrumentation_scope=SCOPE,
     )
-    if row["parent_span_id"]:
-        span.parent_span_id = _identifier(row["parent_span_id"], SPAN_ID_BYTES)
-    return span
 
 
 def _tags(row: Mapping[str, Any], run_id: str, scenario: str | None) -> dict[str, Any]:
@@ -144,39 +147,11 @@ def _tags(row: Mapping[str, Any], run_id: str, scenario: str | None) -> dict[str
     return tags
 
 
-def _identifier(text: str, length: int) -> bytes:
+def _identifier(text: str) -> int:
     try:
-        return bytes.fromhex(text).rjust(length, b"\0")
+        return int(bytes.fromhex(text).hex(), 16)
     except ValueError as error:
         raise InputError(
             f"'{text}' was found as a trace or span id where hexadecimal digits were expected;"
             " OTLP has no other ids, so this run cannot be sent."
         ) from error
-
-
-def _attribute(key: str, value: object) -> KeyValue:
-    return KeyValue(key=key, value=_any_value(value))
-
-
-def _any_value(value: object) -> AnyValue:  # noqa: PLR0911 - one return a JSON type
-    match value:
-        case bool():
-            return AnyValue(bool_value=value)
-        case int() if -(2**63) <= value < 2**63:
-            return AnyValue(int_value=value)
-        case float():
-            return AnyValue(double_value=value)
-        case str():
-            return AnyValue(string_value=value)
-        case list():
-            result = AnyValue()
-            result.array_value.values.extend(_any_value(item) for item in value)
-            return result
-        case dict():
-            result = AnyValue()
-            result.kvlist_value.values.extend(_attribute(key, item) for key, item in value.items())
-            return result
-        case None:
-            return AnyValue()
-        case _:
-            return AnyValue(string_value=json.dumps(value, default=str))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 import click
 
-from worthit.http_server import LOOPBACK, run_until_signalled
+from worthit.errors import WorthitError
+from worthit.listening import LOOPBACK
 from worthit.recorder.server import Settings, serve
 
 PORT = click.IntRange(1, 65535)
@@ -56,7 +56,10 @@ def command(
         forward_headers=os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
         forward_traces=forward_traces,
     )
-    sys.exit(run_until_signalled(partial(serve, settings=settings)))
+    try:
+        serve(settings)
+    except WorthitError as error:
+        sys.exit(f"{error}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ MOST_REASONS = 20
 OTHER_REASONS = "For other reasons."
 """What the refusals beyond them are counted under."""
 
-NOT_TAKEN = "It was not a valid HTTP request, or larger than the recorder takes (32 MiB)."
+NO_HTTP = "It was not a valid HTTP request."
 
 TLS = (
     "The sender began with TLS, and the recorder speaks plain text: write http:// in its endpoint,"
@@ -92,7 +92,7 @@ class Recorder:
         for forwarder in self._forwarders:
             forwarder.offer(signal.name, batch.data)
 
-    def refuse(self, reason: str = NOT_TAKEN) -> None:
+    def refuse(self, reason: str) -> None:
         """Count what could not be taken for what it is; the log has each reason once."""
         self.stats.refused += 1
         known = reason in self.refusals or len(self.refusals) < MOST_REASONS

@@ -41,7 +41,7 @@ TRACES = Signal("traces", ExportTraceServiceRequest)
 METRICS = Signal("metrics", ExportMetricsServiceRequest)
 LOGS = Signal("logs", ExportLogsServiceRequest)
 
-SIGNALS = {b"/v1/traces": TRACES, b"/v1/metrics": METRICS, b"/v1/logs": LOGS}
+SIGNALS = {"/v1/traces": TRACES, "/v1/metrics": METRICS, "/v1/logs": LOGS}
 """By HTTP path."""
 
 
@@ -53,36 +53,35 @@ class Batch:
     items: int
 
 
-def unpack(body: bytes, encoding: bytes) -> bytes:
+def unpack(body: bytes, encoding: str) -> bytes:
     """Undo the content encoding; raises RefusedError."""
     encoding = encoding.strip().lower()
-    if encoding in {b"", b"identity"}:
+    if encoding in {"", "identity"}:
         return body
-    if encoding not in {b"gzip", b"deflate"}:
-        shown = encoding.decode("latin-1")
+    if encoding not in {"gzip", "deflate"}:
         raise RefusedError(
-            f"Content-Encoding {shown} is not supported; send gzip, deflate or none.", 415
+            f"Content-Encoding {encoding} is not supported; send gzip, deflate or none.", 415
         )
     data, rest = _member(body, encoding, MAX_DECODED_BYTES)
-    while encoding == b"gzip" and (rest := rest.lstrip(b"\0")):
+    while encoding == "gzip" and (rest := rest.lstrip(b"\0")):
         # one gzip after the other is a gzip too (RFC 1952, section 2.2), zeros may pad it
         more, rest = _member(rest, encoding, MAX_DECODED_BYTES - len(data))
         data += more
     return data
 
 
-def _member(body: bytes, encoding: bytes, most: int) -> tuple[bytes, bytes]:
+def _member(body: bytes, encoding: str, most: int) -> tuple[bytes, bytes]:
     """Unpack the first compressed stream in `body`; also give what stands behind it."""
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
         # one byte more than allowed: 0 would mean without limit
         data = unpacker.decompress(body, most + 1)
     except zlib.error as error:
-        raise RefusedError(f"The body is not valid {encoding.decode()}: {error}.") from None
+        raise RefusedError(f"The body is not valid {encoding}: {error}.") from None
     if len(data) > most:
         raise RefusedError(f"The body unpacks to more than {MAX_DECODED_BYTES} bytes.", 413)
     if not unpacker.eof:
-        raise RefusedError(f"The {encoding.decode()} body is cut off.")
+        raise RefusedError(f"The {encoding} body is cut off.")
     return data, unpacker.unused_data
 
 

@@ -5,21 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 import grpc
 import grpc.aio
 import orjson
 from google.rpc import status_pb2  # type: ignore[import-untyped]  # no stubs published
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Lifespan
 
+from worthit import listening
 from worthit.contract.marks import MARKS_PATH
-from worthit.http_server import JSON, LOOPBACK, Request, listen
-from worthit.recorder.either import EitherProtocol
-from worthit.recorder.keeping import RECENT_SECONDS, TLS, Recorder
+from worthit.listening import LOOPBACK, Bodies, LastAnswer, UnreadError
+from worthit.recorder.either import GRPC_PORT, ON_REFUSED, EitherProtocol
+from worthit.recorder.keeping import RECENT_SECONDS, Recorder
 from worthit.recorder.live import live
 from worthit.recorder.marks import Marks
 from worthit.recorder.otlp import (
@@ -41,11 +48,14 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 32 << 20
 """Of one batch as sent; OpenTelemetry's own collector takes 20 MiB."""
 
+RETRY_AFTER_SECONDS = "1"
+"""When a sender may come again that was turned away for want of room."""
+
 GRPC_STOP_SECONDS = 1.0
 """How long calls under way may take at the end."""
 
-PROTOBUF = b"application/x-protobuf"
-"""OTLP's binary content type."""
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+"""OTLP's content types."""
 
 INVALID_ARGUMENT, UNAVAILABLE = 3, 14
 """google.rpc codes for the body of an HTTP refusal."""
@@ -82,103 +92,111 @@ class HttpFront:
     def __init__(self, recorder: Recorder, marks: Marks) -> None:
         self._recorder = recorder
         self._marks = marks
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._bodies = Bodies(MAX_BODY_BYTES)
 
-    def handle(self, request: Request) -> None:
-        """Route one request."""
-        if request.method == b"POST":
-            self._post(request)
-        elif request.method != b"GET" or request.path in SIGNALS:
-            request.respond(
-                405, b'{"error":"not allowed; POST OTLP to /v1/traces, /v1/metrics or /v1/logs"}'
-            )
-        elif request.path == b"/healthz":
-            request.respond(200, b'{"status":"ok"}')
-        elif request.path == b"/stats":
-            request.respond(200, self._recorder.shown())
-        elif request.path == b"/refusals":
-            request.respond(200, orjson.dumps(self._recorder.refusals))
-        elif request.path == b"/live":
-            self._live(request)
-        else:
-            request.respond(
-                404,
-                b'{"error":"unknown path; there are /v1/{traces,metrics,logs}, /stats, /live"}',
-            )
+    def app(self, lifespan: Lifespan[Starlette]) -> Starlette:
+        """Every path; `lifespan` is what runs beside."""
+        return Starlette(
+            routes=[
+                *(
+                    Route(path, partial(self._export, signal), methods=["POST"])
+                    for path, signal in SIGNALS.items()
+                ),
+                Route(MARKS_PATH, self._mark, methods=["POST"]),
+                Route("/healthz", self._health),
+                Route("/stats", self._stats),
+                Route("/refusals", self._refusals),
+                Route("/live", self._live),
+            ],
+            exception_handlers={
+                HTTPException: self._no_such_page,
+                UnreadError: self._unread,
+                ClientDisconnect: self._unread,
+            },
+            lifespan=lifespan,
+        )
 
-    def _post(self, request: Request) -> None:
-        """Take a batch or a mark."""
-        signal = SIGNALS.get(request.path)
-        if signal is not None:
-            self._export(signal, request)
-        elif request.path == MARKS_PATH.encode():
-            request.respond(*self._marks.take(request.body))
-        else:
+    async def _export(self, signal: Signal, request: Request) -> Response:
+        kind = _content_type(request)
+        try:
+            self._recorder.take(signal, await self._batch(signal, kind, request))
+        except RefusedError as error:
+            self._recorder.refuse(str(error))
+            return _refusal(kind, error.status, str(error))
+        except OSError as error:
+            return _refusal(kind, 503, f"The recorder could not write: {error.strerror}.")
+        return Response(b"{}" if kind == JSON else b"", media_type=kind)
+
+    async def _batch(self, signal: Signal, kind: str, request: Request) -> Batch:
+        """Receive a batch and check it; raises RefusedError, UnreadError."""
+        body = await self._bodies.read(request)
+        if kind not in {PROTOBUF, JSON}:
+            raise RefusedError(f"Content-Type {kind} is not OTLP; send protobuf or JSON.", 415)
+        data = unpack(body, request.headers.get("content-encoding", ""))
+        return from_json(signal, data) if kind == JSON else from_protobuf(signal, data)
+
+    async def _unread(self, request: Request, error: Exception) -> Response:
+        """Answer a body too large, too slow or one too many; of one cut off nobody hears."""
+        if not isinstance(error, UnreadError):
+            return Response()
+        self._recorder.refuse(str(error))
+        return _refusal(_content_type(request), error.status, str(error), LastAnswer)
+
+    async def _no_such_page(self, request: Request, error: Exception) -> Response:
+        """Say what there is to whoever asks for another path, or in another way."""
+        if not isinstance(error, HTTPException):
+            raise error
+        if request.method == "POST":
             reason = (
-                f"POST {request.path.decode('latin-1')} is no path of OTLP, which are /v1/traces,"
-                " /v1/metrics and /v1/logs: set OTEL_EXPORTER_OTLP_ENDPOINT without a path, and"
+                f"POST {request.url.path} is no path of OTLP, which are /v1/traces, /v1/metrics"
+                " and /v1/logs: set OTEL_EXPORTER_OTLP_ENDPOINT without a path, and"
                 " OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or grpc."
             )
             self._recorder.refuse(reason)
-            request.respond(404, orjson.dumps({"error": reason}))
-
-    def _export(self, signal: Signal, request: Request) -> None:
-        kind = _content_type(request)
-        try:
-            batch = _decode(signal, kind, request)
-            self._recorder.take(signal, batch)
-        except RefusedError as error:
-            self._recorder.refuse(str(error))
-            _respond_status(request, kind, error.status, INVALID_ARGUMENT, str(error))
-        except OSError as error:
-            message = f"The recorder could not write: {error.strerror}."
-            _respond_status(request, kind, 503, UNAVAILABLE, message)
         else:
-            request.respond(200, b"{}" if kind == JSON else b"", kind)
+            reason = f"{error.detail}; POST OTLP to {', '.join(SIGNALS)}, or GET /stats or /live."
+        return JSONResponse({"error": reason}, error.status_code, error.headers)
 
-    def _live(self, request: Request) -> None:
-        given = parse_qs(request.query.decode("latin-1")).get("seconds", ["5"])[0]
+    async def _mark(self, request: Request) -> Response:
+        status, answer = self._marks.take(await self._bodies.read(request))
+        return Response(answer, status, media_type=JSON)
+
+    async def _refusals(self, _request: Request) -> Response:
+        return JSONResponse(self._recorder.refusals)
+
+    async def _health(self, _request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def _stats(self, _request: Request) -> Response:
+        return Response(self._recorder.shown(), media_type=JSON)
+
+    async def _live(self, request: Request) -> Response:
         try:
-            seconds = float(given)
+            seconds = float(request.query_params.get("seconds", "5"))
         except ValueError:
             seconds = 0.0
         if not 0 < seconds <= RECENT_SECONDS:
-            request.respond(
-                400, b'{"error":"seconds must be a number above 0 and up to %d"}' % RECENT_SECONDS
-            )
-            return
-        task = asyncio.get_running_loop().create_task(self._answer_live(request, seconds))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer_live(self, request: Request, seconds: float) -> None:
-        batches = self._recorder.recent(seconds)
-        answer = await asyncio.to_thread(live, batches, seconds)
-        request.respond(200, orjson.dumps(answer))
+            reason = f"seconds must be a number above 0 and up to {RECENT_SECONDS}"
+            return JSONResponse({"error": reason}, 400)
+        answer = await asyncio.to_thread(live, self._recorder.recent(seconds), seconds)
+        return Response(orjson.dumps(answer), media_type=JSON)
 
 
-def _content_type(request: Request) -> bytes:
+def _content_type(request: Request) -> str:
     """The body's type without parameters; protobuf when none is said, under one name."""
-    kind = request.headers.get(b"content-type", PROTOBUF).partition(b";")[0].strip().lower()
-    return PROTOBUF if kind == b"application/protobuf" else kind
+    kind = request.headers.get("content-type", PROTOBUF).partition(";")[0].strip().lower()
+    return PROTOBUF if kind == "application/protobuf" else kind
 
 
-def _decode(signal: Signal, kind: bytes, request: Request) -> Batch:
-    """The body as a batch; raises RefusedError."""
-    if kind not in {PROTOBUF, JSON}:
-        shown = kind.decode("latin-1")
-        raise RefusedError(f"Content-Type {shown} is not OTLP; send protobuf or JSON.", 415)
-    data = unpack(request.body, request.headers.get(b"content-encoding", b""))
-    return from_json(signal, data) if kind == JSON else from_protobuf(signal, data)
-
-
-def _respond_status(request: Request, kind: bytes, status: int, code: int, message: str) -> None:
+def _refusal(kind: str, status: int, message: str, as_what: type[Response] = Response) -> Response:
     """A refusal's body is a google.rpc.Status in the request's own format, as OTLP says."""
+    final = status < 500  # noqa: PLR2004 - the sender's fault, in HTTP's numbers
+    code = INVALID_ARGUMENT if final else UNAVAILABLE
+    headers = None if final else {"Retry-After": RETRY_AFTER_SECONDS}
     if kind == PROTOBUF:
         body = status_pb2.Status(code=code, message=message).SerializeToString()
-        request.respond(status, body, PROTOBUF)
-    else:
-        request.respond(status, orjson.dumps({"code": code, "message": message}))
+        return as_what(body, status, headers, PROTOBUF)
+    return as_what(orjson.dumps({"code": code, "message": message}), status, headers, JSON)
 
 
 class GrpcFront:
@@ -187,12 +205,25 @@ class GrpcFront:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Serve the methods there."""
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[int]:
+        """Serve on a free port of this machine, to which both known ports lead on."""
+        server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", MAX_BODY_BYTES),
+            ]
+        )
         for service, signal in GRPC_SERVICES.items():
             export = grpc.unary_unary_rpc_method_handler(partial(self._export, signal))
             handler = grpc.method_handlers_generic_handler(service, {"Export": export})
             server.add_generic_rpc_handlers((handler,))
+        port = server.add_insecure_port(f"{LOOPBACK}:0")
+        await server.start()
+        try:
+            yield port
+        finally:
+            await server.stop(GRPC_STOP_SECONDS)
 
     async def _export(
         self, signal: Signal, data: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
@@ -211,22 +242,6 @@ class GrpcFront:
         return b""
 
 
-async def listen_grpc(
-    recorder: Recorder, *, max_message_bytes: int
-) -> tuple[grpc.aio.Server, int]:
-    """Serve OTLP/gRPC on a free port of this machine, to which both known ports lead on."""
-    server = grpc.aio.server(
-        options=[
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", max_message_bytes),
-        ]
-    )
-    GrpcFront(recorder).add_to(server)
-    port = server.add_insecure_port(f"{LOOPBACK}:0")
-    await server.start()
-    return server, port
-
-
 def _forwarders(settings: Settings) -> list[Forwarder]:
     """Who else gets what comes in; mostly nobody, and then no client library is loaded."""
     if not settings.forward and not settings.forward_traces:
@@ -243,35 +258,25 @@ def _forwarders(settings: Settings) -> list[Forwarder]:
     ]
 
 
-async def serve(stop: asyncio.Event, settings: Settings) -> None:
-    """Serve until `stop`; every batch answered with success is in the file by then."""
+def serve(settings: Settings) -> None:
+    """Serve until told to end; every batch answered with success is in the file by then."""
     forwarders = _forwarders(settings)
-    recorder = Recorder(settings.out, forwarders, time.monotonic)
-    marks = Marks(settings.marks, time.time_ns)
-    async with contextlib.AsyncExitStack() as stack:
-        stack.callback(recorder.close)
-        stack.callback(marks.close)
-        for forwarder in forwarders:
-            await stack.enter_async_context(forwarder)
-        grpc_server, led_to = await listen_grpc(recorder, max_message_bytes=MAX_BODY_BYTES)
-        stack.push_async_callback(grpc_server.stop, GRPC_STOP_SECONDS)
+    with (
+        contextlib.closing(Recorder(settings.out, forwarders, time.monotonic)) as recorder,
+        contextlib.closing(Marks(settings.marks, time.time_ns)) as marks,
+    ):
         # each port takes both of OTLP's transports: an SDK may have been given the other's
-        ports = [(settings.http_port, "The recorder")]
+        sockets = [listening.bind("The recorder", settings.host, settings.http_port)]
         if settings.grpc_port is not None:
-            ports.append((settings.grpc_port, "The recorder (gRPC)"))
-        for port, what in ports:
-            server = await listen(
-                HttpFront(recorder, marks).handle,
-                host=settings.host,
-                port=port,
-                max_body_bytes=MAX_BODY_BYTES,
-                what=what,
-                on_refused=recorder.refuse,
-                behind=partial(
-                    EitherProtocol,
-                    grpc_port=led_to,
-                    on_tls=partial(recorder.refuse, TLS),
-                ),
-            )
-            stack.callback(server.close)
-        await stop.wait()
+            what = "The recorder (gRPC)"
+            sockets.append(listening.bind(what, settings.host, settings.grpc_port))
+
+        @contextlib.asynccontextmanager
+        async def beside(_app: Starlette) -> AsyncIterator[dict[str, object]]:
+            async with contextlib.AsyncExitStack() as stack:
+                for forwarder in forwarders:
+                    await stack.enter_async_context(forwarder)
+                grpc_port = await stack.enter_async_context(GrpcFront(recorder).serving())
+                yield {GRPC_PORT: grpc_port, ON_REFUSED: recorder.refuse}
+
+        listening.serve(HttpFront(recorder, marks).app(beside), sockets, EitherProtocol)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import click
 
-from worthit.http_server import LOOPBACK, run_until_signalled
+from worthit.errors import WorthitError
+from worthit.listening import LOOPBACK
 from worthit.simulator.latency import PROFILES
 from worthit.simulator.server import serve
 
@@ -28,11 +28,10 @@ from worthit.simulator.server import serve
 )
 def command(host: str, port: int, seed: int, profile: str, log: Path) -> None:
     """Serve an OpenAI-compatible API that takes log-normal time and says what it did."""
-    sys.exit(
-        run_until_signalled(
-            partial(serve, host=host, port=port, seed=seed, profile=PROFILES[profile], log=log)
-        )
-    )
+    try:
+        serve(host=host, port=port, seed=seed, profile=PROFILES[profile], log=log)
+    except WorthitError as error:
+        sys.exit(f"{error}")
 
 
 if __name__ == "__main__":

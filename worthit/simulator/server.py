@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
 
+from worthit import listening
 from worthit.contract import names
 from worthit.errors import WorthitError
-from worthit.http_server import LOOPBACK, Request, listen
+from worthit.listening import Bodies, LastAnswer, UnreadError
 from worthit.simulator import openai_api
 from worthit.simulator.latency import LogNormal, Profile, mix, uniform
 from worthit.simulator.openai_api import BadRequestError
@@ -42,15 +49,25 @@ CHAT, EMBEDDINGS, FAILURE, LENGTH = 1, 2, 3, 4
 MAX_EXTRA_MS = 600_000
 """Ten minutes: more is a mistake."""
 
-DRAW_KEY = names.DRAW.encode()
-DRAW = re.compile(rb"[0-9]{1,19}")
+DRAW = re.compile(r"[0-9]{1,19}")
 """A draw in the baggage: a non-negative decimal integer below 2^63."""
 
-TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context's header, any version."""
 
-CLIENT_GONE = 499
-"""The status logged when the client went away before the answer, as nginx does."""
+DONE, CLIENT_GONE = 200, 499
+"""Statuses of the log: answered, and, as nginx has it, gone before the answer."""
+
+GC_THRESHOLDS = (20_000, 20, 1_000)
+"""Of Python's three generations of objects; a full pass comes after some 400 million of them."""
+
+JSON, EVENTS = "application/json", "text/event-stream"
+"""Content types of answers, whole and streamed."""
+
+MODELS = [
+    {"id": name, "object": "model", "owned_by": "worthit"} for name in ("sim-chat", "sim-embed")
+]
+"""What GET /v1/models lists; any other name is taken too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +80,26 @@ class Fault:
     extra_ns: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Call:
     """A call under way: what was planned, and what the log will say."""
 
-    request: Request
     kind: str
     draw: int | None
+    number: int
+    """The draw, or what stands in its place: decides all that is random."""
     trace_id: str | None
-    planned_ns: int
     received_ns: int
+    planned_ns: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-    timer: asyncio.TimerHandle | None = None
+    failure: int | None = None
+    """The status to fail with."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Tell the emulated time; the caller marks it on its span: no report takes it for work."""
+        return {"worthit-emulated-ns": str(self.planned_ns)} if self.planned_ns else {}
 
 
 class Simulator:
@@ -91,139 +115,130 @@ class Simulator:
         self._clock_ns = clock_ns
         self._lines: list[bytes] = []
         self._fault = Fault()
+        self._bodies = Bodies(MAX_BODY_BYTES)
         self._in_flight = 0
         self._calls = 0
-        self._routes: dict[bytes, dict[bytes, Callable[[Request], None]]] = {
-            b"/v1/chat/completions": {b"POST": self._chat},
-            b"/v1/embeddings": {b"POST": self._embeddings},
-            b"/v1/models": {b"GET": self._models},
-            b"/healthz": {b"GET": self._health},
-            b"/admin/fault": {
-                b"POST": self._set_fault,
-                b"DELETE": self._clear_fault,
-                b"GET": self._get_fault,
+
+    def app(self) -> Starlette:
+        """Everything it answers."""
+        return Starlette(
+            routes=[
+                Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                Route("/v1/embeddings", self._embeddings, methods=["POST"]),
+                Route("/v1/models", self._models),
+                Route("/healthz", self._health),
+                Route("/admin/fault", self._faults, methods=["GET", "POST", "DELETE"]),
+            ],
+            exception_handlers={
+                BadRequestError: _bad_request,
+                UnreadError: _unread,
+                ClientDisconnect: _unread,
+                HTTPException: _no_such_page,
             },
-        }
-
-    def handle(self, request: Request) -> None:
-        """Route one request."""
-        methods = self._routes.get(request.path)
-        if methods is None:
-            message = (
-                f"Unknown request URL: {request.method.decode()} {request.path.decode('latin-1')}."
-            )
-            request.respond(404, openai_api.error_body(message, "invalid_request_error"))
-            return
-        handler = methods.get(request.method)
-        if handler is None:
-            allow = b", ".join(methods)
-            message = f"{request.method.decode()} is not allowed here; use {allow.decode()}."
-            request.respond(
-                405,
-                openai_api.error_body(message, "invalid_request_error"),
-                extra=b"allow: %s\r\n" % allow,
-            )
-            return
-        try:
-            handler(request)
-        except BadRequestError as error:
-            request.respond(error.status, error.body())
-
-    def _chat(self, request: Request) -> None:
-        received_ns = self._clock_ns()
-        asked = openai_api.parse_chat(request.body)
-        draw, number = _draw(request)
-        wanted = max(1, round(TOKENS.at(uniform(self._seed, LENGTH, number)) / 1e9))
-        said = openai_api.reply(number, wanted, asked.max_tokens)
-        planned = _planned(self._profile.chat, uniform(self._seed, CHAT, number))
-        call = Call(
-            request,
-            "chat",
-            draw,
-            _trace_id(request),
-            planned,
-            received_ns,
-            asked.input_tokens,
-            said[1],
+            lifespan=self._flushing,
         )
-        ident = f"chatcmpl-{mix(self._seed, CHAT, number):016x}"
-        created = received_ns // 1_000_000_000
-        if asked.stream:
-            chunks = openai_api.chat_chunks(asked, ident, created, said, STREAM_PIECES)
-            begin = partial(self._stream, call, chunks, 0)
-            self._begin(call, number, begin, first_share=FIRST_PIECE_SHARE)
-        else:
-            body = openai_api.chat_body(asked, ident, created, said)
-            self._begin(call, number, partial(self._finish, call, 200, body))
 
-    def _embeddings(self, request: Request) -> None:
-        received_ns = self._clock_ns()
-        asked = openai_api.parse_embeddings(request.body)
-        draw, number = _draw(request)
-        planned = _planned(self._profile.embeddings, uniform(self._seed, EMBEDDINGS, number))
-        call = Call(
-            request,
-            "embeddings",
-            draw,
-            _trace_id(request),
-            planned,
-            received_ns,
-            asked.input_tokens,
+    async def _chat(self, request: Request) -> Response:
+        call, body = await self._received("chat", request)
+        asked = openai_api.parse_chat(body)
+        wanted = max(1, round(TOKENS.at(uniform(self._seed, LENGTH, call.number)) / 1e9))
+        said = openai_api.reply(call.number, wanted, asked.max_tokens)
+        call.input_tokens, call.output_tokens = asked.input_tokens, said[1]
+        self._plan(call, self._profile.chat, CHAT)
+        ident = f"chatcmpl-{mix(self._seed, CHAT, call.number):016x}"
+        created = call.received_ns // 1_000_000_000
+        if not asked.stream or call.failure is not None:
+            return await self._whole(
+                call, request, openai_api.chat_body(asked, ident, created, said)
+            )
+        chunks = openai_api.chat_chunks(asked, ident, created, said, STREAM_PIECES)
+        if not await self._still_there(call, FIRST_PIECE_SHARE, request):
+            return Response()
+        return StreamingResponse(
+            self._pieces(call, chunks), headers=call.headers, media_type=EVENTS
         )
-        body = openai_api.embeddings_body(asked)
-        self._begin(call, number, partial(self._finish, call, 200, body))
 
-    def _begin(
-        self, call: Call, number: int, then: Callable[[], None], *, first_share: float = 1.0
-    ) -> None:
-        """Wait as planned (`first_share` of it), then `then`; or fail, when a fault says so."""
-        fault = self._fault
+    async def _embeddings(self, request: Request) -> Response:
+        call, body = await self._received("embeddings", request)
+        asked = openai_api.parse_embeddings(body)
+        call.input_tokens = asked.input_tokens
+        self._plan(call, self._profile.embeddings, EMBEDDINGS)
+        return await self._whole(call, request, openai_api.embeddings_body(asked))
+
+    async def _received(self, kind: str, request: Request) -> tuple[Call, bytes]:
+        """Read a call's headers, and its body."""
+        received_ns = self._clock_ns()
+        body = await self._bodies.read(request)
+        draw = _draw(request)
+        call = Call(
+            kind=kind,
+            draw=draw,
+            number=_hash(body) if draw is None else draw,
+            trace_id=_trace_id(request),
+            received_ns=received_ns,
+        )
+        return call, body
+
+    def _plan(self, call: Call, duration: LogNormal | None, kind: int) -> None:
+        """Say how long a well-formed call takes, and whether it fails; from now on it is one."""
         self._in_flight += 1
-        call.request.on_close = partial(self._gone, call)
+        if duration is not None:
+            call.planned_ns = duration.at(uniform(self._seed, kind, call.number))
+        fault = self._fault
         if fault.kind in {"all", call.kind}:
             call.planned_ns += fault.extra_ns
-            if uniform(self._seed, FAILURE, number) < fault.rate:
-                message = "The simulator was told to fail this call."
-                body = openai_api.error_body(message, "server_error")
-                then, first_share = partial(self._finish, call, fault.status, body), 1.0
-        self._after(call, first_share, then)
+            if uniform(self._seed, FAILURE, call.number) < fault.rate:
+                call.failure = fault.status
 
-    def _after(self, call: Call, share: float, then: Callable[[], None]) -> None:
-        """Run `then` when `share` of the planned time has passed since the call came in."""
-        wait_ns = call.received_ns + round(call.planned_ns * share) - self._clock_ns()
-        if wait_ns <= 0:
-            then()
-        else:
-            call.timer = asyncio.get_running_loop().call_later(wait_ns / 1e9, then)
-
-    def _stream(self, call: Call, chunks: list[bytes], index: int) -> None:
-        """Send one piece and wait for the next one's time."""
-        if index == 0:
-            call.request.start_stream(b"text/event-stream; charset=utf-8", _emulated(call))
-        call.request.send_chunk(chunks[index])
-        following = index + 1
-        if following == len(chunks):
-            self._record(call, 200)
-            call.request.end_stream()
-        else:
-            share = FIRST_PIECE_SHARE + (1 - FIRST_PIECE_SHARE) * following / (len(chunks) - 1)
-            self._after(call, share, partial(self._stream, call, chunks, following))
-
-    def _finish(self, call: Call, status: int, body: bytes) -> None:
-        if status != 200:  # noqa: PLR2004 - HTTP's own number
+    async def _whole(self, call: Call, request: Request, body: bytes) -> Response:
+        """Answer in one piece when the planned time has passed."""
+        if not await self._still_there(call, 1.0, request):
+            return Response()
+        if call.failure is not None:
             call.output_tokens = 0
+            message = "The simulator was told to fail this call."
+            body = openai_api.error_body(message, "server_error")
+        status = call.failure or DONE
         self._record(call, status)
-        call.request.respond(status, body, extra=_emulated(call))
+        return Response(body, status, call.headers, JSON)
 
-    def _gone(self, call: Call) -> None:
-        if call.timer is not None:
-            call.timer.cancel()
+    async def _pieces(self, call: Call, chunks: list[bytes]) -> AsyncIterator[bytes]:
+        """Give the pieces of a stream, each at its time; cancelled when the client goes away."""
+        last = len(chunks) - 1
+        status = CLIENT_GONE
+        try:
+            for index, chunk in enumerate(chunks):
+                share = FIRST_PIECE_SHARE + (1 - FIRST_PIECE_SHARE) * index / last
+                await asyncio.sleep(self._until(call, share))
+                if index == last:
+                    status = DONE
+                    self._record(call, status)
+                yield chunk
+        finally:
+            if status == CLIENT_GONE:
+                self._record(call, status)
+
+    def _until(self, call: Call, share: float) -> float:
+        """Seconds until `share` of the planned time has passed since the call came in."""
+        due_ns = call.received_ns + round(call.planned_ns * share)
+        return max(0.0, (due_ns - self._clock_ns()) / 1e9)
+
+    async def _still_there(self, call: Call, share: float, request: Request) -> bool:
+        """Wait for `share` of the planned time; False (and logged) once the client has gone."""
+        seconds = self._until(call, share)
+        if not seconds:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await request.receive()  # after the body only the connection's end is to come
+        except TimeoutError:
+            return True
         self._record(call, CLIENT_GONE)
+        return False
 
     def _record(self, call: Call, status: int) -> None:
         self._in_flight -= 1
         self._calls += 1
-        call.request.on_close = None
         self._lines.append(
             orjson.dumps(
                 {
@@ -241,34 +256,38 @@ class Simulator:
             )
         )
 
-    def flush(self) -> None:
-        """Write what the log still holds back."""
-        if self._lines:
-            lines, self._lines = self._lines, []
-            self._log.write(b"".join(lines))
-            self._log.flush()
+    @contextlib.asynccontextmanager
+    async def _flushing(self, _app: Starlette) -> AsyncIterator[None]:
+        """Write the log every second and at the end."""
 
-    def _models(self, request: Request) -> None:
-        models = [
-            {"id": name, "object": "model", "owned_by": "worthit"}
-            for name in ("sim-chat", "sim-embed")
-        ]
-        request.respond(200, orjson.dumps({"object": "list", "data": models}))
+        async def forever() -> None:
+            while True:
+                await asyncio.sleep(FLUSH_SECONDS)
+                self._flush()
 
-    def _health(self, request: Request) -> None:
-        request.respond(
-            200, orjson.dumps({"status": "ok", "in_flight": self._in_flight, "calls": self._calls})
-        )
+        task = asyncio.create_task(forever())
+        try:
+            yield
+        finally:
+            task.cancel()
+            self._flush()
 
-    def _set_fault(self, request: Request) -> None:
-        self._fault = parse_fault(request.body)
-        self._get_fault(request)
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        self._log.write(b"".join(lines))
+        self._log.flush()
 
-    def _clear_fault(self, request: Request) -> None:
-        self._fault = Fault()
-        self._get_fault(request)
+    async def _models(self, _request: Request) -> Response:
+        return JSONResponse({"object": "list", "data": MODELS})
 
-    def _get_fault(self, request: Request) -> None:
+    async def _health(self, _request: Request) -> Response:
+        return JSONResponse({"status": "ok", "in_flight": self._in_flight, "calls": self._calls})
+
+    async def _faults(self, request: Request) -> Response:
+        if request.method == "POST":
+            self._fault = parse_fault(await self._bodies.read(request))
+        elif request.method == "DELETE":
+            self._fault = Fault()
         fault = self._fault
         shown = {
             "kind": fault.kind,
@@ -276,7 +295,7 @@ class Simulator:
             "rate": fault.rate,
             "extra_ms": fault.extra_ns / 1e6,
         }
-        request.respond(200, orjson.dumps(shown))
+        return JSONResponse(shown)
 
 
 def parse_fault(body: bytes) -> Fault:
@@ -302,64 +321,63 @@ def parse_fault(body: bytes) -> Fault:
     return Fault(kind=kind, status=status, rate=float(rate), extra_ns=round(extra_ms * 1e6))
 
 
-def _emulated(call: Call) -> bytes:
-    """Tell the emulated time, which the caller marks on its span: no report takes it for work."""
-    return b"worthit-emulated-ns: %d\r\n" % call.planned_ns if call.planned_ns else b""
+def _draw(request: Request) -> int | None:
+    """The draw in the baggage; None without one."""
+    for member in ",".join(request.headers.getlist("baggage")).split(","):
+        key, _, value = member.partition(";")[0].partition("=")
+        value = value.strip()
+        if key.strip() == names.DRAW and DRAW.fullmatch(value):
+            return int(value)
+    return None
 
 
-def _planned(duration: LogNormal | None, at: float) -> int:
-    return duration.at(at) if duration is not None else 0
-
-
-def _draw(request: Request) -> tuple[int | None, int]:
-    """The baggage's draw (None without one), and what decides: the draw or the body's hash."""
-    baggage = request.headers.get(b"baggage")
-    if baggage is not None:
-        for member in baggage.split(b","):
-            key, _, value = member.partition(b";")[0].partition(b"=")
-            value = value.strip()
-            if key.strip() == DRAW_KEY and DRAW.fullmatch(value):
-                return int(value), int(value)
-    return None, int.from_bytes(hashlib.blake2b(request.body, digest_size=8).digest(), "big")
+def _hash(body: bytes) -> int:
+    """What decides in the place of a draw."""
+    return int.from_bytes(hashlib.blake2b(body, digest_size=8).digest(), "big")
 
 
 def _trace_id(request: Request) -> str | None:
     """The trace id of the traceparent, if there is one."""
-    found = TRACEPARENT.match(request.headers.get(b"traceparent", b""))
-    return found[1].decode("ascii") if found else None
+    found = TRACEPARENT.match(request.headers.get("traceparent", ""))
+    return found[1] if found else None
 
 
-async def serve(
-    stop: asyncio.Event,
-    *,
-    port: int,
-    seed: int,
-    profile: Profile,
-    log: Path,
-    host: str = LOOPBACK,
-) -> None:
-    """Serve until `stop`; the log is written every second and at the end."""
+async def _bad_request(_request: Request, error: Exception) -> Response:
+    """The client's mistake, as OpenAI shapes it."""
+    if not isinstance(error, BadRequestError):
+        raise error
+    return Response(error.body(), error.status, media_type=JSON)
+
+
+async def _unread(_request: Request, error: Exception) -> Response:
+    """Too large, too slow, too many; or cut off, and then nobody hears the answer."""
+    if not isinstance(error, UnreadError):
+        return Response()
+    body = openai_api.error_body(str(error), "invalid_request_error")
+    return LastAnswer(body, error.status, media_type=JSON)
+
+
+async def _no_such_page(request: Request, error: Exception) -> Response:
+    """Another path or method than there is."""
+    if not isinstance(error, HTTPException):
+        raise error
+    message = f"{request.method} {request.url.path}: {error.detail}."
+    body = openai_api.error_body(message, "invalid_request_error")
+    return Response(body, error.status_code, error.headers, JSON)
+
+
+def serve(*, host: str, port: int, seed: int, profile: Profile, log: Path) -> None:
+    """Serve until told to end."""
     try:
         opened = log.open("ab")
     except OSError as error:
         raise WorthitError(
             f"The simulator cannot write its log {log}: {error.strerror}; name another file."
         ) from error
+    # Thousands of calls wait at once, and a full pass over all their objects holds every answer up
+    # for tenths of a second: young objects are collected as ever, old ones hardly.
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     with opened as file:
         simulator = Simulator(seed=seed, profile=profile, log=file, clock_ns=time.time_ns)
-        server = await listen(
-            simulator.handle,
-            host=host,
-            port=port,
-            max_body_bytes=MAX_BODY_BYTES,
-            what="The simulator",
-        )
-        try:
-            while not stop.is_set():
-                try:
-                    await asyncio.wait_for(stop.wait(), FLUSH_SECONDS)
-                except TimeoutError:
-                    simulator.flush()
-        finally:
-            server.close()
-            simulator.flush()
+        listening.serve(simulator.app(), [listening.bind("The simulator", host, port)])

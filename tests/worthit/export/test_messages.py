@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from analysis.errors import InputError
 from analysis.rundir.run import open_run
 from tests.support.runs.synthetic_run import Truth, write_run
-from worthit.export.messages import messages, span_of
+from worthit.export.messages import messages, request_of
 
 ROW: dict[str, Any] = {
     "trace_id": "0af7651916cd43dd8448eb211c80319c",
@@ -37,6 +37,14 @@ ROW: dict[str, Any] = {
 }
 
 
+def span_of(row: dict[str, Any], *, run_id: str, scenario: str | None) -> Span:
+    """The row as the one span of a request."""
+    scenarios = {row["trace_id"]: scenario} if scenario else {}
+    request = request_of([row], run_id=run_id, scenarios=scenarios)
+    (span,) = request.resource_spans[0].scope_spans[0].spans
+    return span
+
+
 def attributes(span: Span) -> dict[str, Any]:
     """The span's attributes by key, in protobuf's own JSON form."""
     return {
@@ -54,6 +62,13 @@ def test_ids_times_kind_and_status_are_kept() -> None:
     assert ROW["start_ns"] == span.start_time_unix_nano
     assert ROW["start_ns"] + ROW["duration_ns"] == span.end_time_unix_nano
     assert (3, 2) == (span.kind, span.status.code)
+
+
+def test_a_span_without_a_kind_gets_none() -> None:
+    """Zipkin and others leave the kind out: it is not made INTERNAL, nor its parent local."""
+    span = span_of({**ROW, "kind": "UNSPECIFIED"}, run_id="r", scenario=None)
+
+    assert (0, 0) == (span.kind, span.flags)
 
 
 def test_every_span_carries_the_runs_tags() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -30,6 +32,7 @@ from tests.support.servers.otlp_receiver import receiver
 from tests.support.traces.otlp import batch_of_traces, json_of_traces, read_recording, spans_in
 from worthit.environment.recorder import Recorder
 from worthit.environment.server import answers, child_environment
+from worthit.process.supervision import Process
 from worthit.process.workspace import Workspace
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -187,7 +190,90 @@ async def test_a_refusal_reaches_a_sender_that_is_still_sending(recorder: Record
     writer.close()
 
     assert answer.startswith(b"HTTP/1.1 413 ")
-    assert answer.endswith(b"}")
+    assert b"larger than" in answer
+
+
+async def started(
+    workspace: Workspace, *, before: str, options: tuple[str, ...] = ()
+) -> tuple[Process, int]:
+    """A recorder whose process ran `before` first, and its port."""
+    port = workspace.free_port()
+    program = f"{before}; from worthit.recorder.__main__ import command; command()"
+    process = await workspace.start(
+        "recorder",
+        [sys.executable, "-c", program, "--http-port", str(port), *options],
+        env=child_environment(),
+        ready=answers(f"http://127.0.0.1:{port}/healthz"),
+    )
+    return process, port
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"", b""),
+        (b"PRI * HT", b""),
+        (b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nX-Slow: ", b""),
+        (b"GET / HTTP/1.1\r\nX-Long: " + b"x" * (2 << 20), b"HTTP/1.1 400 "),
+        (
+            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx",
+            b"HTTP/1.1 408 ",
+        ),
+        (
+            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\nx",
+            b"HTTP/1.1 413 ",
+        ),
+    ],
+    ids=["nothing", "half a preface", "half a head", "long head", "half a body", "too much"],
+)
+async def test_a_sender_that_never_ends_is_let_go(sent: bytes, answer: bytes) -> None:
+    """A connection without a whole request is answered, where HTTP can, and then closed."""
+    before = (
+        "import worthit.listening as a, worthit.recorder.either as b; "
+        "a.BODY_SECONDS = a.LINGER_SECONDS = b.HEAD_SECONDS = 0.2"
+    )
+    async with Workspace() as workspace:
+        _, port = await started(workspace, before=before)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        found = await asyncio.wait_for(reader.read(), 10)  # to the end of the connection
+        writer.close()
+
+    assert found.startswith(answer)
+    assert bool(found) == bool(answer)
+
+
+async def test_it_takes_no_more_together_than_it_has_room_for() -> None:
+    """A body beyond the room for all is turned away for a moment, and the next is taken."""
+    before = "import worthit.listening as a; a.MOST_TOGETHER_BYTES = 100_000"
+    async with Workspace() as workspace:
+        _, port = await started(workspace, before=before)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            big = await client.post("/v1/traces", content=bytes(200_000), headers=PROTOBUF)
+            small = await client.post("/v1/traces", content=batch_of_traces([1]), headers=PROTOBUF)
+
+    assert (big.status_code, big.headers["retry-after"]) == (503, "1")
+    assert "at once" in status_pb2.Status.FromString(big.content).message
+    assert small.status_code == 200
+
+
+async def test_told_to_end_it_ends_well_with_both_transports_connected() -> None:
+    """SIGTERM is success, and a gRPC channel that stays open holds nothing up."""
+    async with Workspace() as workspace:
+        process, port = await started(workspace, before="pass")
+        async with (
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+        ):
+            await client.get("/stats")
+            await channel.unary_unary(TRACES)(batch_of_traces([1]))
+            os.kill(process.pid, signal.SIGTERM)
+            while process.alive:  # noqa: ASYNC110 - no event tells of its end
+                await asyncio.sleep(0.02)
+            said = process.log.read_text(encoding="utf-8")
+
+    assert process.returncode == 0
+    assert said == ""
 
 
 async def test_its_own_pages(recorder: Recorder) -> None:
@@ -195,6 +281,7 @@ async def test_its_own_pages(recorder: Recorder) -> None:
     async with httpx.AsyncClient(base_url=recorder.endpoint) as client:
         await client.post("/v1/traces", content=batch_of_traces([1]), headers=PROTOBUF)
         live = await client.get("/live?seconds=30")
+        head = await client.head("/healthz")
         statuses = [
             (await client.get("/live?seconds=x")).status_code,
             (await client.get("/live?seconds=61")).status_code,
@@ -207,6 +294,7 @@ async def test_its_own_pages(recorder: Recorder) -> None:
         live.json()["operations"][0]
     )
     assert statuses == [400, 400, 405, 405, 404]
+    assert (head.status_code, head.content) == (200, b"")
 
 
 async def test_no_span_is_lost_at_3000_a_second() -> None:
@@ -249,29 +337,21 @@ async def test_no_span_is_lost_at_3000_a_second() -> None:
 async def test_a_full_disk_refuses_and_keeps_what_is_whole() -> None:
     """At the limit senders are told to come again, it is counted, the file stays whole."""
     async with Workspace() as workspace:
-        port, grpc_port = workspace.free_port(), workspace.free_port()
+        grpc_port = workspace.free_port()
         out = workspace.path / "traces.otlp"
         limit = 200_000  # bytes a file may have: the write that crosses it comes short, then fails
-        program = (
-            f"import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {resource.RLIM_INFINITY}));"
-            "from worthit.recorder.__main__ import command; command()"
+        before = (
+            "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {resource.RLIM_INFINITY}))"
         )
-        process = await workspace.start(
-            "recorder",
-            [
-                *(sys.executable, "-c", program, "--http-port", str(port)),
-                *("--grpc-port", str(grpc_port), "--out", str(out)),
-            ],
-            env=child_environment(),
-            ready=answers(f"http://127.0.0.1:{port}/healthz"),
-        )
+        options = ("--grpc-port", str(grpc_port), "--out", str(out))
+        process, port = await started(workspace, before=before, options=options)
         body = batch_of_traces(range(20))  # some 60 KB
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            taken = [
-                (await client.post("/v1/traces", content=body, headers=PROTOBUF)).status_code
-                for _ in range(5)
+            replies = [
+                await client.post("/v1/traces", content=body, headers=PROTOBUF) for _ in range(5)
             ]
+            taken = [reply.status_code for reply in replies]
             async with grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
                 with pytest.raises(grpc.aio.AioRpcError) as raised:
                     await channel.unary_unary(TRACES)(body)
@@ -284,6 +364,7 @@ async def test_a_full_disk_refuses_and_keeps_what_is_whole() -> None:
     whole = taken.count(200)
     assert whole == limit // len(body)
     assert taken == [200] * whole + [503] * (5 - whole)
+    assert replies[-1].headers["retry-after"] == "1"
     assert raised.value.code() == grpc.StatusCode.UNAVAILABLE  # which exporters try again
     assert small.status_code == 200  # there is still room for a little
     assert stats["unwritten"] == 5 - whole + 1

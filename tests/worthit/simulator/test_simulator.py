@@ -102,6 +102,37 @@ async def test_a_stream_comes_in_pieces(native: Simulator) -> None:
     assert again.status_code == 200
 
 
+async def test_no_piece_of_a_stream_comes_before_its_time() -> None:
+    """The first after a quarter of the planned time, the others evenly; a client may leave."""
+    body = {**CHAT, "stream": True}
+    planned_s = 0.8
+    async with Workspace() as workspace, Simulator(workspace, seed=5) as simulator:
+        await simulator.fault(kind="chat", extra_ms=planned_s * 1000)
+        async with httpx.AsyncClient(base_url=simulator.base_url) as client:
+            began = time.perf_counter()
+            async with client.stream("POST", "/chat/completions", json=body) as answer:
+                came_s = [
+                    time.perf_counter() - began
+                    async for piece in answer.aiter_raw()
+                    for _ in range(piece.count(b"data: {"))  # one read may hold several
+                ]
+            async with client.stream("POST", "/chat/completions", json=body) as answer:
+                await anext(answer.aiter_raw())
+        health = simulator.base_url.removesuffix("/v1") + "/healthz"
+        async with httpx.AsyncClient() as client:
+            while (await client.get(health)).json()["in_flight"]:  # noqa: ASYNC110 - asked by HTTP
+                await asyncio.sleep(0.02)
+        await simulator.stop()
+        whole, left = log_of(simulator)
+
+    due_s = [planned_s * (0.25 + 0.75 * i / (len(came_s) - 1)) for i in range(len(came_s))]
+    assert len(came_s) > 4
+    # the loop's timers tick in milliseconds
+    assert all(came > due - 0.002 for came, due in zip(came_s, due_s, strict=True))
+    assert (whole["status"], left["status"]) == (200, 499)
+    assert left["actual_ns"] < left["planned_ns"] <= whole["actual_ns"] + 2_000_000
+
+
 async def test_faults_fail_the_share_they_were_told_to(native: Simulator) -> None:
     """A rate of 0.3 fails about that share, the same draws each time; then it is over."""
     async with httpx.AsyncClient(base_url=native.base_url) as client:
