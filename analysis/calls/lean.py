@@ -31,7 +31,7 @@ def lean_texts(attributes: pa.Array, db_system: pa.Array) -> dict[str, pa.Array]
     some = attributes.take(pa.array(rows))
     system, systems = texts.numbered(db_system.take(pa.array(rows)))
     codes, forms = statement_codes(texts.statements_in(some), system, systems)
-    scope, scopes = texts.numbered(texts.text_in(some, SCOPE_NAME))
+    scope, scopes = texts.numbered(texts.scopes_in(some))
     cached = np.where(np.asarray(texts.orm_cached_in(some)), 1.0, np.nan)
     everywhere = np.full(len(attributes), np.nan)
     everywhere[rows] = cached

@@ -38,7 +38,7 @@ def read_texts(spans: pd.DataFrame) -> Texts:
     cached = spans[ORM_CACHED] == 1.0 if ORM_CACHED in has else orm_cached_in(attributes)
     return Texts(
         statement=written(spans, STATEMENT) if STATEMENT in has else statements_in(attributes),
-        scope=written(spans, SCOPE_NAME) if SCOPE_NAME in has else text_in(attributes, SCOPE_NAME),
+        scope=written(spans, SCOPE_NAME) if SCOPE_NAME in has else scopes_in(attributes),
         orm_cached=np.asarray(cached, np.bool_),
         summary=text_in(attributes, known.SUMMARY),
     )
@@ -84,6 +84,12 @@ def statements_in(attributes: pa.Array) -> pa.Array:
         found = pc.replace_with_mask(found, rest, text_in(attributes.filter(rest), key))
         rest = pc.and_(rest, pc.is_null(found))
     return found
+
+
+def scopes_in(attributes: pa.Array) -> pa.Array:
+    """Give the instrumentation's name, also under the one that exporters wrote before 1.20."""
+    found = text_in(attributes, SCOPE_NAME)
+    return pc.coalesce(found, text_in(attributes, known.OLDER_SCOPE_NAME))
 
 
 def text_in(attributes: pa.Array, key: str) -> pa.Array:

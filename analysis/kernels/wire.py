@@ -13,11 +13,12 @@ from analysis.kernels.compiled import compiled
 
 TRACE, SPAN, PARENT, NAME, STATE, KEPT_PLACES = range(6)
 """Columns of places: where a span's ids, name and trace state begin, and how long they are."""
-KIND, START, END, STATUS, RESOURCE, KEPT_NUMBERS = range(6)
-"""Columns of numbers."""
+KIND, START, END, STATUS, RESOURCE, PART, KEPT_NUMBERS = range(7)
+"""Columns of numbers; the part is the row of ``parts`` that a span stands in."""
 _FIXED_64, _BYTES, _FIXED_32 = 1, 2, 5
 _RESOURCE_SPANS, _RESOURCE, _SCOPE_SPANS, _SPANS = 0x0A, 0x0A, 0x12, 0x12
 _ABOUT, _KEY, _VALUE, _INT, _CODE = 0x0A, 0x0A, 0x12, 0x18, 0x18
+_SCOPE, _SCOPE_NAME = 0x0A, 0x0A
 _ATTRIBUTE, _LINK = 0x4A, 0x6A
 """Heads of fields: the number times 8, plus the wire type."""
 _FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
@@ -137,12 +138,28 @@ def walk(
                 attributes[attribute] = -1 - resource, begin, length, -1
                 attribute += 1
             elif part == _SCOPE_SPANS and what == _SPANS:
-                numbers[span, RESOURCE] = resource
+                numbers[span, RESOURCE], numbers[span, PART] = resource, row
                 attribute, link = _span(
                     data, begin, begin + length, span, places, numbers, attributes, attribute,
                     links, link,
                 )  # fmt: skip
                 span += 1
+
+
+@compiled
+def scope_names(data: NDArray[np.uint8], parts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Say where each part's instrumentation has its name: begin and length, 0 without one."""
+    found = np.zeros((len(parts), 2), np.int64)
+    for row in range(len(parts)):
+        part, _, at, end = parts[row]
+        while part == _SCOPE_SPANS and at < end:
+            what, begin, length, at = _field(data, at)
+            inner = begin
+            while what == _SCOPE and inner < begin + length:
+                field, first, size, inner = _field(data, inner)
+                if field == _SCOPE_NAME:
+                    found[row] = first, size
+    return found
 
 
 @compiled

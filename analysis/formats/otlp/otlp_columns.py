@@ -24,7 +24,7 @@ from analysis.formats.columns import COLUMN_SOURCES
 from analysis.formats.otlp.otlp_json import KINDS, LONGEST_NS, SAMPLED, STATUSES
 from analysis.formats.resource_attributes import asked_for
 from analysis.kernels import wire
-from worthit.contract.names import ARM, SERVICE_NAME, TRACE_STATE
+from worthit.contract.names import ARM, SCOPE_NAME, SERVICE_NAME, TRACE_STATE
 from worthit.contract.tables import RESOURCE, SPANS
 
 
@@ -63,7 +63,16 @@ def table(messages: Sequence[bytes], *, with_resource: bool = False) -> pa.Table
     attributes = _attributes(data, where)
     services, arms = _resources(attributes, resources)
     of = numbers[:, wire.RESOURCE]
-    attributes = _with_more(attributes, [*_shared(attributes, of), *_states(data, places)])
+    scopes = wire.scope_names(data, parts)[numbers[:, wire.PART]]
+    states = places[:, wire.STATE]
+    attributes = _with_more(
+        attributes,
+        [
+            *_shared(attributes, of),
+            *_said(data, SCOPE_NAME, scopes, attributes),
+            *_said(data, TRACE_STATE, states, attributes),
+        ],
+    )
     columns = _from_attributes(attributes, spans)
     if any(arms):
         of_resource = pa.array(arms, pa.large_string()).take(pa.array(of))
@@ -166,18 +175,23 @@ def _shared(
         yield key, value, np.setdiff1d(np.flatnonzero(of == -1 - attributes.owner[a]), own)
 
 
-def _states(
-    data: NDArray[np.uint8], places: NDArray[np.int64]
+def _said(
+    data: NDArray[np.uint8], name: str, stretches: NDArray[np.int64], attributes: Attributes
 ) -> Iterator[tuple[str, Any, NDArray[np.int64]]]:
-    """Give each different trace state that names a sampling probability: key, value, spans."""
-    begins, lengths = (np.ascontiguousarray(places[:, wire.STATE, side]) for side in (0, 1))
+    """Give what stands beside each span's attributes as one of them: key, value, spans.
+
+    ``stretches`` is spans x (begin, length); spans with such an attribute of their own keep it.
+    """
+    begins, lengths = (np.ascontiguousarray(column) for column in stretches.T)
     if not lengths.any():
         return
+    same = [code for code, key in enumerate(attributes.keys) if key == name]
+    lengths[attributes.owner[np.isin(attributes.code, same) & (attributes.owner >= 0)]] = 0
     codes, firsts = wire.numbered(data, begins, lengths)
     for code, first in enumerate(firsts):
-        state = data[begins[first] : begins[first] + lengths[first]].tobytes().decode()
-        if SAMPLED in state:
-            yield TRACE_STATE, state, np.flatnonzero(codes == code)
+        text = data[begins[first] : begins[first] + lengths[first]].tobytes().decode()
+        if text and (name != TRACE_STATE or SAMPLED in text):
+            yield name, text, np.flatnonzero(codes == code)
 
 
 def _with_more(

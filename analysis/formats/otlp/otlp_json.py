@@ -152,10 +152,10 @@ def _add(  # noqa: C901, PLR0917 - a column after the other; called once per sco
     for place, span in enumerate(spans, start=row):
         attributes = {**shared, **_attributes(span.get("attributes"))}
         if scope:
-            attributes[SCOPE_NAME] = scope
+            attributes.setdefault(SCOPE_NAME, scope)
         state = span.get("traceState") or span.get("trace_state")
-        if state:
-            attributes[TRACE_STATE] = state
+        if state and SAMPLED in state:
+            attributes.setdefault(TRACE_STATE, state)
         if span.get("links"):
             batch.sparse["links"][place] = _links(span["links"])
         batch.promote(attributes)
