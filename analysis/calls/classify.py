@@ -58,6 +58,8 @@ class Calls:
     statement: Codes
     """Places in ``statements``."""
     statements: list[str]
+    around: Codes
+    """The rows of all spans that tell of a call, also of those that only wrap another."""
 
     @property
     def queries(self) -> Codes:
@@ -84,6 +86,21 @@ def find_calls(spans: pd.DataFrame) -> Calls:
 def is_query(spans: pd.DataFrame) -> pd.Series[bool]:
     """Whether each span is a query to a database, counted once; the index as ``spans``."""
     return _at(spans, find_calls(spans).queries)
+
+
+def callers(spans: pd.DataFrame) -> Codes:
+    """Give the row of the span that made each of ``find_calls``' calls; -1 for none.
+
+    That is the nearest one above it that tells of no call itself: a service's operation, not an
+    ORM's span.
+    """
+    found, trees = find_calls(spans), build_trees(spans)
+    place = np.empty(trees.order.size, np.int64)
+    place[trees.order] = np.arange(place.size)
+    role = np.full(place.size, wrappers.CALL, np.int8)
+    role[place[found.around]] = wrappers.THROUGH
+    above = wrappers.calls_above(trees.queue, trees.parent, role)[place[found.rows]]
+    return np.where(above >= 0, trees.order[above], -1)
 
 
 def _at(spans: pd.DataFrame, rows: Codes) -> pd.Series[bool]:
@@ -135,7 +152,11 @@ def _found(spans: pd.DataFrame, trees: CallTrees) -> Calls:
     counted = np.flatnonzero(one.counted())
     statement, forms = _with_fallbacks(those, texts, statement, forms)
     return Calls(
-        rows=rows[counted], kind=one.kind[counted], statement=statement[counted], statements=forms
+        rows=rows[counted],
+        kind=one.kind[counted],
+        statement=statement[counted],
+        statements=forms,
+        around=rows,
     )
 
 

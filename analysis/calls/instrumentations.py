@@ -76,8 +76,8 @@ SUMMARY: Final = "db.query.summary"
 """A short text that one instrumentation gives many statements: used where no text is known."""
 
 OLDER_SCOPE_NAME: Final = "otel.library.name"
-"""As exporters to Jaeger and Zipkin wrote the instrumentation (OpenTelemetry specification, mapping
-to non-OTLP formats: deprecated for ``otel.scope.name``)."""
+"""As exporters to Jaeger and Zipkin wrote the instrumentation (OpenTelemetry specification,
+mapping to non-OTLP formats: deprecated for ``otel.scope.name``)."""
 
 MARKS: Final = ('"db.', '"sql.query"', '"jdbc.')
 """One of these in a span's attributes says that it may be a database call without a system."""

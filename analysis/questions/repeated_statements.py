@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from analysis.calls.classify import callers
 from analysis.calls.classify import calls as all_calls
 from analysis.calltree.identity import trace_codes
 
@@ -32,7 +33,9 @@ def repeats(spans: pd.DataFrame, *, at_least: int = AT_LEAST) -> pd.DataFrame:
     codes, count = trace_codes(spans["trace_id"])
     those = spans.iloc[rows].reset_index(drop=True)
     calls["trace"] = codes[rows]
-    calls["caller"] = _callers(spans, codes, those, codes[rows])
+    made_by = callers(spans)
+    name = spans["name"].astype("str").array.take(made_by, allow_fill=True)
+    calls["caller"] = pd.Series(name, dtype="str")
     calls["start"] = those["start_ns"].to_numpy()
     calls["took"] = those["duration_ns"].fillna(0).to_numpy(dtype=np.int64).clip(min=0)
     calls["end"] = calls["start"] + calls["took"]
@@ -62,16 +65,3 @@ def repeats(spans: pd.DataFrame, *, at_least: int = AT_LEAST) -> pd.DataFrame:
     table.insert(6, "share_of_requests", table["requests"] / max(count, 1))
     most = (table["requests"] * table["mean_repeats"]).sort_values(ascending=False, kind="stable")
     return table.loc[most.index].reset_index(drop=True)
-
-
-def _callers(
-    spans: pd.DataFrame, codes: np.ndarray, those: pd.DataFrame, of_calls: np.ndarray
-) -> pd.Series:
-    """Name the operation above each call; missing where the parent is not in the trace."""
-    wanted = pd.MultiIndex.from_arrays([of_calls, those["parent_span_id"]])
-    known = pd.Series(
-        spans["name"].to_numpy(), index=pd.MultiIndex.from_arrays([codes, spans["span_id"]])
-    )
-    known = known[known.index.isin(wanted)]
-    known = known[~known.index.duplicated()]
-    return pd.Series(known.reindex(wanted).to_numpy(), dtype="str")

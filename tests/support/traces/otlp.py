@@ -37,7 +37,7 @@ SHARED = {
     "worthit.arm": "off",
     "worthit.step": "1",
     "server.address": "127.0.0.1",
-    "db.query.text": "SELECT id, name FROM somewhere WHERE name = $1",
+    "code.function.name": "a text as long as the statements of a small service",
 }
 """Attributes that every span has besides its own."""
 

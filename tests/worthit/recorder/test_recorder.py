@@ -278,7 +278,8 @@ async def test_told_to_end_it_ends_well_with_both_transports_connected() -> None
 
 async def test_its_own_pages(recorder: Recorder) -> None:
     """Live view, wrong seconds, wrong method, unknown path."""
-    async with httpx.AsyncClient(base_url=recorder.endpoint) as client:
+    # the first look loads what it is answered with
+    async with httpx.AsyncClient(base_url=recorder.endpoint, timeout=60) as client:
         await client.post("/v1/traces", content=batch_of_traces([1]), headers=PROTOBUF)
         live = await client.get("/live?seconds=30")
         head = await client.head("/healthz")
