@@ -114,6 +114,25 @@ def queries_of(spans: pd.DataFrame) -> pd.DataFrame:
     return spans.iloc[find_calls(spans).queries]
 
 
+def cache_calls_of(spans: pd.DataFrame, server: str) -> pd.DataFrame:
+    """Give the spans that are calls to caches of one kind, by any spelling: ``redis``."""
+    found = spans[is_cache_call(spans)]
+    return found[_families(found) == server]
+
+
+def queries_to(spans: pd.DataFrame, server: str) -> pd.DataFrame:
+    """Give the queries that one kind of database can have got: its own, and of no known kind."""
+    found = queries_of(spans)
+    kinds = _families(found)
+    return found[(kinds == server) | kinds.isin(known.ANY_SYSTEM)]
+
+
+def _families(spans: pd.DataFrame) -> pd.Series:
+    code, systems = numbered_column(spans, "db_system")
+    families = pd.array([*map(family, systems), ""], dtype="str")
+    return pd.Series(families.take(code), index=spans.index, dtype="str")
+
+
 def calls(spans: pd.DataFrame) -> tuple[pd.DataFrame, Codes]:
     """Give each call's kind, operation and statement, and its row in ``spans``."""
     found = find_calls(spans)

@@ -17,7 +17,7 @@ from dataclasses import astuple, dataclass
 
 import pandas as pd
 
-from analysis.calls.classify import queries_of
+from analysis.calls.classify import cache_calls_of, queries_of, queries_to
 from analysis.checks.statement_counts import statements
 from analysis.formats.attributes import numbers
 from analysis.rundir.manifest import CrossCheck, Manifest
@@ -213,7 +213,7 @@ def _their_database(
         total, counted_by = told[0], STATEMENTS
     if total is None:
         return
-    calls = queries_of(spans)
+    calls = queries_to(spans, "postgresql")
     yield Count(
         what="database calls",
         arm=None,
@@ -226,7 +226,7 @@ def _their_database(
 
 def their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[Count]:
     """Somebody else's Redis, if it was asked: the commands that the spans name, and its hits."""
-    calls = spans[spans["db_system"] == "redis"]
+    calls = cache_calls_of(spans, "redis")
     named = calls["db_operation"].fillna(calls["name"].str.split(" ").str[0])  # as OpenTelemetry's
     for operation, seen in named.value_counts().items():
         counted = _sum(grown, "redis", "command_calls", command=str(operation).lower())
@@ -273,7 +273,7 @@ def _never_sent(calls: pd.DataFrame) -> pd.Series:
 
 def _redis(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[Count]:
     """Hits and misses by arm: equal, but for the calls whose answer never came back."""
-    calls = spans[spans["db_system"] == "redis"]
+    calls = cache_calls_of(spans, "redis")
     for arm in manifest.arms:
         own = calls[calls["arm"] == arm.name]
         kept = arm.fault != EMPTYING_FAULT

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.calls.classify import queries_of
+from analysis.calls.classify import queries_to
 from analysis.checks.cross_checks import growth, roots, their_redis
 from analysis.checks.run_checks import Issue, Level
 from analysis.checks.served import served_traces
@@ -92,8 +92,7 @@ def of_postgres(counters: pd.DataFrame) -> ServerCount | None:
 def about_postgres(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame) -> list[Issue]:
     """Hold the spans' queries against PostgreSQL's own count."""
     count = of_postgres(counters)
-    calls = queries_of(spans)
-    calls = calls[calls["db_system"].isin(("postgresql", "postgres", "other_sql"))]
+    calls = queries_to(spans, "postgresql")
     if count is None or calls.empty:
         return []
     apart, share = _apart(len(calls), count)

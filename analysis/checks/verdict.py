@@ -28,6 +28,7 @@ from functools import partial
 
 import pandas as pd
 
+from analysis.calls.classify import cache_calls_of
 from analysis.checks.cross_checks import ANSWERED, cross_checks, json_object, off_by, unanswered
 from analysis.checks.cut_off import without_cut_off
 from analysis.checks.failing_requests import about_errors, about_unended
@@ -279,7 +280,7 @@ def _about_unanswered_caches(spans: pd.DataFrame, events: pd.DataFrame) -> list[
     By arm, and outside of its faults. So few that they could move no answer are a note, as
     differing counts are told by the same share.
     """
-    calls = spans[spans["db_system"] == "redis"]
+    calls = cache_calls_of(spans, "redis")
     failed = unanswered(calls)
     failed = failed[~in_fault(failed["start_ns"], failed["arm"], events)]
     issues = []

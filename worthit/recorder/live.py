@@ -47,7 +47,7 @@ def _operations(batches: Sequence[bytes], seconds: float) -> tuple[list[dict[str
 
     from analysis.calls.classify import QUERY, callers, find_calls  # noqa: PLC0415 - as above
     from analysis.formats.columns import to_pandas  # noqa: PLC0415 - as above
-    from analysis.formats.otlp_columns import table  # noqa: PLC0415 - as above
+    from analysis.formats.otlp.otlp_columns import table  # noqa: PLC0415 - as above
     from analysis.self_time import self_time  # noqa: PLC0415 - as above
 
     spans = to_pandas(table(batches))
