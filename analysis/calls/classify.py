@@ -116,7 +116,8 @@ def queries_of(spans: pd.DataFrame) -> pd.DataFrame:
 
 def cache_calls_of(spans: pd.DataFrame, server: str) -> pd.DataFrame:
     """Give the spans that are calls to caches of one kind, by any spelling: ``redis``."""
-    found = spans[is_cache_call(spans)]
+    calls_found = find_calls(spans)
+    found = spans.iloc[calls_found.rows[calls_found.kind == CACHE]]
     return found[_families(found) == server]
 
 

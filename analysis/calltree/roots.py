@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.calltree.recorded_trees import CallTrees
+from analysis.calltree.recorded_trees import CallTrees, to_rows
 from analysis.kernels import adoption
 
 
@@ -37,6 +37,14 @@ def roots_of(spans: pd.DataFrame, call_trees: CallTrees) -> pd.Series[str]:
         dtype="str",
         name="root",
     )
+
+
+def spans_of(root: str, spans: pd.DataFrame, call_trees: CallTrees) -> pd.DataFrame:
+    """Give the spans of the traces of one root operation."""
+    others = (roots_of(spans, call_trees) != root).to_numpy()
+    if not others.any():
+        return spans
+    return spans[~to_rows(np.repeat(others, np.diff(call_trees.begins)), call_trees)]
 
 
 def names_of(operations: pd.DataFrame) -> pd.Series[str]:

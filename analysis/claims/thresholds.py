@@ -15,13 +15,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 
+from analysis.calltree.call_tree import build_trees
+from analysis.calltree.roots import roots_of, spans_of
 from analysis.errors import InputError
 from analysis.queries import per_request
+from analysis.questions.root_operations import root_operations
 from analysis.shares import request_shares
 from worthit.contract import thresholds
 from worthit.contract.thresholds import Threshold
@@ -76,11 +80,12 @@ def _chosen(threshold: Threshold, table: pd.DataFrame) -> pa.Table:
 def of_run(wanted: Iterable[Threshold], run: Run) -> pd.DataFrame:
     """Hold each threshold against a recorded run, its warm-up left out; answer as ``evaluate``.
 
-    Without the tag ``arm``, shares and queries are those of all arms together; their ``n`` is the
-    number of requests.
+    Without the tag ``arm``, shares and queries are those of all arms together; without ``root``,
+    those of the main root operation. Their ``n`` is the number of requests.
     """
+    kinds = _Kinds(run)
     answers = [
-        _of_spans(threshold, run)
+        _of_spans(threshold, kinds)
         if threshold.needs_spans
         else evaluate([threshold], requests=run.measured_requests)
         for threshold in wanted
@@ -88,8 +93,39 @@ def of_run(wanted: Iterable[Threshold], run: Run) -> pd.DataFrame:
     return pd.concat(answers, ignore_index=True) if answers else evaluate([])
 
 
-def _of_spans(threshold: Threshold, run: Run) -> pd.DataFrame:
-    spans = run.measured_spans
+class _Kinds:
+    """The spans of a run by root operation."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    @cached_property
+    def roots(self) -> list[str]:
+        """The root operations of what was measured, the main one first."""
+        spans = self.run.measured_spans
+        sent = self.run.measured_requests["trace_id"]
+        return list(root_operations(spans, build_trees(spans), sent)["root"])
+
+    def of(self, threshold: Threshold, *, measured: bool) -> pd.DataFrame:
+        """Give the spans that a threshold is about, with the warm-up's if not ``measured``."""
+        spans = self.run.measured_spans if measured else self.run.spans
+        if spans.empty:
+            return spans
+        asked = threshold.tags.get("root")
+        main = self.roots[0] if self.roots else ""
+        call_trees = build_trees(spans)
+        known = roots_of(spans, call_trees).unique()
+        root = main if asked is None else _named(asked, known)
+        return spans_of(root, spans, call_trees)
+
+
+def _named(asked: str, roots: Iterable[str]) -> str:
+    """Give the root operation of a name, with its service or without."""
+    return next((root for root in roots if asked in (root, root.partition(": ")[2])), asked)
+
+
+def _of_spans(threshold: Threshold, kinds: _Kinds) -> pd.DataFrame:
+    spans = kinds.of(threshold, measured=True)
     if "arm" in threshold.tags:
         spans = spans[(spans["arm"] == threshold.tags["arm"]).fillna(value=False)]
     requests = spans["trace_id"].nunique()
@@ -97,25 +133,28 @@ def _of_spans(threshold: Threshold, run: Run) -> pd.DataFrame:
     if requests:
         table = _span_table(threshold, spans)
     if requests and not len(_chosen(threshold, table)):
-        table = _nothing_of_what_is_known(threshold, run)
+        table = _nothing_of_what_is_known(threshold, kinds)
     answer = evaluate([threshold], shares=table, queries=table)
     return answer.assign(n=answer["n"].where(answer["n"] == 0, requests))
 
 
 def _span_table(threshold: Threshold, spans: pd.DataFrame) -> pd.DataFrame:
     """The analysis' own answer that the threshold is about, each row with its arm."""
+    by = "arm" if "arm" in threshold.tags else None
+    root = threshold.tags.get("root")
     if threshold.metric == "share":
-        return request_shares(spans, by="arm" if "arm" in threshold.tags else None)
-    table = per_request(spans, by="arm" if "arm" in threshold.tags else None)
-    return table[table["call"] == "query"]
+        return request_shares(spans, by=by).assign(root=root)
+    table = per_request(spans, by=by)
+    return table[table["call"] == "query"].assign(root=root)
 
 
-def _nothing_of_what_is_known(threshold: Threshold, run: Run) -> pd.DataFrame:
+def _nothing_of_what_is_known(threshold: Threshold, kinds: _Kinds) -> pd.DataFrame:
     """Rows of zero for what is asked about, as the whole run knows it; none if it does not."""
     anywhere = replace(
         threshold, tags={tag: value for tag, value in threshold.tags.items() if tag != "arm"}
     )
-    known: pd.DataFrame = _chosen(anywhere, _span_table(anywhere, run.spans)).to_pandas()
+    spans = kinds.of(anywhere, measured=False)
+    known: pd.DataFrame = _chosen(anywhere, _span_table(anywhere, spans)).to_pandas()
     return known.assign(share=0.0, per_request=0.0, arm=threshold.tags.get("arm"))
 
 

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
-from analysis.calltree.call_tree import CallTrees, build_trees, to_rows
-from analysis.calltree.roots import roots_of
+from analysis.calltree.call_tree import CallTrees, build_trees
+from analysis.calltree.roots import spans_of
 from analysis.checks.cross_checks import roots
 from analysis.checks.cut_off import cut_off, without_cut_off
 from analysis.checks.served import unserved
@@ -80,8 +79,8 @@ class Measured:
         return kept.result()
 
 
-def measured(run: Run) -> Measured:
-    """The measured tables of a run, of its main root operation where it has several.
+def measured(run: Run, root: str | None = None) -> Measured:
+    """The measured tables of a run: of its main root operation, or of ``root``.
 
     Of a recording, a request that was answered and of which no server tells is left out: what it
     did is not known. So is what the load cut off itself.
@@ -97,7 +96,11 @@ def measured(run: Run) -> Measured:
     kinds = root_operations(whole, call_trees, sent)
     spans, requests = whole, arrivals
     if len(kinds) > 1:
-        spans, requests = _of_root(str(kinds["root"].iloc[0]), whole, call_trees, arrivals)
+        spans = spans_of(root or str(kinds["root"].iloc[0]), whole, call_trees)
+        # a request without a trace is kept: nothing says that it was of another kind
+        others = arrivals["trace_id"].isin(whole["trace_id"])
+        others &= ~arrivals["trace_id"].isin(spans["trace_id"])
+        requests = arrivals[~others]
     tops = roots(spans[list(_OF_ROOTS)], ids=spans["span_id"])
     return Measured(
         run=run,
@@ -108,20 +111,6 @@ def measured(run: Run) -> Measured:
         calls=calls_of(run.manifest, spans),
         root_operations=kinds,
     )
-
-
-def _of_root(
-    root: str, spans: pd.DataFrame, call_trees: CallTrees, requests: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give the spans of the traces of one root operation, and the requests but for the others'.
-
-    A request without a trace is kept: nothing says that it was of another kind.
-    """
-    others = (roots_of(spans, call_trees) != root).to_numpy()
-    of_span = np.repeat(others, np.diff(call_trees.begins))
-    dropped = to_rows(of_span, call_trees)
-    ids = spans["trace_id"].iloc[call_trees.order[call_trees.begins[:-1][others]]]
-    return spans[~dropped], requests[~requests["trace_id"].isin(ids)]
 
 
 def _call_trees(one: Measured) -> CallTrees:

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 )
 @click.option("--anyway", is_flag=True, help="Compare even if they are refused.")
 @block_seconds_option
+@click.option(
+    "--by",
+    type=click.Choice(["root"]),
+    help="Compare every root operation that both have (shop: POST /orders), each by itself; "
+    "without it the main one.",
+)
 @json_option
 def command(
     sides: tuple[str, ...],
@@ -37,13 +43,15 @@ def command(
     campaign: str | None,
     anyway: bool,
     block_seconds: float | None,
+    by: str | None,
     as_json: bool,
 ) -> int:
     """Compare two runs, or two arms of one: RUN or RUN:ARM; or traces: a file, folder or address.
 
     Refused where machine, profile, scenario or versions differ, or a run is INVALID.
     Two arms of one run are compared pair by pair; two runs are not paired. Traces are compared as
-    a run that worthit import makes of them.
+    a run that worthit import makes of them. Requests of one kind are compared with each other:
+    those of the main root operation.
     """
     from analysis.questions.comparison import answer as compare  # noqa: PLC0415 - pandas, which --help never needs
 
@@ -51,13 +59,14 @@ def command(
         first, second = (
             _side(text, block_seconds, stack) for text in _two(sides, campaign=campaign)
         )
-        against = compare.reasons_against(first, second)
+        by_root = by == "root"
+        against = compare.reasons_against(first, second, by_root=by_root)
         if against and not anyway:
-            sentences = " ".join(against)
             raise UsageError(
-                f"These two may not be compared. {sentences} Use --anyway to compare them anyway."
+                f"These two may not be compared. {' '.join(against)} Use --anyway to compare them"
+                " anyway."
             )
-        result = compare.compare(first, second)
+        result = compare.compare(first, second, by_root=by_root)
     if as_json:
         from analysis.questions.published import plain  # noqa: PLC0415 - as above
 
@@ -136,14 +145,18 @@ def _print(result: Comparison) -> None:
     for sentence in result.reasons_against:
         click.echo(f"Compared anyway: {sentence}")
     table = Table(title=escape(f"{result.second} against {result.first}"))
-    for column in ("At", "What", "Before", "After", "Difference", "Decided"):
+    by_root = len({row.root for row in result.rows}) > 1
+    of_root = ["Root operation"] if by_root else []
+    for column in (*of_root, "At", "What", "Before", "After", "Difference", "Decided"):
         table.add_column(column)
     for row in result.rows:
         rate = "all" if row.rate_per_s is None else plain(row.rate_per_s, "per_s")
         cells = (text(one) for one in (row.before, row.after, row.difference))
-        texts = (rate, row.what, *cells, row.decided)
+        texts = (*([row.root or ""] if by_root else []), rate, row.what, *cells, row.decided)
         table.add_row(*map(escape, texts))  # a name such as /orders/[id] is no markup
     table_console().print(table)
+    if result.root_operations:
+        click.echo(result.root_operations)
     how = (
         "Paired: both arms ran by turns, block against block."
         if result.interleaved

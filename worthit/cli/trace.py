@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """Of the JSON document, docs/schemas/trace.schema.json. History: 1, the first; ``clock_skew`` came
-later."""
+later, and ``by_root``, the same for each root operation, where that is asked."""
 
 _BAR = 40
 """Characters of the time axis."""
@@ -35,6 +36,12 @@ _DEEPEST = 20
     help="The request whose critical path differs least from all others'. This is the default.",
 )
 @click.option(
+    "--by",
+    type=click.Choice(["root"]),
+    help="Show one request of every root operation (shop: POST /orders); without it one of the "
+    "main one, which is no health check, stream or background work.",
+)
+@click.option(
     "--id", "trace_id", metavar="TRACE_ID", help="This request; the beginning of its id is enough."
 )
 @clocks_option
@@ -47,6 +54,7 @@ def command(
     files: tuple[str, ...],
     *,
     which: str | None,
+    by: str | None,
     trace_id: str | None,
     correct_clocks: bool,
     skip_damaged: bool,
@@ -62,35 +70,65 @@ def command(
     from analysis.calltree import clock_skew  # noqa: PLC0415 - --help must not wait for pandas
     from analysis.questions.single_traces import waterfall  # noqa: PLC0415 - as above
 
-    if which and trace_id:
-        raise UsageError(f"--{which} and --id both choose the request; name one of them.")
+    chosen_by = [option for option in (which, "by" if by else None) if option]
+    if chosen_by and trace_id:
+        raise UsageError(f"--{chosen_by[0]} and --id both choose the request; name one of them.")
     loaded = tracefiles.load(files, skip_damaged=skip_damaged, column_map=column_map)
     which = which or "typical"
-    chosen = trace_id or waterfall.choose(loaded.spans, which)  # type: ignore[arg-type] # flag values
     skew = clock_skew.skew(loaded.spans)
     spans = clock_skew.corrected(loaded.spans) if correct_clocks else loaded.spans
-    table = waterfall.waterfall(spans, chosen)
-    in_trace = skew["caller"].isin(table["service"]) & skew["callee"].isin(table["service"])
-    skewed = skew[skew["skewed"] & in_trace]
+    if by:
+        chosen = waterfall.choose_by_root(loaded.spans, which)  # type: ignore[arg-type] # flag values
+    else:
+        chosen = {"": trace_id or waterfall.choose(loaded.spans, which)}  # type: ignore[arg-type] # as above
+    shown = {root: _Shown.of(spans, one, skew) for root, one in chosen.items()}
+    chosen_as = "asked for" if trace_id else which
     if as_json:
+        first, *_ = shown.values()
         document = {
             "schema_version": SCHEMA_VERSION,
             **loaded.verdict,
-            "trace_id": str(table["trace_id"].iloc[0]),
-            "chosen_as": "asked for" if trace_id else which,
-            "spans": tracefiles.records(table.drop(columns="trace_id")),
-            "clock_skew": tracefiles.records(skewed),
+            **first.document(chosen_as),
             "damaged": loaded.damaged,
         }
+        if by:
+            document["by_root"] = {root: one.document(which) for root, one in shown.items()}
         click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
     else:
-        for line in [
-            *tracefiles.verdict_lines(loaded),
-            *tracefiles.skew_lines(skewed, corrected=correct_clocks),
-            *_text(table, trace_id is None, which),
-        ]:
-            click.echo(line)
+        lines = tracefiles.verdict_lines(loaded)
+        for root, one in shown.items():
+            lines += ["", root, ""] if root else []
+            lines += tracefiles.skew_lines(one.skewed, corrected=correct_clocks)
+            lines += _text(one.table, trace_id is None, which)
+        click.echo("\n".join(lines))
     return int(ExitCode.RUN_INVALID if loaded.invalid else ExitCode.DONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """One request."""
+
+    table: pd.DataFrame
+    skewed: pd.DataFrame
+    """Pairs of its services whose clocks differ."""
+
+    @classmethod
+    def of(cls, spans: pd.DataFrame, trace_id: str, skew: pd.DataFrame) -> _Shown:
+        """Lay it out."""
+        from analysis.questions.single_traces import waterfall  # noqa: PLC0415 - as above
+
+        table = waterfall.waterfall(spans, trace_id)
+        inside = skew["caller"].isin(table["service"]) & skew["callee"].isin(table["service"])
+        return cls(table=table, skewed=skew[skew["skewed"] & inside])
+
+    def document(self, chosen_as: str) -> dict[str, Any]:
+        """Give it as JSON."""
+        return {
+            "trace_id": str(self.table["trace_id"].iloc[0]),
+            "chosen_as": chosen_as,
+            "spans": tracefiles.records(self.table.drop(columns="trace_id")),
+            "clock_skew": tracefiles.records(self.skewed),
+        }
 
 
 def _text(table: pd.DataFrame, chosen: bool, which: str) -> list[str]:  # noqa: FBT001 - one flag

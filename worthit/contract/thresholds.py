@@ -7,8 +7,11 @@ rates and shares are fractions. Metrics, their aggregations and tags:
   the socket, without the time for a connection):
   avg, min, max, med, p(N); tags name, scenario, arm, step, status
 - ``errors``: rate, count; ``requests``: count, rate (per second); the same tags
-- ``share`` (of the requests' time): value; tags arm, service, operation. Needs spans
-- ``queries_per_request``: value; tags arm, service, collection, statement. Needs spans
+- ``share`` (of the requests' time): value; tags arm, root, service, operation. Needs spans
+- ``queries_per_request``: value; tags arm, root, service, collection, statement. Needs spans
+
+``root`` is a root operation, ``shop: POST /orders`` or ``POST /orders``; without it the main one.
+A comma in a value begins a tag only before ``word:``.
 
 k6's own ``http_req_failed`` is errors, ``http_reqs`` is requests, and ``http_req_duration`` is
 service_time: that is what k6 measures under this name. A request that never ended is slower than
@@ -57,9 +60,10 @@ _REQUEST_TAGS: Final[Mapping[str, str]] = {
     "status": "status_code",
 }
 _SPAN_TAGS: Final[Mapping[str, Mapping[str, str]]] = {
-    "share": {"arm": "arm", "service": "service", "operation": "name"},
+    "share": {"arm": "arm", "root": "root", "service": "service", "operation": "name"},
     "queries_per_request": {
         "arm": "arm",
+        "root": "root",
         "service": "service",
         "collection": "db_collection",
         "statement": "statement",
@@ -81,7 +85,7 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _WHOLE = re.compile(
-    r"\s*(?P<metric>\w+)\s*(?:\{(?P<tags>[^}]*)\})?\s*:\s*"
+    r"\s*(?P<metric>\w+)\s*(?:\{(?P<tags>.*)\})?\s*:\s*"
     r"(?P<aggregation>[a-z]+)\s*(?:\(\s*(?P<argument>[^)]*?)\s*\))?\s*"
     rf"(?P<operator><=|>=|===|==|!=|<|>)\s*(?P<limit>{_NUMBER})\s*"
 )
@@ -176,7 +180,8 @@ def _parse_percent(aggregation: str, argument: str | None, text: str) -> float |
 def _parse_tags(tags: str | None, metric: str, text: str) -> dict[str, str]:
     known = _SPAN_TAGS.get(metric, _REQUEST_TAGS)
     found: dict[str, str] = {}
-    for pair in filter(None, (part.strip() for part in (tags or "").split(","))):
+    parts = re.split(r",(?=\s*\w+\s*:)", tags or "")  # a statement or a route may hold a comma
+    for pair in filter(None, (part.strip() for part in parts)):
         tag, colon, value = pair.partition(":")
         if not colon or tag.strip() not in known:
             raise ThresholdError(

@@ -4,22 +4,25 @@ Two arms of one run are compared pair by pair: a load of ours interleaves them w
 and where another did not, that is said. Two runs are not interleaved: the machine may have drifted
 between them, nothing pairs, and they may be compared only where machine, latency profile, scenario
 and versions agree. What speaks against it is said in words.
+
+Requests of one kind are compared with requests of the same kind: those of the main root operation,
+or of each that both sides have. A total over several would move with their mix alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from analysis.checks.cross_checks import roots
 from analysis.checks.interleaving import said_of
 from analysis.errors import InputError
-from analysis.questions.calls import calls_of
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.faster import answer as faster
+from analysis.questions.measured import Measured, measured
 from analysis.rundir.blocks import WHOLE_RUN, block_table
 from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
@@ -34,6 +37,8 @@ MEMORY_TOLERANCE = 0.02
 class Row:
     """One quantity on both sides."""
 
+    root: str | None
+    """The root operation; none where the traces have one at most."""
     rate_per_s: float | None
     """None for all rates together."""
     what: str
@@ -57,15 +62,27 @@ class Comparison:
     """Whether the two arms ran by turns."""
     reasons_against: tuple[str, ...]
     """Why they should not be compared, a sentence each."""
+    root_operations: str
+    """Which root operations were compared and which not; empty where there is one."""
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Side:
     """One side of a comparison: an arm of a run; no arm for a run without arms."""
 
     run: Run
     arm: str | None
+
+    @cached_property
+    def tables(self) -> Measured:
+        """The measured tables of the run's main root operation."""
+        return measured(self.run)
+
+    @property
+    def roots(self) -> list[str]:
+        """Its root operations, the main one first."""
+        return list(self.tables.root_operations["root"])
 
     @property
     def label(self) -> str:
@@ -91,8 +108,11 @@ def side(run: Run, arm: str | None) -> Side:
     return Side(run=run, arm=arm)
 
 
-def reasons_against(first: Side, second: Side) -> list[str]:
-    """Why the two may not be compared, one sentence each; none when they may."""
+def reasons_against(first: Side, second: Side, *, by_root: bool = False) -> list[str]:
+    """Why the two may not be compared, one sentence each; none when they may.
+
+    With ``by_root`` main root operations may differ, as each is compared with its like.
+    """
     found = [
         f"{one.label} is INVALID: no number in it may be believed."
         for one in (first, second)
@@ -110,22 +130,88 @@ def reasons_against(first: Side, second: Side) -> list[str]:
     if abs(memory[0] - memory[1]) > MEMORY_TOLERANCE * max(memory):
         sizes = " and ".join(f"{size / 2**30:.1f} GiB" for size in memory)
         found.append(f"The machine's memory differs: {sizes}.")
-    return found
+    return found or list(_roots_against(first.roots, second.roots, by_root=by_root))
 
 
-def compare(first: Side, second: Side) -> Comparison:
-    """Every quantity that both sides have, second against first."""
+def compare(first: Side, second: Side, *, by_root: bool = False) -> Comparison:
+    """Every quantity that both sides have, second against first.
+
+    Of the first side's main root operation where there are several, or with ``by_root`` of every
+    one that both sides have.
+    """
     same_run = first.run.path.resolve() == second.run.path.resolve()
-    rows = _paired(first, second) if same_run else _unpaired(first, second)
+    chosen = _chosen(first.roots, second.roots, by_root=by_root)
+    rows: list[Row] = []
+    for pair in chosen:
+        one, two = (
+            side.tables if root in (None, *side.roots[:1]) else measured(side.run, root)
+            for side, root in zip((first, second), pair, strict=True)
+        )
+        found = (
+            _paired(one, first.arm, second.arm)
+            if same_run
+            else _unpaired(_Numbers(one, first.arm), _Numbers(two, second.arm))
+        )
+        rows += [replace(row, root=_label(pair)) for row in found]
     apart = said_of(first.run.manifest, first.arm or "", second.arm or "") if same_run else ""
+    against = reasons_against(first, second, by_root=by_root)
     return Comparison(
         first=first.label,
         second=second.label,
         paired=same_run,
         interleaved=same_run and not apart,
-        reasons_against=(*reasons_against(first, second), *filter(None, [apart])),
+        reasons_against=(*against, *filter(None, [apart])),
+        root_operations=_said(chosen, [*first.roots, *second.roots]),
         rows=tuple(rows),
     )
+
+
+_Pair = tuple[str | None, str | None]
+"""A root operation of the first side, and the one of the second that it is compared with."""
+
+
+def _chosen(first: list[str], second: list[str], *, by_root: bool) -> list[_Pair]:
+    """Choose what is compared of the root operations of each side."""
+    both = [root for root in first if root in second]
+    if by_root and both:
+        return [(root, root) for root in both]
+    if not first or not second or first == second == first[:1]:
+        return [(None, None)]
+    return [(first[0], first[0] if first[0] in second else second[0])]
+
+
+def _label(pair: _Pair) -> str | None:
+    first, second = pair
+    return first if first == second else f"{first} and {second}"
+
+
+def _said(chosen: list[_Pair], roots: list[str]) -> str:
+    known = list(dict.fromkeys(roots))
+    if len(known) < 2:  # noqa: PLR2004 - one has no others
+        return ""
+    rest = [root for root in known if not any(root in pair for pair in chosen)]
+    left = f" Not compared: {_listed(rest)}." if rest else ""
+    named = _listed([_label(pair) or known[0] for pair in chosen])
+    return f"Compared by root operation: {named}.{left}"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+MOST_NAMED = 6
+"""Root operations named in a sentence."""
+
+
+def _roots_against(first: list[str], second: list[str], *, by_root: bool) -> Iterator[str]:
+    if not first or not second or (by_root and set(first) & set(second)):
+        return
+    if first[0] != second[0]:
+        yield (
+            f"The main root operation differs: {first[0]} and {second[0]}, whose requests do not"
+            " do the same."
+        )
 
 
 def _checked(one: Manifest, two: Manifest) -> list[tuple[str, object, object]]:
@@ -150,15 +236,15 @@ def _checked(one: Manifest, two: Manifest) -> list[tuple[str, object, object]]:
     ]
 
 
-def _paired(first: Side, second: Side) -> Iterator[Row]:
+def _paired(one: Measured, first: str | None, second: str | None) -> Iterator[Row]:
     """Two arms of one run: its own questions, with the first arm as the baseline."""
-    manifest = _with_baseline(first.run.manifest, first.arm, second.arm)
-    requests, spans = first.run.measured_requests, first.run.measured_spans
-    blocks = block_table(manifest, requests, roots(spans))
+    manifest = _with_baseline(one.manifest, first, second)
+    blocks = block_table(manifest, one.requests, one.roots)
     rates = blocks.drop_duplicates("step").set_index("step")["rate_per_s"]
-    for time in faster.end_to_end(manifest, requests, blocks):
+    for time in faster.end_to_end(manifest, one.requests, blocks):
         if time.time == "response":
             yield Row(
+                root=None,
                 rate_per_s=None if time.step is None else float(rates[time.step]),
                 what=f"response time, {time.statistic}",
                 before=time.before,
@@ -167,10 +253,11 @@ def _paired(first: Side, second: Side) -> Iterator[Row]:
                 relative=time.relative,
                 decided=time.decided,
             )
-    for operation in faster.operations(manifest, spans, blocks):
+    for operation in faster.operations(manifest, one.spans, blocks):
         if operation.which in ("all", "mixture"):
             gap = operation.saved.negated()
             yield Row(
+                root=None,
                 rate_per_s=None,
                 what=f"{operation.operation}, mean",
                 before=operation.before,
@@ -179,10 +266,11 @@ def _paired(first: Side, second: Side) -> Iterator[Row]:
                 relative=None,
                 decided=decide(gap),
             )
-    for queries in database_load.reductions(manifest, calls_of(manifest, spans), blocks):
+    for queries in database_load.reductions(manifest, one.calls, blocks):
         if queries.step is None:
             gap = difference(queries.after, queries.before)
             yield Row(
+                root=None,
                 rate_per_s=None,
                 what=f"queries per request, {queries.collection or 'all'}",
                 before=queries.before,
@@ -193,15 +281,14 @@ def _paired(first: Side, second: Side) -> Iterator[Row]:
             )
 
 
-def _unpaired(first: Side, second: Side) -> Iterator[Row]:
+def _unpaired(one: _Numbers, two: _Numbers) -> Iterator[Row]:
     """Two runs: block means and totals, each side with its own scatter.
 
     Rates that nobody set, as in imported traces, differ by accident: there all are compared.
     """
-    one, two = _Numbers(first), _Numbers(second)
-    measured = any(side.run.manifest.imported is not None for side in (first, second))
-    rates = [] if measured else sorted(set(one.rates) & set(two.rates))
-    scopes: list[float | None] = [None] if measured or set(one.rates) == set(two.rates) else []
+    unset = any(side.manifest.imported is not None for side in (one, two))
+    rates = [] if unset else sorted(set(one.rates) & set(two.rates))
+    scopes: list[float | None] = [None] if unset or set(one.rates) == set(two.rates) else []
     for rate in [*scopes, *rates]:
         after_of = two.estimates(rate)
         for what, before in one.estimates(rate).items():
@@ -210,6 +297,7 @@ def _unpaired(first: Side, second: Side) -> Iterator[Row]:
                 continue
             gap = difference(after, before)
             yield Row(
+                root=None,
                 rate_per_s=rate,
                 what=what,
                 before=before,
@@ -223,23 +311,20 @@ def _unpaired(first: Side, second: Side) -> Iterator[Row]:
 class _Numbers:
     """What one side measured, by rate."""
 
-    def __init__(self, of: Side) -> None:
-        run = of.run
-        self.manifest = run.manifest
-        tops = roots(run.measured_spans)
-        blocks = block_table(run.manifest, run.measured_requests, tops)
-        self.blocks = blocks if of.arm is None else blocks[blocks["arm"] == of.arm]
-        self.requests = run.measured_requests.sort_values("intended_ns")
-        spans = run.measured_spans
-        self.spans = spans if run.manifest.blocks else spans.assign(block=WHOLE_RUN)
-        self.rates = sorted(self.blocks["rate_per_s"].unique()) if run.manifest.blocks else []
+    def __init__(self, tables: Measured, arm: str | None) -> None:
+        blocks, spans = tables.blocks, tables.spans
+        self.manifest = tables.manifest
+        self.blocks = blocks if arm is None else blocks[blocks["arm"] == arm]
+        self.calls = tables.calls
+        self.requests = tables.requests.sort_values("intended_ns")
+        self.spans = spans if self.manifest.blocks else spans.assign(block=WHOLE_RUN)
+        self.rates = sorted(self.blocks["rate_per_s"].unique()) if self.manifest.blocks else []
 
     def estimates(self, rate: float | None) -> dict[str, Estimate]:
         """Response times, operations and queries per request at one rate, or over all."""
         own = self.blocks if rate is None else self.blocks[self.blocks["rate_per_s"] == rate]
         found = self._response_times(own) if len(self.requests) else {}
-        calls = calls_of(self.manifest, self.spans)
-        for row in database_load.by_step(calls, own.assign(step=0, rate_per_s=0.0)):
+        for row in database_load.by_step(self.calls, own.assign(step=0, rate_per_s=0.0)):
             found[f"queries per request, {row.collection or 'all'}"] = row.per_request
         if rate is None:
             found |= self._operations(own)

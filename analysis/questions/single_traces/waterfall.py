@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from analysis import self_time
 from analysis.calltree import network
 from analysis.calltree.call_tree import CallTrees, build_trees
+from analysis.calltree.roots import spans_of
 from analysis.critical_path import Rules, critical_times
 from analysis.errors import InputError
 from analysis.kernels import distances, trees
 from analysis.kernels.codes import CUT, MISSING, REPEAT
+from analysis.questions.root_operations import root_operations
 
 Which = Literal["typical", "slowest"]
 
@@ -77,7 +79,7 @@ def one_trace(spans: pd.DataFrame, trace_id: str) -> str:
 
 
 def choose(spans: pd.DataFrame, which: Which = "typical") -> str:
-    """Give the id of the slowest trace, or of the typical one.
+    """Give the id of the slowest trace, or of the typical one, of the main root operation.
 
     Typical is the medoid: the trace whose critical path, as milliseconds by operation, has the
     least total distance (sum of absolute differences) to those of all other traces. Raises
@@ -85,6 +87,21 @@ def choose(spans: pd.DataFrame, which: Which = "typical") -> str:
     """
     if spans.empty:
         raise InputError("There are no spans; no request can be shown.")
+    call_trees = build_trees(spans)
+    main = str(root_operations(spans, call_trees)["root"].iloc[0])
+    return _chosen(spans_of(main, spans, call_trees), which)
+
+
+def choose_by_root(spans: pd.DataFrame, which: Which = "typical") -> dict[str, str]:
+    """Give one such trace of each root operation, the main one first."""
+    if spans.empty:
+        raise InputError("There are no spans; no request can be shown.")
+    call_trees = build_trees(spans)
+    roots = root_operations(spans, call_trees)["root"]
+    return {root: _chosen(spans_of(root, spans, call_trees), which) for root in roots}
+
+
+def _chosen(spans: pd.DataFrame, which: Which) -> str:
     call_trees = build_trees(spans)
     trace = np.repeat(np.arange(call_trees.begins.size - 1), np.diff(call_trees.begins))
     if which == "slowest":
