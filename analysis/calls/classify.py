@@ -189,7 +189,7 @@ def _candidates(
     names = _lower(pa.array(trees.operations["name"]))
     plain = (by_operation != _UNKNOWN) | _matches(names, known.QUERY_NAMES)
     asked = plain[of_rows] if plain.any() else np.zeros(len(spans), np.bool_)
-    for column in ("db_system", STATEMENT):
+    for column in ("db_system", "db_operation", STATEMENT):
         if column in spans.columns:
             asked |= spans[column].notna().to_numpy(np.bool_)
     if "attributes" in spans.columns and STATEMENT not in spans.columns:
@@ -271,7 +271,10 @@ def _by_texts(
     lower = _lower(pa.array(operations, pa.large_string()))
     of_operation = np.append(_of_operations(lower), _UNKNOWN)
     of_name = np.append(_of_names(_lower(pa.array(names, pa.large_string()))), QUERY)
-    kind = np.where(named >= 0, named, of_text[statement])
+    of_call = np.append(
+        _first_match(_lower(pa.array(names, pa.large_string())), known.OF_CALLS), _UNKNOWN
+    )[name]
+    kind = np.where(named >= 0, named, np.where(of_call >= 0, of_call, of_text[statement]))
     kind = np.where(kind == _UNKNOWN, of_operation[operation], kind)
     kind = np.where(kind == _UNKNOWN, of_name[name], kind)
     if not is_cache.any():
@@ -310,6 +313,7 @@ _STATEMENT_AS_NAME = (
     r"\b(?:from|into|set|where|values|as)\b|\{\s*\"|/\*|--)"
 )
 """A span's name that is the statement itself, as some tracers have it."""
+_RESET = re.compile(known.RESET)
 _NOTHING = re.compile(r"^(?:--|/\*|#|;|$)")
 """A text of nothing but a comment: how pgx asks whether the server is there."""
 
@@ -326,6 +330,8 @@ def _of_statement(form: str) -> int:
     """Tell the kind of a statement; of several in one text, a query if one of them is."""
     if _NOTHING.search(form):
         return KINDS.index("ping")
+    if _RESET.search(form):
+        return KINDS.index("session reset")
     found = [_of_one(part) for part in form.split("; ") if part]
     return QUERY if QUERY in found else found[0]
 

@@ -61,15 +61,15 @@ BACKSLASH_IS_PLAIN: Final = frozenset(
 """Families in which a backslash ends no string early: standard strings."""
 
 STATEMENTS: Final = (
-    "db.query.text", "db.statement", "sql.query", "jdbc.query[0]", "db.sql.query", "db.query",
-    "mongodb.query", "cassandra.query", "elasticsearch.body",
+    "db.query.text", "db.statement", "sql.query", "jdbc.query[0]", "jdbc.query", "db.sql.query",
+    "db.query", "mongodb.query", "cassandra.query", "elasticsearch.body",
 )  # fmt: skip
 """Attributes that hold the statement, newest first.
 
 ``db.query.text``, ``db.statement``: semantic conventions of today and before 1.25. ``sql.query``:
 Datadog's and OpenTracing's older SQL tags, Brave's MySQL interceptor. ``jdbc.query[0]``:
-datasource-micrometer and spring-cloud-sleuth (JdbcObservationDocumentation). The others: Datadog's
-tracers for those systems.
+datasource-micrometer (JdbcObservationDocumentation.java); ``jdbc.query``: spring-cloud-sleuth. The
+others: Datadog's tracers for those systems, from memory.
 """
 
 SUMMARY: Final = "db.query.summary"
@@ -82,8 +82,11 @@ mapping to non-OTLP formats: deprecated for ``otel.scope.name``)."""
 MARKS: Final = ('"db.', '"sql.query"', '"jdbc.')
 """One of these in a span's attributes says that it may be a database call without a system."""
 
-PLAIN_MARKS: Final = (*STATEMENTS, "db.type", "db.instance", "db.operation")
-"""Attributes that only a database call has."""
+PLAIN_MARKS: Final = (
+    *STATEMENTS, "db.type", "db.instance", "jdbc.datasource.name", "jdbc.datasource.driver",
+    "jdbc.row-count", "jdbc.row-affected", "jdbc.generated-keys",
+)  # fmt: skip
+"""Attributes that only a database call has (``jdbc.*``: JdbcObservationDocumentation.java)."""
 
 ORM_CACHED: Final = (
     r'"(?:[\w.]*[._])?(?:cached|from_?cache|query_?cache(?:[._]?hit)?|cached_?query)"'
@@ -95,24 +98,37 @@ Rails' ``sql.active_record`` event has ``cached: true`` (Active Support guide), 
 ActiveRecord's instrumentations copy under their own prefix.
 """
 
+_MYSQLI = r"mysqli(?:_stmt)?"
+
 DEFINITE: Final[_Table] = (
     # sql.conn.prepare and its like carry the statement that they prepare: the name decides.
-    ("prepare", r"^(?:sql|db|otelsql|driver)[.:](?:conn[.:])?prepare(?:_?context)?$"),
+    ("prepare", r"^(?:sql|db|otelsql|driver)[.:-](?:conn[.:-])?prepare(?:_?context)?$"),
     ("prepare", r"^(?:pgx[.: ])?prepare (?:select|insert|update|delete|with|merge|\w+_)"),
     ("prepare", r"^prisma:engine:prepare$|\bpreparestatement$|^preparedstatement\.create$"),
-    ("fetch", r"^(?:sql|db|otelsql)[.:](?:rows(?:[._]\w+)?|last_?insert_?id|rows_?affected)$"),
-    ("fetch", r"^(?:sql|db)[.:]stmt[.:]close$|^result-set$|^resultset$|^jdbc result-set$"),
+    ("prepare", rf"^(?:pdo|{_MYSQLI}|doctrine[\w\\]*)(?:::|_)(?:prepare|init)$"),
+    ("fetch", (r"^(?:sql|db|otelsql)[.:-](?:rows(?:[._-]\w+)?|last_?insert_?id|rows_?affected"
+               r"|res-\w+)$")),
+    ("fetch", r"^(?:sql|db)[.:-]stmt[.:-]close$|^result-set$|^resultset$|^jdbc result-set$"),
+    ("fetch", r"^generated-keys$"),
     ("fetch", r"[.: ](?:fetch(?:one|all|many)|getmore|close cursor|killcursors)$"),
     ("fetch", r"^getmore\b|\.getmore\b|^killcursors\b"),
-    ("session reset", r"^(?:sql|db)[.:](?:conn[.:])?reset_?session$"),
-    ("ping", r"^(?:sql|db)[.:](?:conn[.:])?ping$"),
-    ("transaction", r"^(?:sql|db)[.:](?:conn[.:])?begin(?:_?tx|_?transaction)?$"),
-    ("transaction", r"^(?:sql|db)?[.:]?tx[.:](?:commit|rollback)$"),
-    ("transaction", r"^(?:sql|db)[.:](?:commit|rollback)$|^prisma:client:transaction$"),
+    ("fetch", rf"^pdostatement::fetch\w*$|^{_MYSQLI}(?:::|_)next_result$"),
+    ("fetch", r"^oracledb\.(?:lobopmessage|lob\.getdata|connection\.createlob)(?::|$)"),
+    ("session reset", r"^(?:sql|db)[.:-](?:conn[.:-])?reset_?session$"),
+    ("session reset", rf"^{_MYSQLI}(?:::|_)change_user$"),
+    ("ping", r"^(?:sql|db)[.:-](?:conn[.:-]|dummy-)?ping$"),
+    ("transaction", r"^(?:sql|db)[.:-](?:conn[.:-])?begin(?:_?tx|_?transaction)?$"),
+    ("transaction", r"^(?:(?:sql|db)[.:-])?tx[.:-](?:begin|commit|rollback)$"),
+    ("transaction", r"^(?:sql|db)[.:-](?:commit|rollback)$|^prisma:client:transaction$"),
     ("transaction", r"^prisma:engine:(?:commit|rollback|itx_\w+|start_transaction)"),
-    ("connect", r"^(?:sql|db)[.:](?:connector[.:])?connect$|^sql\.conn\.close$"),
-    ("pool wait", r"^prisma:engine:connection$"),
-    ("pool wait", r"^connection$"),
+    ("transaction", (rf"^(?:pdo|{_MYSQLI}|doctrine[\w\\]*)(?:::|_)"
+                     r"(?:begin_?transaction|commit|rollback)$")),
+    ("connect", r"^(?:sql|db)[.:-](?:connector[.:-])?connect$|^sql\.conn\.close$"),
+    ("connect", r"^prisma:client:connect$|^pdo::__construct$|^doctrine[\w\\]*::connect$"),
+    ("connect", rf"^(?:pdo|{_MYSQLI})(?:::|_)(?:__construct|(?:real_)?connect|select_db)$"),
+    ("connect", (r"^oracledb\.(?:getconnection|createpool|protocolmessage|datatypemessage"
+                 r"|(?:fast)?authmessage|logoffmessage|connection\.close)(?::|$)")),
+    ("pool wait", r"^prisma:engine:connection$|^oracledb\.pool\.getconnection(?::|$)"),
     ("pool wait", r"^(?:pg-pool|mysql2?-pool|tarn|generic-pool)[.:]\w+"),
     ("pool wait", r"\bget_?connection$|\bpool[.: _-](?:acquire|connect|get|checkout|wait)\w*$"),
     ("pool wait", (r"^(?:acquire|acquiring|checkout|check out|borrow|wait(?:ing)? for)\b.*\b"
@@ -125,22 +141,52 @@ DEFINITE: Final[_Table] = (
 )  # fmt: skip
 """Kind, and the lower-case span names that are one whatever statement they carry; first holds.
 
-``sql.conn.*``, ``sql.rows``, ``sql.tx.*``: XSAM/otelsql, method.go. ``sql:rows_next`` and its
-like: opencensus-integrations/ocsql and nhatthm/otelsql. ``db.Prepare``: uptrace/otelsql.
-``prepare ...``, ``pool.acquire``: exaring/otelpgx, tracer.go. ``pg-pool.connect``:
-opentelemetry-js-contrib, instrumentation-pg. ``fetchall``: Datadog's dbapi integration.
-``connection``, ``query``, ``result-set``: datasource-micrometer, JdbcObservationDocumentation.
-``prisma:*``: Prisma, packages/instrumentation and its query engine. ``CACHE ... Load``:
-ActiveRecord's log name. ``getMore``: the MongoDB command of a cursor's next batch. The places are
-where to look: which names a current release writes was not checked for each of them.
+Read in these sources, of November 2026 where nothing else is said:
+
+- ``sql.conn.*``, ``sql.rows``, ``sql.tx.*``, ``sql.connector.connect``: XSAM/otelsql, methods.go
+- ``sql:rows_next``, ``sql:begin_transaction`` and their like: opencensus-integrations/ocsql,
+  driver.go, and nhatthm/otelsql (the same names)
+- ``sql-conn-query``, ``sql-tx-begin``, ``sql-res-lastInsertId``: luna-duclos/instrumentedsql,
+  sql.go
+- ``db.Connect``, ``db.Prepare``, ``stmt.Exec``, ``tx.Commit``: uptrace/opentelemetry-go-extra,
+  otelsql, driver.go, stmt.go and tx.go
+- ``prepare ...``, ``pool.acquire``, ``batch query ...``: exaring/otelpgx, tracer.go
+- ``pg-pool.connect``, ``pg.connect``, ``pg.query:...``: opentelemetry-js-contrib,
+  instrumentation-pg, SpanNames.ts; ``generic-pool.acquire``: instrumentation-generic-pool;
+  ``oracledb.*``: instrumentation-oracledb, constants.ts
+- ``PDO::prepare``, ``PDOStatement::fetchAll``, ``mysqli_stmt::next_result``, ``Doctrine::commit``:
+  opentelemetry-php-contrib, PDOInstrumentation.php, MySqliInstrumentation.php and
+  DoctrineInstrumentation.php
+- ``query``, ``result-set``, ``generated-keys``: datasource-micrometer,
+  JdbcObservationDocumentation.java
+- ``getMore``: the MongoDB command of a cursor's next batch (MongoDB manual)
+
+From memory, not read: ``fetchall`` of Datadog's dbapi integration, ``prisma:*`` of Prisma's
+instrumentation and engine, ``CACHE ... Load`` of ActiveRecord's log.
+"""
+
+OF_CALLS: Final[_Table] = (
+    ("transaction", r"^prepare transaction\b"),
+    ("prepare", r"^(?:un)?prepare\b|[.:]prepare$"),
+    ("connect", r"^connect\b|^connection$"),
+)  # fmt: skip
+"""The same names, where the span also has a database's attributes: words that others use too.
+
+``PREPARE shop`` over the whole statement: opentelemetry-ruby-contrib, instrumentation/pg,
+connection.rb; ``prepare shop``: opentelemetry-js-contrib, instrumentation-tedious;
+``CONNECT shop``: npgsql/npgsql, NpgsqlActivitySource.cs; ``connection``: datasource-micrometer,
+which spans all that was done with it.
 """
 
 QUERY_NAMES: Final = (
-    r"^sql[.:](?:conn|stmt)[.:](?:query|exec)$|^sql[.:](?:query|exec)(?:_?context)?$"
+    r"^sql[.:-](?:conn|stmt)[.:-](?:query|exec)$|^sql[.:](?:query|exec)(?:_?context)?$"
     r"|^prisma:engine:db_query$|^prisma:client:db_query$|^pg\.query(?::|$)"
     r"|^(?:db|stmt)\.(?:query|exec|queryrow)$"
 )
-"""Lower-case span names that are a query also where no system and no statement is given."""
+"""Lower-case span names that are a query also where no system and no statement is given.
+
+Sources as of ``DEFINITE``.
+"""
 
 STAGES: Final[_Table] = (
     ("session reset", r"reset|reset[ _]?session|discard|sp_reset_connection|change ?user"),
@@ -149,7 +195,8 @@ STAGES: Final[_Table] = (
                    r"|pool[._ -]?wait")),
     ("connect", (r"connect|open(?: connection)?|dial|hello|auth(?:enticate)?|client(?: ?setinfo)?"
                 r"|select db|login|logout|quit|close connection|disconnect|handshake|startup"
-                r"|sasl(?:start|continue)|is_?master|open_?connection|create_?connection")),
+                r"|sasl(?:start|continue)|is_?master|open_?connection|create_?connection"
+                r"|end_?sessions|build_?info|get_?nonce|open_?bucket")),
     ("prepare", r"prepare|parse|describe"),
     ("fetch", (r"fetch(?:one|all|many|row|val)?|cursor|close cursor|rows|rows?[._]next"
               r"|rows[._]close|get_?more|kill_?cursors|result-?set|close|next")),
@@ -178,18 +225,27 @@ DATA: Final = (
 
 CACHE_STAGES: Final[_Table] = (
     ("ping", r"ping"),
-    ("connect", (r"connect|hello|auth|client(?: \w+)?|select|quit|command(?: \w+)?|readonly"
+    ("connect", (r"connect|dial|hello|auth|client(?: \w+)?|select|quit|command(?: \w+)?|readonly"
                 r"|cluster (?:slots|shards|nodes)|info")),
     ("transaction", r"multi|discard|watch|unwatch"),
     ("pool wait", r"pool[.: ]\w+|acquire|get_?connection"),
 )  # fmt: skip
 """The same of a cache: what a client does by itself. A pipeline is one call: one round trip.
 
-Redis commands (redis.io, connection management); ``redis-connect``: opentelemetry-js-contrib.
+Redis commands (redis.io, connection management); ``redis-connect``: opentelemetry-js-contrib;
+``redis.dial``: redis/go-redis, extra/redisotel, tracing.go.
 """
 
+_COMMAND = r"^(?:\{\")?"
+"""A MongoDB command, as JSON or as PyMongo's instrumentation writes it: ``getMore items``."""
+
 TEXTS: Final[_Table] = (
-    ("session reset", r"^DISCARD\b|\bUNLISTEN \*|^RESET ALL\b|\bSP_RESET_CONNECTION\b"),
+    ("session reset", r"^DISCARD\b|\bUNLISTEN \*|^RESET ALL\b|\b(?i:SP_RESET_CONNECTION)\b"),
+    ("fetch", rf"{_COMMAND}(?:getMore|killCursors)\b"),
+    ("connect", (rf"{_COMMAND}(?:hello|isMaster|ismaster|endSessions|sasl(?:Start|Continue)"
+                 r"|buildInfo|getnonce|authenticate|logout)\b")),
+    ("ping", rf"{_COMMAND}ping\b"),
+    ("transaction", rf"{_COMMAND}(?:commit|abort)Transaction\b"),
     ("transaction", (r"^(?:BEGIN|START)(?: (?:TRANSACTION|TRAN|WORK|ISOLATION|READ|NOT DEFERRABLE"
                     r"|DEFERRED|DEFERRABLE|IMMEDIATE|EXCLUSIVE|CONCURRENT)\b.*)?$")),
     ("transaction", (r"^(?:COMMIT|ROLLBACK|ABORT|SAVEPOINT|RELEASE|XA)\b|^PREPARE TRANSACTION\b"
@@ -202,6 +258,10 @@ TEXTS: Final[_Table] = (
 
 BEGIN before more than transaction modes is a block of statements, and END alone ends one.
 """
+
+RESET: Final = r"(?i)\bPG_ADVISORY_UNLOCK_ALL\(\).*\bRESET ALL\b"
+"""The text of several statements with which asyncpg gives a connection back (connection.py,
+``get_reset_query``)."""
 
 OWN_OF_DRIVERS: Final = (
     r"(?i)^SELECT (?:PG_CATALOG\s?\.\s?)?VERSION ?\(|^SELECT @@"

@@ -56,7 +56,7 @@ FORMS = {
            {"pool wait": 1, "connect": 1, "transaction": 2, "query": 1}),
     "asyncpg": ([("SELECT", "SELECT a FROM t"), ("BEGIN;", "BEGIN;"),
                  ("SELECT", "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;")],
-                {"query": 2, "transaction": 1}),
+                {"query": 1, "transaction": 1, "session reset": 1}),
     "sql of sessions": ([
         ("q", "/* app */ SAVEPOINT s1"), ("q", "RELEASE SAVEPOINT s1"), ("q", "SET search_path = x"),
         ("q", "SHOW server_version"), ("q", "DEALLOCATE ALL"), ("q", "XA START 'x'"),
