@@ -118,7 +118,8 @@ def cache_calls_of(spans: pd.DataFrame, server: str) -> pd.DataFrame:
     """Give the spans that are calls to caches of one kind, by any spelling: ``redis``."""
     calls_found = find_calls(spans)
     found = spans.iloc[calls_found.rows[calls_found.kind == CACHE]]
-    return found[_families(found) == server]
+    chosen: pd.DataFrame = found[_families(found) == server]
+    return chosen
 
 
 def queries_to(spans: pd.DataFrame, server: str) -> pd.DataFrame:

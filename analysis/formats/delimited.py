@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
@@ -25,6 +26,7 @@ def table(content: bytes, name: str, reading: Reading) -> pa.Table | None:
     """
     header, separator = _header(content)
     if header is None:
+        _refuse_headless(content, name)
         return None
     try:
         layout = named_columns.layout_of(header, reading.columns)
@@ -41,6 +43,7 @@ def table(content: bytes, name: str, reading: Reading) -> pa.Table | None:
         reading.remark(f"{name}: columns known by their names ({told}).")
     try:
         found = _read(content, header, separator, name, reading)
+        found = _without_types(found, layout.columns["trace_id"])
         return named_columns.spans_of(
             {column: found.column(column) for column in found.column_names}, layout, reading
         )
@@ -52,6 +55,35 @@ def table(content: bytes, name: str, reading: Reading) -> pa.Table | None:
             f"{name} looks like {layout.name} as CSV and holds something else ({told}); "
             "write it again with the tool that made it."
         ) from error
+
+
+_SEVERAL = 4
+"""Separators of a line that may be a row."""
+_MOMENT = re.compile(rb'^"?(?:\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d|\d{10,19}\b)')
+
+
+def _refuse_headless(content: bytes, name: str) -> None:
+    """Say of rows without a header line that they lack it: ClickHouse's FORMAT CSV and TSV."""
+    first, *rest = content.lstrip().split(b"\n", 2)
+    if b'{"' in first:  # a log of JSON, not a ClickHouse's {'key':'value'}
+        return
+    for separator in (",", "\t"):
+        mark = separator.encode()
+        if first.count(mark) >= _SEVERAL and _MOMENT.match(first) and mark in b"".join(rest[:1]):
+            raise NotTracesError(
+                f"{name} is a table without a line of column names; write it with one, in "
+                "ClickHouse by FORMAT CSVWithNames, TSVWithNames, JSONEachRow or Parquet."
+            )
+
+
+_TYPE = re.compile(r"^(?:(?:LowCardinality|Nullable)\()*(?:String|FixedString|UUID)\b")
+"""The types of ids in ClickHouse."""
+
+
+def _without_types(found: pa.Table, column: str) -> pa.Table:
+    """Leave the second line of ClickHouse's ...WithNamesAndTypes out."""
+    first = found.column(column)[0].as_py() if found.num_rows else ""
+    return found.slice(1) if _TYPE.match(first) else found
 
 
 def _header(content: bytes) -> tuple[list[str] | None, str]:

@@ -412,8 +412,9 @@ def _parents(parents: pa.Array | None, rows: int) -> pa.Array:
 def _parents_in(traces: pa.Array, ids: pa.Array) -> pa.Array:
     """Give the parents of ids such as 0.1.2, where they are spans of the trace."""
     parents = pc.replace_substring_regex(ids, r"\.?[^.]*$", "")
-    own = pc.binary_join_element_wise(traces, ids, " ")
-    theirs = pc.binary_join_element_wise(traces, parents, " ")
+    gap = pa.scalar(" ", traces.type)
+    own = pc.binary_join_element_wise(traces, ids, gap)
+    theirs = pc.binary_join_element_wise(traces, parents, gap)
     there = pc.is_in(theirs, value_set=own)
     return pc.if_else(there, parents, pa.scalar(None, parents.type))
 

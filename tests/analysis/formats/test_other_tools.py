@@ -227,6 +227,12 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "clickhouse": lambda: _lines(_clickhouse()),
     "clickhouse, json": lambda: files.text({"meta": [], "data": _clickhouse(), "rows": 2}),
     "clickhouse, parquet": _clickhouse_parquet,
+    "clickhouse, types": lambda: _csv(
+        "Timestamp,TraceId,SpanId,ParentSpanId,SpanName,SpanKind,ServiceName,SpanAttributes,"
+        'Duration,StatusCode\n"DateTime64(9)",String,String,String,LowCardinality(String),'
+        'LowCardinality(String),LowCardinality(String),"Map(String, String)",UInt64,String',
+        "{s}000,{t},{id},{parent},{name},Server,chat,{{}},{took}000,Unset",
+    ),
     "zipkin 1": lambda: files.text(_zipkin_1()),
     "zipkin 1, lines": lambda: _lines(_zipkin_1()),
     "zipkin 2, lines": lambda: _lines(files.zipkin()),
@@ -281,6 +287,8 @@ def test_a_trace_is_the_same_in_every_form(tmp_path: Path, name: str) -> None:
         (b"<!DOCTYPE html><html></html>", "is an HTML page"),
         (b"trace_id,name,start,duration\nx,y,1,2\n", "is a CSV without a span id"),
         (b"a,b,c\n1,2,3\n", "is a CSV without a trace id"),
+        (b"\"2026-11-30 12:00:00\",\"a\",\"b\",\"\",\"{'k':'v'}\"\n\"2026-11-30 12:00:01\",a,c,\n",
+         "is a table without a line of column names"),
         (METRICS, "is OTLP metrics, no traces"),
         (_framed(_metrics()), "holds OTLP metrics, no traces"),
         (b'{"log": {"version": "1.2", "entries": []}}', "is a HAR file"),
@@ -314,6 +322,22 @@ def test_a_folder_of_three_signals_gives_its_traces(tmp_path: Path) -> None:
 
     assert 2 == len(found)
     assert 2 == len(found.attrs["passed_over"])
+
+
+def test_a_span_of_alibabas_call_graphs_is_below_the_one_whose_id_it_continues(
+    tmp_path: Path,
+) -> None:
+    """0.1.2 is called by 0.1; where that was not recorded a span has no parent."""
+    rows = ["1000,t1,0.1,u,http,front,a,9", "1001,t1,0.1.2,front,rpc,back,b,-4",
+            "1002,t1,0.3.1,x,db,store,c,2"]  # fmt: skip
+    file = tmp_path / "x"
+    file.write_text("\n".join(["timestamp,traceid,rpcid,um,rpctype,dm,interface,rt", *rows]))
+
+    found = traces.read(file)
+
+    parents = [p if isinstance(p, str) else None for p in found["parent_span_id"]]
+    assert [None, "0.1", None] == parents
+    assert [9_000_000, 4_000_000, 2_000_000] == found["duration_ns"].tolist()
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
