@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 from tests.support.load.load_plans import a_block
-from worthit.load.requests.client_spans import ClientSpans
+from worthit.load.requests.client_spans import ClientSpans, CountingExporter
 from worthit.load.requests.request_log import Mark
 
 TAKEN = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -57,7 +56,7 @@ def test_a_closed_connection_ends_nothing(
 ) -> None:
     """One closed connection costs no span, more cost spans that are counted, none the load."""
     with endpoint(*answers) as url:
-        spans = ClientSpans(OTLPSpanExporter(endpoint=url, timeout=2), run="run")
+        spans = ClientSpans(CountingExporter(endpoint=url, timeout=2), run="run")
         for number in range(3):
             mark = Mark(bytes(24), a_block(), number, "chat", "/chat", 1, 2)
             mark.end_ns = 3

@@ -2,72 +2,97 @@
 
 Off unless ``OTEL_EXPORTER_OTLP_ENDPOINT`` (or ``..._TRACES_ENDPOINT``) is set, and off in runs
 that follow a plan: there the request's first span is the service's own, and the recorded rows hold
-the client's view. OpenTelemetry's own exporter sends them, from a greenlet. It takes about 40 us
-of CPU per span to encode them, in one go per batch: so batches are small, because arrivals wait
-meanwhile.
+the client's view. OpenTelemetry's own processor and exporter send them, from a thread that gevent
+has made a greenlet. It takes about 40 us of CPU per span to encode them, in one go per batch: so
+batches are small, because arrivals wait meanwhile.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import gevent
-from gevent.event import Event
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from typing_extensions import override
 
 from worthit.contract import names
 from worthit.load.requests.request_log import Mark
 
-_EXPORT_SECONDS = 1.0
+_EXPORT_MS = 1_000.0
 _MOST_WAITING = 20_000
 """Spans kept while the endpoint does not answer; what comes beyond is counted as lost and said."""
 _BATCH = 100
 """Spans encoded in one go: 4 ms, within the schedule delay that a run may have."""
 _TIMEOUT_SECONDS = 5.0
 """How long one batch may take, repeated attempts included."""
-_CLOSE_SECONDS = 10.0
-"""How long the end waits for a batch under way: twice what one may take."""
 _FIRST_ERROR_STATUS = 400
 _SCOPE = InstrumentationScope("worthit.load")
 _LOGGER = logging.getLogger("worthit.load")
 
 
+class CountingExporter(OTLPSpanExporter):
+    """OpenTelemetry's, counting what it delivers: the processor tells nobody."""
+
+    taken = 0
+    failed = False
+    closing = False
+    """At the end nobody waits for an endpoint that has failed: each try may take seconds."""
+
+    @override
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self.closing and self.failed:
+            return SpanExportResult.FAILURE
+        result = super().export(spans)
+        self.failed = result is not SpanExportResult.SUCCESS
+        self.taken += 0 if self.failed else len(spans)
+        return result
+
+
 class ClientSpans:
     """Takes finished requests, sends them as client spans."""
 
-    def __init__(self, exporter: SpanExporter, *, run: str, service: str = "load") -> None:
+    def __init__(self, exporter: CountingExporter, *, run: str, service: str = "load") -> None:
         self._exporter = exporter
+        self._processor = BatchSpanProcessor(
+            exporter,
+            max_queue_size=_MOST_WAITING,
+            max_export_batch_size=_BATCH,
+            schedule_delay_millis=_EXPORT_MS,
+        )
         self._run = run
         self._resource = Resource({names.SERVICE_NAME: service})
-        self._waiting: list[ReadableSpan] = []
-        self.sent = 0
-        self.lost = 0
-        self._warned = False
-        self._closing = Event()
-        self._sender = gevent.spawn(self._send_forever)
+        self._added = 0
+
+    @property
+    def sent(self) -> int:
+        """Spans that the endpoint took."""
+        return self._exporter.taken
+
+    @property
+    def lost(self) -> int:
+        """Spans that were refused or dropped; before the end also those that wait."""
+        return self._added - self.sent
 
     def add(self, mark: Mark, meta: dict[str, Any]) -> None:
         """Take one finished request."""
-        if len(self._waiting) >= _MOST_WAITING:
-            self.lost += 1
-            return
+        failed = meta.get("exception") is not None
         span_context = SpanContext(
             trace_id=int.from_bytes(mark.ids[:16], "big"),
             span_id=int.from_bytes(mark.ids[16:], "big"),
             is_remote=False,
             trace_flags=TraceFlags(TraceFlags.SAMPLED),
         )
-        failed = meta.get("exception") is not None
-        self._waiting.append(
+        self._added += 1
+        self._processor.on_end(
             ReadableSpan(
                 name=f"{meta['request_type']} {mark.name}",
                 context=span_context,
@@ -105,35 +130,12 @@ class ClientSpans:
             found["error.type"] = str(status_code) if by_status else type(exception).__name__
         return found
 
-    def _send_forever(self) -> None:
-        while not self._closing.wait(_EXPORT_SECONDS):
-            self._flush()
-
-    def _flush(self) -> None:
-        """Send what waits; what the endpoint refuses is counted as lost."""
-        while self._waiting:
-            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-            if self._exporter.export(batch) is SpanExportResult.SUCCESS:
-                self.sent += len(batch)
-                gevent.sleep(0)
-                continue
-            self.lost += len(batch)
-            if not self._warned:
-                self._warned = True
-                _LOGGER.warning("Client spans are lost: the OTLP endpoint did not take them.")
-            return
-
     def close(self) -> None:
-        """Send what is left and stop; what is still there then is lost."""
-        self._closing.set()
-        self._sender.join(_CLOSE_SECONDS)
-        self._sender.kill()
-        self._flush()
-        self.lost += len(self._waiting)
-        self._waiting = []
-        self._exporter.shutdown()
+        """Send what is left and stop; what is still there after a while is lost, and said."""
+        self._exporter.closing = True
+        self._processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK leaves it unannotated
         if self.lost:
-            _LOGGER.warning("%d of %d client spans were lost.", self.lost, self.lost + self.sent)
+            _LOGGER.warning("%d of %d client spans were lost.", self.lost, self._added)
 
 
 def from_environment(run: str) -> ClientSpans | None:
@@ -154,5 +156,5 @@ def from_environment(run: str) -> ClientSpans | None:
     if urlsplit(wanted).scheme not in {"http", "https"}:
         _LOGGER.warning("Client spans are not sent: %s is no http or https address.", wanted)
         return None
-    exporter = OTLPSpanExporter(timeout=_TIMEOUT_SECONDS, compression=Compression.Gzip)
+    exporter = CountingExporter(timeout=_TIMEOUT_SECONDS, compression=Compression.Gzip)
     return ClientSpans(exporter, run=run, service=environment.get("OTEL_SERVICE_NAME", "load"))
