@@ -3,7 +3,8 @@
 From the end of a root walk back: its last-finishing child, into it, and on before its start.
 ``rules="inclusive"``, the default, lets an earlier sibling end at the very moment at which the
 later one starts: on a clock of milliseconds that is how siblings that ran one after the other
-look. ``rules="jaeger"`` gives Jaeger UI's sections (``CriticalPath/index.ts``), where that sibling
+look; and a query ends where the reading of its rows begins (``calltree.cursor_rows``).
+``rules="jaeger"`` gives Jaeger UI's sections (``CriticalPath/index.ts``), where that sibling
 must end strictly before, ``rules="crisp"`` those of CRISP (Zhang et al., USENIX ATC 2022, section
 3). Every root of a trace has a path; the sections of
 a root add up to its duration under all rules.
@@ -21,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.calltree.call_tree import CallTrees, build_trees
+from analysis.calltree.cursor_rows import query_ends
 from analysis.calltree.identity import ids_at
 from analysis.calltree.recorded_trees import recorded_trees
 from analysis.errors import AnalysisError
@@ -93,7 +95,7 @@ def _walk(call_trees: CallTrees, rules: Rules, *, keep: bool) -> Path:
     crisp = rules == "crisp"
     start, end, alive = walks.clip(
         call_trees.start,
-        call_trees.end,
+        query_ends(call_trees) if rules == "inclusive" else call_trees.end,
         call_trees.parent,
         call_trees.queue,
         call_trees.kind,

@@ -158,10 +158,15 @@ def _found(spans: pd.DataFrame, trees: CallTrees) -> Calls:
     families = [family(name) for name in systems]
     code_of_text, forms = statement_codes(texts.statement, system, systems)
     statement = code_of_text.astype(np.int64)
+    # an empty statement is no text; alone it is how pgjdbc asks whether a connection lives
+    is_empty = np.asarray(pc.fill_null(pc.equal(texts.statement, ""), fill_value=False))
+    statement[is_empty] = -1
+    operation_of, _ = numbered_column(those, "db_operation")
     kind = by_operation[operation]
     is_cache = np.array([name in known.CACHES for name in [*families, ""]], np.bool_)[system]
     decided = _by_texts(those, kind, statement, forms, is_cache)
     decided[texts.orm_cached & (decided == QUERY)] = KINDS.index("orm cache")
+    decided[is_empty & (operation_of < 0) & (decided == QUERY)] = KINDS.index("ping")
     lower = [name in known.ANY_SYSTEM for name in [*families, ""]]
     codes, _ = pd.factorize(np.array([*families, ""], dtype=object))
     any_system = np.array(lower, np.bool_)[system] | (kind == _WRAPPER)

@@ -60,6 +60,10 @@ BACKSLASH_IS_PLAIN: Final = frozenset(
 )
 """Families in which a backslash ends no string early: standard strings."""
 
+EMPTY_STATEMENT: Final = r'"(?:db\.query\.text|db\.statement)":\s*(?:null|"")'
+"""A call that says its statement is empty, as OpenTelemetry's Java agent does of pgjdbc's
+``Connection.isValid``."""
+
 STATEMENTS: Final = (
     "db.query.text", "db.statement", "sql.query", "jdbc.query[0]", "jdbc.query", "db.sql.query",
     "db.query", "mongodb.query", "cassandra.query", "elasticsearch.body",
@@ -240,7 +244,8 @@ _COMMAND = r"^(?:\{\")?"
 """A MongoDB command, as JSON or as PyMongo's instrumentation writes it: ``getMore items``."""
 
 TEXTS: Final[_Table] = (
-    ("session reset", r"^DISCARD\b|\bUNLISTEN \*|^RESET ALL\b|\b(?i:SP_RESET_CONNECTION)\b"),
+    ("session reset", (r"^DISCARD\b|\bUNLISTEN \*|^RESET ALL\b|\b(?i:SP_RESET_CONNECTION)\b"
+                      r"|^SELECT (?i:pg_advisory_unlock_all)\b")),
     ("fetch", rf"{_COMMAND}(?:getMore|killCursors)\b"),
     ("connect", (rf"{_COMMAND}(?:hello|isMaster|ismaster|endSessions|sasl(?:Start|Continue)"
                  r"|buildInfo|getnonce|authenticate|logout)\b")),

@@ -75,7 +75,10 @@ def numbered_column(spans: pd.DataFrame, name: str) -> tuple[NDArray[np.int64], 
 
 
 def statements_in(attributes: pa.Array) -> pa.Array:
-    """Give the statement of each span, from the newest attribute that holds one."""
+    """Give the statement of each span, from the newest attribute that holds one.
+
+    Empty where the span says that its statement is empty; missing where it says nothing.
+    """
     found = pa.nulls(len(attributes), pa.large_string())
     rest = pc.is_valid(attributes)
     for key in known.STATEMENTS:
@@ -83,7 +86,9 @@ def statements_in(attributes: pa.Array) -> pa.Array:
             break
         found = pc.replace_with_mask(found, rest, text_in(attributes.filter(rest), key))
         rest = pc.and_(rest, pc.is_null(found))
-    return found
+    empty = pc.match_substring_regex(attributes, known.EMPTY_STATEMENT)
+    asks_nothing = pc.and_(pc.is_null(found), pc.fill_null(empty, fill_value=False))
+    return pc.if_else(asks_nothing, pa.scalar("", pa.large_string()), found)
 
 
 def scopes_in(attributes: pa.Array) -> pa.Array:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.calls.classify import calls as all_calls
 from analysis.calls.classify import queries_to
 from analysis.checks.cross_checks import growth, roots, their_redis
 from analysis.checks.run_checks import Issue, Level
@@ -75,8 +76,16 @@ def growth_of(counters: pd.DataFrame, *names: str) -> float | None:
     return None if ends.empty or (grown < 0).any() else float(grown.sum())
 
 
-def of_postgres(counters: pd.DataFrame) -> ServerCount | None:
-    """How many queries PostgreSQL can have had over the recording; None where nobody asked it."""
+BESIDE_QUERIES = ("ping", "session reset", "prepare", "setting")
+"""Calls that are no queries and may be transactions of their own: asyncpg's reset of a connection
+that goes back to its pool, a driver's prepared statement."""
+
+
+def of_postgres(counters: pd.DataFrame, beside: int = 0) -> ServerCount | None:
+    """How many queries PostgreSQL can have had over the recording; None where nobody asked it.
+
+    ``beside`` are calls in the spans that are no queries: so many transactions may be theirs.
+    """
     told = statements(counters)
     if told is not None and told[1]:
         return ServerCount(least=told[0], most=told[0], counted_by="pg_stat_statements")
@@ -86,12 +95,14 @@ def of_postgres(counters: pd.DataFrame) -> ServerCount | None:
     transactions = max(0.0, committed - (growth_of(counters, "sessions") or 0.0))
     touched = growth_of(counters, "table_scans", "rows_inserted", "rows_updated", "rows_deleted")
     most = float("inf") if touched is None else max(touched, transactions)
-    return ServerCount(least=transactions, most=most, counted_by="transactions")
+    least = max(0.0, transactions - beside)
+    return ServerCount(least=least, most=most, counted_by="transactions")
 
 
 def about_postgres(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame) -> list[Issue]:
     """Hold the spans' queries against PostgreSQL's own count."""
-    count = of_postgres(counters)
+    told, _ = all_calls(spans)
+    count = of_postgres(counters, int(told["call"].isin(BESIDE_QUERIES).sum()))
     calls = queries_to(spans, "postgresql")
     if count is None or calls.empty:
         return []

@@ -14,7 +14,7 @@ import pandas as pd
 
 _CONTROL = re.compile(
     r"\s*(?:begin|commit|rollback|start|end|abort|savepoint|release|set|reset|show|discard"
-    r"|deallocate|prepare|declare|close|fetch|listen|unlisten)\b",
+    r"|deallocate|prepare|declare|close|fetch|listen|unlisten|select pg_advisory_unlock_all)\b",
     re.IGNORECASE,
 )
 """Statements of a connection or transaction, which are no query in spans either."""

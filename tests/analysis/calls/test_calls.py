@@ -110,6 +110,20 @@ def test_what_a_driver_asks_of_a_new_connection_is_no_query() -> None:
     assert {"connect": 1, "setting": 1, "query": 1} == found
 
 
+def test_an_empty_statement_asks_nothing() -> None:
+    """A pool of pgjdbc's connections asks whether one lives by an empty statement.
+
+    A call whose statement was not recorded at all, or whose operation is known, is a query.
+    """
+    empty = {"attributes": '{"db.name":"shop","db.statement":null}'}
+
+    assert {"ping": 1, "query": 2} == _kinds(
+        _call("1", "shop", **empty),
+        _call("2", "shop", attributes='{"db.name":"shop"}'),
+        _call("3", "SELECT shop", operation="SELECT", **empty),
+    )
+
+
 def test_what_a_caches_client_does_by_itself_is_apart() -> None:
     """A cache's commands are cache calls, its greeting and ping are not."""
     found = _kinds(

@@ -49,6 +49,27 @@ def test_siblings_that_touch_follow_each_other() -> None:
     assert {"q": pytest.approx(5 / 11), "r": pytest.approx(6 / 11)} == _share_of(table, "jaeger")
 
 
+def test_a_query_ends_where_the_reading_of_its_rows_begins() -> None:
+    """Go's otelsql begins sql.rows 5 us before it ends the query: both are waited for.
+
+    Of two queries at once the one that ended last is waited for, rows or not.
+    """
+    after = spans(
+        {"id": "r", "takes": 10},
+        {"id": "q", "parent": "r", "start": 1, "takes": 4, "name": "sql.conn.query"},
+        {"id": "w", "parent": "r", "start": 4.995, "takes": 0.035, "name": "sql.rows"},
+    )
+    beside = spans(
+        {"id": "r", "takes": 10},
+        {"id": "q", "parent": "r", "start": 1, "takes": 4, "name": "sql.conn.query"},
+        {"id": "w", "parent": "r", "start": 4, "takes": 5, "name": "sql.rows"},
+    )
+
+    assert {"sql.conn.query": 0.3995, "sql.rows": 0.0035, "r": 0.597} == _share_of(after)
+    assert {"sql.conn.query": 0, "sql.rows": 0.0035, "r": 0.9965} == _share_of(after, "jaeger")
+    assert {"sql.conn.query": 0, "sql.rows": 0.5, "r": 0.5} == _share_of(beside)
+
+
 @pytest.mark.parametrize("rules", critical_path.RULES)
 def test_spans_without_length_at_one_moment_come_to_an_end(rules: critical_path.Rules) -> None:
     """A hundred thousand children of no duration at one moment take no time and no share."""
