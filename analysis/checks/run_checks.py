@@ -151,8 +151,8 @@ def _about_lag(counted: pd.DataFrame, generator: Sequence[Generator]) -> list[Is
             continue
         level = Level.INVALID if p99 > suspect else Level.SUSPECT
         sentence = (
-            f"Step {step}: arrivals were sent late, lag p99 {p99:.1f} ms, above {valid:.1f} ms:"
-            " the generator did not keep its schedule."
+            f"Step {step}: arrivals were sent late, schedule delay p99 {p99:.1f} ms, above"
+            f" {valid:.1f} ms: the generator did not keep its schedule."
         )
         issues.append(Issue(level, sentence, step=int(str(step))))
     return issues

@@ -52,29 +52,35 @@ def timeline_section(run: Run, setting: Setting) -> Section:
 
     seconds = width // 1_000_000_000
     marked = (
-        f"{len(events)} events are marked."
+        f" {len(events)} events are marked."
         if len(events)
-        else "No fault, flush or death of a part happened."
+        else " No fault, flush or death of a part happened."
+        if manifest.scenario
+        else ""
+    )
+    warmup = (
+        "Warm-up is the pale part of the strip and is counted nowhere. "
+        if blocks["warmup"].any()
+        else ""
     )
     lasted = formatting.plain((ended - started) / 1e9, "s")
     return Section(
         key="timeline",
         question=question,
-        answer=f"The run took {lasted}. {marked}",
+        answer=f"The run took {lasted}.{marked}",
         reading=(
             f"Each point is {'one second' if seconds == 1 else f'{seconds} seconds'}, in the "
-            "colour of the arm that was on; "
-            "warm-up is the pale part of the strip and is counted nowhere. A point is a record, "
-            "not an estimate, so it has no interval."
+            "colour of its arm. "
+            f"{warmup}A point is a record, not an estimate, so it has no interval."
         ),
         sample=(
             f"{formatting.count(len(run.requests))} requests, "
-            f"{formatting.count(len(run.projected_spans))} spans, warm-up included."
+            f"{formatting.count(len(run.projected_spans))} spans, all that were recorded."
         ),
         drawings=(Drawing(name="timeline", alt=_timeline_alt(table), draw=draw),),
         notes=(
             *((manifest.placed.sentence(),) if manifest.placed is not None else ()),
-            *_not_recorded(table),
+            *_not_recorded(table, setting),
         ),
     )
 
@@ -108,7 +114,7 @@ def cross_check_section(cross_checks: Sequence[CrossCheck]) -> Section:
             "The left number is counted from the recorded spans, the right one by the server or"
             " tool named, which knows nothing of spans."
         ),
-        sample="Whole counts over the run, warm-up included; a count has no interval.",
+        sample="Whole counts over the run; a count has no interval.",
         tables=(tabulate(cross_checks, fields, "Counted twice", tones),),
     )
 
@@ -268,12 +274,12 @@ def _timeline_alt(table: pd.DataFrame) -> str:
     return "The run over time: " + "; ".join(parts) + "."
 
 
-def _not_recorded(table: pd.DataFrame) -> tuple[str, ...]:
+def _not_recorded(table: pd.DataFrame, setting: Setting) -> tuple[str, ...]:
     """Which panels are absent because nothing was recorded for them."""
     names = {
         "rate": "arrivals",
         "queries": "database queries",
-        "hit_rate": "cache hits",
+        **({"hit_rate": "cache hits"} if setting.cached_operation else {}),
         "busy": "connections in use",
         "cpu": "processor",
     }

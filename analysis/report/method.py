@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -26,8 +27,7 @@ def facts(manifest: Manifest) -> tuple[Fact, ...]:
             ", ".join(formatting.plain(step.rate_per_s, "per_s") for step in manifest.steps),
         ),
         ("Blocks", _blocks(manifest)),
-        ("Arms", "" if manifest.placed is None else manifest.placed.sentence()),
-        *((f"Arm “{arm.name}”", _settings(arm.env)) for arm in manifest.arms),
+        *((f"Arm “{arm.name}”", _arm_settings(manifest, arm.env)) for arm in manifest.arms),
         ("Told to the load", _knobs(manifest)),
         ("Seed", "" if manifest.seed is None else str(manifest.seed)),
         ("Parts", _parts(manifest)),
@@ -51,7 +51,7 @@ def facts(manifest: Manifest) -> tuple[Fact, ...]:
                 code=True,
             ),
         )
-        if manifest.experiment
+        if manifest.experiment and manifest.scenario
         else ()
     )
     return (
@@ -68,7 +68,9 @@ def commands(manifest: Manifest, run_path: str) -> tuple[Fact, ...]:
             term="this report from the recorded run", value=f"worthit report {run_path}", code=True
         )
     ]
-    if manifest.experiment_file:
+    if "command" in manifest.experiment and not manifest.scenario:
+        again.append(Fact(term="the same recording", value=_record(manifest), code=True))
+    elif manifest.experiment_file:
         if manifest.git_commit:
             again.append(
                 Fact(
@@ -85,6 +87,30 @@ def commands(manifest: Manifest, run_path: str) -> tuple[Fact, ...]:
             )
         )
     return tuple(again)
+
+
+def _record(manifest: Manifest) -> str:
+    """The command that made a recording, as far as the manifest knows its options."""
+    told = manifest.experiment
+    options = (
+        ("--for", f"{told['seconds']:g}" if told.get("seconds") else None),
+        ("--name", manifest.name or None),
+        ("--arm", manifest.arm),
+        ("--block", None if manifest.block is None else str(manifest.block)),
+        ("--arm-from", manifest.arm_from),
+        ("--operation", manifest.cached_operation),
+        ("--statement", manifest.cached_collection),
+    )
+    words = ["worthit", "record"]
+    for option, value in options:
+        words += [option, value] if value is not None else []
+    command = told.get("command") or []
+    return shlex.join([*words, *(["--", *map(str, command)] if command else [])])
+
+
+def _arm_settings(manifest: Manifest, env: Mapping[str, object]) -> str:
+    """What was set for an arm of ours; of an arm of somebody's own service nobody told us."""
+    return _settings(env) if manifest.scenario else ""
 
 
 def _when(at_ns: int) -> str:
@@ -121,10 +147,8 @@ def _blocks(manifest: Manifest) -> str:
     lengths = sorted({round((block.end_ns - block.start_ns) / 1e9, 1) for block in measured})
     length = f"{lengths[0]:g} s" if len(lengths) == 1 else f"{lengths[0]:g} to {lengths[-1]:g} s"
     warmup = len(manifest.blocks) - len(measured)
-    return (
-        f"{len(measured)} measured of {length} each, in the order {order}; {warmup} of "
-        "warm-up, not counted"
-    )
+    not_counted = f"; {warmup} of warm-up, not counted" if warmup else ""
+    return f"{len(measured)} of {length} each, in the order {order}{not_counted}"
 
 
 def _settings(env: Mapping[str, object]) -> str:
@@ -143,7 +167,7 @@ def _parts(manifest: Manifest) -> str:
     """Which parts were the embedded ones and which were the user's own."""
     words = []
     for name, part in manifest.parts.items():
-        own = "embedded" if part.embedded else "not ours"
+        own = "started for this run" if part.embedded else "your own"
         instances = part.instances
         words.append(
             f"{name} ({own}{f', {instances} processes' if instances and instances > 1 else ''})"

@@ -68,8 +68,8 @@ def fit(concurrency: Floats, throughput: Floats) -> Scalability:
     n, x = np.asarray(concurrency, np.float64), np.asarray(throughput, np.float64)
     if len(np.unique(n)) < MIN_POINTS:
         raise NotEnoughDataError(
-            f"{len(np.unique(n))} loads were measured: a scalability law needs {MIN_POINTS},"
-            f" so add {MIN_POINTS - len(np.unique(n))} steps"
+            f"A scalability law needs {MIN_POINTS} load levels, and this run has"
+            f" {len(np.unique(n))}"
         )
     start = np.array([0.01, 1e-4, float(np.max(x / n))])
     scale = np.array([0.01, 1e-4, start[2]])

@@ -10,12 +10,13 @@ highest step and predicting it; that a query holds its connection as long as the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from analysis.document.formatting import plain
 from analysis.errors import NotEnoughDataError
 from analysis.questions.database_load.answer import LoadRow, load_rows
 from analysis.questions.failures.answer import SERVER_ERROR
@@ -230,14 +231,20 @@ def knees(levels: Iterable[StepRow]) -> tuple[KneeRow, ...]:
                 objective_ms=objective,
                 rule=rule,
                 kneedle_per_s=kneedle(offered, p95),
-                sentence=(
-                    f"No knee up to {offered.max():g}/s, the highest rate that was tried."
-                    if knee is None
-                    else f"At {knee:g}/s: {rule}."
-                ),
+                sentence=_knee_sentence(own, knee, rule),
             )
         )
     return tuple(rows)
+
+
+def _knee_sentence(own: Sequence[StepRow], knee: float | None, rule: str | None) -> str:
+    """Where the knee is, or how far nobody has met one."""
+    if knee is not None:
+        return f"At {plain(knee, 'per_s')}: {rule}."
+    highest = plain(own[-1].offered_per_s, "per_s")
+    if len(own) == 1:
+        return f"Only one rate was tried, {highest}, and the service kept up with it."
+    return f"No knee up to {highest}, the highest rate that was tried."
 
 
 def _rule_broken(level: StepRow, objective_ms: float) -> str | None:

@@ -92,12 +92,14 @@ def _answer(knees: Iterable[KneeRow], expected: list[ExpectationRow], setting: S
     for knee in knees:
         said.setdefault(knee.sentence, []).append(setting.label(knee.arm))
     parts = [
-        f"{' and '.join(arms)}: {sentence[0].lower()}{sentence[1:]}"
+        sentence
+        if len(said) == 1
+        else f"{' and '.join(arms)}: {sentence[0].lower()}{sentence[1:]}"
         for sentence, arms in said.items()
     ]
     what = f"queries of {setting.cached_collection}" if setting.cached_collection else "queries"
     parts += [
-        f"At {formatting.plain(row.rate_per_s, 'per_s')}, {setting.label(row.arm)}:"
+        f"{_at(row)}, {setting.label(row.arm)}:"
         f" {written.text(row.queries_per_s)} {what} expected,"
         f" {written.text(row.busy_connections)} connections busy with them."
         for row in expected
@@ -106,11 +108,18 @@ def _answer(knees: Iterable[KneeRow], expected: list[ExpectationRow], setting: S
     return " ".join(parts) or "Only one rate was run, so nothing is known beyond it."
 
 
+def _at(row: ExpectationRow) -> str:
+    """The rate that is expected about, and from which one it is carried on in proportion."""
+    rate = f"At {formatting.plain(row.rate_per_s, 'per_s')}"
+    if row.rate_per_s <= row.measured_to_per_s:
+        return rate
+    return f"{rate}, in proportion to {formatting.plain(row.measured_to_per_s, 'per_s')}"
+
+
 def _sample(steps: tuple[StepRow, ...]) -> str:
     return (
         f"At least {formatting.count(min(row.p95_ms.n for row in steps))} requests per arm and"
-        f" rate, {formatting.count(steps[0].p95_ms.blocks)} blocks each; 95 % intervals between"
-        " blocks."
+        f" rate, {formatting.count(steps[0].p95_ms.blocks)} blocks each."
     )
 
 
@@ -142,7 +151,7 @@ def _drawing(
         return capacity_figure.figure(latency, queries, narrow=narrow)
 
     said = "; ".join(
-        f"{one.arm} at {one.rate_per_s:g}/s:"
+        f"{one.arm} at {formatting.plain(one.rate_per_s, 'per_s')}:"
         f" {formatting.estimate(one.value, one.low, one.high, 'ms')}"
         for one in latency
     )
@@ -185,7 +194,9 @@ def _tables(capacity: Capacity) -> tuple[Table, ...]:
             "Expected, in proportion to requests; connections as M/M/c with at most 1 % waiting",
         ),
         tabulate(
-            capacity.scalability, law_fields, "Universal Scalability Law (a fit, no interval)"
+            [row for row in capacity.scalability if row.alpha is not None],
+            law_fields,
+            "Universal Scalability Law (a fit, no interval)",
         ),
     )
     return tuple(table for table in made if table.rows)
@@ -197,4 +208,5 @@ def _notes(capacity: Capacity, setting: Setting) -> tuple[str, ...]:
         f"{setting.label(row.arm)}: {row.sentence}"
         for row in _of_cached(capacity.extrapolation, setting)
     )
-    return (*tested, _NOT_TESTED) if tested else ()
+    too_few = dict.fromkeys(row.sentence for row in capacity.scalability if row.alpha is None)
+    return (*tested, *((_NOT_TESTED,) if tested else ()), *too_few)

@@ -57,9 +57,13 @@ def section(findings: Findings, setting: Setting) -> Section | None:
             " by no more. The axis is logarithmic: one line to the next is ten times as much."
         ),
         emulated=setting.emulated("The shares are those of the profile's durations."),
-        sample="The baseline arm's requests; 95 % intervals from the spread between blocks.",
+        sample=(
+            f"The requests of {setting.label(setting.baseline)}."
+            if setting.baseline
+            else "All requests."
+        ),
         drawings=(_drawing(shown, setting),),
-        tables=(tabulate(shown, fields, "Each operation's ceiling, without the optimisation"),),
+        tables=(tabulate(shown, fields, "Each operation's ceiling"),),
     )
 
 

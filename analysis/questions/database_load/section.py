@@ -56,9 +56,8 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         question=QUESTION,
         answer=_answer(whole, cached, setting),
         reading=(
-            "Each dot is how often a statement is sent for one request; where the arms differ, the"
-            " optimisation took queries from the database. Connecting, cursor fetches and cache"
-            " calls are counted apart."
+            "Each dot is how often a statement is sent for one request. Connecting, transactions"
+            " and cursor fetches are no queries."
         ),
         emulated=setting.emulated(
             "The number of queries is real; how long each held its connection was topped up to the"
@@ -66,7 +65,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         ),
         sample=(
             f"{formatting.count(first.n)} requests per arm in {formatting.count(first.blocks)}"
-            " blocks; 95 % intervals from the spread between blocks."
+            " blocks."
         ),
         drawings=(_drawing(load.statements, whole, setting),),
         tables=(_by_statement(load.statements, setting), *_by_rate(load, setting), *_waits(load)),
@@ -92,7 +91,7 @@ def _answer(whole: ReductionRow | None, cached: ReductionRow | None, setting: Se
     for row, name in (*named, (whole, None)):
         if row is None or not row.before.is_known or not row.after.is_known:
             continue
-        what = f"Queries of the table {name}" if name else "All queries together"
+        what = f"Queries of {name}" if name else "All queries together"
         parts.append(
             f"{what}: {written.point(row.before)} per request in"
             f" {setting.label(setting.baseline)}, {written.point(row.after)} in"
@@ -181,12 +180,12 @@ def _by_rate(load: DatabaseLoad, setting: Setting) -> tuple[Table, ...]:
     wanted = {None, setting.cached_collection}
     rows = sorted(
         (row for row in load.by_step if row.collection in wanted),
-        key=lambda row: (row.collection or "", row.offered_per_s),
+        key=lambda row: (row.collection or "", row.step),
     )
     if not rows:
         return ()
-    predicted: dict[tuple[str | None, float, str | None], Estimate] = {
-        (row.arm, row.offered_per_s, row.collection): row.per_s for row in load.predicted
+    predicted: dict[tuple[str | None, int, str | None], Estimate] = {
+        (row.arm, row.step, row.collection): row.per_s for row in load.predicted
     }
     about: tuple[Field[LoadRow], ...] = (
         words("Table", lambda row: row.collection, missing="all"),
@@ -194,16 +193,14 @@ def _by_rate(load: DatabaseLoad, setting: Setting) -> tuple[Table, ...]:
     )
     fields: tuple[Field[LoadRow], ...] = (
         estimates("Queries per second", lambda row: row.per_s),
-        estimates(
-            "Predicted", lambda row: predicted.get((row.arm, row.offered_per_s, row.collection))
-        ),
+        estimates("Predicted", lambda row: predicted.get((row.arm, row.step, row.collection))),
         estimates("Busy connections", lambda row: row.busy_connections),
         sample_sizes(lambda row: row.per_s, "Requests"),
     )
     return (
         _side_by_side(
             rows,
-            lambda row: (row.collection, row.offered_per_s),
+            lambda row: (row.collection, row.step),
             about,
             fields,
             arms=setting.columns,

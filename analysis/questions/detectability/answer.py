@@ -19,7 +19,7 @@ from analysis.questions.faster.answer import request_ms
 from analysis.questions.measured import Measured
 from analysis.rundir.blocks import pairs
 from analysis.rundir.manifest import Manifest
-from analysis.stats.intervals import Floats
+from analysis.stats.intervals import Floats, finite
 
 REACH = 1.959964 + 0.841621
 """Standard errors that an effect must span: 1.96 for two-sided 5 %, and 0.84 for power 80 %."""
@@ -81,9 +81,11 @@ def detectability(
             continue
         mean = float(before["ms"].mean())
         cv = _within_step_cv(before, blocks)
-        gaps = paired_gaps(before, after)
+        # only our scenarios send both arms the same draws
+        gaps = paired_gaps(before, after) if manifest.scenario else np.empty(0)
         spread = float(gaps.std(ddof=1)) if len(gaps) > 1 else math.nan
-        change = abs(float(gaps.mean())) / mean if len(gaps) else None
+        found = float(gaps.mean()) if len(gaps) else float(after["ms"].mean()) - mean
+        change = abs(found) / mean
         unpaired = unpaired_requests(cv, change)
         paired = paired_requests(spread / mean, change)
         rows.append(
@@ -92,14 +94,14 @@ def detectability(
                 requests=n,
                 mean_ms=mean,
                 cv=cv,
-                paired_sd_ms=spread,
+                paired_sd_ms=finite(spread),
                 change=change,
                 unpaired_requests=unpaired,
                 paired_requests=paired,
                 unpaired_seconds=_seconds(unpaired, rate),
                 paired_seconds=_seconds(paired, rate),
                 smallest_unpaired=REACH * cv * math.sqrt(2.0 / n),
-                smallest_paired=REACH * spread / mean / math.sqrt(max(len(gaps), 1)),
+                smallest_paired=finite(REACH * spread / mean / math.sqrt(max(len(gaps), 1))),
             )
         )
     return Detectability(rows=tuple(rows))

@@ -29,9 +29,10 @@ class Needed:
 
 def figure(lines: Sequence[Needed], *, narrow: bool = False) -> Figure:
     """Draw one row per line over a logarithmic axis of requests per arm."""
+    is_paired = any(one.paired for one in lines)
     key = (
-        ("needed without pairing", style.ARM_COLOURS[0], "o"),
-        ("needed with pairing", style.ARM_COLOURS[1], "s"),
+        ("needed without pairing" if is_paired else "needed", style.ARM_COLOURS[0], "o"),
+        *((("needed with pairing", style.ARM_COLOURS[1], "s"),) if is_paired else ()),
         ("this run", style.INK, "hollow"),
     )
     panel = dots.Panel(rows=tuple(map(_row, lines)), axis="requests per arm", log=True)
@@ -51,5 +52,7 @@ def _row(one: Needed) -> dots.Row:
             for requests, colour, marker, hollow in marks
             if requests
         ),
-        result=f"{formatting.count(one.unpaired)} → {formatting.count(one.paired)}",
+        result=" → ".join(
+            formatting.count(one_of) for one_of in (one.unpaired, one.paired) if one_of
+        ),
     )

@@ -24,29 +24,24 @@ def section(findings: Findings, setting: Setting) -> Section | None:
     if not rows:
         return None
     row = rows[0]
-    had, paired, unpaired = map(
-        formatting.count, (row.requests, row.paired_requests, row.unpaired_requests)
-    )
-    as_here = ", as here" if setting.same_draws else ""
+    had = formatting.count(row.requests)
+    # only where both arms were sent the same requests is there a second way to count
+    alone, together = (", unpaired", ", paired") if setting.same_draws else ("", "")
     fields: tuple[Field[DetectabilityRow], ...] = (
         words("Arm", lambda row: row.arm),
         exact("Change to see", lambda row: row.change, "share", why=_ASKED),
-        exact("Requests, unpaired", lambda row: row.unpaired_requests, why=PLANNED),
+        exact(f"Requests{alone}", lambda row: row.unpaired_requests, why=PLANNED),
         exact("Time for it", lambda row: row.unpaired_seconds, "s", why=PLANNED),
-        exact("Requests, paired", lambda row: row.paired_requests, why=PLANNED),
+        exact(f"Requests{together}", lambda row: row.paired_requests, why=PLANNED),
         exact("Time for it", lambda row: row.paired_seconds, "s", why=PLANNED),
         exact("This run", lambda row: row.requests, why=COUNTED, sample=True),
-        exact("Could see, paired", lambda row: row.smallest_paired, "share", why=PLANNED),
-        exact("Could see, unpaired", lambda row: row.smallest_unpaired, "share", why=PLANNED),
+        exact(f"Could see{together}", lambda row: row.smallest_paired, "share", why=PLANNED),
+        exact(f"Could see{alone}", lambda row: row.smallest_unpaired, "share", why=PLANNED),
     )
     return Section(
         key="detectability",
         question=QUESTION,
-        answer=(
-            f"To see a change of {formatting.plain(row.change, 'share')} of the mean response time"
-            f" takes {unpaired} requests per arm when each arm draws its own requests, and"
-            f" {paired} when both send the same requests{as_here}. This run had {had}."
-        ),
+        answer=_answer(row, setting),
         reading=(
             "Further right is longer to run. A pair of requests shares user, personality, message"
             " and the model's time, so that only what the arm changed is left between them."
@@ -57,6 +52,27 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         sample=f"{had} requests per arm. A plan, not an estimate: no interval.",
         drawings=(_drawing(row),),
         tables=(tabulate(rows, fields, "Two-sided 5 %, power 80 %"),),
+    )
+
+
+def _answer(row: DetectabilityRow, setting: Setting) -> str:
+    """The requests that the change which was found takes, and the change this run could see."""
+    had, unpaired, paired = map(
+        formatting.count, (row.requests, row.unpaired_requests, row.paired_requests)
+    )
+    change = formatting.plain(row.change, "share")
+    if setting.same_draws:
+        return (
+            f"To see a change of {change} of the mean response time takes {unpaired} requests per"
+            f" arm when each arm draws its own requests, and {paired} when both send the same"
+            f" requests, as here. This run had {had}."
+        )
+    if row.unpaired_requests is None:
+        return f"The mean response times are equal, so there is no change to look for in {had}."
+    return (
+        f"To see a change of {change} of the mean response time, which is what was found here,"
+        f" takes {unpaired} requests per arm. This run had {had}; with so many it could see a"
+        f" change of {formatting.plain(row.smallest_unpaired, 'share')}."
     )
 
 
@@ -73,9 +89,10 @@ def _drawing(row: DetectabilityRow) -> Drawing:
     def draw(*, narrow: bool) -> Figure:
         return detectability_figure.figure([needed], narrow=narrow)
 
+    paired = f", {formatting.count(needed.paired)} with pairing" if needed.paired else ""
     alt = (
-        f"Requests per arm to see {change}: {formatting.count(needed.unpaired)} without pairing,"
-        f" {formatting.count(needed.paired)} with pairing, {formatting.count(needed.had)} in this"
-        " run."
+        f"Requests per arm to see {change}: {formatting.count(needed.unpaired)}"
+        f"{' without pairing' if needed.paired else ''}{paired},"
+        f" {formatting.count(needed.had)} in this run."
     )
     return Drawing(name="detectability", alt=alt, draw=draw)

@@ -38,11 +38,10 @@ def section(findings: Findings, setting: Setting) -> Section | None:
     return Section(
         key="equivalence",
         question=QUESTION,
-        answer=rows[0].sentence,
+        answer=_answer(rows[0]),
         reading=(
             "“Not different” is not “the same”. It is the same only if the whole 90 % interval, to"
-            " which two tests at 5 % amount, lies in the shaded margin, which was named before the"
-            " run."
+            " which two tests at 5 % amount, lies in the shaded margin, which is fixed beforehand."
         ),
         emulated=setting.emulated("The response times are mostly those of the profile."),
         sample=(
@@ -50,6 +49,19 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         ),
         drawings=_drawings(rows),
         tables=(tabulate(rows, fields, "Equivalence"),),
+    )
+
+
+def _answer(row: EquivalenceRow) -> str:
+    """Whether the same, with the margin in percent."""
+    margin = formatting.plain(row.margin, "share")
+    if row.decided == "same":
+        return f"The mean response time is the same within {margin}."
+    if not row.change.is_known:
+        return row.sentence
+    return (
+        f"Not shown: the mean response time changed by {written.said(row.change)}, and that does"
+        f" not lie within ±{margin}."
     )
 
 

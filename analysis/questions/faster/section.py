@@ -46,8 +46,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         answer=_answer(operations, requests, setting),
         reading=(
             f"Above, how many times faster an operation is than in the other arm{apart}. Below,"
-            " how much longer the whole request takes. Grey means that the interval includes no"
-            " difference."
+            " how much longer the whole request takes. Grey means that no difference was decided."
         ),
         emulated=setting.emulated(
             "The durations are those of the profile: what was emulated cannot get faster, and was"
@@ -116,8 +115,7 @@ def _sample(
     counted = [row.difference for row in requests[:1]] + [row.ratio for row in operations[:1]]
     n, blocks = next(((one.n, one.blocks) for one in counted if one.n), (0, 0))
     return (
-        f"{formatting.count(n)} requests{partner} in"
-        f" {formatting.count(blocks)} pairs of blocks; 95 % intervals over pairs of blocks."
+        f"{formatting.count(n)} requests{partner} in {formatting.count(blocks)} pairs of blocks."
     )
 
 
@@ -127,7 +125,7 @@ def _drawings(
     """Ratios of the cached operation, differences of the request; nothing where none is known."""
     ratios = [
         Comparison(
-            label=f"{row.operation}, {row.which}",
+            label=f"{row.operation}, {row.which}" if _knows_hits(operations) else row.operation,
             estimate=row.ratio,
             decision=_RATIO_WORDS[decide(row.ratio, 1.0)],
             strong=row.which in _WHOLE,
@@ -183,9 +181,10 @@ def _operation_table(operations: list[OperationRow], setting: Setting) -> tuple[
     rows = sorted(
         operations, key=lambda row: (row.operation != setting.cached_operation, row.operation)
     )
+    which: Field[OperationRow] = words("Which", lambda row: row.which)
     fields: tuple[Field[OperationRow], ...] = (
         words("Operation", lambda row: row.operation, code=True),
-        words("Which", lambda row: row.which),
+        *((which,) if _knows_hits(operations) else ()),
         estimates(f"Mean, {setting.label(setting.baseline)}", lambda row: row.before),
         estimates(f"Mean, {setting.label(setting.treatment)}", lambda row: row.after),
         estimates("Times faster", lambda row: row.ratio),

@@ -223,7 +223,8 @@ def _at_scale(
     saved = _saved(own.saved_queries_per_s, own.saved_connections)
     text = f"At {own.rate_per_s:g} requests/s {saved}"
     if own.rate_per_s > own.measured_to_per_s:
-        text += f", extrapolated from {own.measured_to_per_s:g}/s{_tried(found, arm)}"
+        measured_to = formatting.plain(own.measured_to_per_s, "per_s")
+        text += f", extrapolated from {measured_to}{_tried(found, arm)}"
     return f"{text}.", numbers
 
 
@@ -288,15 +289,26 @@ def _of_two_arms(found: Findings, arm: str) -> Headline:
     }
     sentences = []
     if change is not None and change.difference.value is not None:
-        whole = f"Against {found.run.baseline}, {arm}{_whole_request(change.difference)}."
-        sentences.append(f"{whole}{_failures(found, arm)}")
-    sentences += [row.sentence for row in found.of(Equivalence).rows if row.arm == arm][:1]
+        whole = _whole_request(change.difference).removeprefix(": ")
+        sentences.append(
+            f"With {arm} instead of {found.run.baseline}, {whole}{_same(found, arm)}."
+            f"{_failures(found, arm)}"
+        )
     if reduction is not None:
-        sentences.append(_all_queries(reduction.factor))
-    sentences.append(_changed_most(found, arm))
+        sentences.append(_all_queries(reduction, found.run.baseline))
+    sentences.append(_changed_most(found, arm) or _moved_most(found, arm))
     sentences += _why_no_interval(numbers)
     kept = tuple(text for text in sentences if text)
     return Headline(sentences=kept, numbers=numbers, arm=arm, next=None)
+
+
+def _same(found: Findings, arm: str) -> str:
+    """That the two are the same within the margin, where that was shown."""
+    rows = (row for row in found.of(Equivalence).rows if row.arm == arm)
+    row = next(rows, None)
+    if row is None or row.decided != "same":
+        return ""
+    return f", and the two are the same within {formatting.plain(row.margin, 'share')}"
 
 
 def _changed_most(found: Findings, arm: str) -> str:
@@ -325,16 +337,39 @@ def _changed_most(found: Findings, arm: str) -> str:
     return f"What changed most is {most}: {numbers} (found in the spans; nobody named it)."
 
 
-def _all_queries(factor: Estimate) -> str:
-    """How much less the database does for a request."""
-    less = times_less(factor)
-    if not less:
+def _moved_most(found: Findings, arm: str) -> str:
+    """Where no statement changed: the operation whose time on the critical path changed most."""
+    baseline = found.run.baseline
+    times: dict[str, dict[str | None, float]] = {}
+    for row in found.of(Shares).rows:
+        if row.arm in (baseline, arm):
+            times.setdefault(row.operation, {})[row.arm] = row.critical_ms
+    moved = {name: (own.get(baseline, 0.0), own.get(arm, 0.0)) for name, own in times.items()}
+    if not moved:
+        return ""
+    most = max(moved, key=lambda name: abs(moved[name][0] - moved[name][1]))
+    before, after = (formatting.plain(ms, "ms") for ms in moved[most])
+    if before == after:
+        return ""
+    return (
+        f"The time that changed most is that of {most}: a request waits {before} for it in"
+        f" {baseline}, {after} in {arm} (found in the spans; no interval)."
+    )
+
+
+def _all_queries(reduction: ReductionRow, baseline: str | None) -> str:
+    """How many database queries a request makes in both arms, and how many times fewer."""
+    factor, before, after = reduction.factor, reduction.before, reduction.after
+    if not before.is_known or not after.is_known or not (factor.is_known or factor.is_bound):
         return ""
     if factor.value == 1.0:
-        return "The database does as much work for a request in both arms."
+        return f"A request makes {said(before)} database queries in both arms."
+    is_more = factor.is_known and (factor.value or 0.0) < 1.0
+    times = f"{said(factor.inverse())} more" if is_more else f"{said(factor)} fewer"
+    numbers = f"{said_point(before)} in {baseline}, {said_point(after)} in {reduction.arm}"
     if factor.includes(1.0):
-        return f"No difference of the database's work was seen: {less} for a request."
-    return f"The database does {less} work for a request."
+        return f"No difference of the database queries per request was decided: {numbers}."
+    return f"A request makes {times} database queries: {numbers}."
 
 
 def _of_one_arm(found: Findings) -> Headline:

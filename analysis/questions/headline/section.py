@@ -78,7 +78,7 @@ def _segments(
     """An arm's named stages, the cached one first, then the longest first, then the rest."""
     parts = [
         Segment(
-            operation=_called(row.operation),
+            operation=_called(row.operation, setting),
             share=row.share,
             cached=row.operation == setting.cached_operation,
         )
@@ -93,9 +93,13 @@ def _segments(
     return tuple(parts)
 
 
-def _called(operation: str) -> str:
-    """The operation as people know it: OpenTelemetry calls a model's span ``chat {model}``."""
-    return f"LLM ({operation})" if operation.startswith("chat ") else operation
+def _called(operation: str, setting: Setting) -> str:
+    """The operation as people know it: OpenTelemetry calls a model's span ``chat {model}``.
+
+    In somebody else's service ``chat`` may be anything.
+    """
+    is_model = setting.same_draws and operation.startswith("chat ")
+    return f"LLM ({operation})" if is_model else operation
 
 
 def _measured(load: DatabaseLoad, setting: Setting) -> tuple[Line, ...]:
@@ -217,6 +221,6 @@ def _alt(shown: Shown, words: headline_figure.Words, setting: Setting) -> str:
             parts.append(f"{setting.label(bar.arm)}: {part.operation} {said}.")
     for line in (*shown.measured, *((shown.predicted,) if shown.predicted else ())):
         for point in line.points:
-            at = f"{point.rate_per_s:g} requests per second"
+            at = f"{formatting.plain(point.rate_per_s)} requests per second"
             parts.append(f"{setting.label(line.arm)} at {at}: {estimates.text(point.queries)}.")
     return " ".join(parts)

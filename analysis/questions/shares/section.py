@@ -159,7 +159,7 @@ def _sample(shares: Shares, setting: Setting) -> str:
         f" {written.text(row.mean_ms)} in {formatting.count(row.mean_ms.blocks)} blocks"
         for row in shares.requests
     ]
-    return f"{'; '.join(parts)}. 95 % intervals from the spread between blocks." if parts else ""
+    return f"{'; '.join(parts)}." if parts else ""
 
 
 def _drawing(stages: list[_Line], shares: Shares, setting: Setting) -> Drawing:

@@ -62,5 +62,5 @@ def test_a_request_held_up_behind_the_clients_call_speaks_against_the_run() -> N
 
     late = [issue for issue in said if "arrivals were sent late" in issue.sentence]
     assert [issue.sentence.split(":")[1] for issue in late] == [
-        " arrivals were sent late, lag p99 40.0 ms, above 5.0 ms"
+        " arrivals were sent late, schedule delay p99 40.0 ms, above 5.0 ms"
     ]

@@ -333,7 +333,7 @@ def test_an_a_a_run_finds_no_difference(small: Changed) -> None:
         ]
     )
     assert [] == found["law"]["law"]
-    assert "as much work for a request in both arms" in " ".join(found["headline"]["sentences"])
+    assert "database queries in both arms" in " ".join(found["headline"]["sentences"])
 
 
 def test_estimates_become_plain_columns(run: Run) -> None:

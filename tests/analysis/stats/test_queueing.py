@@ -97,6 +97,6 @@ def test_without_coherency_there_is_no_peak() -> None:
 
 
 def test_too_few_loads_are_refused() -> None:
-    """Five loads do not hold three parameters, and the message says how many to add."""
-    with pytest.raises(NotEnoughDataError, match="so add 1 steps"):
+    """Five loads do not hold three parameters, and the message says how many do."""
+    with pytest.raises(NotEnoughDataError, match="needs 6 load levels, and this run has 5"):
         scalability.fit(np.arange(1.0, 6.0), np.arange(1.0, 6.0))
