@@ -15,7 +15,7 @@ from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from worthit import listening
-from worthit.recorder.keeping import NO_HTTP, TLS
+from worthit.recorder.keeping import TLS, UPGRADE
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client of HTTP/2 sends first."""
@@ -91,13 +91,18 @@ class EitherProtocol(HttpToolsProtocol):
     @override
     def on_headers_complete(self) -> None:
         self._head_done()
+        if self.parser.should_upgrade():
+            # httptools skips the body of such a request: it would be taken for an empty batch
+            raise ValueError(UPGRADE)
         super().on_headers_complete()
 
     @override
     def send_400_response(self, msg: str) -> None:
         """As uvicorn's, which closes at once: a reset would take the answer from the sender."""
         self._refused = True
-        self.app_state[ON_REFUSED](NO_HTTP)
+        if self.parser.should_upgrade():
+            msg = UPGRADE
+        self.app_state[ON_REFUSED](msg)
         self.transport.write(
             b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n"
             b"content-length: %d\r\n\r\n%s" % (len(msg), msg.encode("ascii"))

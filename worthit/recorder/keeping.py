@@ -29,7 +29,10 @@ MOST_REASONS = 20
 OTHER_REASONS = "For other reasons."
 """What the refusals beyond them are counted under."""
 
-NO_HTTP = "It was not a valid HTTP request."
+UPGRADE = (
+    "The sender asks to change to another protocol (h2c, WebSocket), which the recorder does not:"
+    " have it speak HTTP/1.1, or gRPC."
+)
 
 TLS = (
     "The sender began with TLS, and the recorder speaks plain text: write http:// in its endpoint,"

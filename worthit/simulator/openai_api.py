@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+import sys
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 DIMENSIONS = 384
 """Of every vector, as small sentence encoders have."""
@@ -38,38 +39,15 @@ WORDS = SENTENCE.split()
 
 
 class BadRequestError(Exception):
-    """The client's mistake, with the HTTP status and the parameter it concerns."""
+    """The client's mistake, with the parameter it concerns; answered with status 400."""
 
-    def __init__(self, message: str, *, param: str | None = None, status: int = 400) -> None:
+    def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
-        self.status = status
 
     def body(self) -> bytes:
         """The error as OpenAI shapes it."""
         return error_body(str(self), "invalid_request_error", self.param)
-
-
-@dataclass(frozen=True, slots=True)
-class ChatCall:
-    """A chat completion asked for."""
-
-    model: str
-    input_tokens: int
-    max_tokens: int
-    stream: bool
-    include_usage: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingsCall:
-    """Vectors asked for."""
-
-    model: str
-    inputs: tuple[str, ...]
-    input_tokens: int
-    dimensions: int
-    base64: bool
 
 
 def error_body(message: str, kind: str, param: str | None = None) -> bytes:
@@ -84,73 +62,13 @@ def tokens(text: str) -> int:
     return -(-len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN)
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequestError(f"The body is not valid JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise BadRequestError("The body must be a JSON object.")
-    return value
-
-
-def _model(value: dict[str, Any]) -> str:
-    model = value.get("model")
-    if not isinstance(model, str) or not model:
-        raise BadRequestError("You must provide a model: a non-empty string.", param="model")
-    return model
-
-
-def _message_text(message: object, index: int) -> str:
-    """A message's text; content may be a string, null (a tool call) or a list of parts."""
-    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-        raise BadRequestError(
-            f"messages[{index}] must be an object with a role.", param=f"messages[{index}]"
-        )
-    content = message.get("content")
+def _as_text(content: object) -> object:
+    """A message's content as one text: parts are joined, null (a tool call) is none."""
     if content is None:
         return ""
-    if isinstance(content, str):
-        return content
     if isinstance(content, list) and all(isinstance(part, dict) for part in content):
         return " ".join(str(part.get("text", "")) for part in content)
-    raise BadRequestError(
-        f"messages[{index}].content must be a string or a list of parts.",
-        param=f"messages[{index}].content",
-    )
-
-
-def _positive(value: dict[str, Any], name: str, default: int) -> int:
-    number = value.get(name)
-    if number is None:
-        return default
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise BadRequestError(f"{name} must be an integer of at least 1.", param=name)
-    return number
-
-
-def parse_chat(body: bytes) -> ChatCall:
-    """Read the body of POST /v1/chat/completions; raises BadRequestError."""
-    value = _object(body)
-    model = _model(value)
-    messages = value.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise BadRequestError("messages must be a non-empty list.", param="messages")
-    stream = value.get("stream") or False
-    if not isinstance(stream, bool):
-        raise BadRequestError("stream must be true or false.", param="stream")
-    options = value.get("stream_options")
-    if options is not None and not isinstance(options, dict):
-        raise BadRequestError("stream_options must be an object.", param="stream_options")
-    text = "\n".join(_message_text(message, i) for i, message in enumerate(messages))
-    limit = _positive(value, "max_tokens", 1 << 30)
-    return ChatCall(
-        model=model,
-        input_tokens=max(1, tokens(text)),
-        max_tokens=min(limit, _positive(value, "max_completion_tokens", 1 << 30)),
-        stream=stream,
-        include_usage=bool((options or {}).get("include_usage")),
-    )
+    return content
 
 
 def _is_tokens(given: object) -> bool:
@@ -158,49 +76,95 @@ def _is_tokens(given: object) -> bool:
     return isinstance(given, list) and bool(given) and all(type(item) is int for item in given)
 
 
-def _texts(given: object) -> tuple[str, ...]:
-    """The inputs as texts; token numbers, which OpenAI takes too, become words."""
-    if isinstance(given, str) or (
-        isinstance(given, list) and given and all(type(item) is int for item in given)
-    ):
+def _as_texts(given: object) -> object:
+    """The inputs as a list of texts; token numbers, which OpenAI takes too, become words."""
+    if isinstance(given, str) or _is_tokens(given):
         given = [given]
-    if not isinstance(given, list) or not given:
-        raise BadRequestError("input must be a string or a non-empty list.", param="input")
-    if len(given) > MAX_INPUTS:
-        raise BadRequestError(
-            f"input holds {len(given)} texts; at most {MAX_INPUTS} are taken.", param="input"
-        )
-    texts = []
-    for item in given:
-        if isinstance(item, list) and _is_tokens(item):
-            texts.append(" ".join(map(str, item)))
-        elif isinstance(item, str) and item:
-            texts.append(item)
-        else:
-            raise BadRequestError("input must hold non-empty strings.", param="input")
-    return tuple(texts)
+    if not isinstance(given, list):
+        return given
+    return [" ".join(map(str, item)) if _is_tokens(item) else item for item in given]
 
 
-def parse_embeddings(body: bytes) -> EmbeddingsCall:
-    """Read the body of POST /v1/embeddings; raises BadRequestError."""
-    value = _object(body)
-    model = _model(value)
-    texts = _texts(value.get("input"))
-    encoding = value.get("encoding_format") or "float"
-    if encoding not in {"float", "base64"}:
-        raise BadRequestError("encoding_format must be float or base64.", param="encoding_format")
-    dimensions = _positive(value, "dimensions", DIMENSIONS)
-    if dimensions > DIMENSIONS:
-        raise BadRequestError(
-            f"dimensions is {dimensions}; this model has {DIMENSIONS}.", param="dimensions"
-        )
-    return EmbeddingsCall(
-        model=model,
-        inputs=texts,
-        input_tokens=sum(map(tokens, texts)),
-        dimensions=dimensions,
-        base64=encoding == "base64",
-    )
+class _Call(BaseModel):
+    """What every call says; members that are not known are ignored."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    model: Annotated[str, Field(min_length=1)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    role: str
+    content: Annotated[str, BeforeValidator(_as_text)] = ""
+
+
+class _StreamOptions(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    include_usage: bool | None = None
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+Limit = Annotated[int, Field(ge=1)] | None
+"""A number of tokens, if there is a limit."""
+
+
+class ChatCall(_Call):
+    """A chat completion asked for."""
+
+    messages: Annotated[list[_Message], Field(min_length=1)]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    max_tokens: Limit = None
+    max_completion_tokens: Limit = None
+
+    @property
+    def input_tokens(self) -> int:
+        """Of all messages, a line break between two."""
+        return max(1, tokens("\n".join(message.content for message in self.messages)))
+
+    @property
+    def most_tokens(self) -> int:
+        """The reply's limit."""
+        return min(self.max_tokens or sys.maxsize, self.max_completion_tokens or sys.maxsize)
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with its usage."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+
+class EmbeddingsCall(_Call):
+    """Vectors asked for."""
+
+    input: Annotated[
+        list[Annotated[str, Field(min_length=1)]],
+        Field(min_length=1, max_length=MAX_INPUTS),
+        BeforeValidator(_as_texts),
+    ]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Field(ge=1, le=DIMENSIONS)] | None = None
+
+    @property
+    def input_tokens(self) -> int:
+        """Of all texts."""
+        return sum(map(tokens, self.input))
+
+
+def read(kind: type[Model], body: bytes) -> Model:
+    """Read a body; raises BadRequestError that names the parameter."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = "".join(
+            f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"]
+        ).lstrip(".")
+        message = f"{where or 'The body'}: {first['msg']}."
+        raise BadRequestError(message, param=where or None) from None
 
 
 @lru_cache(maxsize=20_000)
@@ -225,9 +189,10 @@ def vector(text: str, dimensions: int = DIMENSIONS) -> NDArray[np.float32]:
 def embeddings_body(call: EmbeddingsCall) -> bytes:
     """The answer to POST /v1/embeddings."""
     data = []
-    for index, text in enumerate(call.inputs):
-        found = vector(text, call.dimensions)
-        shown = base64.b64encode(found.tobytes()).decode("ascii") if call.base64 else found
+    packed = call.encoding_format == "base64"
+    for index, text in enumerate(call.input):
+        found = vector(text, call.dimensions or DIMENSIONS)
+        shown = base64.b64encode(found.tobytes()).decode("ascii") if packed else found
         data.append({"object": "embedding", "index": index, "embedding": shown})
     usage = {"prompt_tokens": call.input_tokens, "total_tokens": call.input_tokens}
     answer = {"object": "list", "data": data, "model": call.model, "usage": usage}

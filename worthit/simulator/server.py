@@ -11,9 +11,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO, Literal
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -26,7 +27,7 @@ from worthit.errors import WorthitError
 from worthit.listening import Bodies, LastAnswer, UnreadError
 from worthit.simulator import openai_api
 from worthit.simulator.latency import LogNormal, Profile, mix, uniform
-from worthit.simulator.openai_api import BadRequestError
+from worthit.simulator.openai_api import BadRequestError, ChatCall, EmbeddingsCall
 
 MAX_BODY_BYTES = 8 << 20
 """Of a request; a long conversation is some hundred KiB."""
@@ -70,14 +71,15 @@ MODELS = [
 """What GET /v1/models lists; any other name is taken too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Failures on purpose: `status` with probability `rate`, `extra_ns` on top of every call."""
+class Fault(BaseModel):
+    """Failures on purpose: `status` with probability `rate`, `extra_ms` on top of every call."""
 
-    kind: str = "all"
-    status: int = 503
-    rate: float = 0.0
-    extra_ns: int = 0
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    kind: Literal["all", "chat", "embeddings"] = "all"
+    status: Annotated[int, Field(ge=400, le=599)] = 503
+    rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    extra_ms: Annotated[float, Field(ge=0, le=MAX_EXTRA_MS)] = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,9 +142,9 @@ class Simulator:
 
     async def _chat(self, request: Request) -> Response:
         call, body = await self._received("chat", request)
-        asked = openai_api.parse_chat(body)
+        asked = openai_api.read(ChatCall, body)
         wanted = max(1, round(TOKENS.at(uniform(self._seed, LENGTH, call.number)) / 1e9))
-        said = openai_api.reply(call.number, wanted, asked.max_tokens)
+        said = openai_api.reply(call.number, wanted, asked.most_tokens)
         call.input_tokens, call.output_tokens = asked.input_tokens, said[1]
         self._plan(call, self._profile.chat, CHAT)
         ident = f"chatcmpl-{mix(self._seed, CHAT, call.number):016x}"
@@ -160,7 +162,7 @@ class Simulator:
 
     async def _embeddings(self, request: Request) -> Response:
         call, body = await self._received("embeddings", request)
-        asked = openai_api.parse_embeddings(body)
+        asked = openai_api.read(EmbeddingsCall, body)
         call.input_tokens = asked.input_tokens
         self._plan(call, self._profile.embeddings, EMBEDDINGS)
         return await self._whole(call, request, openai_api.embeddings_body(asked))
@@ -186,7 +188,7 @@ class Simulator:
             call.planned_ns = duration.at(uniform(self._seed, kind, call.number))
         fault = self._fault
         if fault.kind in {"all", call.kind}:
-            call.planned_ns += fault.extra_ns
+            call.planned_ns += round(fault.extra_ms * 1e6)
             if uniform(self._seed, FAILURE, call.number) < fault.rate:
                 call.failure = fault.status
 
@@ -285,40 +287,10 @@ class Simulator:
 
     async def _faults(self, request: Request) -> Response:
         if request.method == "POST":
-            self._fault = parse_fault(await self._bodies.read(request))
+            self._fault = openai_api.read(Fault, await self._bodies.read(request) or b"{}")
         elif request.method == "DELETE":
             self._fault = Fault()
-        fault = self._fault
-        shown = {
-            "kind": fault.kind,
-            "status": fault.status,
-            "rate": fault.rate,
-            "extra_ms": fault.extra_ns / 1e6,
-        }
-        return JSONResponse(shown)
-
-
-def parse_fault(body: bytes) -> Fault:
-    """Read the body of POST /admin/fault: kind, status, rate, extra_ms, each optional."""
-    try:
-        value = orjson.loads(body or b"{}")
-    except orjson.JSONDecodeError as error:
-        raise BadRequestError(f"The body is not valid JSON: {error}.") from None
-    if not isinstance(value, dict) or set(value) - {"kind", "status", "rate", "extra_ms"}:
-        raise BadRequestError("A fault is an object of kind, status, rate and extra_ms.")
-    kind, status = value.get("kind", "all"), value.get("status", 503)
-    rate, extra_ms = value.get("rate", 0.0), value.get("extra_ms", 0.0)
-    if kind not in {"all", "chat", "embeddings"}:
-        raise BadRequestError("kind must be all, chat or embeddings.", param="kind")
-    if type(status) is not int or not 400 <= status <= 599:  # noqa: PLR2004 - HTTP errors
-        raise BadRequestError("status must be an integer from 400 to 599.", param="status")
-    if type(rate) not in {int, float} or not 0 <= rate <= 1:
-        raise BadRequestError("rate must be a number from 0 to 1.", param="rate")
-    if type(extra_ms) not in {int, float} or not 0 <= extra_ms <= MAX_EXTRA_MS:
-        raise BadRequestError(
-            f"extra_ms must be a number from 0 to {MAX_EXTRA_MS}.", param="extra_ms"
-        )
-    return Fault(kind=kind, status=status, rate=float(rate), extra_ns=round(extra_ms * 1e6))
+        return JSONResponse(self._fault.model_dump())
 
 
 def _draw(request: Request) -> int | None:
@@ -346,7 +318,7 @@ async def _bad_request(_request: Request, error: Exception) -> Response:
     """The client's mistake, as OpenAI shapes it."""
     if not isinstance(error, BadRequestError):
         raise error
-    return Response(error.body(), error.status, media_type=JSON)
+    return Response(error.body(), 400, media_type=JSON)
 
 
 async def _unread(_request: Request, error: Exception) -> Response:

@@ -276,6 +276,22 @@ async def test_told_to_end_it_ends_well_with_both_transports_connected() -> None
     assert said == ""
 
 
+async def test_a_batch_that_asks_for_an_upgrade_is_not_taken_for_an_empty_one(
+    recorder: Recorder,
+) -> None:
+    """Java's own client offers h2c with each request: it is told why, never 200 for nothing."""
+    before = await recorder.stats()
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEAAQ"}
+    async with httpx.AsyncClient(base_url=recorder.endpoint) as client:
+        answer = await client.post(
+            "/v1/traces", content=batch_of_traces([1]), headers={**PROTOBUF, **offer}
+        )
+
+    assert answer.status_code == 400
+    assert "HTTP/1.1" in answer.text
+    assert await grown(recorder, before) == {"refused": 1}
+
+
 async def test_its_own_pages(recorder: Recorder) -> None:
     """Live view, wrong seconds, wrong method, unknown path."""
     # the first look loads what it is answered with

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from worthit.simulator import openai_api
-from worthit.simulator.openai_api import BadRequestError, parse_chat, parse_embeddings, vector
+from worthit.simulator.openai_api import BadRequestError, ChatCall, EmbeddingsCall, read, vector
 
 HELLO = [{"role": "user", "content": "Hello there"}]
 
@@ -27,68 +27,67 @@ def embeddings(**changes: object) -> bytes:
 
 def test_a_chat_is_read() -> None:
     """Model, tokens (a quarter of the bytes, rounded up), limits and streaming are taken over."""
-    call = parse_chat(chat(stream=True, stream_options={"include_usage": True}, max_tokens=9))
+    body = chat(stream=True, stream_options={"include_usage": True}, max_tokens=9)
+    call = read(ChatCall, body)
 
-    assert call == openai_api.ChatCall(
-        model="m", input_tokens=3, max_tokens=9, stream=True, include_usage=True
-    )
+    assert (call.model, call.stream, call.include_usage) == ("m", True, True)
+    assert (call.input_tokens, call.most_tokens) == (3, 9)
 
 
 def test_content_may_come_in_parts_or_be_missing() -> None:
     """A message of text parts counts as its text; one of null as nothing."""
     parts = [{"type": "text", "text": "12345678"}]
-    call = parse_chat(
-        chat(messages=[{"role": "user", "content": parts}, {"role": "tool", "content": None}])
+    call = read(
+        ChatCall,
+        chat(messages=[{"role": "user", "content": parts}, {"role": "tool", "content": None}]),
     )
 
     assert call.input_tokens == 3  # 8 bytes and the line break between two messages
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "param", "message"),
+    ("body", "param", "message"),
     [
-        (b"", 400, None, "not valid JSON"),
-        (b"{", 400, None, "not valid JSON"),
-        (b"[]", 400, None, "must be a JSON object"),
-        (b"null", 400, None, "must be a JSON object"),
-        (chat(model=None), 400, "model", "provide a model"),
-        (chat(model=7), 400, "model", "provide a model"),
-        (chat(messages=[]), 400, "messages", "non-empty list"),
-        (chat(messages="hi"), 400, "messages", "non-empty list"),
-        (chat(messages=[7]), 400, "messages[0]", "object with a role"),
+        (b"", None, "Invalid JSON"),
+        (b"{", None, "Invalid JSON"),
+        (b"[]", None, "valid dictionary|object"),
+        (b"null", None, "valid dictionary|object"),
+        (chat(model=None), "model", "model: .* string"),
+        (chat(model=7), "model", "model: .* string"),
+        (chat(messages=[]), "messages", "messages: .* (list|array|item)"),
+        (chat(messages="hi"), "messages", "messages: .* (list|array|item)"),
+        (chat(messages=[7]), "messages[0]", "messages.0.: .* (object|dictionary)"),
         (
             chat(messages=[*HELLO, {"role": "user", "content": 7}]),
-            400,
             "messages[1].content",
-            "st",
+            "content: .* string",
         ),
-        (chat(stream="yes"), 400, "stream", "true or false"),
-        (chat(stream_options=7), 400, "stream_options", "an object"),
-        (chat(max_tokens=0), 400, "max_tokens", "at least 1"),
-        (chat(max_tokens=True), 400, "max_tokens", "at least 1"),
-        (b"[" * 100_000, 400, None, "not valid JSON"),
-        (b'{"model": "\xff"}', 400, None, "not valid JSON"),
+        (chat(stream="yes"), "stream", "stream: .* boolean"),
+        (chat(stream_options=7), "stream_options", "stream_options: .* (object|dictionary)"),
+        (chat(max_tokens=0), "max_tokens", "max_tokens: .*(integer|greater)"),
+        (chat(max_tokens=True), "max_tokens", "max_tokens: .*(integer|greater)"),
+        (b"[" * 100_000, None, "Invalid JSON"),
+        (b'{"model": "\xff"}', None, "Invalid JSON"),
     ],
 )
 def test_a_bad_chat_is_refused_as_openai_does(
-    body: bytes, status: int, param: str | None, message: str
+    body: bytes, param: str | None, message: str
 ) -> None:
-    """The status, the parameter and the reason are in the answer."""
+    """The parameter and the reason are in the answer."""
     with pytest.raises(BadRequestError, match=message) as raised:
-        parse_chat(body)
+        read(ChatCall, body)
 
     shown = orjson.loads(raised.value.body())["error"]
-    assert raised.value.status == status
     assert (shown["type"], shown["param"]) == ("invalid_request_error", param)
 
 
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
-        ({"input": ""}, "input"),
+        ({"input": ""}, "input[0]"),
         ({"input": []}, "input"),
-        ({"input": [""]}, "input"),
-        ({"input": ["a", 7]}, "input"),
+        ({"input": [""]}, "input[0]"),
+        ({"input": ["a", 7]}, "input[1]"),
         ({"input": {"a": 1}}, "input"),
         ({"input": ["a"] * 2049}, "input"),
         ({"encoding_format": "hex"}, "encoding_format"),
@@ -100,7 +99,7 @@ def test_a_bad_chat_is_refused_as_openai_does(
 def test_bad_embeddings_are_refused(changes: dict[str, Any], param: str) -> None:
     """Each mistake names its parameter."""
     with pytest.raises(BadRequestError) as raised:
-        parse_embeddings(embeddings(**changes))
+        read(EmbeddingsCall, embeddings(**changes))
 
     assert raised.value.param == param
 
@@ -134,10 +133,10 @@ def test_words_that_cancel_still_have_a_direction() -> None:
 def test_floats_and_base64_say_the_same() -> None:
     """Both encodings of one text decode to one vector, in order of the inputs."""
     texts = ["one", "two"]
-    plain = orjson.loads(openai_api.embeddings_body(parse_embeddings(embeddings(input=texts))))
+    plain = orjson.loads(openai_api.embeddings_body(read(EmbeddingsCall, embeddings(input=texts))))
     packed = orjson.loads(
         openai_api.embeddings_body(
-            parse_embeddings(embeddings(input=texts, encoding_format="base64"))
+            read(EmbeddingsCall, embeddings(input=texts, encoding_format="base64"))
         )
     )
 
@@ -150,7 +149,7 @@ def test_floats_and_base64_say_the_same() -> None:
 
 def test_fewer_dimensions_are_still_unit_long() -> None:
     """`dimensions` cuts and scales, as OpenAI's models do."""
-    call = parse_embeddings(embeddings(dimensions=16))
+    call = read(EmbeddingsCall, embeddings(dimensions=16))
     found = orjson.loads(openai_api.embeddings_body(call))["data"][0]["embedding"]
 
     assert len(found) == 16
@@ -159,7 +158,7 @@ def test_fewer_dimensions_are_still_unit_long() -> None:
 
 def test_a_stream_spells_the_whole_answer() -> None:
     """The pieces put together are the answer's text; the last event carries end, usage, [DONE]."""
-    call = parse_chat(chat(stream=True, stream_options={"include_usage": True}))
+    call = read(ChatCall, chat(stream=True, stream_options={"include_usage": True}))
     said = openai_api.reply(3, 20, 1000)
     chunks = openai_api.chat_chunks(call, "id", 0, said, 8)
     events = [line[6:] for line in b"".join(chunks).split(b"\n\n") if line]
