@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from analysis.document.document import Section
 from analysis.document.setting import Setting
-from analysis.questions import emulated
+from analysis.questions import emulated, streamed_replies
 from analysis.questions.cache_law import answer as cache_law
 from analysis.questions.cache_law import section as cache_law_section
 from analysis.questions.capacity import answer as capacity
@@ -74,6 +74,12 @@ QUESTIONS: tuple[Question[Any], ...] = (
         of=faster.Faster,
         answer=faster.answer,
         section=faster_section.section,
+    ),
+    Question(
+        key="streamed_replies",
+        of=streamed_replies.StreamedReplies,
+        answer=streamed_replies.answer,
+        section=streamed_replies.section,
     ),
     Question(
         key="failures",

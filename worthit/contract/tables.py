@@ -65,6 +65,10 @@ REQUESTS: Final = pa.schema(
         ("wire_ns", pa.int64()),
         ("connect_ns", pa.int64()),
         ("first_byte_ns", pa.int64()),
+        ("first_token_ns", pa.int64()),
+        ("last_token_ns", pa.int64()),
+        ("output_tokens", pa.int32()),
+        ("output_pieces", pa.int32()),
     ]
 )
 """One row per request of an arrival, and per event of a client that is not one of Locust's HTTP
@@ -96,6 +100,7 @@ OPTIONAL_COLUMNS: Final = frozenset(
     {
         *("follows_from", "links"),
         *("method", "request_type", "wire_ns", "connect_ns", "first_byte_ns"),
+        *("first_token_ns", "last_token_ns", "output_tokens", "output_pieces"),
     }
 )
 """Columns that a run directory may lack."""

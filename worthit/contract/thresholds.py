@@ -7,6 +7,11 @@ rates and shares are fractions. Metrics, their aggregations and tags:
   the socket, without the time for a connection):
   avg, min, max, med, p(N); tags name, scenario, arm, step, status
 - ``errors``: rate, count; ``requests``: count, rate (per second); the same tags
+- ``time_to_first_token``, ``time_per_output_token``, ``inter_token_latency`` of streamed replies
+  (``worthit.contract.token_times``): as response_time; ``output_tokens``: count, rate (per second)
+- ``goodput``: rate (per second), share, count of the streamed replies that keep to all limits
+  among the tags, in ms: ``goodput{time_to_first_token:500,inter_token_latency:50}: share>0.95``;
+  the same tags, and as limits response_time and the three times of tokens
 - ``share`` (of the requests' time): value; tags arm, root, service, operation. Needs spans
 - ``queries_per_request``: value; tags arm, root, service, collection, statement. Needs spans
 
@@ -31,6 +36,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from worthit.contract.errors import UserMistakeError
+from worthit.contract.token_times import (
+    TOKEN_COLUMNS,
+    TOKEN_TIMES,
+    output_tokens,
+    streamed,
+    token_time_ms,
+)
 
 
 class ThresholdError(UserMistakeError):
@@ -49,6 +61,9 @@ _AGGREGATIONS = {
     "lag": _TREND,
     "errors": ("rate", "count"),
     "requests": ("count", "rate"),
+    **dict.fromkeys(TOKEN_TIMES, _TREND),
+    "output_tokens": ("count", "rate"),
+    "goodput": ("rate", "share", "count"),
     "share": ("value",),
     "queries_per_request": ("value",),
 }
@@ -72,7 +87,10 @@ _SPAN_TAGS: Final[Mapping[str, Mapping[str, str]]] = {
 _REQUEST_COLUMNS = (
     *_REQUEST_TAGS.values(),
     *("error", "intended_ns", "sent_ns", "end_ns", "wire_ns", "connect_ns"),
+    *TOKEN_COLUMNS,
 )
+_OF_TOKENS = frozenset({*TOKEN_TIMES, "output_tokens", "goodput"})
+_GOODPUT_LIMITS = ("response_time", *TOKEN_TIMES)
 _SPAN_COLUMNS = {"share": ("share",), "queries_per_request": ("call", "per_request")}
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -101,6 +119,9 @@ class Threshold:
     """As it was written."""
     metric: str
     tags: Mapping[str, str]
+    """What chooses rows."""
+    limits_ms: Mapping[str, float]
+    """Of goodput, what a reply must keep to."""
     aggregation: str
     percent: float | None
     """N of p(N), None of the others."""
@@ -149,10 +170,12 @@ def parse(text: str) -> Threshold:
             f"The threshold {text!r} asks for {match['aggregation']!r} of {metric}, "
             f"which has {known}."
         )
+    tags, limits_ms = _parse_tags(match["tags"], metric, text)
     return Threshold(
         text=text.strip(),
         metric=metric,
-        tags=_parse_tags(match["tags"], metric, text),
+        tags=tags,
+        limits_ms=limits_ms,
         aggregation=match["aggregation"],
         percent=_parse_percent(match["aggregation"], match["argument"], text),
         operator=match["operator"],
@@ -177,23 +200,40 @@ def _parse_percent(aggregation: str, argument: str | None, text: str) -> float |
     return percent
 
 
-def _parse_tags(tags: str | None, metric: str, text: str) -> dict[str, str]:
+def _parse_tags(
+    tags: str | None, metric: str, text: str
+) -> tuple[dict[str, str], dict[str, float]]:
     known = _SPAN_TAGS.get(metric, _REQUEST_TAGS)
+    limits = _GOODPUT_LIMITS if metric == "goodput" else ()
     found: dict[str, str] = {}
+    limits_ms: dict[str, float] = {}
     parts = re.split(r",(?=\s*\w+\s*:)", tags or "")  # a statement or a route may hold a comma
     for pair in filter(None, (part.strip() for part in parts)):
         tag, colon, value = pair.partition(":")
-        if not colon or tag.strip() not in known:
+        name = tag.strip()
+        is_limit = name in limits and re.fullmatch(_NUMBER, value.strip())
+        if not colon or not (is_limit or name in known):
             raise ThresholdError(
                 f"The threshold {text!r} has the tag {pair!r}; {metric} has "
-                f"{', '.join(f'{name}:VALUE' for name in known)}."
+                + ", ".join([f"{name}:VALUE" for name in known] + [f"{one}:MS" for one in limits])
+                + "."
             )
-        found[tag.strip()] = value.strip()
-    return found
+        if is_limit:
+            limits_ms[name] = float(value)
+        else:
+            found[name] = value.strip()
+    if limits and not limits_ms:
+        raise ThresholdError(
+            f"The threshold {text!r} states no limit; write one as a tag, in ms: "
+            "goodput{time_to_first_token:500}."
+        )
+    return found, limits_ms
 
 
 def chosen(threshold: Threshold, table: pa.Table) -> pa.Table:
-    """Give the rows that the threshold's tags choose."""
+    """Give the rows that the threshold's tags choose; about tokens, those of streamed replies."""
+    if threshold.metric in _OF_TOKENS:
+        table = streamed(table)
     for tag, wanted in threshold.tags.items():
         column = table.column(threshold.tag_columns[tag])
         value = _as_type(wanted, column.type)
@@ -215,31 +255,59 @@ def _as_type(text: str, kind: pa.DataType) -> str | float | None:
 
 def observed(threshold: Threshold, rows: pa.Table) -> float:
     """Give the figure that the chosen rows have, NaN where nothing can be said."""
-    if not rows.num_rows and threshold.aggregation != "count":
-        return math.nan
+    if not rows.num_rows:
+        return 0.0 if threshold.aggregation == "count" else math.nan
     if threshold.metric == "share":
         return float(pc.sum(rows["share"]).as_py())
     if threshold.metric == "queries_per_request":
         queries = rows.filter(pc.equal(rows["call"], "query"))
         return float(pc.sum(queries["per_request"], min_count=0).as_py())
-    if threshold.metric in {"errors", "requests"}:
+    if threshold.metric in {"errors", "requests", "output_tokens", "goodput"}:
         return _count(threshold, rows)
-    return _trend(threshold, _durations_ms(threshold.metric, rows))
+    times_ms = _durations_ms(threshold.metric, rows)
+    return _trend(threshold, times_ms)
 
 
 def _count(threshold: Threshold, rows: pa.Table) -> float:
+    count = float(rows.num_rows)
     if threshold.metric == "errors":
-        errors = float(rows.num_rows - rows["error"].null_count)
-        return errors if threshold.aggregation == "count" else errors / rows.num_rows
-    if threshold.aggregation == "count":
-        return float(rows.num_rows)
+        count -= rows["error"].null_count
+    elif threshold.metric == "output_tokens":
+        count = float(pc.sum(output_tokens(rows), min_count=0).as_py())
+    elif threshold.metric == "goodput":
+        count = float(pc.sum(is_good(rows, threshold.limits_ms), min_count=0).as_py())
+    if threshold.aggregation == "count" or not count:
+        return count
+    if threshold.metric == "errors" or threshold.aggregation == "share":
+        return count / float(rows.num_rows)
     ends = pc.min_max(rows["intended_ns"]).as_py()
     seconds = (ends["max"] - ends["min"]) / 1e9
-    return rows.num_rows / seconds if seconds > 0 else math.nan
+    return float(count / seconds) if seconds > 0 else math.nan
+
+
+def is_good(rows: pa.Table, limits_ms: Mapping[str, float]) -> pa.ChunkedArray:
+    """Say of each streamed reply whether it came without an error and within every limit."""
+    good = pc.is_null(rows["error"])
+    for metric, limit_ms in limits_ms.items():
+        times = token_time_ms(metric, rows) if metric in TOKEN_TIMES else _times_ms(metric, rows)
+        slow = pc.or_kleene(pc.greater(times, limit_ms), pc.is_null(rows["first_token_ns"]))
+        good = pc.and_(good, pc.invert(pc.fill_null(slow, fill_value=False)))
+    return good
 
 
 def _durations_ms(metric: str, rows: pa.Table) -> pa.ChunkedArray:
-    """Give each row's time in ms, infinite for a request that never ended."""
+    """Give each row's time in ms; of tokens, without what has none, such as the gaps of one token.
+
+    Infinite is that of a request that never ended, or never brought a token that it should have.
+    """
+    if metric not in TOKEN_TIMES:
+        return _times_ms(metric, rows)
+    times = token_time_ms(metric, rows)
+    never = pc.is_null(rows["first_token_ns"])
+    return pc.drop_null(pc.if_else(never, math.inf, times))
+
+
+def _times_ms(metric: str, rows: pa.Table) -> pa.ChunkedArray:
     begin = rows["sent_ns" if metric == "service_time" else "intended_ns"]
     end = _left_ns(rows) if metric == "lag" else rows["end_ns"]
     # times since the epoch in ns do not fit into a float: subtract as integers first
@@ -259,6 +327,8 @@ def _left_ns(rows: pa.Table) -> pa.ChunkedArray:
 
 
 def _trend(threshold: Threshold, values_ms: pa.ChunkedArray) -> float:
+    if not len(values_ms):
+        return math.nan
     if threshold.aggregation == "avg":
         return float(pc.mean(values_ms).as_py())
     percent = {"min": 0.0, "max": _HIGHEST_PERCENT, "med": 50.0}.get(

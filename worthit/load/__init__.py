@@ -17,6 +17,7 @@ from worthit.contract.scenario_arguments import (
     whole_number_from_1,
 )
 from worthit.load.schedule.arrival import Arrival
+from worthit.load.streamed_chat import stream_chat
 
 if TYPE_CHECKING:
     from worthit.load.open_loop import OpenLoopUser
@@ -28,6 +29,7 @@ __all__ = [
     "OpenLoopUser",
     "fraction_from_0_to_1",
     "number_from_0",
+    "stream_chat",
     "whole_number_from_1",
 ]
 

@@ -61,6 +61,18 @@ def stub_server(*, latency_ms: float = 0.0, status: int = 200) -> Iterator[Stub]
             process.stdout.close()
 
 
+@contextmanager
+def start_module(module: str, *arguments: str, port: int) -> Iterator[None]:
+    """Run a server of ours on a port until it is no longer needed."""
+    process = subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=ROOT)
+    try:
+        wait_for(lambda: not is_free(port), f"{module} did not start")
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 def start_locust(
     *arguments: str,
     files: str = "loadtests",

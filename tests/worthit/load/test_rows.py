@@ -12,6 +12,7 @@ from tests.support.load.load_plans import a_block
 from worthit.contract.tables import REQUESTS, read_stream
 from worthit.load.requests.request_log import Clock, Mark, RequestLog
 from worthit.load.requests.rows import Rows, StreamFile
+from worthit.load.requests.token_stream import TokenStream
 
 BLOCK = a_block(block=3, step=1)
 
@@ -35,12 +36,23 @@ def add(rows: Rows, number: int, **changes: object) -> None:
     rows.add(**values)  # type: ignore[arg-type] # the columns' own types
 
 
+def a_reply() -> TokenStream:
+    """Return a streamed reply of two pieces and nine tokens."""
+    stream = TokenStream()
+    stream.feed(b'data: {"choices": [{"text": "a"}]}\n\n', 1_795_000_000_000_000_005)
+    stream.feed(
+        b'data: {"choices": [{"text": "b"}], "usage": {"completion_tokens": 9}}\n\n',
+        1_795_000_000_000_000_006,
+    )
+    return stream
+
+
 def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     """Every column of a row, nulls too, is read back from the stream as it was added."""
     rows, file = Rows(), StreamFile(tmp_path / "requests-0.arrows")
     add(
         rows, 1, method="POST", wire_ns=1_795_000_000_000_000_003,
-        first_byte_ns=1_795_000_000_000_000_004,
+        first_byte_ns=1_795_000_000_000_000_004, tokens=a_reply(),
     )  # fmt: skip
     add(
         rows,
@@ -76,6 +88,10 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
         "wire_ns": 1_795_000_000_000_000_003,
         "connect_ns": 0,
         "first_byte_ns": 1_795_000_000_000_000_004,
+        "first_token_ns": 1_795_000_000_000_000_005,
+        "last_token_ns": 1_795_000_000_000_000_006,
+        "output_tokens": 9,
+        "output_pieces": 2,
     }
     second = {
         **first,
@@ -95,6 +111,10 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
         "wire_ns": None,
         "connect_ns": None,
         "first_byte_ns": None,
+        "first_token_ns": None,
+        "last_token_ns": None,
+        "output_tokens": None,
+        "output_pieces": None,
     }
     assert found == [first, second]
 
@@ -256,12 +276,12 @@ def test_many_different_errors_do_not_eat_the_memory() -> None:
     assert texts[-1] == "(other)"
 
 
-def test_a_row_takes_96_bytes() -> None:
-    """What a request costs in memory until it is on disk is 96 bytes."""
+def test_a_row_takes_120_bytes() -> None:
+    """What a request costs in memory until it is on disk is 120 bytes."""
     rows = Rows(rows=10)
     add(rows, 1)
 
     _batch, packed = rows.take()
 
-    assert packed.dtype.itemsize == 96
+    assert packed.dtype.itemsize == 120
     assert np.int64(packed["intended"][0]) == 1_795_000_000_000_000_002

@@ -29,6 +29,7 @@ from opentelemetry import trace
 
 from worthit.contract.plan import Block, unscheduled
 from worthit.load.requests.request_log import STOPPED, Clock, Mark, RequestLog
+from worthit.load.requests.token_stream import CONTENT_TYPE, TokenStream
 from worthit.load.requests.trace_context import (
     Identifiers,
     baggage_before_draw,
@@ -320,13 +321,24 @@ class Instrument:
         if self.log is not None:
             self.log.left(mark)
 
-    def received(self, mark: Mark, length: int) -> None:
+    def received(self, mark: Mark, data: bytes) -> None:
         """Take note of some of the body."""
         now_ns = self.now_ns()
         if not mark.received:
             mark.first_byte_ns = now_ns
-        mark.received += length
+        mark.received += len(data)
         mark.end_ns = now_ns
+        if mark.tokens is not None:
+            try:
+                mark.tokens.feed(data, now_ns)
+            except Exception as error:  # noqa: BLE001 - ours must not end a request of theirs
+                mark.tokens = None
+                self.failed(error)
+
+    def begins(self, mark: Mark, content_type: str, content_encoding: str) -> None:
+        """Take note of what kind of body begins."""
+        if content_type.startswith(CONTENT_TYPE):
+            mark.tokens = TokenStream(content_encoding=content_encoding)
 
     def body_ended(self, mark: Mark) -> None:
         """Record a streamed answer that has ended, unless a ``with`` block is to judge it."""

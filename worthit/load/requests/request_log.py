@@ -1,7 +1,7 @@
 """What happened to every request of this process: rows on disk, counts in memory.
 
-Nothing here costs a request more than packing 64 bytes: all else is computed from the packed rows,
-twice a second.
+Nothing here costs a request more than packing 120 bytes: all else is computed from the packed
+rows, twice a second.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from worthit.contract.plan import Block
 from worthit.load.requests.counters import Histogram, StepCounts
 from worthit.load.requests.rows import MISSING, RowArray, Rows, StreamFile
 from worthit.load.requests.stalls import Stalls
+from worthit.load.requests.token_stream import TokenStream
 
 _LOGGER = logging.getLogger("worthit.load")
 
@@ -69,6 +70,7 @@ class Mark:
         "sent_ns",
         "status_code",
         "streaming",
+        "tokens",
         "traceparent_out",
         "undecided",
         "wire_ns",
@@ -109,6 +111,8 @@ class Mark:
         self.error: str | None = None
         self.received = 0
         """Bytes of its body."""
+        self.tokens: TokenStream | None = None
+        """Of a reply as server-sent events."""
         self.streaming = False
         """Whether it was returned to the user before its body was there."""
         self.returned_ns = 0
@@ -187,6 +191,7 @@ class RequestLog:
             mark.wire_ns,
             mark.connect_ns,
             mark.first_byte_ns,
+            mark.tokens,
         )
         return True
 

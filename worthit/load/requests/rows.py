@@ -1,6 +1,6 @@
-"""One row for every request, streamed to disk; 96 bytes of memory a row, for a moment.
+"""One row for every request, streamed to disk; 120 bytes of memory a row, for a moment.
 
-A row is packed into 96 bytes of a fixed buffer; a full or old buffer becomes one record batch of
+A row is packed into 120 bytes of a fixed buffer; a full or old buffer becomes one record batch of
 an Arrow IPC stream, ``requests-<worker>.arrows``, whose columns are those of requests.parquet
 (docs/run-directory.md). A stream that was cut off, as by kill -9, is read up to its last whole
 batch; ``worthit.contract.tables.read_stream`` does so.
@@ -21,13 +21,17 @@ from numpy.typing import NDArray
 
 from worthit.contract.plan import Block
 from worthit.contract.tables import REQUESTS
+from worthit.load.requests.token_stream import TokenStream
 
-ROW_BYTES: Final = 96
-_ROW = struct.Struct("<16sqqqqiHHIhHqqqHHxxxx")
+ROW_BYTES: Final = 120
+_ROW = struct.Struct("<16sqqqqiHHIhHqqqHHxxxxqqii")
 _ROWS_PER_BATCH = 4096
 MISSING = -(1 << 62)
 """Stands for null in a row; no time, status or size takes this value."""
-_MISSING_STATUS = -1
+_MISSING_COUNT = -1
+"""As above, of a status or a number of tokens."""
+_NO_TOKENS = (MISSING, MISSING, _MISSING_COUNT, _MISSING_COUNT)
+_MOST_TOKENS = 0x7FFFFFFF
 _MOST_BYTES = 0xFFFFFFFF
 """Sizes of responses are kept up to this."""
 _MOST_TEXTS = 10_000
@@ -56,12 +60,19 @@ _VIEW = np.dtype(
             "first",
             "method",
             "kind",
+            "first_token",
+            "last_token",
+            "tokens",
+            "pieces",
         ],
         "formats": [
             *("<i8", "<i8", "<i8", "<i8", "<i4", "<u2", "<u2", "<u4", "<i2", "<u2"),
-            *("<i8", "<i8", "<i8", "<u2", "<u2"),
+            *("<i8", "<i8", "<i8", "<u2", "<u2", "<i8", "<i8", "<i4", "<i4"),
         ],
-        "offsets": [16, 24, 32, 40, 48, 52, 54, 56, 60, 62, 64, 72, 80, 88, 90],
+        "offsets": [
+            *(16, 24, 32, 40, 48, 52, 54, 56, 60, 62),
+            *(64, 72, 80, 88, 90, 96, 104, 112, 116),
+        ],
         "itemsize": ROW_BYTES,
     }
 )
@@ -131,6 +142,7 @@ class Rows:
         wire_ns: int | None = None,
         connect_ns: int = 0,
         first_byte_ns: int | None = None,
+        tokens: TokenStream | None = None,
     ) -> None:
         """Add one row; the caller takes the batch away when ``full``.
 
@@ -149,13 +161,14 @@ class Rows:
             numbers[name] if name in numbers else self._names.number(name),
             0 if error is None else self._errors.number(error),
             min(max(response_bytes, 0), _MOST_BYTES),
-            status_code or _MISSING_STATUS,
+            status_code or _MISSING_COUNT,
             self._scenarios.number(scenario),
             MISSING if wire_ns is None else wire_ns,
             connect_ns,
             MISSING if first_byte_ns is None else first_byte_ns,
             0 if method is None else self._methods.number(method),
             self._kinds.number(kind),
+            *(_NO_TOKENS if tokens is None else _packed(tokens)),
         )
         self.count += 1
 
@@ -201,7 +214,7 @@ class Rows:
             _number_column(pa.int64(), rows["intended"]),
             _number_column(pa.int64(), rows["sent"]),
             _number_column(pa.int64(), rows["end"], missing=rows["end"] == MISSING),
-            _number_column(pa.int32(), status, missing=status == _MISSING_STATUS),
+            _number_column(pa.int32(), status, missing=status == _MISSING_COUNT),
             self._errors.column(rows["error"]),
             _number_column(pa.int64(), rows["bytes"].astype(np.int64)),
             self._methods.column(rows["method"]),
@@ -209,8 +222,22 @@ class Rows:
             _number_column(pa.int64(), rows["wire"], missing=rows["wire"] == MISSING),
             _number_column(pa.int64(), rows["connect"], missing=rows["wire"] == MISSING),
             _number_column(pa.int64(), rows["first"], missing=rows["first"] == MISSING),
+            _number_column(
+                pa.int64(), rows["first_token"], missing=rows["first_token"] == MISSING
+            ),
+            _number_column(pa.int64(), rows["last_token"], missing=rows["last_token"] == MISSING),
+            _number_column(pa.int32(), rows["tokens"], missing=rows["tokens"] == _MISSING_COUNT),
+            _number_column(pa.int32(), rows["pieces"], missing=rows["pieces"] == _MISSING_COUNT),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=REQUESTS)
+
+
+def _packed(tokens: TokenStream) -> tuple[int, int, int, int]:
+    """Return what a row keeps of a streamed reply; of one without a token nothing."""
+    if tokens.first_ns is None or tokens.last_ns is None:
+        return _NO_TOKENS
+    count = _MISSING_COUNT if tokens.tokens is None else min(tokens.tokens, _MOST_TOKENS)
+    return (tokens.first_ns, tokens.last_ns, count, tokens.pieces)
 
 
 # The columns are built from buffers: pa.array() would import pandas into every load generator,

@@ -21,6 +21,7 @@ from geventhttpclient.response import HTTPSocketPoolResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from worthit.load.requests.request_log import Mark
+from worthit.load.requests.token_stream import CONTENT_TYPE
 from worthit.load.requests.trace_context import OTHER_PROPAGATORS
 
 _OF_TRACE = OTHER_PROPAGATORS | {"traceparent", "baggage"}
@@ -39,7 +40,10 @@ class Watcher(Protocol):
     def left(self, mark: Mark) -> None:
         """Take note that the first bytes are handed to the socket now."""
 
-    def received(self, mark: Mark, length: int) -> None:
+    def begins(self, mark: Mark, content_type: str, content_encoding: str) -> None:
+        """Take note of what kind of body begins."""
+
+    def received(self, mark: Mark, data: bytes) -> None:
         """Take note of some of the body."""
 
     def body_ended(self, mark: Mark) -> None:
@@ -143,10 +147,13 @@ def _timing_send(original: Callable[..., Any], watcher: Watcher) -> Callable[...
 
 def _timing_response(original: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
     def getresponse(self: object) -> object:
-        response = original(self)
+        response: Any = original(self)
         mark = current_mark()
         if mark is not None:
             mark.first_byte_ns = watcher.now_ns()
+            kind = response.headers.get("content-type") or ""
+            # requests decodes before anybody sees the body
+            watcher.begins(mark, kind, "")
         return response
 
     return getresponse
@@ -155,8 +162,9 @@ def _timing_response(original: Callable[..., Any], watcher: Watcher) -> Callable
 def _watching_chunks(original: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
     def iter_content(self: object, *args: Any, **kwargs: Any) -> Iterator[Any]:  # noqa: ANN401 - as the wrapped one
         chunks: Iterator[Any] = original(self, *args, **kwargs)
-        mark: Mark | None = getattr(self, "worthit_mark", None)
-        if mark is None or not mark.streaming:
+        # of a body that is read before it is returned, as most are, the greenlet knows
+        mark: Mark | None = getattr(self, "worthit_mark", None) or current_mark()
+        if mark is None or not (mark.streaming or mark.tokens):
             return chunks
         return _watched(chunks, mark, watcher)
 
@@ -167,7 +175,7 @@ def _watched(chunks: Iterator[Any], mark: Mark, watcher: Watcher) -> Iterator[An
     """Pass a streamed body on; left early, as by ``break``, it has ended where it was left."""
     try:
         for chunk in chunks:
-            watcher.received(mark, len(chunk))
+            watcher.received(mark, chunk if isinstance(chunk, bytes) else str(chunk).encode())
             yield chunk
     finally:
         watcher.body_ended(mark)
@@ -222,12 +230,19 @@ def _watching_gevent(original: Callable[..., Any], watcher: Watcher) -> Callable
         mark = current_mark()
         if mark is None:
             return response
-        whole = response.message_complete
-        mark.received = len(response._body_buffer)  # noqa: SLF001 - its parser's state is the only place
-        if whole or mark.received:
+        there = response._body_buffer  # noqa: SLF001 - its parser's state is the only place
+        kind = str(response.get("content-type", ""))
+        if kind.startswith(CONTENT_TYPE):
+            watcher.begins(mark, kind, str(response.get("content-encoding", "")))
+            watcher.received(mark, bytes(there))
+        else:
+            mark.received = len(there)
+        if response.message_complete:
             mark.first_byte_ns = watcher.now_ns()
-        if not whole:
-            response.worthit_mark = mark
+            return response
+        if mark.received:
+            mark.first_byte_ns = watcher.now_ns()
+        response.worthit_mark = mark
         return response
 
     return request
@@ -248,7 +263,7 @@ def _watching_body(original: Callable[..., Any], watcher: Watcher) -> Callable[.
     def on_body(self: Any, buf: bytearray) -> None:  # noqa: ANN401 - has a mark or not
         original(self, buf)
         if self.worthit_mark is not None:
-            watcher.received(self.worthit_mark, len(buf))
+            watcher.received(self.worthit_mark, bytes(buf))
 
     return on_body
 
