@@ -93,7 +93,7 @@ class Batch:
         array = pa.array(self.columns[field.name], field.type)
         if field.name in _IDS:
             array = pc.ascii_lower(array)
-            return _without_zeros(array) if field.name == "parent_span_id" else array
+            return without_zeros(array) if field.name == "parent_span_id" else array
         if field.name in _TIMES and ns_per_unit != 1:
             return pc.multiply_checked(array, ns_per_unit)
         return pc.ascii_upper(array) if field.name == "kind" else array
@@ -103,7 +103,7 @@ _NO_PARENT = pa.array(["", "0", "0" * 16, "0" * 32, "null", "none"], pa.large_st
 """What tools write for a root's parent beside leaving it out."""
 
 
-def _without_zeros(parents: pa.Array) -> pa.Array:
+def without_zeros(parents: pa.Array) -> pa.Array:
     """Give an id of zeros, which is none, as missing."""
     none = pc.is_in(parents, value_set=_NO_PARENT)
     if not pc.any(none).as_py():

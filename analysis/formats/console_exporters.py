@@ -92,7 +92,7 @@ def _add(batch: Batch, spans: list[dict[str, Any]], names: _Names) -> None:
         raise InputError("a span's context has no trace id or no span id")
     columns["parent_span_id"] += [_parent(span, names) for span in spans]
     columns["name"] += [span.get(names.name) for span in spans]
-    columns["kind"] += [_kind(span.get(names.kind)) for span in spans]
+    columns["kind"] += [kind_word(span.get(names.kind)) for span in spans]
     starts = moments.nanoseconds([_first(span, names.start) for span in spans])
     ends = moments.nanoseconds([_first(span, names.end) for span in spans])
     columns["start_ns"] += [start or 0 for start in starts]
@@ -103,7 +103,7 @@ def _add(batch: Batch, spans: list[dict[str, Any]], names: _Names) -> None:
     for span, context in zip(spans, contexts, strict=True):
         status = span.get(names.status)
         code = _first(status, names.code) if isinstance(status, dict) else status
-        columns["status"].append(_status(code))
+        columns["status"].append(status_word(code))
         resource = _attributes(span.get(names.resource))
         about = resource.get("attributes", resource)
         service = about.get(SERVICE_NAME) if isinstance(about, dict) else None
@@ -117,7 +117,7 @@ def _add(batch: Batch, spans: list[dict[str, Any]], names: _Names) -> None:
         if state and state != "[]":
             attributes[TRACE_STATE] = state
         if span.get(names.links):
-            batch.sparse["links"][len(batch)] = _links(span[names.links], names)
+            batch.sparse["links"][len(batch)] = links_text(span[names.links], names)
         batch.promote(attributes)
 
 
@@ -133,14 +133,15 @@ def _parent(span: Mapping[str, Any], names: _Names) -> str | None:
     return _id(parent)
 
 
-def _kind(kind: Any) -> str:
+def kind_word(kind: Any) -> str:
     """``SpanKind.SERVER`` is Python's, ``KIND_SERVER`` PHP's, 2 Go's, "server" Go's of old."""
     if isinstance(kind, str):
         kind = kind.rsplit(".", maxsplit=1)[-1]
     return enum(kind, KINDS, "KIND_")
 
 
-def _status(code: Any) -> str:
+def status_word(code: Any) -> str:
+    """Read a status as any of these exporters writes it."""
     word = enum(code, STATUSES, "STATUS_CODE_").rsplit(".", maxsplit=1)[-1]
     return word if word in STATUSES else "UNSET"
 
@@ -160,7 +161,8 @@ def _value(value: Any) -> Any:
     return value.get("Value") if isinstance(value, dict) and "Type" in value else value
 
 
-def _links(links: Sequence[Mapping[str, Any]], names: _Names) -> str:
+def links_text(links: Sequence[Mapping[str, Any]], names: _Names = _PYTHON) -> str:
+    """Write links as the spans table has them."""
     contexts = [link.get(names.context) or {} for link in links]
     return orjson.dumps(
         [

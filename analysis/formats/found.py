@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +31,7 @@ from analysis.formats.columns import empty
 from analysis.formats.jaeger import jaeger_documents, jaeger_json
 from analysis.formats.otlp import otlp_json, otlp_protobuf
 from analysis.formats.reading import NotTracesError, Reading
+from analysis.formats.walked import read as walked
 
 _KNOWN = "OTLP, Jaeger, Zipkin, console exporters' JSON, ClickHouse, CSV or Parquet"
 _JSON: tuple[ModuleType, ...] = (
@@ -102,7 +102,8 @@ def table_of(
         content = unpacking.plain(content, name, reading)
     if content.startswith(parquet.MAGIC):
         return parquet.table(Path(name), columns, content, reading=reading)
-    if not content.strip(b" \t\r\n\0"):
+    blank = b" \t\r\n\0"
+    if not content[:_SAMPLE_BYTES].strip(blank) and not content.strip(blank):
         raise NotTracesError(f"{name} is empty; traces are expected ({_KNOWN}).")
     if otlp_protobuf.begins_with_spans(io.BytesIO(content)):  # also with a length like { or [
         return _together(list(_recording(io.BytesIO(content), name, reading)))
@@ -136,12 +137,13 @@ def _text(content: bytes, name: str, reading: Reading) -> pa.Table:
     return found
 
 
+_SAMPLE_BYTES = 1 << 16
 _CHARACTER_BYTES = 4
 _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b\x1e")
 
 
 def _is_text(content: bytes) -> bool:
-    sample = content[: 1 << 16]
+    sample = content[:_SAMPLE_BYTES]
     if b"\0" in sample:
         return False
     try:
@@ -153,10 +155,9 @@ def _is_text(content: bytes) -> bool:
 
 def _json(content: bytes, name: str, reading: Reading) -> pa.Table:
     """Read JSON documents; name what else lies between them."""
-    traces = jaeger_json.one_by_one(content)
-    if traces is not None:
-        with suppress(orjson.JSONDecodeError):  # the whole document tells its line and column
-            return _told(jaeger_json, jaeger_json.table_of, traces, name)
+    usual = walked.table(content)
+    if usual is not None:
+        return usual
     found = _Documents(name, reading)
     for part in documents.parts(content, is_traces):
         if isinstance(part, documents.Broken):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -106,6 +107,10 @@ def _of_texts(column: pa.Array, unit: str | None) -> pa.Array:
 
 
 def _of_iso(column: pa.Array) -> pa.Array:
+    for kind in (pa.timestamp("ns", "UTC"), pa.timestamp("ns")):  # with a zone, without
+        with suppress(pa.ArrowInvalid):  # another spelling, or a moment beyond int64
+            ns = column.cast(kind).cast(pa.int64())
+            return pc.if_else(pc.less(ns, 0), pa.scalar(None, pa.int64()), ns)
     texts = column.to_pandas().astype(object)
     found = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
     try:

@@ -447,6 +447,17 @@ def _kinds(kinds: pa.Array | None, rows: int) -> pa.Array:
 _KINDS_OF_SKYWALKING = (("ENTRY", "SERVER"), ("EXIT", "CLIENT"), ("LOCAL", "INTERNAL"))
 
 
+def kind_word(kind: str | None) -> str:
+    """Read one kind as ``SpanKind`` columns have it."""
+    found: str = _kinds(pa.array([kind], pa.large_string()), 1)[0].as_py()
+    return found
+
+
+def status_word(status: str | None) -> str:
+    """Read one status as ``StatusCode`` columns have it."""
+    return _status(status or "", error=False)
+
+
 def _statuses(statuses: pa.Array | None, name: str, rows: int) -> pa.Array:
     unset = pa.scalar(STATUSES[0], pa.large_string())
     if statuses is None:

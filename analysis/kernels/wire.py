@@ -232,29 +232,55 @@ def ints(data: NDArray[np.uint8], places: NDArray[np.int64]) -> NDArray[np.int64
 def numbered(
     data: NDArray[np.uint8], begins: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number stretches of bytes: a code each, and the first of every code."""
-    size = 16
-    while size < 2 * begins.size:
-        size *= 2
-    table = np.full(size, -1, np.int64)
-    keys = np.empty(size, np.uint64)
-    codes = np.empty(begins.size, np.int64)
-    firsts = np.empty(begins.size, np.int64)
-    count = 0
+    """Number stretches of bytes: a code each, and the first of every code.
+
+    What followed a stretch before follows it again, mostly: that is looked at before a hash.
+    """
+    table, hashes = np.full(1024, -1, np.int64), np.empty(512, np.uint64)
+    codes, firsts = np.empty(begins.size, np.int64), np.empty(512, np.int64)
+    after = np.empty(512, np.int64)
+    count, last = 0, -1
     for i in range(begins.size):
+        if last >= 0 and after[last] >= 0:
+            guess = after[last]
+            if _same(data, begins, lengths, i, firsts[guess]):
+                codes[i] = last = guess
+                continue
         key = _FNV_OFFSET
         for k in range(begins[i], begins[i] + lengths[i]):
             key = (key ^ np.uint64(data[k])) * _FNV_PRIME
-        slot = np.int64((key ^ (key >> np.uint64(32))) & np.uint64(size - 1))
+        slot = _slot(key, table.size)
         while table[slot] >= 0:
-            if keys[slot] == key and _same(data, begins, lengths, i, firsts[table[slot]]):
+            code = table[slot]
+            if hashes[code] == key and _same(data, begins, lengths, i, firsts[code]):
                 break
-            slot = (slot + 1) & (size - 1)
+            slot = (slot + 1) & (table.size - 1)
         if table[slot] < 0:
-            table[slot], keys[slot], firsts[count] = count, key, i
+            if count == firsts.size:
+                firsts = np.concatenate((firsts, np.empty_like(firsts)))
+                after = np.concatenate((after, np.empty_like(after)))
+                hashes = np.concatenate((hashes, np.empty_like(hashes)))
+                table = np.full(2 * table.size, -1, np.int64)
+                for code in range(count):
+                    slot = _slot(hashes[code], table.size)
+                    while table[slot] >= 0:
+                        slot = (slot + 1) & (table.size - 1)
+                    table[slot] = code
+                slot = _slot(key, table.size)
+                while table[slot] >= 0:
+                    slot = (slot + 1) & (table.size - 1)
+            table[slot], hashes[count], firsts[count], after[count] = count, key, i, -1
             count += 1
         codes[i] = table[slot]
+        if last >= 0:
+            after[last] = codes[i]
+        last = codes[i]
     return codes, firsts[:count]
+
+
+@compiled
+def _slot(key: np.uint64, size: int) -> int:
+    return int(np.int64((key ^ (key >> np.uint64(32))) & np.uint64(size - 1)))
 
 
 @compiled

@@ -5,26 +5,19 @@ One trace, several, or JSON lines of them.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 
 from analysis.errors import InputError
 from analysis.formats.columns import Batch
 from analysis.formats.resource_attributes import asked_for, of_resource
-from analysis.kernels import elements
 
 _NS_PER_US = 1000
 _PAIR = itemgetter("key", "value")
-_HEAD = re.compile(rb'\s*\{\s*"data"\s*:\s*\[')
-_LARGE_BYTES = 1 << 20
-"""Smaller documents fit into the caches as they are."""
 
 NAME = "Jaeger JSON"
 """As messages call this format."""
@@ -42,28 +35,6 @@ def matches(document: object) -> bool:
             return bool(document.keys() & {"errors", "total", "limit"}) or len(document) == 1
         return isinstance(data, list) and isinstance(data[0], dict) and "spans" in data[0]
     return "spans" in document and ("processes" in document or "traceID" in document)
-
-
-def one_by_one(content: bytes) -> Iterator[dict[str, Any]] | None:
-    """Parse the traces of ``{"data": [...]}`` one after the other; None for any other document.
-
-    What is parsed at once then stays in the processor's caches. Only documents of some size are
-    taken apart. Damage inside a trace raises ``orjson.JSONDecodeError`` when it is reached.
-    """
-    head = _HEAD.match(content) if len(content) > _LARGE_BYTES else None
-    if head is None:
-        return None
-    places, close = elements.objects(np.frombuffer(content, np.uint8), head.end())
-    rest = content[close:] if close >= 0 else b""
-    view, ends = memoryview(content), places.reshape(-1, 2).tolist()
-    try:
-        whole = orjson.loads(head.group() + rest)
-        first = orjson.loads(view[slice(*ends[0])]) if ends else None
-    except orjson.JSONDecodeError:
-        return None
-    if b'"data"' in rest or whole["data"] or not matches(first):
-        return None
-    return chain([first], (orjson.loads(view[begin:end]) for begin, end in ends[1:]))
 
 
 def table(documents: Sequence[Any]) -> pa.Table:
@@ -131,14 +102,13 @@ def _add(batch: Batch, trace: dict[str, Any]) -> None:
         references = span.get("references")
         if not references:
             parents.append(span.get("parentSpanID") or None)
-        elif len(references) == 1 and references[0].get("refType") == "CHILD_OF":
-            if references[0].get("traceID") in (own, None, ""):
-                parents.append(references[0].get("spanID"))
-            else:
-                parents.append(None)
-                _link(batch, references)
         else:
-            parents.append(_settle(batch, references, (own, None, "")))
+            parent, follows, links = settled(references, (own, None, ""))
+            parents.append(parent)
+            if follows:
+                batch.sparse["follows_from"][len(batch)] = True
+            if links:
+                batch.sparse["links"][len(batch)] = links
         attributes = _attributes(span.get("tags") or ())
         if shares:
             own_process = span.get("process")
@@ -170,32 +140,22 @@ def _micros(value: object) -> int | None:
     return int(float(str(value)))
 
 
-def _settle(
-    batch: Batch, references: list[dict[str, Any]], own: tuple[str | None, ...]
-) -> str | None:
-    """Give the parent: the trace's first CHILD_OF, else its first FOLLOWS_FROM (as Jaeger UI).
+def settled(
+    references: list[dict[str, Any]], own: tuple[str | None, ...]
+) -> tuple[str | None, bool, str | None]:
+    """Give the parent, whether it is followed from, and what is left of the references as links.
 
-    ``own`` is what a reference's trace id may be for it to stay in the trace. What is left of the
-    references are links.
+    The parent is the trace's first CHILD_OF, else its first FOLLOWS_FROM (as Jaeger UI). ``own``
+    is what a reference's trace id may be for it to stay in the trace.
     """
     here = [ref for ref in references if ref.get("traceID") in own]
     parent = next((ref for ref in here if ref.get("refType") == "CHILD_OF"), None) or (
         here[0] if here else {}
     )
-    if parent.get("refType") == "FOLLOWS_FROM":
-        batch.sparse["follows_from"][len(batch)] = True
-    _link(batch, [ref for ref in references if ref is not parent])
-    return parent.get("spanID") or None
-
-
-def _link(batch: Batch, references: list[dict[str, Any]]) -> None:
-    """Keep references that are not the parent."""
-    if references:
-        links = [
-            {
-                "trace_id": str(ref.get("traceID")).lower(),
-                "span_id": str(ref.get("spanID")).lower(),
-            }
-            for ref in references
-        ]
-        batch.sparse["links"][len(batch)] = orjson.dumps(links).decode()
+    links = [
+        {"trace_id": str(ref.get("traceID")).lower(), "span_id": str(ref.get("spanID")).lower()}
+        for ref in references
+        if ref is not parent
+    ]
+    follows = parent.get("refType") == "FOLLOWS_FROM"
+    return parent.get("spanID") or None, follows, orjson.dumps(links).decode() if links else None

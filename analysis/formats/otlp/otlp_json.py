@@ -27,16 +27,16 @@ KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 STATUSES = ("UNSET", "OK", "ERROR")
 """Status.StatusCode of the same, by number."""
 
-_SPANS = ("resourceSpans", "resource_spans", "batches")
-_SCOPES = (
+SPANS_MEMBERS = ("resourceSpans", "resource_spans", "batches")
+SCOPES_MEMBERS = (
     "scopeSpans",
     "scope_spans",
     "instrumentationLibrarySpans",
     "instrumentation_library_spans",
 )
 """Today's names, protobuf's own names, then those of OTLP before 0.19 and of Tempo's API."""
-_SCOPE = ("scope", "instrumentationLibrary", "instrumentation_library")
-_WRAPPERS = ("result", "trace")
+SCOPE_MEMBERS = ("scope", "instrumentationLibrary", "instrumentation_library")
+WRAPPERS = ("result", "trace")
 _ID_CHARACTERS = {16: 32, 8: 16}
 """Characters of hex for so many bytes."""
 _HEX = frozenset("0123456789abcdefABCDEF")
@@ -60,11 +60,12 @@ def matches(document: object) -> bool:
     """Whether a parsed JSON document is OTLP's."""
     if not isinstance(document, dict):
         return False
-    if any(name in document for name in _SPANS) or any(name in document for name in _SCOPES):
+    if any(name in document for name in SPANS_MEMBERS) or any(
+        name in document for name in SCOPES_MEMBERS
+    ):
         return True
     return any(
-        name in document and (document[name] == {} or matches(document[name]))
-        for name in _WRAPPERS
+        name in document and (document[name] == {} or matches(document[name])) for name in WRAPPERS
     )
 
 
@@ -79,19 +80,19 @@ def table(documents: Sequence[Any]) -> pa.Table:
             about = _attributes((resource.get("resource") or {}).get("attributes"))
             service, arm = (_word(about, key) for key in (SERVICE_NAME, ARM))
             shared = of_resource(about)
-            for scope in _get(resource, _SCOPES):
-                name = (_first(scope, _SCOPE) or {}).get("name")
+            for scope in _get(resource, SCOPES_MEMBERS):
+                name = (_first(scope, SCOPE_MEMBERS) or {}).get("name")
                 _add(batch, scope.get("spans") or [], service, arm, name, shared)
     return batch.table()
 
 
 def _resources(document: Any) -> Iterator[dict[str, Any]]:
-    for name in _WRAPPERS:
+    for name in WRAPPERS:
         if name in document and isinstance(document[name], dict):
             document = document[name]
-    if any(name in document for name in _SCOPES):
+    if any(name in document for name in SCOPES_MEMBERS):
         yield document
-    yield from _get(document, _SPANS)
+    yield from _get(document, SPANS_MEMBERS)
 
 
 def _get(part: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -157,7 +158,7 @@ def _add(  # noqa: C901, PLR0917 - a column after the other; called once per sco
         if state and SAMPLED in state:
             attributes.setdefault(TRACE_STATE, state)
         if span.get("links"):
-            batch.sparse["links"][place] = _links(span["links"])
+            batch.sparse["links"][place] = links_text(span["links"])
         batch.promote(attributes)
         if arm and place not in batch.sparse["arm"]:
             batch.sparse["arm"][place] = arm  # outside of any request the service's own holds
@@ -174,7 +175,8 @@ def _numbers(spans: list[dict[str, Any]], camel: str, snake: str) -> list[int]:
     return [int(span.get(camel) or span.get(snake) or 0) for span in spans]
 
 
-def _links(links: list[dict[str, Any]]) -> str:
+def links_text(links: list[dict[str, Any]]) -> str:
+    """Write links as the spans table has them."""
     return orjson.dumps(
         [
             {
@@ -213,9 +215,9 @@ def _attributes(pairs: Any) -> dict[str, Any]:
             try:
                 found[key] = value["stringValue"]
             except (KeyError, TypeError):
-                found[key] = _value(value)
+                found[key] = any_value(value)
     except KeyError:  # a pair without a value
-        return {pair["key"]: _value(pair.get("value")) for pair in pairs}
+        return {pair["key"]: any_value(pair.get("value")) for pair in pairs}
     return found
 
 
@@ -250,7 +252,7 @@ def enum(value: object, names: tuple[str, ...], prefix: str) -> str:
     return names[number] if 0 <= number < len(names) else names[0]
 
 
-def _value(value: Any) -> Any:
+def any_value(value: Any) -> Any:
     """Read an AnyValue; a plain value, which some tools write, is itself."""
     if not isinstance(value, dict):
         return value
@@ -258,10 +260,10 @@ def _value(value: Any) -> Any:
         if name in ("intValue", "int_value"):
             return int(content)
         if name in ("arrayValue", "array_value"):
-            return [_value(item) for item in (content or {}).get("values") or ()]
+            return [any_value(item) for item in (content or {}).get("values") or ()]
         if name in ("kvlistValue", "kvlist_value"):
             return {
-                item["key"]: _value(item.get("value"))
+                item["key"]: any_value(item.get("value"))
                 for item in (content or {}).get("values") or ()
             }
         return content
