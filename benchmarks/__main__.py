@@ -49,12 +49,14 @@ def main(argv: list[str]) -> int:
         list_them()
         return 0
     if argv[:1] in (["--help"], ["-h"]):
-        print("python -m benchmarks [--list | NAME [ARGUMENT ...]]; without a name all are run.\n")
+        print("python -m benchmarks [--list | NAME ... | NAME ARGUMENT ...]; else all are run.\n")
         list_them()
         return 0
     known = names()
     if not argv:
         return max((run(name, []) for name in known), default=0)
+    if set(argv) <= set(known):
+        return max(run(name, []) for name in argv)
     name, *arguments = argv
     if name not in known:
         print(f"There is no benchmark {name}; known are {', '.join(known)}.", file=sys.stderr)

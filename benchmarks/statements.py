@@ -28,6 +28,29 @@ _FORMS = (
 )
 
 
+_LONG_LIST = 200
+_NASTY = (
+    "SELECT * FROM items WHERE id IN ({1}) AND owner = {0}",
+    "INSERT INTO log (a, b, c) VALUES {2}",
+    "SELECT /* it's {0}; -- no comment */ a -- don't\nFROM t /* nested 'quote */ WHERE b = '{0}'",
+    "DO $body$ BEGIN PERFORM 'x{0}'; RAISE NOTICE $$it's {0}$$; END $body$",
+    "SELECT $tag${0} isn't $other$ it$tag$, U&'d\\0061t{0}', B'01', X'1F', 1e{0}, {0}::bigint",
+    "SELECT a FROM t WHERE b = 'cut off in the middle {0} of a te",
+    "WITH x AS (SELECT {0} AS n UNION ALL SELECT n + 1 FROM x) SELECT [n], `m`, :p1, ?, %s FROM x",
+)
+"""Long lists, many rows, comments with apostrophes, dollar quotes in one another, text cut off."""
+
+
+def _nasty(n: int) -> str:
+    form = _NASTY[n % len(_NASTY)]
+    if "{1}" in form:
+        return form.format(n, ", ".join(str(n + k) for k in range(_LONG_LIST)))
+    if "{2}" in form:
+        rows = ", ".join(f"({n}, 'it''s {k}', NULL)" for k in range(_LONG_LIST // 10))
+        return form.format(n, "", rows)
+    return form.format(n)
+
+
 def _cpu_s(texts: pa.Array, system: str) -> tuple[float, int]:
     begun = time.process_time()
     _, forms = statement_codes(texts, np.zeros(len(texts), np.int64), [system])
@@ -40,6 +63,7 @@ def main(argv: list[str]) -> int:
     each = range(count)
     different = pa.array([_FORMS[n % len(_FORMS)].format(n) for n in each], pa.large_string())
     repeated = different.slice(0, 500).take(pa.array([n % 500 for n in each]))
+    nasty = pa.array(map(_nasty, each), pa.large_string())
     documents = pa.array(
         [f'{{"find":"orders","filter":{{"_id":"64f{n}","n":{{"$in":[{n},2]}}}}}}' for n in each],
         pa.large_string(),
@@ -50,6 +74,7 @@ def main(argv: list[str]) -> int:
     for name, texts, system in (
         ("different SQL texts", different, "postgresql"),
         ("different SQL texts of MySQL", different, "mysql"),
+        ("different nasty SQL texts", nasty, "postgresql"),
         ("different MongoDB documents", documents, "mongodb"),
         ("different Redis commands", keys, "redis"),
     ):

@@ -70,7 +70,13 @@ class Dialect:
         return rf"{line}|{_ANY_COMMENT}|{escaped}|{prefixed}|{plain}|{kept}|{_DOLLARS}"
 
 
-_NUMBER = r"(^|[\s(,=<>+*/%|~-])(?:0[xX][0-9a-fA-F]+|[0-9]+(?:\.[0-9]+)?)([\s),;]|$)"
+_DECIMAL = r"[0-9]+(?:\.[0-9]+)?"
+_NUMBER = (
+    r"(^|[\s(,=<>+*/%|~-])(?:0[xX][0-9a-fA-F]+|"
+    rf"{_DECIMAL}(?:[eE][+-]?[0-9]+)?)([\s),;]|::|$)"
+)
+_NUMBERS = rf"\(\s*{_DECIMAL}(?:\s*,\s*{_DECIMAL})*\s*\)"
+"""A list of nothing but numbers, often a long one: found without looking at each."""
 _FLAT = r"""(?:0|\?|''|"")"""
 _LIST = rf"\(\s*{_FLAT}(?:\s*,\s*{_FLAT})*\s*\)"
 _ROWS = r"\(\?\)(?:\s*,\s*\(\?\))+"
@@ -97,13 +103,20 @@ def _where(texts: pa.Array, chosen: pa.Array, change: Callable[[pa.Array], pa.Ar
 
 def folded(texts: pa.Array, dialect: Dialect) -> pa.Array:
     """Empty strings and comments, put 0 for numbers and (?) for lists: fewer different texts."""
-    readable = pc.invert(pc.match_substring_regex(texts, _TAGGED))
-    texts = _where(texts, readable, lambda some: _replace(some, dialect.units, _LEFT))
-    plain = pc.and_(readable, pc.match_substring_regex(texts, _PLAIN_NAMES))
+    tagged = pc.match_substring_regex(texts, _TAGGED)  # RE2 finds no end that repeats the begin
+    texts = _where(texts, pc.invert(tagged), lambda some: _replace(some, dialect.units, _LEFT))
+    texts = _where(texts, tagged, lambda some: _each_marked(some, dialect))
+    plain = pc.match_substring_regex(texts, _PLAIN_NAMES)
     return _where(texts, plain, _without_numbers)
 
 
+def _each_marked(texts: pa.Array, dialect: Dialect) -> pa.Array:
+    marked = [_scanner(dialect).sub(_marked, text) for text in texts.to_pylist()]
+    return pa.array(marked, texts.type)
+
+
 def _without_numbers(texts: pa.Array) -> pa.Array:
+    texts = _replace(texts, _NUMBERS, "(?)")
     for _ in range(2):  # a separator between two numbers belongs to one match only
         # RE2 reads one digit: group 1, a 0, group 2
         texts = _replace(texts, _NUMBER, r"\10\2")
