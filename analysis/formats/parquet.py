@@ -22,6 +22,10 @@ from analysis.formats.reading import NotTracesError, Reading
 from worthit.contract.tables import SPANS
 
 MAGIC = b"PAR1"
+_REPEATED = (
+    "service", "name", "kind", "status", "arm", "db_system", "db_operation", "db_collection",
+)  # fmt: skip
+"""Columns of few different texts: those are read once, not once a span."""
 
 
 def table(
@@ -41,10 +45,13 @@ def table(
             return pa.concat_tables(_others(file, path, reading or Reading()))
         names = _present(file.schema_arrow, path, columns)
         try:
-            found = file.read(columns=names)
+            groups = [
+                conform(file.read_row_group(group, columns=names), path, columns)
+                for group in range(file.num_row_groups)  # what is cast is gone before the next
+            ]
+            return pa.concat_tables(groups) if groups else conform(file.read(names), path, columns)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path} is damaged: {error}. Copy or record it again.") from error
-    return conform(found, path, columns)
 
 
 def batches(
@@ -114,9 +121,11 @@ def _plain_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _opened(path: Path, content: bytes | None = None) -> pq.ParquetFile:
     try:
-        if content is not None:
-            return pq.ParquetFile(pa.BufferReader(content))
-        return pq.ParquetFile(path, memory_map=True)
+        found = pa.memory_map(str(path)) if content is None else pa.BufferReader(content)
+        about = pq.read_metadata(found)
+        there = {about.schema.column(place).path for place in range(about.num_columns)}
+        repeated = [name for name in _REPEATED if name in there]
+        return pq.ParquetFile(found, metadata=about, read_dictionary=repeated)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{path} begins like Parquet and is not whole: {error}. Copy or record it again."
