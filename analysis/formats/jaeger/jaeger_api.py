@@ -25,6 +25,8 @@ TIMEOUT_S = 30.0
 """Longer than Jaeger takes over thousands of traces; an address that does not answer is told."""
 LIMIT = 1500
 """Traces asked for per service where the address does not say: Jaeger UI's own largest choice."""
+_TOO_DEEP = "search depth"
+"""In what Jaeger 1.76/2.13 says of a limit above its memory storage's ``max_traces``."""
 LOOKBACK = timedelta(days=2)
 """How far /api/v3, which wants both ends of a time, is asked to look back."""
 _PAGES = ("/trace/", "/search")
@@ -97,10 +99,17 @@ class _Asked:
         return [str(name) for name in names]
 
     def _search(self, asked: dict[str, str]) -> pa.Table:
-        older = {"limit": str(LIMIT), **asked}
-        return self._traces(
-            self._older_or_v3("/api/traces", "/api/v3/traces", older, _v3_search(asked))
-        )
+        limit = LIMIT
+        while True:
+            query = {"limit": str(limit), **asked}
+            try:
+                return self._traces(
+                    self._older_or_v3("/api/traces", "/api/v3/traces", query, _v3_search(query))
+                )
+            except _NotThereError as error:
+                if _TOO_DEEP not in str(error) or "limit" in asked or limit == 1:
+                    raise
+                limit //= 2  # a memory storage refuses to look for more traces than it may keep
 
     def _older_or_v3(
         self,
