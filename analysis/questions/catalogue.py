@@ -19,6 +19,8 @@ from analysis.questions.capacity import answer as capacity
 from analysis.questions.capacity import section as capacity_section
 from analysis.questions.ceiling import answer as ceiling
 from analysis.questions.ceiling import section as ceiling_section
+from analysis.questions.cost import answer as cost
+from analysis.questions.cost import section as cost_section
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.database_load import section as database_load_section
 from analysis.questions.detectability import answer as detectability
@@ -68,6 +70,12 @@ QUESTIONS: tuple[Question[Any], ...] = (
         of=database_load.DatabaseLoad,
         answer=database_load.answer,
         section=database_load_section.section,
+    ),
+    Question(
+        key="cost",
+        of=cost.Cost,
+        answer=cost.answer,
+        section=cost_section.section,
     ),
     Question(
         key="faster",

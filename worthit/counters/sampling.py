@@ -28,6 +28,7 @@ from psycopg.rows import TupleRow
 from redis.exceptions import RedisError
 
 from worthit.contract.tables import COUNTERS
+from worthit.counters.backends import BACKENDS, BackendMeter
 from worthit.environment.redis import ask
 
 SAMPLE_SECONDS = 1.0
@@ -37,7 +38,9 @@ IDLE_SECONDS = 5.0
 """How long to wait until a database's connections have gone and their statistics have arrived."""
 
 DATABASES = """
-SELECT datname, xact_commit, xact_rollback, sessions, numbackends FROM pg_stat_database
+SELECT datname, xact_commit, xact_rollback, sessions, numbackends, blks_hit, blks_read,
+  tup_returned, temp_bytes
+FROM pg_stat_database
 WHERE datname IS NOT NULL AND datname NOT IN ('postgres', 'template0', 'template1')
 """
 
@@ -87,7 +90,7 @@ def sample(t_ns: int, source: str, name: str, value: float, /, **labels: object)
 async def postgres_counters(
     url: str, *, databases: Sequence[str] | None = None, now_ns: Callable[[], int] = time.time_ns
 ) -> list[Sample]:
-    """`xact_commit`, `xact_rollback`, `sessions`, `connections` of each database (or `databases`).
+    """Transactions, sessions, connections, blocks, rows of each database (or `databases`).
 
     Reads through the database `postgres`, so that no other database's count moves.
     """
@@ -102,7 +105,10 @@ async def _database_counters(
 ) -> list[Sample]:
     rows = await (await connection.execute(DATABASES)).fetchall()
     t_ns = now_ns()
-    names = ("xact_commit", "xact_rollback", "sessions", "connections")
+    names = (
+        *("xact_commit", "xact_rollback", "sessions", "connections"),
+        *("blocks_hit", "blocks_read", "rows_scanned", "temp_bytes"),
+    )
     return [
         sample(t_ns, "postgres", name, value, database=database)
         for database, *values in rows
@@ -205,6 +211,8 @@ REDIS_COUNTS = {
     "expired_keys": "expired_keys",
     "evicted_keys": "evicted_keys",
     "used_memory": "used_memory_bytes",
+    "total_net_input_bytes": "received_bytes",
+    "total_net_output_bytes": "sent_bytes",
 }
 """INFO's names and ours."""
 
@@ -228,6 +236,8 @@ async def redis_counters(
         sample(t_ns, "redis", ours, info[theirs], **labels)
         for theirs, ours in REDIS_COUNTS.items()
     ]
+    seconds = info["used_cpu_user"] + info["used_cpu_sys"]
+    found.append(sample(t_ns, "redis", "cpu_seconds", seconds, **labels))
     keys = sum(
         space["keys"]
         for name, space in info.items()
@@ -320,6 +330,7 @@ class Sampler:
     interval_s: float = 1.0
     rows: list[Sample] = field(default_factory=list)
     _meter: ProcessMeter = field(default_factory=ProcessMeter)
+    _backends: BackendMeter = field(default_factory=BackendMeter)
     _over: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
@@ -336,10 +347,25 @@ class Sampler:
     async def _sample_postgres(self) -> None:
         if self.postgres is not None:
             try:
-                async with asyncio.timeout(SAMPLE_SECONDS):
-                    self.rows += await postgres_counters(self.postgres, databases=self.databases)
+                async with (
+                    asyncio.timeout(SAMPLE_SECONDS),
+                    await _connect(self.postgres, "postgres") as connection,
+                ):
+                    self.rows += await _database_counters(connection, self.databases, time.time_ns)
+                    self.rows += await self._backend_counters(connection)
             except (psycopg.Error, TimeoutError):
                 return
+
+    async def _backend_counters(self, connection: AsyncConnection[TupleRow]) -> list[Sample]:
+        """`cpu_seconds` of each database's backends, where their processes can be seen."""
+        found = await (await connection.execute(BACKENDS)).fetchall()
+        seconds = self._backends.read((int(pid), str(database)) for pid, database in found)
+        t_ns = time.time_ns()
+        return [
+            sample(t_ns, "postgres", "cpu_seconds", value, database=database)
+            for database, value in seconds.items()
+            if self.databases is None or database in self.databases
+        ]
 
     async def _sample_redis(self, arm: str) -> None:
         # Ended by the client's own timeout: cancelled from outside it would leak its socket.

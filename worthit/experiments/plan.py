@@ -22,7 +22,7 @@ from worthit.experiments.model import MAX_ARMS_AT_ONCE, Experiment
 SET_UP_S: Final = 15.0
 """Starting the parts and filling the database: for the estimate of time alone."""
 
-WIND_DOWN_S: Final = 12.0
+WIND_DOWN_S: Final = 16.0
 """Last replies, last samples and writing the tables; for the estimate of time alone."""
 
 SETTLE_S: Final = 10.0

@@ -48,6 +48,9 @@ from worthit.run.run_directory import RunDirectory, check_space
 VITAL_PARTS: Final = ("postgres", "recorder", "service")
 """Without one of these a run goes nowhere; a service may survive a dead cache or LLM."""
 
+IDLE_S: Final = 4.0
+"""For how long the parts are sampled after the last reply: what they cost without requests."""
+
 WRITING_S: Final = 8.0
 """Writing the tables, of the planned seconds after the load: for the progress alone."""
 
@@ -168,6 +171,9 @@ class RunSession:
             stop=self.stop,
             check=lambda: self._check(environment, services, faults),
         )
+        if not stopped:
+            self.say(SET_UP_S + self.plan.load_s, "watching the idle parts")
+            await asyncio.sleep(IDLE_S)
         until_s = begun_until_s(folder) if stopped else self.plan.load_s
         self.events.add_schedule(self.plan, t0_ns, t0_ns + round(until_s * 1e9))
         return LoadResult(

@@ -7,11 +7,13 @@ README say the same. Each sentence carries its interval, or why it has none.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from analysis.document import formatting
 from analysis.document.estimates import said, said_point, times_less
 from analysis.questions.cache_law.answer import CacheLaw, LawRow
 from analysis.questions.capacity.answer import Capacity
+from analysis.questions.cost.answer import Cost
 from analysis.questions.database_load.answer import DatabaseLoad, ReductionRow
 from analysis.questions.equivalence.answer import Equivalence
 from analysis.questions.failures.answer import Failures
@@ -38,8 +40,26 @@ def headline(found: Findings) -> Headline:
     arm = _told(found)
     law = next((row for row in found.of(CacheLaw).law if row.arm == arm), None)
     if law is None:
-        return _of_two_arms(found, arm)
-    return _of_cache(found, arm, law)
+        return _with_cost(found, arm, _of_two_arms(found, arm))
+    return _with_cost(found, arm, _of_cache(found, arm, law))
+
+
+def _with_cost(found: Findings, arm: str, said_so_far: Headline) -> Headline:
+    """Add what the change does to the database's CPU: who pays for a smaller server asks that."""
+    change = found.of(Cost).change("database_cpu", arm)
+    if change is None or not change.relative.has_interval:
+        return said_so_far
+    relative = change.relative
+    if relative.includes(0.0):
+        text = f"No difference of PostgreSQL's CPU per request could be decided: {said(relative)}."
+    else:
+        word = "falls" if (relative.value or 0.0) < 0 else "rises"
+        text = f"PostgreSQL's CPU per request {word} by {said(relative.without_sign())}."
+    return replace(
+        said_so_far,
+        sentences=(*said_so_far.sentences, text),
+        numbers={**said_so_far.numbers, "database_cpu_relative": relative},
+    )
 
 
 def _told(found: Findings) -> str:
