@@ -3,6 +3,7 @@
 A claim names a quantity of the findings, a comparison and its limits. It holds when the whole 95 %
 interval lies within the limits, does not hold when the whole interval lies outside of them, and is
 not decided otherwise: also when the run does not measure it. Then is said what would decide it.
+Of many claims some would be decided wrongly by chance, so the verdicts are those of all together.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from analysis.claims.ledger import Decision, Ledger, LedgerRow, ledger
@@ -22,6 +24,7 @@ from analysis.document.estimates import said
 from analysis.document.formatting import plain
 from analysis.errors import InputError
 from analysis.questions.findings import Findings
+from analysis.stats.family import holm, p_value
 from analysis.stats.intervals import Estimate
 
 HOLDS: Decision = "holds"
@@ -126,7 +129,7 @@ def read(file: Path) -> ClaimFile:
 
 def check(files: Sequence[ClaimFile], found: Findings) -> Ledger:
     """Hold each claim against the findings of a run that is not INVALID."""
-    rows = tuple(_row(claim, found) for one in files for claim in one.claims)
+    rows = _together([(claim, _row(claim, found)) for one in files for claim in one.claims])
     return ledger(", ".join(one.file for one in files), rows)
 
 
@@ -145,13 +148,51 @@ def check_together(
     That is the run of the claim's own experiment, else the first that measures the quantity.
     ``experiments`` gives the names of runs by what claims call the experiment.
     """
-    rows = []
+    rows: list[tuple[Claim, LedgerRow]] = []
+    chosen_runs = []
     for claim in file.claims:
         name = experiments.get(claim.experiment or "")
         own = [one for one in runs if one.run.name == name]
         chosen = next((one for one in own or runs if own or _measures(one, claim)), runs[0])
-        rows.append((chosen, _row(claim, chosen)))
-    return rows
+        chosen_runs.append(chosen)
+        rows.append((claim, _row(claim, chosen)))
+    return list(zip(chosen_runs, _together(rows), strict=True))
+
+
+def _together(rows: Sequence[tuple[Claim, LedgerRow]]) -> tuple[LedgerRow, ...]:
+    """The rows with the verdicts that all of them together allow (Holm).
+
+    One claim alone is wrongly said to hold in 2.5 % of the runs, one of thirty in half of them.
+    """
+    p_values = np.array([_p_value(claim, row) for claim, row in rows], np.float64)
+    sure = holm(p_values, np.zeros(len(rows), dtype=np.bool_))
+    return tuple(
+        row
+        if kept or row.verdict == NOT_DECIDED
+        else replace(row, verdict=NOT_DECIDED, would_decide=_more_for_all(row, len(rows)))
+        for (_, row), kept in zip(rows, sure, strict=True)
+    )
+
+
+def _p_value(claim: Claim, row: LedgerRow) -> float:
+    """Of the truth lying on the other side of the nearest limit than the estimate does."""
+    if row.estimate is None or row.verdict == NOT_DECIDED:
+        return math.nan
+    if row.estimate.low == row.estimate.high:
+        return 0.0  # every block counted the same
+    value = row.estimate.low if row.estimate.value is None else row.estimate.value
+    limits = [limit for limit in claim.limits if math.isfinite(limit)]
+    if row.verdict == DOES_NOT_HOLD and value is not None:
+        limits = [min(limits, key=lambda limit: abs(limit - value))]
+    return max(p_value(row.estimate, limit, plain=True) for limit in limits)
+
+
+def _more_for_all(row: LedgerRow, claims: int) -> str:
+    """What to do about a claim that only its own interval decides."""
+    blocks = "" if row.estimate is None else f" than {row.estimate.blocks}"
+    return (
+        f"more blocks per arm{blocks}: its own interval decides it, {claims} claims together not"
+    )
 
 
 def _measures(found: Findings, claim: Claim) -> bool:

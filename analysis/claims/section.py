@@ -38,7 +38,8 @@ def section(findings: Findings) -> Section | None:
         answer=f"Of {len(rows)} claims {said}.",
         reading=(
             "A claim holds when its whole 95 % interval lies within what was claimed, and does not"
-            " hold when all of it lies outside. In between nothing is decided."
+            " hold when all of it lies outside, as far as all claims together allow (Holm: at most"
+            " 5 % of ledgers hold any false verdict). In between nothing is decided."
         ),
         sample=(
             f"{len(measured)} of {len(rows)} claims are about something that this run measured."

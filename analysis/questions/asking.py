@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 from analysis.checks.verdict import judge
 from analysis.errors import InputError
 from analysis.questions.catalogue import QUESTIONS, Question
+from analysis.questions.database_load.answer import DatabaseLoad
+from analysis.questions.decisions import decided_together
+from analysis.questions.faster.answer import Faster
 from analysis.questions.findings import (
     Believed,
     Findings,
@@ -44,7 +47,7 @@ def findings(run: Run, *, client: Client | None = None) -> Findings:
     if found.is_invalid:
         return found
     answers = _answers(measured(run)) if client is None else _answers_elsewhere(run, client)
-    found = replace(found, answers=answers)
+    found = replace(found, answers=decided_together(answers))
     return replace(found, headline=headline.headline(found))
 
 
@@ -60,11 +63,11 @@ def ask(run: Run, kind: type[Answer]) -> Answer:
     found = _evidence(run)
     if found.is_invalid:
         found.of(kind)
-    question: Question[Any] = next(one for one in QUESTIONS if one.of is kind)
-    answered = question.answer(measured(run))
-    if not isinstance(answered, kind):
-        raise InputError(f"{kind.__name__} is not the answer of a question")
-    return answered
+    tables = measured(run)
+    wanted = (Faster, DatabaseLoad) if kind in (Faster, DatabaseLoad) else (kind,)
+    asked: list[Question[Any]] = [one for one in QUESTIONS if one.of in wanted]
+    answers = decided_together(tuple(tables.once(one.answer) for one in asked))
+    return next(one for one in answers if isinstance(one, kind))
 
 
 def _answers(tables: Measured) -> tuple[object, ...]:

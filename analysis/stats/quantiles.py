@@ -1,8 +1,11 @@
 """How sure can we be of a percentile? The pooled quantile of blocks, or a refusal with its reason.
 
 Percentiles of latencies under load are the hardest numbers to bound: the largest values come in
-spells. Delete-one-block jackknife with t(K-1); how often it covers the truth, and where nothing
-does, is in docs/statistics.md.
+spells. The interval is the hull of two, both from differences between blocks: the delete-one-block
+jackknife with t(K-1), and Woodruff's (JASA 47, 1952), which bounds the share of values below the
+quantile and reads the values at both ends of that share: it leans as a long tail does, and steps
+over the gap between two populations. How often the hull covers the truth, and where nothing does,
+is in docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -13,14 +16,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from analysis.errors import NotEnoughDataError
-from analysis.stats.intervals import Estimate, Floats, jackknife_ends, nothing, too_few
+from analysis.stats.intervals import (
+    CONFIDENCE,
+    Estimate,
+    Floats,
+    jackknife_ends,
+    nothing,
+    too_few,
+)
 
-MIN_EXCURSIONS = 25
-"""Separate excursions above a quantile below which it gets no interval. On M/M/1 queues of known
-truth, 10 runs of 10,000 at utilisation 0.9 give 5 to 22 for p99, where nothing tried covers
-reliably; at 0.8 they give 29 to 58, and the interval covers."""
+MIN_BEYOND = 60
+"""Independent values beyond a quantile below which it gets no interval. Counted are the spells
+above the median, which tell nothing of how high the values were: a rule that looked at the largest
+values would let through the runs in which these came out low."""
 
 
 NEVER_CAME = "too many requests failed or were never answered: it lies beyond what was waited for"
@@ -76,14 +87,14 @@ def quantile(blocks: Sequence[Floats] | Pool, q: float, *, unit: str) -> Estimat
 
     Values that are no more than lower ends are taken as they are for the quantile and the lower
     end of its interval, and as "at least so much" (Kaplan and Meier) for the upper end. Refused,
-    with the reason, when the values above the quantile came in fewer than ``MIN_EXCURSIONS``
-    separate excursions: then the largest values are one or two busy spells.
+    with the reason, when fewer than ``MIN_BEYOND`` independent values lie beyond the quantile:
+    then the largest values are a few busy spells.
     """
     held = pool(blocks)
     count = sum(len(block) > 0 for block in held.blocks)
     if not len(held.ordered):
         return nothing(unit, "no values")
-    method = "pooled quantile, delete-one-block jackknife, t(K-1)"
+    method = "pooled quantile, hull of delete-one-block jackknife and Woodruff, t(K-1)"
     found = Estimate(value=None, unit=unit, n=len(held.ordered), blocks=count, method=method)
     return _bounded(found, held, None, q)
 
@@ -137,7 +148,7 @@ def _bounded(found: Estimate, one: Pool, two: Pool | None, q: float) -> Estimate
     if not math.isfinite(value):
         return nothing(found.unit, NEVER_CAME, n=found.n, blocks=found.blocks)
     sides = [one] if two is None else [one, two]
-    few = (_too_few_excursions(side, q) for side in sides)
+    few = (_too_few_beyond(side, q) for side in sides)
     reason = too_few(found.blocks) or next((said for said in few if said), None)
     if reason is not None:
         return replace(found, value=value, reason=reason, method="")
@@ -155,34 +166,60 @@ def _whole(one: Pool, two: Pool | None, q: float) -> float:
 
 
 def _ends(one: Pool, two: Pool | None, q: float) -> tuple[float, float] | tuple[None, None]:
-    """Both ends of the jackknife's interval; none where a quantile lies beyond what was seen."""
+    """Both ends of the interval; none where a quantile lies beyond what was seen."""
     left_out = _left_out_quantiles(one, q)
     if two is not None:
         left_out = left_out - _left_out_quantiles(two, q)
     whole = _whole(one, two, q)
     if not (math.isfinite(whole) and np.isfinite(left_out).all()):
         return None, None
-    return jackknife_ends(whole, left_out)
+    low, high = jackknife_ends(whole, left_out)
+    if two is not None:
+        return low, high
+    least, most = _woodruff(one, q, whole)
+    return (min(low, least), max(high, most)) if math.isfinite(most) else (None, None)
 
 
-def excursions(blocks: Sequence[Floats] | Pool, q: float) -> int:
-    """How often the values rose to their pooled q-quantile and fell below the median again."""
+def _woodruff(held: Pool, q: float, value: float) -> tuple[float, float]:
+    """Ends from the share of values up to ``value`` by block, at most the largest.
+
+    The share scatters at least as much as that of independent values would. That it would reach
+    beyond the largest value is no reason to refuse: it does so when the quantile came out high.
+    """
+    blocks = [block for block in held.blocks if len(block)]
+    size = np.array([len(block) for block in blocks], np.float64)
+    below = np.array([np.count_nonzero(block <= value) for block in blocks], np.float64)
+    rest = below - below.sum() / size.sum() * size
+    count = len(blocks)
+    scatter = math.sqrt(count / (count - 1) * float(rest @ rest)) / float(size.sum())
+    error = max(scatter, math.sqrt(q * (1.0 - q) / float(size.sum())))
+    reach = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2)) * error
+    edge = 0.5 / float(size.sum())
+    return _at(held, max(q - reach, edge)), _at(held, min(q + reach, 1.0))
+
+
+def spells(blocks: Sequence[Floats] | Pool) -> int:
+    """How often the values, in order of time, rose above their pooled median.
+
+    Independent values do so once in four.
+    """
     held = pool(blocks)
-    top, middle = _numpys(held.ordered, q), _numpys(held.ordered, 0.5)
+    middle = _numpys(held.ordered, 0.5)
     count = 0
     for block in held.blocks:
-        marks = block[(block >= top) | (block < middle)] >= top
-        count += int(marks[:1].sum()) + int((marks[1:] & ~marks[:-1]).sum())
+        above = block >= middle
+        count += int(above[:1].sum()) + int((above[1:] & ~above[:-1]).sum())
     return count
 
 
-def _too_few_excursions(held: Pool, q: float) -> str | None:
-    count = excursions(held, q)
-    if count >= MIN_EXCURSIONS:
+def _too_few_beyond(held: Pool, q: float) -> str | None:
+    independent = min(4 * spells(held), len(held.ordered))
+    beyond = independent * min(q, 1.0 - q)
+    if beyond >= MIN_BEYOND:
         return None
     return (
-        f"the largest values came in {count} separate excursions; {MIN_EXCURSIONS} are needed"
-        " before an interval of this quantile covers the truth: run longer"
+        f"the values are worth {independent} independent ones, {beyond:.0f} of them beyond this"
+        f" quantile; {MIN_BEYOND} are needed before an interval covers the truth: run longer"
     )
 
 

@@ -26,6 +26,7 @@ from analysis.questions.measured import Measured, measured
 from analysis.rundir.blocks import WHOLE_RUN, block_table
 from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
+from analysis.stats.family import Hypothesis, decisions
 from analysis.stats.intervals import Estimate, decide, difference, mean
 from analysis.stats.quantiles import pool, quantile
 
@@ -49,6 +50,7 @@ class Row:
     relative: Estimate | None
     """The difference as a share of before."""
     decided: str
+    """Of the difference, with all other rows (Holm)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +164,19 @@ def compare(first: Side, second: Side, *, by_root: bool = False) -> Comparison:
         interleaved=same_run and not apart,
         reasons_against=(*against, *filter(None, [apart])),
         root_operations=_said(chosen, [*first.roots, *second.roots]),
-        rows=tuple(rows),
+        rows=_decided_together(tuple(rows)),
+    )
+
+
+def _decided_together(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """The rows, decided as a family; the mean response time over all rates is the primary one."""
+    primary = ("response time, mean", None)
+    family = [
+        Hypothesis(estimate=row.difference, primary=(row.what, row.rate_per_s) == primary)
+        for row in rows
+    ]
+    return tuple(
+        replace(row, decided=word) for row, word in zip(rows, decisions(family), strict=True)
     )
 
 

@@ -20,6 +20,7 @@ from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import (
     Estimate,
     Floats,
+    decide,
     difference,
     mean,
     nothing,
@@ -72,6 +73,8 @@ class ReductionRow:
     """Before over after."""
     saved_per_request: Estimate
     saved_per_s: Estimate
+    decided: str
+    """Of the factor, with all other comparisons of the run: higher is fewer queries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,13 +240,15 @@ def _reduction(
     treated = blocks[blocks["arm"] == arms[1]]
     per_second = treated["requests"].sum() / max(float(treated["seconds"].sum()), 1e-9)
     saved = difference(rates[0], rates[1])
+    factor = rate_ratio(sides[0], sides[1], n=int(blocks["requests"].sum()))
     return ReductionRow(
         arm=arms[1],
         step=step,
         collection=collection,
         before=rates[0],
         after=rates[1],
-        factor=rate_ratio(sides[0], sides[1], n=int(blocks["requests"].sum())),
+        factor=factor,
+        decided=decide(factor, 1.0),
         saved_per_request=saved,
         saved_per_s=saved.scaled(max(float(per_second), 1e-12), "per_s"),
     )

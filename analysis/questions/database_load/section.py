@@ -37,6 +37,7 @@ from analysis.questions.database_load.answer import (
 )
 from analysis.questions.database_load.figure import Mark
 from analysis.questions.findings import Findings
+from analysis.stats.family import NOT_DECIDED
 from analysis.stats.intervals import Estimate
 
 QUESTION = "Does the database work less?"
@@ -95,13 +96,16 @@ def _answer(whole: ReductionRow | None, cached: ReductionRow | None, setting: Se
         parts.append(
             f"{what}: {written.point(row.before)} per request in"
             f" {setting.label(setting.baseline)}, {written.point(row.after)} in"
-            f" {setting.label(setting.treatment)}{_fewer(row.factor)}."
+            f" {setting.label(setting.treatment)}{_fewer(row)}."
         )
     return " ".join(parts) or "There is one arm only, so nothing is compared."
 
 
-def _fewer(factor: Estimate) -> str:
+def _fewer(row: ReductionRow) -> str:
     """So many times fewer; or more, where the factor is below 1."""
+    factor = row.factor
+    if factor.has_interval and row.decided == NOT_DECIDED and factor.low != factor.high:
+        return f", no difference decided ({written.text(factor)} fewer)"
     if not factor.is_known and not factor.is_bound:
         return ""
     if factor.is_known and (factor.value or 0.0) < 1:

@@ -65,6 +65,8 @@ class OperationRow:
     """Before over after."""
     saved: Estimate
     """Before minus after."""
+    decided: str
+    """Of the ratio, with all other comparisons of the run: higher is faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,7 @@ class EndToEndRow:
     relative: Estimate
     """The difference as a share of the baseline."""
     decided: str
+    """Of the difference, with all other comparisons of the run."""
     left_out: int
     """Draws that one of the arms failed or refused fast."""
     slow_failures: int
@@ -170,6 +173,7 @@ def _operation_rows(
         if not first["size"].sum() or not second["size"].sum():
             continue
         one, two = first["mean"].to_numpy(np.float64), second["mean"].to_numpy(np.float64)
+        ratio = ratio_of_means(one, two, n=n)
         rows.append(
             OperationRow(
                 arm=arm,
@@ -178,8 +182,9 @@ def _operation_rows(
                 which="mixture" if which == ALL and len(cells) > 1 else which,
                 before=_pooled(first),
                 after=_pooled(second),
-                ratio=ratio_of_means(one, two, n=n),
+                ratio=ratio,
                 saved=mean(one - two, unit="ms", n=n, method="t over paired block means"),
+                decided=decide(ratio, 1.0),
             )
         )
     return rows

@@ -14,7 +14,7 @@ from analysis.questions.faster import figure as faster_figure
 from analysis.questions.faster.answer import EndToEndRow, Faster, OperationRow
 from analysis.questions.faster.figure import Comparison
 from analysis.questions.findings import Findings
-from analysis.stats.intervals import Estimate, decide
+from analysis.stats.family import NOT_DECIDED
 
 QUESTION = "Did it get faster?"
 
@@ -46,7 +46,9 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         answer=_answer(operations, requests, setting),
         reading=(
             f"Above, how many times faster an operation is than in the other arm{apart}. Below,"
-            " how much longer the whole request takes. Grey means that no difference was decided."
+            " how much longer the whole request takes. Grey means that no difference is decided:"
+            " each interval is a 95 % interval by itself, what is decided holds for all rows"
+            " together (Holm, 5 %), the mean of the whole request being the primary question."
         ),
         emulated=setting.emulated(
             "The durations are those of the profile: what was emulated cannot get faster, and was"
@@ -75,7 +77,7 @@ def _answer(operations: list[OperationRow], requests: list[EndToEndRow], setting
     together = ", hits and misses together" if _knows_hits(operations) else ""
     parts = [
         f"{row.operation} takes {written.point(row.after)} instead of {written.point(row.before)}:"
-        f" {_times(row.ratio)}{together}."
+        f" {_times(row)}{together}."
         for row in operations
         if row.operation == setting.cached_operation and row.which in _WHOLE and row.ratio.is_known
     ]
@@ -83,8 +85,11 @@ def _answer(operations: list[OperationRow], requests: list[EndToEndRow], setting
     return " ".join(parts) or "There is nothing to compare."
 
 
-def _times(ratio: Estimate) -> str:
+def _times(row: OperationRow) -> str:
     """So many times faster; or slower, where the ratio is below 1."""
+    ratio = row.ratio
+    if ratio.has_interval and row.decided == NOT_DECIDED:
+        return f"no difference could be decided, a ratio of {written.text(ratio)}"
     if (ratio.value or 0.0) >= 1:
         return f"{written.text(ratio)} faster"
     return f"{written.text(ratio.inverse())} slower"
@@ -98,7 +103,7 @@ def _said_of_mean(row: EndToEndRow) -> str:
     if not difference.has_interval:
         reason = difference.reason or "not decided"
         return f"The whole request: {written.text(difference)}; {reason}."
-    if difference.includes(0.0):
+    if row.decided == NOT_DECIDED:
         return f"The whole request: no difference could be decided ({written.text(difference)})."
     word = "shorter" if (difference.value or 0.0) < 0 else "longer"
     return (
@@ -127,7 +132,7 @@ def _drawings(
         Comparison(
             label=f"{row.operation}, {row.which}" if _knows_hits(operations) else row.operation,
             estimate=row.ratio,
-            decision=_RATIO_WORDS[decide(row.ratio, 1.0)],
+            decision=_RATIO_WORDS[row.decided],
             strong=row.which in _WHOLE,
         )
         for row in operations
@@ -137,7 +142,7 @@ def _drawings(
         Comparison(
             label=row.statistic,
             estimate=row.difference,
-            decision=_DIFFERENCE_WORDS[decide(row.difference)],
+            decision=_DIFFERENCE_WORDS[row.decided],
             strong=row.statistic == "mean",
         )
         for row in requests
@@ -188,6 +193,7 @@ def _operation_table(operations: list[OperationRow], setting: Setting) -> tuple[
         estimates(f"Mean, {setting.label(setting.baseline)}", lambda row: row.before),
         estimates(f"Mean, {setting.label(setting.treatment)}", lambda row: row.after),
         estimates("Times faster", lambda row: row.ratio),
+        words("Decided", lambda row: _RATIO_WORDS[row.decided]),
         sample_sizes(lambda row: row.ratio, "Spans"),
     )
     return (tabulate(rows, fields, "By operation, mean durations"),) if rows else ()

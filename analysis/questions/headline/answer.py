@@ -21,6 +21,7 @@ from analysis.questions.faster.answer import EndToEndRow, Faster
 from analysis.questions.findings import Findings, Headline
 from analysis.questions.shares.answer import Shares
 from analysis.questions.worth_caching.answer import WorthCaching
+from analysis.stats.family import NOT_DECIDED
 from analysis.stats.intervals import Estimate
 
 NOTICEABLE_SHARE = 0.05
@@ -114,7 +115,10 @@ def _of_cache(found: Findings, arm: str, law: LawRow) -> Headline:
         "hit_rate": rate,
         "saved_per_request": own.saved_per_request if own else None,
     }
-    database = _database(_which(found, arm), str(collection), law, _hits(found, arm, rate))
+    is_decided = own is None or own.decided != NOT_DECIDED
+    database = _database(
+        _which(found, arm), str(collection), law, _hits(found, arm, rate), is_decided=is_decided
+    )
     if whole and times_less(whole.factor) and not whole.factor.low == whole.factor.high == 1.0:
         database += f"; all queries of a request together {times_less(whole.factor)}"
     scale, at_scale = _at_scale(found, arm, str(collection))
@@ -139,7 +143,7 @@ def _user(operation: str, share: Estimate | None, change: EndToEndRow | None) ->
         return f"{operation} was not seen on any request's critical path."
     most = share.high if share.high is not None else share.value
     consequence = _consequence(most, change.relative if change else None)
-    whole = _whole_request(change.difference if change else None)
+    whole = _whole_request(change)
     return f"{operation} is {said(share)} of a request{consequence}{whole}."
 
 
@@ -159,13 +163,14 @@ def _consequence(most: float, relative: Estimate | None) -> str:
     return ""
 
 
-def _whole_request(change: Estimate | None) -> str:
+def _whole_request(row: EndToEndRow | None) -> str:
     """By how much the whole request became shorter or longer."""
-    if change is None or change.value is None:
+    change = row.difference if row else None
+    if row is None or change is None or change.value is None:
         return ""
     if not change.has_interval:
         return f": the whole request differs by {said(change)}"
-    if change.includes(0.0):
+    if row.decided == NOT_DECIDED:
         return f": no difference of the whole request could be decided, {said(change)}"
     word = "shorter" if change.value < 0 else "longer"
     return f": the whole request is {said(change.without_sign())} {word}"
@@ -200,13 +205,13 @@ def _hits(found: Findings, arm: str, rate: Estimate | None) -> str:
     return f"a {said_point(rate)} hit rate{' (set by the load)' if is_set and cold else ''}"
 
 
-def _database(the: str, collection: str, law: LawRow, hits: str) -> str:
+def _database(the: str, collection: str, law: LawRow, hits: str, *, is_decided: bool) -> str:
     """How much less the database works on the cached collection, and whether as predicted."""
     less = times_less(law.measured)
     if not less:
         why = law.measured.reason or "nothing was measured"
         return f"{the} database's work on {collection} cannot be compared: {why}"
-    if law.measured.includes(1.0):
+    if law.measured.has_interval and not is_decided:
         text = f"{the} database's work on {collection} {_unchanged(law.measured, less)}"
     else:
         text = f"{the} database does {less} work on {collection}"
@@ -240,7 +245,9 @@ def _at_scale(
     }
     if own.saved_queries_per_s.value is None:
         return "", numbers
-    saved = _saved(own.saved_queries_per_s, own.saved_connections)
+    reduced = _reduction(found, arm, collection)
+    is_decided = reduced is None or reduced.decided != NOT_DECIDED
+    saved = _saved(own.saved_queries_per_s, own.saved_connections, is_decided=is_decided)
     text = f"At {own.rate_per_s:g} requests/s {saved}"
     if own.rate_per_s > own.measured_to_per_s:
         measured_to = formatting.plain(own.measured_to_per_s, "per_s")
@@ -248,11 +255,11 @@ def _at_scale(
     return f"{text}.", numbers
 
 
-def _saved(queries: Estimate, connections: Estimate | None) -> str:
+def _saved(queries: Estimate, connections: Estimate | None, *, is_decided: bool) -> str:
     """Queries and connections, saved or needed on top."""
     if queries.low == queries.high == 0.0:
         return "nothing is saved"
-    if queries.includes(0.0):
+    if queries.includes(0.0) or (queries.has_interval and not is_decided):
         return f"no saving could be decided: {said(queries, 'queries per second')}"
     word = "fewer" if (queries.value or 0.0) > 0 else "more"
     text = f"that is {said(queries.without_sign(), f'{word} queries per second')}"
@@ -309,7 +316,7 @@ def _of_two_arms(found: Findings, arm: str) -> Headline:
     }
     sentences = []
     if change is not None and change.difference.value is not None:
-        whole = _whole_request(change.difference).removeprefix(": ")
+        whole = _whole_request(change).removeprefix(": ")
         sentences.append(
             f"With {arm} instead of {found.run.baseline}, {whole}{_same(found, arm)}."
             f"{_failures(found, arm)}"
@@ -387,7 +394,7 @@ def _all_queries(reduction: ReductionRow, baseline: str | None) -> str:
     is_more = factor.is_known and (factor.value or 0.0) < 1.0
     times = f"{said(factor.inverse())} more" if is_more else f"{said(factor)} fewer"
     numbers = f"{said_point(before)} in {baseline}, {said_point(after)} in {reduction.arm}"
-    if factor.includes(1.0):
+    if reduction.decided == NOT_DECIDED and factor.has_interval:
         return f"No difference of the database queries per request was decided: {numbers}."
     return f"A request makes {times} database queries: {numbers}."
 

@@ -234,7 +234,8 @@ def test_no_failure_among_many_requests_is_an_interval() -> None:
     """0 of 12,000: at 95 % less than 3 in 12,000, the rule of three; with 3 blocks nothing."""
     names = [f"b{number}" for number in range(12)]
     blocks = pd.DataFrame({"arm": "on", "block": names, "requests": 1000})
-    requests = pd.DataFrame({"block": names * 2, "status_code": [200] * 24})
+    requests = pd.DataFrame({"block": names * 2, "status_code": [200] * 24, "arm": "on"})
+    requests = requests.assign(intended_ns=0, end_ns=1)
 
     failed = failures(requests, blocks)[0].failed
     assert (0.0, 0.0) == (failed.value, failed.low)

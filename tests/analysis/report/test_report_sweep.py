@@ -121,6 +121,7 @@ def test_the_load_section_tells_of_the_arm_that_it_names() -> None:
             factor=_estimate(factor, "ratio"),
             saved_per_request=_estimate(1 - 1 / factor, "per_request"),
             saved_per_s=_estimate(1 - 1 / factor, "per_s"),
+            decided="higher",
         )
         for arm, factor in zip(ARMS[1:], (2.0, 10.0, 100.0), strict=True)
     )

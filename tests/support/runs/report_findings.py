@@ -259,6 +259,7 @@ def _reduction(
         factor=estimate(*factor, "ratio"),
         saved_per_request=estimate(saved, saved * 0.9, saved * 1.1),
         saved_per_s=estimate(saved * 10, saved * 9, saved * 11, "per_s"),
+        decided="higher",
     )
 
 

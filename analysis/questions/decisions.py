@@ -1,0 +1,50 @@
+"""Which of the differences that a report shows are decided, all of them together?
+
+The family is every comparison of two arms: times of the whole request, of its operations, and
+queries per request. The primary question is named beforehand and is the headline's: did the mean
+response time, over all load levels, change? ``analysis.stats.family`` has the method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from analysis.questions.database_load.answer import DatabaseLoad
+from analysis.questions.faster.answer import EndToEndRow, Faster
+from analysis.stats.family import Hypothesis, decisions
+
+
+def is_primary(row: EndToEndRow) -> bool:
+    """Whether a row answers the question that every comparison is made for."""
+    return row.step is None and row.time == "response" and row.statistic == "mean"
+
+
+def decided_together(answers: tuple[object, ...]) -> tuple[object, ...]:
+    """The answers, with ``decided`` of all comparisons as the whole family allows."""
+    faster = next((one for one in answers if isinstance(one, Faster)), None)
+    load = next((one for one in answers if isinstance(one, DatabaseLoad)), None)
+    if faster is None or load is None:
+        return answers
+    words = iter(
+        decisions(
+            [
+                *(
+                    Hypothesis(estimate=row.difference, primary=is_primary(row))
+                    for row in faster.end_to_end
+                ),
+                *(Hypothesis(estimate=row.ratio, null=1.0) for row in faster.operations),
+                *(Hypothesis(estimate=row.factor, null=1.0) for row in load.reductions),
+            ]
+        )
+    )
+    sure_faster = replace(
+        faster,
+        end_to_end=tuple(replace(row, decided=next(words)) for row in faster.end_to_end),
+        operations=tuple(replace(row, decided=next(words)) for row in faster.operations),
+    )
+    sure_load = replace(
+        load, reductions=tuple(replace(row, decided=next(words)) for row in load.reductions)
+    )
+    return tuple(
+        sure_faster if one is faster else sure_load if one is load else one for one in answers
+    )
