@@ -114,6 +114,17 @@ class Section:
     notes: tuple[str, ...] = ()
     """What limits the answer, a sentence each."""
 
+    @property
+    def without_interval(self) -> tuple[str, ...]:
+        """By table, which columns have no interval and why; said at the first table alone."""
+        said: set[str] = set()
+        sentences = []
+        for table in self.tables:
+            sentence = table.without_interval
+            sentences.append("" if sentence in said else sentence)
+            said.add(sentence)
+        return tuple(sentences)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceView:

@@ -39,9 +39,9 @@ def _verdict(document: Document) -> Text:
 def _section(block: Section) -> Group:
     """Question, answer, tables, what was counted and emulated."""
     lines: list[RenderableType] = [Text(block.question, style="bold"), Text(block.answer)]
-    for view in block.tables:
+    for view, why in zip(block.tables, block.without_interval, strict=True):
         lines.append(_table(view))
-        lines += [Text(view.without_interval, style="dim")] if view.without_interval else []
+        lines += [Text(why, style="dim")] if why else []
     lines += [Text(f"Counted: {block.sample}", style="dim")] if block.sample else []
     lines += [Text(f"Emulated: {block.emulated}", style="dim")] if block.emulated else []
     lines += [Text(note, style="dim") for note in block.notes]

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.document import estimates as written
 from analysis.document.document import Drawing, Section
+from analysis.document.operations import labels
 from analysis.document.setting import Setting
 from analysis.document.tables import (
     COUNTED,
@@ -40,7 +41,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         if place < MAX_ROWS or row.operation == setting.cached_operation
     ]
     fields: tuple[Field[CeilingRow], ...] = (
-        words("Operation", lambda row: row.operation, code=True),
+        words("Operation", labels(shown), code=True),
         estimates("Share of a request", lambda row: row.share),
         estimates("Faster at most", lambda row: row.speedup_at_most),
         estimates("Saves at most", lambda row: row.saves_at_most_ms),
@@ -87,9 +88,10 @@ def _answer(rows: Sequence[CeilingRow], setting: Setting) -> str:
 
 def _drawing(shown: Sequence[CeilingRow], setting: Setting) -> Drawing:
     """The operations' shares, the cached one called out."""
+    label = labels(shown)
     most = [
         Most(
-            operation=row.operation,
+            operation=label(row),
             share=row.share,
             strong=row.operation == setting.cached_operation,
         )
@@ -99,5 +101,5 @@ def _drawing(shown: Sequence[CeilingRow], setting: Setting) -> Drawing:
     def draw(*, narrow: bool) -> Figure:
         return ceiling_figure.figure(most, narrow=narrow)
 
-    said = "; ".join(f"{row.operation}: {written.text(row.share)}" for row in shown)
+    said = "; ".join(f"{label(row)}: {written.text(row.share)}" for row in shown)
     return Drawing(name="ceiling", alt=f"Share of a request by operation. {said}.", draw=draw)

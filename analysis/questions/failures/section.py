@@ -37,8 +37,9 @@ def section(findings: Findings, setting: Setting) -> Section | None:
             " those that were answered. Refused: a rate limiter's 429, which is an answer."
         ),
         sample=(
-            "Every request but those of the warm-up; 95 % intervals between blocks. Where none was"
-            " seen the interval is the rule of three's, which takes failures for independent."
+            f"Every request{' but those of the warm-up' if setting.same_draws else ''}. Where no"
+            " failure was seen the interval is the rule of three's, which takes failures for"
+            " independent."
         ),
         tables=(tabulate(rows, fields, "Failed and refused requests"),),
         notes=_left_out(findings.of(Faster), setting),

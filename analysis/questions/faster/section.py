@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from analysis.document import estimates as written
 from analysis.document import formatting
 from analysis.document.document import Drawing, Section, Table
+from analysis.document.operations import labels
 from analysis.document.setting import Setting
 from analysis.document.tables import Field, estimates, sample_sizes, tabulate, words
 from analysis.questions.failures.section import left_out_of
@@ -188,7 +189,7 @@ def _operation_table(operations: list[OperationRow], setting: Setting) -> tuple[
     )
     which: Field[OperationRow] = words("Which", lambda row: row.which)
     fields: tuple[Field[OperationRow], ...] = (
-        words("Operation", lambda row: row.operation, code=True),
+        words("Operation", labels(operations), code=True),
         *((which,) if _knows_hits(operations) else ()),
         estimates(f"Mean, {setting.label(setting.baseline)}", lambda row: row.before),
         estimates(f"Mean, {setting.label(setting.treatment)}", lambda row: row.after),

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis.document import estimates as written
 from analysis.document import formatting
 from analysis.document.document import Drawing, Section, Table
+from analysis.document.operations import labels
 from analysis.document.setting import Setting
 from analysis.document.tables import (
     Field,
@@ -46,6 +47,7 @@ class _Line:
     """A stage or an operation in one arm, with its emulated time if any."""
 
     arm: str | None
+    label: str
     operation: str
     critical_ms: float
     share: Estimate
@@ -99,20 +101,22 @@ def _marks(rows: Sequence[EmulatedRow]) -> _Marks:
 def _lines(rows: Sequence[StageRow | ShareRow], marks: _Marks, setting: Setting) -> list[_Line]:
     """The rows with their emulated time, longest operation first, arms in their order."""
     place = {arm: at for at, arm in enumerate(setting.arms)}
+    label = labels(rows)
     longest: dict[str, float] = {}
     for row in rows:
-        longest[row.operation] = max(row.critical_ms, longest.get(row.operation, 0.0))
+        longest[label(row)] = max(row.critical_ms, longest.get(label(row), 0.0))
     ordered = sorted(
         rows,
         key=lambda row: (
-            -longest[row.operation],
-            row.operation,
+            -longest[label(row)],
+            label(row),
             place.get(row.arm or "", len(place)),
         ),
     )
     return [
         _Line(
             arm=row.arm,
+            label=label(row),
             operation=row.operation,
             critical_ms=row.critical_ms,
             share=row.share,
@@ -166,19 +170,22 @@ def _drawing(stages: list[_Line], shares: Shares, setting: Setting) -> Drawing:
     """The longest stages, the cached one always among them."""
     requests = {row.arm: row.mean_ms.n for row in shares.requests}
     drawn = [line for line in stages if line.arm in {*setting.shown, None}]
-    longest = list(dict.fromkeys(line.operation for line in drawn))
-    kept = {*longest[:MAX_STAGES], setting.cached_operation}
+    longest = list(dict.fromkeys(line.label for line in drawn))
+    kept = {
+        *longest[:MAX_STAGES],
+        *(line.label for line in drawn if line.operation == setting.cached_operation),
+    }
     bars = [
         Bar(
             arm=line.arm or style.NO_ARM,
-            operation=line.operation,
+            operation=line.label,
             critical_ms=line.critical_ms,
             emulated_ms=_emulated_ms(line.emulated, requests.get(line.arm, 0)),
             share=line.share,
             cached=line.operation == setting.cached_operation,
         )
         for line in drawn
-        if line.operation in kept
+        if line.label in kept
     ]
     place = {arm: at for at, arm in enumerate(setting.arms)}
     bars.sort(key=lambda bar: place.get(bar.arm, 0))
@@ -202,7 +209,7 @@ def _emulated_ms(marked: EmulatedRow | None, requests: int) -> float | None:
 
 def _table(name: str, lines: list[_Line], caption: str, setting: Setting) -> Table:
     """Share, time, emulated part, n; the arms side by side where they fit."""
-    operation: Field[_Line] = words(name, lambda line: line.operation, code=True)
+    operation: Field[_Line] = words(name, lambda line: line.label, code=True)
     fields: tuple[Field[_Line], ...] = (
         estimates("Share", lambda line: line.share),
         exact(
@@ -218,7 +225,7 @@ def _table(name: str, lines: list[_Line], caption: str, setting: Setting) -> Tab
     )
     if not fits_abreast(setting.columns):
         return tabulate(lines, (operation, words("Arm", lambda line: line.arm), *fields), caption)
-    joined = abreast(lines, lambda line: line.operation, lambda line: line.arm)
+    joined = abreast(lines, lambda line: line.label, lambda line: line.arm)
     columns = [column for field in fields for column in per_arm(field, setting.columns)]
     return tabulate(joined, (of_first(operation), *columns), caption)
 

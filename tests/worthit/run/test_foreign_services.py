@@ -8,12 +8,15 @@ arm's own tables are its queries.
 from __future__ import annotations
 
 import asyncio
+import html
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psycopg
 import pytest
 
@@ -80,10 +83,35 @@ class Report:
     verdict: str
     reasons: list[str]
     findings: dict[str, Any]
-    page: str
+    text: str
+    """All words of the page, those of its figures too."""
+    names: set[str]
+    """What the load's requests are called."""
     counted: dict[str, float]
     """Queries per request by arm, of PostgreSQL's own count."""
     said: str
+
+
+DEMO = r"\b(?:cached?|hits?|misses|personalit\w*|emulat\w*|chat|LLM|lookups?|warm-up|flush)\b"
+"""Words of the demo's domain, none of which these services have anything to do with."""
+
+
+def visible(page: str) -> str:
+    """The words of a page, a line a piece; not its styles and scripts."""
+    bare = re.sub(r"(?s)<(style|script)\b.*?</\1>", "", page)
+    return html.unescape(re.sub(r"<[^>]+>", "\n", bare))
+
+
+def demo_words(text: str) -> list[str]:
+    """Lines that have one."""
+    return [line for line in text.splitlines() if re.search(DEMO, line, re.IGNORECASE)]
+
+
+def twice(text: str) -> list[str]:
+    """Sentences that stand in more than one place."""
+    lines = text.replace("How to read it.", "").splitlines()
+    sentences = [line.strip() for line in lines if re.search(r"\w \w.*\.$", line)]
+    return sorted({one for one in sentences if sentences.count(one) > 1})
 
 
 async def recorded(service: Service, out: Path) -> Report:
@@ -121,7 +149,8 @@ async def recorded(service: Service, out: Path) -> Report:
         verdict=document["verdict"],
         reasons=document["reasons"],
         findings=json.loads((run / "findings.json").read_text(encoding="utf-8")),
-        page=(run / "report.html").read_text(encoding="utf-8"),
+        text=visible((run / "report.html").read_text(encoding="utf-8")),
+        names=set(pd.read_parquet(run / "requests.parquet")["name"]),
         counted={arm: (scans[f"arm_{arm}"] - n) / REQUESTS for arm, n in service.by_hand.items()},
         said=said,
     )
@@ -154,3 +183,6 @@ async def test_a_service_with_nothing_changed_gets_a_right_answer(
     said = " ".join(report.findings["headline"]["sentences"])
     assert "fewer database queries" in said
     assert f"What changed most is {service.changed}:" in said
+    assert {f"{service.path}/{{id}}"} == report.names
+    assert [] == demo_words(report.text)
+    assert [] == twice(report.text)

@@ -36,6 +36,9 @@ _TIMEOUT_SECONDS = 5.0
 """How long one batch may take, repeated attempts included."""
 _FIRST_ERROR_STATUS = 400
 _SCOPE = InstrumentationScope("worthit.load")
+SERVICE = "load"
+"""The service of the client spans. A script that starts service and load exports
+OTEL_SERVICE_NAME for its service: by that name the two would be one."""
 _LOGGER = logging.getLogger("worthit.load")
 
 
@@ -157,4 +160,4 @@ def from_environment(run: str) -> ClientSpans | None:
         _LOGGER.warning("Client spans are not sent: %s is no http or https address.", wanted)
         return None
     exporter = CountingExporter(timeout=_TIMEOUT_SECONDS, compression=Compression.Gzip)
-    return ClientSpans(exporter, run=run, service=environment.get("OTEL_SERVICE_NAME", "load"))
+    return ClientSpans(exporter, run=run, service=SERVICE)

@@ -28,6 +28,7 @@ from locust.user import User
 from opentelemetry import trace
 
 from worthit.contract.plan import Block, unscheduled
+from worthit.contract.routes import folded
 from worthit.load.requests.request_log import STOPPED, Clock, Mark, RequestLog
 from worthit.load.requests.token_stream import CONTENT_TYPE, TokenStream
 from worthit.load.requests.trace_context import (
@@ -231,7 +232,7 @@ class Instrument:
         response, exception = meta.get("response"), meta.get("exception")
         mark.status_code = response.status_code if response is not None else None
         mark.error = None if exception is None else in_one_sentence(exception, mark.status_code)
-        mark.name = str(meta["name"])
+        mark.name = folded(str(meta["name"]))
         if not _is_streaming(response):
             mark.received = int(meta.get("response_length") or 0)
         if mark.traceparent_out is None and mark.status_code:
@@ -262,7 +263,7 @@ class Instrument:
         log = self.log
         if log is None or getattr(getcurrent(), "worthit_unrecorded", False):
             return
-        mark = self.mark(None, str(meta.get("name")))
+        mark = self.mark(None, folded(str(meta.get("name"))))
         taken_ns = max(int(float(meta.get("response_time") or 0.0) * 1e6), 0)
         mark.end_ns = mark.sent_ns
         unscheduled_yet = mark.intended_ns == mark.sent_ns
