@@ -15,9 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.drawing import style
+from analysis.drawing.labels import fitted
 
 _ROW_IN, _NARROW_ROW_IN = 0.36, 0.56
 """Height of a row; on a phone its name stands above it."""
+
+_LETTERS, _SMALL_LETTERS, _NARROW_LETTERS = 25, 29, 44
+"""Letters of a row's name left of the axes; in small, in two lines; on a phone, its result too."""
 
 _HEAD_IN, _FOOT_IN = 0.34, 0.52
 """Room for the title and for the axis."""
@@ -164,11 +168,15 @@ def _write(axes: Axes, row: Row, y: float, *, narrow: bool) -> None:
     }
     if narrow:
         ground = {"facecolor": style.SURFACE, "edgecolor": "none", "pad": 0.8}
-        axes.text(0, y + 0.4, row.label, fontsize=style.SMALL_PT, bbox=ground, **look)
+        label = fitted(row.label, _NARROW_LETTERS - len(row.result))
+        axes.text(0, y + 0.4, label, fontsize=style.SMALL_PT, bbox=ground, **look)
         axes.text(1, y + 0.4, row.result, fontsize=style.SMALL_PT, ha="right", bbox=ground, **look)
         return
     place = axes.get_position()
-    axes.text(-(place.x0 - 0.008) / place.width, y, row.label, fontsize=style.TEXT_PT, **look)
+    is_long = len(row.label) > _LETTERS
+    label = fitted(row.label, _SMALL_LETTERS, 2) if is_long else row.label
+    size = style.SMALL_PT if is_long else style.TEXT_PT
+    axes.text(-(place.x0 - 0.008) / place.width, y, label, fontsize=size, **look)
     axes.text(1.03, y, row.result, fontsize=style.SMALL_PT, **look)
 
 

@@ -1,11 +1,9 @@
-"""Names at the ends of lines, so that no figure needs a legend.
-
-Pushed apart where they would overlap.
-"""
+"""Names that no other name, line or dot runs through: pushed apart, wrapped, cut."""
 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 
@@ -28,3 +26,17 @@ def spread(
         placed[at] = min(placed[at], roof - heights[at] / 2)
         roof = placed[at] - heights[at] / 2
     return placed
+
+
+def fitted(text: str, letters: int, lines: int = 1) -> str:
+    """Give a long name in so many lines of so many letters; what is too long loses its middle.
+
+    The two ends of a statement tell most: what it does, and by which column it searches.
+    """
+    wrapped = textwrap.wrap(text, letters) or [""]
+    if len(wrapped) <= lines:
+        return "\n".join(wrapped)
+    if lines == 1:
+        half = (letters - 1) // 2
+        return f"{text[:half].rstrip()}…{text[-half:].lstrip()}"
+    return "\n".join([*wrapped[: lines - 1], f"…{text[1 - letters :].lstrip()}"])

@@ -101,7 +101,7 @@ def _draw_latency(axes: Axes, latency: Sequence[Point], arms: list[str]) -> None
     top = max(max(one.value, one.high or 0.0) for one in latency) / 1e3 * 1.1
     axes.set(ylim=(0, top), xlabel="requests per second, offered")
     rates = sorted({one.rate_per_s for one in latency})
-    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.set_xticks(rates, [formatting.plain(rate) for rate in rates])
     style.heading(axes, "p95 of the response time, seconds")
     ends = sorted((one.value / 1e3, one.arm) for one in latency if one.rate_per_s == rates[-1])
     heights = [top * _LABEL_LINE] * len(ends)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from matplotlib.figure import Figure
@@ -130,6 +131,7 @@ def _drawing(
         for row in statements
         if row.arm in {*setting.shown, None}
     ]
+    marks += _not_sent(marks, setting)
     if whole is not None:
         marks += [
             Mark(arm=arm, statement=_ALL, per_request=total, cached=False)
@@ -158,6 +160,18 @@ def _drawing(
         for mark in marks
     )
     return Drawing(name="load", alt=f"Queries per request by statement. {said}.", draw=draw)
+
+
+def _not_sent(marks: Sequence[Mark], setting: Setting) -> list[Mark]:
+    """A statement that one arm alone sends: the other sends none, and is drawn so."""
+    sent = {(mark.arm, mark.statement): mark for mark in marks}
+    none = Estimate(value=0.0, unit="per_request", n=0, blocks=0, reason="none was sent")
+    return [
+        replace(mark, arm=arm, per_request=none)
+        for statement, mark in {mark.statement: mark for mark in marks}.items()
+        for arm in setting.shown
+        if (arm, statement) not in sent
+    ]
 
 
 def _by_statement(statements: Sequence[StatementRow], setting: Setting) -> Table:

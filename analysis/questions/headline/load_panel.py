@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from analysis.document import estimates
+from analysis.document import estimates, formatting
 from analysis.drawing import labels, style
 from analysis.stats.intervals import Estimate
 
@@ -56,7 +56,7 @@ def draw_load(
     rates = [0.0, *sorted({point.rate_per_s for point in points})]
     right = rates[-1] or 1.0
     axes.set(xlim=(0, right * 1.1), ylim=(0, top), xlabel="requests per second, offered")
-    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.set_xticks(rates, [formatting.plain(rate) for rate in rates])
     axes.locator_params(axis="y", nbins=5)
     axes.text(
         0,

@@ -66,16 +66,22 @@ def _bars(shares: Shares, setting: Setting) -> tuple[Bar, ...]:
         Bar(
             arm=arm,
             request_ms=took.get(arm),
-            segments=_segments(stages[arm], {*named, setting.cached_operation}, setting),
+            segments=_segments(stages[arm], longest, {*named, setting.cached_operation}, setting),
         )
         for arm in arms
     )
 
 
 def _segments(
-    stages: list[StageRow], named: set[str | None], setting: Setting
+    stages: list[StageRow],
+    longest: dict[str, float],
+    named: set[str | None],
+    setting: Setting,
 ) -> tuple[Segment, ...]:
-    """An arm's named stages, the cached one first, then the longest first, then the rest."""
+    """An arm's named stages, the cached one first, then the longest first, then the rest.
+
+    In one order in all arms, so that one grey is one stage; one that an arm lacks has no width.
+    """
     parts = [
         Segment(
             operation=_called(row.operation, setting),
@@ -85,7 +91,15 @@ def _segments(
         for row in stages
         if row.operation in named
     ]
-    parts.sort(key=lambda part: (not part.cached, -(part.share.value or 0.0)))
+    missing = named - {row.operation for row in stages} - {setting.cached_operation}
+    nothing = Estimate(value=0.0, unit="share", n=0, blocks=0, reason="not seen in this arm")
+    parts += [
+        Segment(operation=_called(name, setting), share=nothing, cached=False)
+        for name in missing
+        if name is not None
+    ]
+    by_length = {_called(name, setting): length for name, length in longest.items()}
+    parts.sort(key=lambda part: (not part.cached, -by_length.get(part.operation, 0.0)))
     rest = 1.0 - sum(part.share.value or 0.0 for part in parts)
     if rest > 0:
         left_over = Estimate(value=rest, unit="share", n=0, blocks=0, reason="what is left over")
@@ -216,6 +230,8 @@ def _alt(shown: Shown, words: headline_figure.Words, setting: Setting) -> str:
     parts = [f"{words.left}. {words.right}."]
     for bar in shown.bars:
         for part in bar.segments:
+            if not part.share.value:
+                continue
             is_rest = part.operation == REST
             said = estimates.point(part.share) if is_rest else estimates.text(part.share)
             parts.append(f"{setting.label(bar.arm)}: {part.operation} {said}.")

@@ -11,7 +11,11 @@ from matplotlib.figure import Figure
 
 from analysis.document import estimates
 from analysis.drawing import style
+from analysis.drawing.labels import fitted
 from analysis.stats.intervals import Estimate
+
+_LETTERS = 29
+"""Letters of a small line of an operation's name: left of the axes, or above them on a phone."""
 
 _BAR_IN, _GAP_IN, _NARROW_NAME_IN = 0.17, 0.16, 0.2
 
@@ -71,12 +75,13 @@ def _draw_operation(
     """One operation's bars, its name left (above on a phone), share and interval right."""
     place = axes.get_position()
     left, y = -(place.x0 - 0.008) / place.width, -len(arms) * _BAR_IN / 2
+    name = fitted(bars[0].operation, _LETTERS, 1 if narrow else 2)
     axes.text(
         0.0 if narrow else left,
         top + (0.03 if narrow else y),
-        bars[0].operation,
+        name,
         transform=axes.get_yaxis_transform(),
-        fontsize=style.SMALL_PT if narrow else style.TEXT_PT,
+        fontsize=style.SMALL_PT if narrow or "\n" in name else style.TEXT_PT,
         color=style.INK,
         fontweight="bold" if bars[0].cached else "normal",
         va="bottom" if narrow else "center",

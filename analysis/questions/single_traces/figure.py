@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.document import formatting
 from analysis.drawing import style
+from analysis.drawing.labels import fitted
 
 MAX_ROWS = 40
 """More spans than this are no picture any more.
@@ -22,6 +23,9 @@ The longest are kept and the caption says how many are not.
 
 _ROW_IN = 0.235
 _ROW_IN_NARROW = 0.40
+
+_LETTERS = 30
+"""Letters of a span's name left of the axes; an indent takes the room of 5/3."""
 
 
 def figure(
@@ -106,7 +110,7 @@ def _write(
         axes.text(
             -(place.x0 - 0.008) / place.width,
             y,
-            indent + name,
+            indent + fitted(name, _LETTERS - 5 * len(indent) // 3),
             transform=across,
             fontsize=style.SMALL_PT,
             color=style.INK,
