@@ -48,6 +48,10 @@ _IMPORT = "tests/worthit/run/test_importing.py::"
 _MARKS = "tests/worthit/run/test_marked_blocks.py::"
 _OFF_ON = "tests/worthit/run/test_off_on_script.py::test_a_restarted_service_is_compared_by_blocks"
 _RECORD = "tests/worthit/run/test_record_as_documented.py::"
+_FOREIGN = (
+    "tests/worthit/run/test_foreign_services.py"
+    "::test_a_service_with_nothing_changed_gets_a_right_answer"
+)
 
 RUN_ELSEWHERE: dict[str, str] = {
     "make demo": _DEMO,
@@ -78,6 +82,9 @@ RUN_ELSEWHERE: dict[str, str] = {
     "worthit report --campaign cache": _OFF_ON,
     "worthit compare --campaign cache": _OFF_ON,
     "worthit mark $arm": _MARKS + "test_a_script_marks_its_blocks",
+    "worthit mark off": _MARKS + "test_a_script_marks_its_blocks",
+    "worthit mark on": _MARKS + "test_a_script_marks_its_blocks",
+    "opentelemetry-instrument flask --app catalog run": _FOREIGN,
     "worthit mark --end": _MARKS + "test_a_script_marks_its_blocks",
     "worthit record --name checkout -- ./start-and-load.sh": _RECORD
     + "test_a_script_and_its_children_are_led_to_the_recorder",
@@ -107,6 +114,12 @@ _ENGINE = "needs a container engine; the file's commands are run by hand in " + 
 _RUNNER = "a step of a GitHub workflow; without its variables the command is in another list"
 _REGISTRY = "downloads the locked dependencies; each fresh clone does it before it can run a test"
 
+_BY_HAND = "needs another language; recorded by hand against pg_stat_statements"
+_NO_SDK = "needs a language that the project's machines do not have"
+_LOAD_TOOL = (
+    "the tool is not ours; the schedule is tested by tests/worthit/run/test_marked_blocks.py"
+)
+
 NOT_RUN: dict[str, str] = {
     "make test": "it is what runs the tests",
     ".venv/bin/python -m pytest": "it is what runs the tests",
@@ -128,6 +141,15 @@ NOT_RUN: dict[str, str] = {
     " --junit claims.xml": _RUNNER,
     '.venv/bin/worthit report "${{ steps.measure.outputs.run }}" --markdown > summary.md'
     " || [ $? = 4 ]": _RUNNER,
+    "pip install opentelemetry-distro opentelemetry-exporter-otlp": _REGISTRY,
+    "opentelemetry-bootstrap -a install": _REGISTRY,
+    "npm install @opentelemetry/api @opentelemetry/auto-instrumentations-node": _BY_HAND,
+    "node --require @opentelemetry/auto-instrumentations-node/register app.js": _BY_HAND,
+    "java -javaagent:opentelemetry-javaagent.jar -jar inventory.jar": _BY_HAND,
+    ". $HOME/.otel-dotnet-auto/instrument.sh": _NO_SDK,
+    "dotnet run --project Orders": _NO_SDK,
+    "worthit record --name checkout --schedule blocks.csv -- k6 run load.js": _LOAD_TOOL,
+    "worthit record --name checkout --schedule blocks.csv -- jmeter -n -t plan.jmx": _LOAD_TOOL,
     ". .venv/bin/activate": "changes the shell that the next line is typed into",
 }
 """Command -> why no test runs it."""
