@@ -26,13 +26,14 @@ def assemble(run: Run, findings: Findings, *, jaeger_url: str | None = None) -> 
     told = findings.headline
     setting = setting_of(manifest, told.arm if told else None)
     trusted = not findings.is_invalid
+    is_closed = evidence.waits_for_answers(run)
     return Document(
         run_id=manifest.run_id,
         question=manifest.question
         or f"What does the run {manifest.name or manifest.run_id} show?",
         verdict=findings.verdict.verdict,
         reasons=findings.verdict.reasons,
-        meaning=_meaning(findings),
+        meaning=_meaning(findings, has_schedule=not is_closed),
         answer=told.sentences if told and trusted else (),
         headline=headline.drawing(findings, setting) if trusted else None,
         ledger=claims.section(findings) if trusted else None,
@@ -41,7 +42,9 @@ def assemble(run: Run, findings: Findings, *, jaeger_url: str | None = None) -> 
         evidence=(
             evidence.timeline_section(run, setting),
             evidence.cross_check_section(findings.cross_checks),
-            evidence.generator_section(evidence.with_lag(findings.generator, run)),
+            evidence.generator_section(
+                evidence.with_lag(findings.generator, run), is_closed=is_closed
+            ),
         ),
         facts=method.facts(manifest),
         commands=method.commands(manifest, str(run.path)),
@@ -54,7 +57,7 @@ def _sections(findings: Findings, setting: Setting) -> tuple[Section, ...]:
     return tuple(section for section in written if section is not None)
 
 
-def _meaning(findings: Findings) -> str:
+def _meaning(findings: Findings, *, has_schedule: bool = True) -> str:
     """What the verdict means for the person who decides; no more than was looked at."""
     verdict = findings.verdict.verdict
     if verdict == "INVALID":
@@ -64,7 +67,7 @@ def _meaning(findings: Findings) -> str:
     counts = findings.cross_checks
     compared = [row for row in counts if row.independent is not None]
     agree = sum(agrees(row) for row in compared)
-    kept = ["the load kept its schedule"] if findings.generator else []
+    kept = ["the load kept its schedule"] if findings.generator and has_schedule else []
     if kept and counts and agree == len(counts):
         proof = f"{kept[0]} and all {agree} independent counts agree"
         return f"The run proved itself: nothing was lost, {proof}."

@@ -155,9 +155,26 @@ def with_lag(generator: Sequence[Generator], run: Run) -> tuple[Generator, ...]:
     )
 
 
-def generator_section(generator: Sequence[Generator]) -> Section:
-    """Whether the load kept its schedule, step by step."""
+def waits_for_answers(run: Run) -> bool:
+    """Whether no schedule was recorded: somebody's own users send when they are free."""
+    requests = run.measured_requests
+    return not requests.empty and bool((requests["intended_ns"] == requests["sent_ns"]).all())
+
+
+def generator_section(generator: Sequence[Generator], *, is_closed: bool = False) -> Section:
+    """Whether the load kept its schedule, step by step; ``is_closed``: it had none."""
     question = "Did the load keep its schedule?"
+    if generator and is_closed:
+        sent = formatting.count(sum(step.arrivals_sent for step in generator))
+        return Section(
+            key="generator",
+            question=question,
+            answer=(
+                f"No schedule was recorded: of {sent} requests each was wanted when it was sent."
+                " Where users wait for answers, the load slows down with the service, and a stall"
+                " stays hidden."
+            ),
+        )
     if not generator:
         return Section(
             key="generator",
