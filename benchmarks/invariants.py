@@ -16,6 +16,7 @@ from benchmarks.support.chat_servers import PERSONALITIES, Servers, servers
 from benchmarks.support.faults import Latencies, chatting, faults, postgres_outage, redis_episodes
 from reference_service.composition import Service, build
 from reference_service.settings import Settings
+from reference_service.telemetry import setup
 
 PARTS = ("mix-ups", "races", "redis", "postgres")
 AWAY_SECONDS = 4.0
@@ -24,7 +25,7 @@ AWAY_SECONDS = 4.0
 
 async def _parts(running: Servers, **settings: object) -> Service:
     given = {name.lower(): value for name, value in running.environment().items()}
-    made = build(Settings.model_validate({**given, **settings}))
+    made = build(Settings.model_validate({**given, **settings}), setup.from_environment())
     await made.database.open()
     await made.database.pool.wait(10)
     return made

@@ -15,7 +15,7 @@ from reference_service.handlers.concurrency_limit import ConcurrencyLimit
 from reference_service.handlers.request_span import RequestSpan
 from reference_service.lifecycle import Lifecycle
 from reference_service.settings import Settings
-from reference_service.telemetry import logs
+from reference_service.telemetry import logs, setup
 
 
 def create_app(service: Service) -> ASGIApp:
@@ -39,17 +39,17 @@ def create_app(service: Service) -> ASGIApp:
     app.state.service = service
     app.state.life = life
     app.state.concurrency_limit = ConcurrencyLimit(
-        service.settings.chats_max_in_flight, service.registry
+        service.settings.chats_max_in_flight, service.instruments
     )
     answers.register(app)
     for module in (chat, personalities, operations):
         app.include_router(module.router)
     limited = BodyLimit(app, max_bytes=service.settings.max_body_bytes)
-    return RequestSpan(limited, tracer=service.tracer, registry=service.registry)
+    return RequestSpan(limited, tracer=service.telemetry.tracer, instruments=service.instruments)
 
 
 def from_environment() -> ASGIApp:
     """Return the application as the environment describes it; what each worker process calls."""
     settings = Settings()  # type: ignore[call-arg]  # the environment has them
     logs.configure(settings.log_level)
-    return create_app(build(settings))
+    return create_app(build(settings, setup.from_environment()))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from reference_service import emulation
@@ -40,13 +39,10 @@ from reference_service.storage.memories import MemoryStore
 from reference_service.storage.model_client import ModelClient
 from reference_service.storage.personalities import PersonalityStore
 from reference_service.storage.preferences import PreferencesStore
-from reference_service.storage.rate_limit_storage import RedisLinkStorage
 from reference_service.storage.redis_link import RedisLink
 from reference_service.storage.turns import TurnStore
-from reference_service.telemetry.exporters import Exporters
-from reference_service.telemetry.metrics import CacheMetrics, Registry
-from reference_service.telemetry.model_metrics import ModelMetrics
-from reference_service.telemetry.spans import Tracer
+from reference_service.telemetry.metrics import CacheMetrics, Instruments
+from reference_service.telemetry.setup import Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +50,8 @@ class Service:
     """A process's parts, as far as handlers and the life cycle need them."""
 
     settings: Settings
-    registry: Registry
-    tracer: Tracer
-    exporters: Exporters
+    telemetry: Telemetry
+    instruments: Instruments
     database: Database
     redis: RedisLink | None
     models: ModelClient
@@ -71,26 +66,21 @@ class Service:
         return "unused" if self.redis is None else self.redis.breaker.state.value
 
 
-def build(settings: Settings, span_sink: Callable[[bytes], None] | None = None) -> Service:
-    """Make the parts; nothing is connected and no thread started yet.
-
-    `span_sink` takes the encoded spans in the exporter's stead.
-    """
+def build(settings: Settings, telemetry: Telemetry) -> Service:
+    """Make the parts; nothing is connected yet."""
     vectors.register()
-    return _Builder(settings, span_sink).service()
+    return _Builder(settings, telemetry).service()
 
 
 class _Builder:
     """Holds what several parts share while they are made."""
 
-    def __init__(
-        self, settings: Settings, span_sink: Callable[[bytes], None] | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self._settings = settings
-        self._rng = random.Random(os.urandom(16))  # noqa: S311 - jitter and ids, no secrets
-        self._registry = Registry()
-        self._exporters = Exporters(settings, self._registry)
-        self._tracer = Tracer(span_sink or self._exporters.span_sink, self._rng)
+        self._rng = random.Random(os.urandom(16))  # noqa: S311 - jitter, no secrets
+        self._telemetry = telemetry
+        self._tracer = telemetry.tracer
+        self._instruments = Instruments(telemetry.meter)
         self._sampler = (
             emulation.Sampler(settings.latency_seed, lambda: self._rng.getrandbits(62))
             if settings.latency_profile is LatencyProfile.SEED
@@ -114,9 +104,8 @@ class _Builder:
         chat = self._make_chat(personalities)
         return Service(
             settings=self._settings,
-            registry=self._registry,
-            tracer=self._tracer,
-            exporters=self._exporters,
+            telemetry=self._telemetry,
+            instruments=self._instruments,
             database=self._database,
             redis=self._redis,
             models=self._models,
@@ -141,7 +130,7 @@ class _Builder:
             max_waiting=settings.db_pool_max_waiting,
             statement_timeout_ms=settings.db_statement_timeout_ms,
             executor=executor,
-            registry=self._registry,
+            instruments=self._instruments,
         )
 
     def _make_redis(self) -> RedisLink | None:
@@ -154,17 +143,16 @@ class _Builder:
             breaker=CircuitBreaker("redis"),
             timeout_seconds=settings.redis_timeout_ms / 1000,
             max_connections=settings.redis_max_connections,
-            registry=self._registry,
+            instruments=self._instruments,
         )
 
     def _make_models(self) -> ModelClient:
         settings = self._settings
-        models = {"chat": settings.llm_model, "embeddings": settings.embedding_model}
         key = settings.llm_api_key
         return ModelClient(
             settings.llm_base_url,
             tracer=self._tracer,
-            metrics=ModelMetrics(self._registry, provider=settings.llm_provider, models=models),
+            instruments=self._instruments,
             budget=RetryBudget(),
             rng=self._rng,
             chat_model=settings.llm_model,
@@ -179,7 +167,7 @@ class _Builder:
         )
 
     def _make_personalities(self) -> PersonalityService:
-        metrics = CacheMetrics(self._registry, "personality")
+        metrics = CacheMetrics(self._instruments, "personality")
         return PersonalityService(
             PersonalityStore(self._database),
             self._personality_cache(metrics),
@@ -207,9 +195,9 @@ class _Builder:
         limiter = None
         if settings.rate_limit_enabled and self._redis is not None:
             limiter = RateLimiter(
-                RedisLinkStorage(self._redis),
+                self._redis,
                 per_minute=settings.rate_limit_per_minute,
-                registry=self._registry,
+                instruments=self._instruments,
             )
         return ChatService(
             tracer=self._tracer,
@@ -229,7 +217,7 @@ class _Builder:
         """Emulation goes around the cache: a hit saves the query, not the rest of the stage."""
         stage: PreferencesStage = PreferencesStore(self._database)
         if self._settings.preferences_cache_enabled and self._redis is not None:
-            metrics = CacheMetrics(self._registry, "preferences")
+            metrics = CacheMetrics(self._instruments, "preferences")
             cache = ResultCache(
                 self._redis,
                 encode=cached_stages.encode_preferences,
@@ -249,7 +237,7 @@ class _Builder:
         """Emulation goes inside the cache: a hit saves the embedding and the search, all of it."""
         stage = self._search(self._memory_store)
         if self._settings.memory_cache_enabled and self._redis is not None:
-            metrics = CacheMetrics(self._registry, "memory")
+            metrics = CacheMetrics(self._instruments, "memory")
             cache = ResultCache(
                 self._redis,
                 encode=cached_stages.encode_memories,
@@ -281,7 +269,7 @@ class _Builder:
             stage = self._buffer = RedisConversationBuffer(
                 self._redis,
                 record,
-                metrics=CacheMetrics(self._registry, "conversation"),
+                metrics=CacheMetrics(self._instruments, "conversation"),
                 count=settings.conversation_turns,
                 ttl_seconds=settings.conversation_ttl_seconds,
                 rng=self._rng,

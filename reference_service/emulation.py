@@ -22,11 +22,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from reference_service.models import Emotion, Memory, Preferences, Turn
+from reference_service.request_state import REQUEST
 from reference_service.services.emotion import EmotionDetector
 from reference_service.services.stages import ConversationStage, MemoryStage, PreferencesStage
 from reference_service.storage.database import Connection, Executor, Row, Statement
-from reference_service.telemetry.request_context import REQUEST
-from reference_service.telemetry.spans import CURRENT, Span
+from reference_service.telemetry import load_baggage
+from reference_service.telemetry.spans import mark_emulated
 
 _Z95: Final = NormalDist().inv_cdf(0.95)
 
@@ -73,8 +74,7 @@ class Sampler:
 
     def seconds(self, durations: Durations, stage: str) -> float:
         """Return the duration of a stage in the running request."""
-        request = REQUEST.get()
-        draw = None if request is None else request.draw
+        draw = load_baggage.draw()
         if draw is None:
             draw = self._fallback()
         digest = hashlib.blake2b(f"{self._seed}:{draw}:{stage}".encode(), digest_size=8).digest()
@@ -82,15 +82,14 @@ class Sampler:
         return durations.quantile(NormalDist().inv_cdf(uniform))
 
 
-async def _top_up(seconds: float, began: float, span: Span | None) -> None:
-    """Sleep until `seconds` have passed since `began`, and say on the span how long that was."""
+async def _top_up(seconds: float, began: float) -> None:
+    """Sleep until `seconds` have passed since `began`; mark on the span how long that was."""
     before = perf_counter()
     left = seconds - (before - began)
     if left <= 0:
         return
     await asyncio.sleep(left)
-    if span is not None:
-        span.add_emulated(round((perf_counter() - before) * 1e9))
+    mark_emulated(perf_counter() - before)
 
 
 class EmulatedExecutor:
@@ -101,18 +100,18 @@ class EmulatedExecutor:
         self._sampler = sampler
 
     async def execute(
-        self, connection: Connection, statement: Statement, parameters: Sequence[Any], span: Span
+        self, connection: Connection, statement: Statement, parameters: Sequence[Any]
     ) -> list[Row]:
         """Run the statement, then keep the connection until its time is over."""
         began = perf_counter()
-        rows = await self._inner.execute(connection, statement, parameters, span)
+        rows = await self._inner.execute(connection, statement, parameters)
         durations = QUERIES.get(statement.collection)
         if durations is not None and statement.operation == "SELECT":
             request = REQUEST.get()
             if request is not None:
                 request.emulated_queries.add(statement.collection)
             seconds = self._sampler.seconds(durations, f"query:{statement.collection}")
-            await _top_up(seconds, began, span)
+            await _top_up(seconds, began)
         return rows
 
 
@@ -131,7 +130,7 @@ class EmulatedPreferences:
         request = REQUEST.get()
         if request is not None and "preferences" not in request.emulated_queries:
             seconds -= self._sampler.seconds(QUERIES["preferences"], "query:preferences")
-        await _top_up(seconds, began, CURRENT.get())
+        await _top_up(seconds, began)
         return found
 
 
@@ -146,7 +145,7 @@ class EmulatedMemories:
         """Return the memories when their time is over."""
         began = perf_counter()
         found = await self._inner.retrieve(user_id, message)
-        await _top_up(self._sampler.seconds(STAGES["memory"], "memory"), began, CURRENT.get())
+        await _top_up(self._sampler.seconds(STAGES["memory"], "memory"), began)
         return found
 
 
@@ -161,7 +160,7 @@ class EmulatedEmotions:
         """Return the emotion when its time is over."""
         began = perf_counter()
         found = await self._inner.detect(message)
-        await _top_up(self._sampler.seconds(STAGES["emotion"], "emotion"), began, CURRENT.get())
+        await _top_up(self._sampler.seconds(STAGES["emotion"], "emotion"), began)
         return found
 
 
@@ -191,4 +190,4 @@ class EmulatedConversation:
 
     async def _half(self, began: float) -> None:
         seconds = self._sampler.seconds(STAGES["other"], "other") / 2
-        await _top_up(seconds, began, CURRENT.get())
+        await _top_up(seconds, began)

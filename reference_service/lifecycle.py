@@ -48,7 +48,6 @@ class Lifecycle:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_COLLECT_AFTER)
-        self._service.exporters.start()
         await self._service.database.open()
         self._starting = asyncio.create_task(self._warm_up())
         self._starting.add_done_callback(self._note)
@@ -66,7 +65,7 @@ class Lifecycle:
         if self._service.redis is not None:
             await self._service.redis.close()
         await self._service.database.close()
-        await asyncio.to_thread(self._service.exporters.stop)
+        await asyncio.to_thread(self._service.telemetry.shutdown)
 
     async def _warm_up(self) -> None:
         settings = self._service.settings

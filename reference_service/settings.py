@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
-from opentelemetry.util.re import parse_env_headers
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -65,9 +64,9 @@ class Settings(DatabaseSettings):
     redis_timeout_ms: int = Field(default=40, ge=1)
     """Longest wait for Redis, connecting included; with the grace of a busy process 45 ms, and a
     request waits so once at most. An answer takes a tenth of one."""
-    redis_max_connections: int = Field(default=8, ge=1)
-    """Connections per process, opened at start. A reply takes a tenth of a millisecond, so few
-    carry thousands a second."""
+    redis_max_connections: int = Field(default=50, ge=1)
+    """Connections per process at most. A reply takes a tenth of a millisecond, so few carry
+    thousands a second; the rest is for what has gathered while the process was held up."""
     personality_ttl_seconds: int = Field(default=86_400, ge=1)
     personality_negative_ttl_seconds: int = Field(default=45, ge=1)
     personality_prewarm: int = Field(default=0, ge=0)
@@ -105,14 +104,6 @@ class Settings(DatabaseSettings):
     latency_profile: LatencyProfile = LatencyProfile.NATIVE
     latency_seed: int = 7
 
-    otel_exporter_otlp_endpoint: str | None = None
-    otel_exporter_otlp_headers: SecretStr | None = None
-    """`name=value,...`, percent-encoded, as in OpenTelemetry's own variable: often a token."""
-    otel_service_name: str = "chat"
-    otel_sdk_disabled: bool = False
-    otel_metric_export_interval: int = Field(default=5_000, ge=100)
-    """Milliseconds, as in OpenTelemetry's own variable."""
-
     api_key: SecretStr | None = None
     max_body_bytes: int = Field(default=65_536, ge=1)
     shutdown_seconds: int = Field(default=30, ge=0)
@@ -134,23 +125,6 @@ class Settings(DatabaseSettings):
                 "lower the first"
             )
         return self
-
-    @model_validator(mode="after")
-    def _sendable(self) -> Self:
-        for name, value in self.otlp_headers.items():
-            if not f"{name}{value}".isascii() or not f"{name}{value}".isprintable():
-                raise ValueError(
-                    f"OTEL_EXPORTER_OTLP_HEADERS: {name!r} holds what no HTTP header can; "
-                    "expected printable ASCII"
-                )
-        return self
-
-    @property
-    def otlp_headers(self) -> dict[str, str]:
-        """Return the headers that the collector is sent besides."""
-        given = self.otel_exporter_otlp_headers
-        text = "" if given is None else given.get_secret_value()
-        return dict(parse_env_headers(text, liberal=True))
 
     @property
     def redis_needed(self) -> bool:

@@ -7,36 +7,27 @@ See docs/decisions/overload-is-refused-early.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
 from reference_service.errors import OverloadedError
-from reference_service.telemetry.metrics import Labels, Registry
+from reference_service.telemetry.metrics import Instruments
 
 
 class ConcurrencyLimit:
     """Lets in `places` chats at a time and queues none; a context manager holds one place."""
 
-    def __init__(self, places: int, registry: Registry) -> None:
+    def __init__(self, places: int, instruments: Instruments) -> None:
         self._places = places
         self._taken = 0
-        self._shed = registry.counter(
-            "chat.shed", "{chat}", "Chats refused because too many are under way."
-        )
-
-        def taken() -> Iterator[tuple[Labels, float]]:
-            yield (), self._taken
-
-        registry.observe(
-            "chat.in_flight", "{chat}", "Chats under way.", taken, kind="updowncounter"
-        )
+        self._instruments = instruments
 
     def __enter__(self) -> Self:
         if self._taken >= self._places:
-            self._shed.add()
+            self._instruments.shed.add(1)
             raise OverloadedError(f"{self._places} chats are under way")
         self._taken += 1
+        self._instruments.chats.add(1)
         return self
 
     def __exit__(
@@ -46,3 +37,4 @@ class ConcurrencyLimit:
         traceback: TracebackType | None,
     ) -> None:
         self._taken -= 1
+        self._instruments.chats.add(-1)

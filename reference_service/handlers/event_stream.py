@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from reference_service.errors import ServiceError
 from reference_service.models import ChatReply
-from reference_service.telemetry.request_context import REQUEST
+from reference_service.request_state import REQUEST
 
 _LOG = logging.getLogger(__name__)
 

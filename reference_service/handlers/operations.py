@@ -7,12 +7,12 @@ from typing import Annotated, Final
 import orjson
 from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from reference_service.composition import Service
 from reference_service.errors import ServiceError
 from reference_service.handlers.dependencies import lifecycle_dep, service_dep
 from reference_service.lifecycle import Lifecycle, Startup
-from reference_service.telemetry.prometheus import text
 
 router = APIRouter(tags=["operations"])
 Parts = Annotated[Service, Depends(service_dep)]
@@ -54,7 +54,8 @@ async def readyz(service: Parts, life: Annotated[Lifecycle, Depends(lifecycle_de
 )
 async def metrics(service: Parts) -> Response:
     """Return this process's metrics."""
-    return Response(text(service.registry), media_type="text/plain; version=0.0.4")
+    text = generate_latest(service.telemetry.prometheus)
+    return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 async def _answers(service: Service) -> bool:

@@ -8,6 +8,8 @@ import logging
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+from opentelemetry.trace import Span, Tracer
+
 from reference_service.errors import ModelError, ServiceError, ShedError
 from reference_service.models import (
     ChatReply,
@@ -30,7 +32,7 @@ from reference_service.storage.model_client import ModelClient
 from reference_service.storage.turns import TurnStore
 from reference_service.telemetry import names
 from reference_service.telemetry.keys import hashed_key
-from reference_service.telemetry.spans import Span, Tracer
+from reference_service.telemetry.spans import mark_failed, recorded
 
 _LOG = logging.getLogger(__name__)
 
@@ -117,7 +119,7 @@ class ChatService:
         stored = await self._turns.find(user_id, key, fingerprint)
         if stored is None:
             return None
-        with self._tracer.span(names.CONVERSATION_APPEND):
+        with recorded(self._tracer, names.CONVERSATION_APPEND):
             await self._remember(user_id, request.message, stored)
         return _reply(stored)
 
@@ -141,14 +143,14 @@ class ChatService:
         turn.emotion, turn.history = emotion.result(), history.result()
 
     async def _load_preferences(self, turn: ChatTurn) -> Preferences:
-        with self._tracer.span(names.PREFERENCES_LOAD) as span:
-            span.set(names.KEY, hashed_key(turn.user_id))
+        with recorded(self._tracer, names.PREFERENCES_LOAD) as span:
+            span.set_attribute(names.KEY, hashed_key(turn.user_id))
             return await self._preferences.get(turn.user_id)
 
     async def _retrieve_memories(self, turn: ChatTurn) -> list[Memory]:
         """Return memories; none when they cannot be had, for a reply can do without."""
-        with self._tracer.span(names.MEMORY_RETRIEVE) as span:
-            span.set(names.KEY, hashed_key(turn.user_id, turn.message))
+        with recorded(self._tracer, names.MEMORY_RETRIEVE) as span:
+            span.set_attribute(names.KEY, hashed_key(turn.user_id, turn.message))
             try:
                 return await self._memories.retrieve(turn.user_id, turn.message)
             except (ModelError, ShedError) as error:
@@ -156,7 +158,7 @@ class ChatService:
                 return []
 
     async def _detect_emotion(self, turn: ChatTurn) -> Emotion:
-        with self._tracer.span(names.EMOTION_DETECT) as span:
+        with recorded(self._tracer, names.EMOTION_DETECT) as span:
             try:
                 return await self._emotions.detect(turn.message)
             except ModelError as error:
@@ -164,12 +166,12 @@ class ChatService:
                 return turn.emotion
 
     async def _load_conversation(self, turn: ChatTurn) -> list[Turn]:
-        with self._tracer.span(names.CONVERSATION_LOAD):
+        with recorded(self._tracer, names.CONVERSATION_LOAD):
             return await self._conversation.load(turn.user_id, turn.personality.id)
 
     async def _store(self, turn: ChatTurn, text: str, key: str | None) -> ChatReply:
         """Store the turn; a concurrent request with the same key may have been first."""
-        with self._tracer.span(names.CONVERSATION_APPEND):
+        with recorded(self._tracer, names.CONVERSATION_APPEND):
             stored = await self._append(turn, text, key or uuid4().hex)
             if self._log_content:  # asked for by LOG_CONTENT, never otherwise
                 _LOG.info(
@@ -205,7 +207,7 @@ def _fingerprint(personality_name: str, message: str) -> bytes:
 
 
 def _do_without(span: Span, what: str, error: ServiceError) -> None:
-    span.fail(error)
+    mark_failed(span, type(error).__qualname__)
     _LOG.warning("Replying without %s: %s", what, error)
 
 

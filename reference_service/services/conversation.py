@@ -17,8 +17,6 @@ from reference_service.storage.redis_link import (
     ZRANGE,
     RedisLink,
     RedisUnavailableError,
-    Script,
-    script,
 )
 from reference_service.storage.turns import TurnStore
 from reference_service.telemetry.metrics import CacheMetrics
@@ -31,14 +29,14 @@ _LEASE_SECONDS: Final = 60
 # KEYS: the turns, the lease. The turns are a sorted set by their ids: adding one again changes
 # nothing, and one that is late takes its place. It is added only where there is a set to add to;
 # whoever is copying one may have read before it was stored, and loses the lease.
-_APPEND: Final[Script] = script("""
+_APPEND: Final = """
 redis.call('DEL', KEYS[2])
 if redis.call('EXPIRE', KEYS[1], ARGV[1]) == 0 then return {0, 0, 0} end
 redis.call('ZADD', KEYS[1], ARGV[3], ARGV[4])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[2]) - 1)
 return {1, 0, 0}
-""")
-_COPY: Final[Script] = script("""
+"""
+_COPY: Final = """
 local lease = redis.call('GET', KEYS[2])
 local hit = lease and 1 or 0
 if lease ~= ARGV[1] then return {0, hit, 1 - hit} end
@@ -46,7 +44,7 @@ redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('ZADD', KEYS[1], unpack(ARGV, 3))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return {1, hit, 1 - hit}
-""")
+"""
 
 
 class StoredConversation:
@@ -110,12 +108,12 @@ class RedisConversationBuffer:
             if not turns:
                 await self._redis.run(SET, _lease(key), lease, "EX", _LEASE_SECONDS)
         except RedisUnavailableError as error:
-            self._metrics.count("bypass" if error.skipped else "error")
+            self._metrics.lookup("bypass" if error.skipped else "error")
             return await self._record.load(user_id, personality_id)
         if turns:
-            self._metrics.count("hit")
+            self._metrics.lookup("hit")
             return turns
-        self._metrics.count("miss")
+        self._metrics.lookup("miss")
         turns = await self._record.load(user_id, personality_id)
         if turns:
             await self._copy(key, lease, turns)
@@ -133,9 +131,9 @@ class RedisConversationBuffer:
                 (key, _lease(key)),
                 *(self._ttl_seconds, self._count, turn.id, _entry(key, turn)),
             )
-            self._metrics.count("fill")
+            self._metrics.event("fill")
         except RedisUnavailableError:
-            self._metrics.count("fill_failed")
+            self._metrics.event("fill_failed")
             self._delete_later(key)
 
     async def forget(self, user_id: str, personality_id: UUID) -> None:
@@ -155,7 +153,7 @@ class RedisConversationBuffer:
         try:
             return [_turn(key, entry) for entry in entries]
         except CorruptEntryError:
-            self._metrics.count("corrupt")
+            self._metrics.event("corrupt")
             await self._redis.run(DEL, key)
             return []
 
@@ -165,9 +163,9 @@ class RedisConversationBuffer:
             stored, _, _ = await self._redis.run_script(
                 _COPY, (key, _lease(key)), lease, self._ttl_seconds, *scored
             )
-            self._metrics.count("fill" if stored else "fill_refused")
+            self._metrics.event("fill" if stored else "fill_refused")
         except RedisUnavailableError:
-            self._metrics.count("fill_failed")
+            self._metrics.event("fill_failed")
 
     def _delete_later(self, key: str) -> None:
         self._repairs.add(key, lambda: self._deleted(key))

@@ -32,7 +32,7 @@ class Fallback:
             async with self._gate.place():
                 return await query()
         except ShedError:
-            self._metrics.count("shed")
+            self._metrics.event("shed")
             raise
 
 

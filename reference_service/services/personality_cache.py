@@ -9,7 +9,7 @@ from uuid import UUID
 
 from reference_service.models import Personality
 from reference_service.services.envelope import CorruptEntryError, open_envelope, seal
-from reference_service.storage.redis_link import DEL, MGET, RedisLink, script
+from reference_service.storage.redis_link import DEL, MGET, RedisLink
 from reference_service.telemetry.metrics import CacheMetrics
 
 _LOG = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ FENCE_TTL_SECONDS: Final = 120
 
 # KEYS: id, config, fence, writers. A fill is refused while a write is under way and when a newer
 # row is known.
-_FILL: Final = script("""
+_FILL: Final = """
 local writers = redis.call('EXISTS', KEYS[4])
 local fence = redis.call('GET', KEYS[3])
 local hits = writers + (fence and 1 or 0)
@@ -36,14 +36,14 @@ if writers == 0 and not (fence and tonumber(fence) > tonumber(ARGV[1])) then
   stored = 1
 end
 return {stored, hits, 2 - hits}
-""")
-_BEGIN_WRITE: Final = script("""
+"""
+_BEGIN_WRITE: Final = """
 redis.call('SADD', KEYS[4], ARGV[1])
 redis.call('EXPIRE', KEYS[4], ARGV[2])
 redis.call('DEL', KEYS[1], KEYS[2])
 return {1, 0, 0}
-""")
-_END_WRITE: Final = script("""
+"""
+_END_WRITE: Final = """
 redis.call('SREM', KEYS[4], ARGV[1])
 local fence = redis.call('GET', KEYS[3])
 if not (fence and tonumber(fence) > tonumber(ARGV[2])) then
@@ -51,7 +51,7 @@ if not (fence and tonumber(fence) > tonumber(ARGV[2])) then
 end
 redis.call('DEL', KEYS[1], KEYS[2])
 return {1, fence and 1 or 0, fence and 0 or 1}
-""")
+"""
 
 
 class Absent:
@@ -96,7 +96,7 @@ class PersonalityCache:
         try:
             return _decode(name, id_entry, config_entry)
         except CorruptEntryError:
-            self._metrics.count("corrupt")
+            self._metrics.event("corrupt")
             _LOG.warning("PersonalityCache: corrupt entry deleted", extra={"personality": name})
             await self._redis.run(DEL, id_key, config_key)
             return None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from time import monotonic, perf_counter
 from typing import Final
 from uuid import UUID
+
+from opentelemetry.trace import Span, Tracer
 
 from reference_service.errors import PersonalityNotFoundError
 from reference_service.models import Personality, PersonalityConfig
@@ -21,12 +24,10 @@ from reference_service.telemetry import names
 from reference_service.telemetry.keys import hashed_key
 from reference_service.telemetry.log_limit import LogLimit
 from reference_service.telemetry.metrics import CacheMetrics
-from reference_service.telemetry.spans import Span, Tracer
+from reference_service.telemetry.spans import recorded
 
 _LOG = logging.getLogger(__name__)
 
-_MISS_ROUNDS: Final = 3
-"""Loads that writes may overtake before a lookup asks PostgreSQL by itself."""
 _HIT_LOG_SECONDS: Final = 60.0
 """Each personality's hits are logged once a minute: a line a request would cost more than the
 hit."""
@@ -37,14 +38,9 @@ class _Load:
     """What one load for all callers brought back."""
 
     personality: Personality | None
-    asked: float
-    """When the query was sent, in seconds of a steady clock: the row is at least as new."""
-    fill_began: float
-    """When the row was read and its way into the cache began."""
-    stored: bool
-    """Whether the cache took it; if not, a write came in between, or Redis failed."""
-    redis_failed: bool
-    """Whether Redis failed; who waited for that once does not ask it again."""
+    current_at: float
+    """When the row is known to have been the newest, in seconds of a steady clock: when the query
+    was sent, or later, when the cache took the row, for it refuses one that a write overtook."""
 
 
 class PersonalityService:
@@ -61,7 +57,7 @@ class PersonalityService:
     ) -> None:
         self._store = store
         self._cache = cache
-        self._fallback_gate = fallback
+        self._fallback = fallback
         self._metrics = metrics
         self._tracer = tracer
         self._flights: SingleFlight[str, _Load] = SingleFlight()
@@ -84,8 +80,8 @@ class PersonalityService:
 
     async def get_personality(self, name: str) -> Personality:
         """Return the personality; raises PersonalityNotFoundError."""
-        with self._tracer.span(names.PERSONALITY_LOOKUP) as span:
-            span.set(names.KEY, hashed_key(name))
+        with recorded(self._tracer, names.PERSONALITY_LOOKUP) as span:
+            span.set_attribute(names.KEY, hashed_key(name))
             personality = await self._lookup(name, span)
         if personality is None:
             raise PersonalityNotFoundError
@@ -131,14 +127,16 @@ class PersonalityService:
         try:
             cached = await self._cached(name, self._cache)
         except RedisUnavailableError as error:
-            self._metrics.count("bypass" if error.skipped else "error")
+            self._metrics.lookup("bypass" if error.skipped else "error")
             _note(span, hit=False, source="fallback")
-            return await self._fallback(name)
+            return await self._shared(
+                name, lambda: self._fallback.run(lambda: self._read(name)), None
+            )
         if cached is None:
-            self._metrics.count("miss")
+            self._metrics.lookup("miss")
             _note(span, hit=False, source="database")
-            return await self._miss(name, self._cache)
-        self._metrics.count("negative" if isinstance(cached, Absent) else "hit")
+            return await self._shared(name, lambda: self._read_and_fill(name), self._cache)
+        self._metrics.lookup("negative" if isinstance(cached, Absent) else "hit")
         _note(span, hit=True, source="redis")
         if isinstance(cached, Absent):
             return None
@@ -151,70 +149,59 @@ class PersonalityService:
             raise RedisUnavailableError("repair_pending")
         return await cache.get(name)
 
-    async def _miss(self, name: str, cache: PersonalityCache) -> Personality | None:
-        """Load for all who miss at once; a caller who came after a commit gets nothing older."""
-        for _ in range(_MISS_ROUNDS):
-            came = perf_counter()
-            landed = await self._flights.run(name, lambda: self._load(name))
-            load = landed.value
-            if not landed.joined:
-                return load.personality
-            self._metrics.count("coalesced")
-            if came <= load.asked or (load.stored and came <= load.fill_began):
-                return load.personality
-            if load.redis_failed:
-                return await self._fallback(name)
-            # Joined a load that a write may have overtaken: its row was read before we came, so it
-            # may be older than what was committed before we came. The cache knows, or the next
-            # load.
-            try:
-                cached = await self._cached(name, cache)
-            except RedisUnavailableError:
-                return await self._fallback(name)
-            if cached is not None:
-                return None if isinstance(cached, Absent) else cached
-        return await self._store.get(name)
+    async def _shared(
+        self,
+        name: str,
+        load: Callable[[], Awaitable[_Load]],
+        cache: PersonalityCache | None,
+    ) -> Personality | None:
+        """Load once for all who ask meanwhile; nobody gets a row older than their question.
 
-    async def _load(self, name: str) -> _Load:
-        """Read the row and offer it to the cache."""
-        assert self._cache is not None  # noqa: S101 - only called with a cache
-        began = perf_counter()
-        personality = await self._store.get(name)
-        fill_began = perf_counter()
-        stored = redis_failed = False
-        try:
-            stored = await self._cache.fill(name, personality)
-            self._metrics.count("fill" if stored else "fill_refused")
-        except RedisUnavailableError:
-            redis_failed = True
-            self._metrics.count("fill_failed")
-        self._metrics.filled(perf_counter() - began)
-        return _Load(personality, began, fill_began, stored=stored, redis_failed=redis_failed)
+        For example, the row is at version 1, and:
 
-    async def _fallback(self, name: str) -> Personality | None:
-        """Read without the cache, with few others at a time.
+            0 ms  A misses and sends the query. PostgreSQL reads version 1.
+            1 ms  A PUT commits version 2 and is answered.
+            2 ms  B, who knows of the PUT, misses too, and joins A's load.
+            3 ms  A's load returns version 1. The cache refuses it, because of the PUT.
 
-        A query that was sent before this caller came may have missed a commit that the caller
-        knows of; such a one is waited for, and the next one counts.
+        A came before the PUT and may have version 1. B must not: the row is known to have been
+        current at 0 ms only, and B came at 2 ms. So B asks the cache and then loads again; that
+        load, its own or another caller's, began after B came, so B goes round at most twice.
+        Without the PUT the cache takes the row at 3 ms: it was current then, and B may have it.
         """
         came = perf_counter()
         while True:
-            load = (await self._flights.run(name, lambda: self._gated(name))).value
-            if came <= load.asked:
-                return load.personality
+            landed = await self._flights.run(name, load)
+            if landed.joined:
+                self._metrics.event("coalesced")
+            if came <= landed.value.current_at:
+                return landed.value.personality
+            with suppress(RedisUnavailableError):
+                cached = None if cache is None else await self._cached(name, cache)
+                if cached is not None:
+                    return None if isinstance(cached, Absent) else cached
 
-    async def _gated(self, name: str) -> _Load:
-        async def query() -> _Load:
-            asked = perf_counter()
-            row = await self._store.get(name)
-            return _Load(row, asked, asked, stored=False, redis_failed=True)
+    async def _read(self, name: str) -> _Load:
+        asked = perf_counter()
+        return _Load(await self._store.get(name), current_at=asked)
 
-        return await self._fallback_gate.run(query)
+    async def _read_and_fill(self, name: str) -> _Load:
+        """Read the row and offer it to the cache."""
+        assert self._cache is not None  # noqa: S101 - only called with a cache
+        load = await self._read(name)
+        offered = perf_counter()
+        try:
+            stored = await self._cache.fill(name, load.personality)
+        except RedisUnavailableError:
+            self._metrics.event("fill_failed")
+            return load
+        self._metrics.event("fill" if stored else "fill_refused")
+        return replace(load, current_at=offered) if stored else load
 
     def _writing(self, name: str) -> AbstractAsyncContextManager[Write]:
         return nullcontext(Write()) if self._writes is None else self._writes.announced(name)
 
 
 def _note(span: Span, *, hit: bool, source: str) -> None:
-    span.set(names.CACHE_HIT, hit)
-    span.set(names.CACHE_SOURCE, source)
+    span.set_attribute(names.CACHE_HIT, hit)
+    span.set_attribute(names.CACHE_SOURCE, source)

@@ -69,7 +69,7 @@ class PersonalityWrites:
 
     async def _ended(self, name: str, write: Write) -> None:
         if not await self._end(name, write):
-            self._metrics.count("invalidation_failed")
+            self._metrics.event("invalidation_failed")
             self._make_up(name, write)
 
     async def _end(self, name: str, write: Write) -> bool:

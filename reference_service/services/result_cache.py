@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from time import perf_counter
 from typing import Generic, TypeVar
+
+from opentelemetry.trace import get_current_span
 
 from reference_service.resilience.single_flight import SingleFlight
 from reference_service.services.envelope import CorruptEntryError, JsonValue, open_envelope, seal
@@ -13,7 +14,6 @@ from reference_service.services.personality_cache import TTL_JITTER
 from reference_service.storage.redis_link import DEL, GET, SET, RedisLink, RedisUnavailableError
 from reference_service.telemetry import names
 from reference_service.telemetry.metrics import CacheMetrics
-from reference_service.telemetry.spans import CURRENT
 
 V = TypeVar("V")
 
@@ -49,18 +49,18 @@ class ResultCache(Generic[V]):
         try:
             found = await self._read(key)
         except RedisUnavailableError as error:
-            self._metrics.count("bypass" if error.skipped else "error")
+            self._metrics.lookup("bypass" if error.skipped else "error")
             _note(hit=False, source="fallback")
             return (await self._flights.run(key, fallback)).value
         if found is not None:
-            self._metrics.count("hit")
+            self._metrics.lookup("hit")
             _note(hit=True, source="redis")
             return found[0]
-        self._metrics.count("miss")
+        self._metrics.lookup("miss")
         _note(hit=False, source="database")
         landed = await self._flights.run(key, lambda: self._load(key, load))
         if landed.joined:
-            self._metrics.count("coalesced")
+            self._metrics.event("coalesced")
         return landed.value
 
     async def close(self) -> None:
@@ -74,26 +74,23 @@ class ResultCache(Generic[V]):
         try:
             return (self._decode(open_envelope(key, entry).value),)
         except CorruptEntryError:
-            self._metrics.count("corrupt")
+            self._metrics.event("corrupt")
             await self._redis.run(DEL, key)
             return None
 
     async def _load(self, key: str, load: Callable[[], Awaitable[V]]) -> V:
-        began = perf_counter()
         value = await load()
         ttl = self._ttl_seconds * self._rng.uniform(1 - TTL_JITTER, 1 + TTL_JITTER)
         try:
             entry = seal(key, 0, self._encode(value))
             await self._redis.run(SET, key, entry, "EX", max(1, round(ttl)))
-            self._metrics.count("fill")
+            self._metrics.event("fill")
         except RedisUnavailableError:
-            self._metrics.count("fill_failed")
-        self._metrics.filled(perf_counter() - began)
+            self._metrics.event("fill_failed")
         return value
 
 
 def _note(*, hit: bool, source: str) -> None:
-    span = CURRENT.get()
-    if span is not None:
-        span.set(names.CACHE_HIT, hit)
-        span.set(names.CACHE_SOURCE, source)
+    span = get_current_span()
+    span.set_attribute(names.CACHE_HIT, hit)
+    span.set_attribute(names.CACHE_SOURCE, source)

@@ -11,13 +11,15 @@ import asyncio
 import math
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final, Protocol, Self
 
 import psycopg
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
@@ -30,9 +32,7 @@ from reference_service.errors import (
     ServiceError,
 )
 from reference_service.telemetry import names
-from reference_service.telemetry.call_durations import CallDurations
-from reference_service.telemetry.metrics import Labels, Registry
-from reference_service.telemetry.spans import Span, SpanShape, Tracer
+from reference_service.telemetry.metrics import Instruments
 
 Row = tuple[Any, ...]
 POOL_NAME: Final = "chat"
@@ -56,13 +56,16 @@ class Connection(psycopg.AsyncConnection[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One SQL statement with placeholders, and the shape of its span."""
+    """One SQL statement with placeholders, and what its span and metric say."""
 
     sql: str
     operation: str
     collection: str
-    shape: SpanShape
-    durations: CallDurations
+    summary: str
+    attributes: names.Attributes
+    """Of span and metric."""
+    text: str
+    """With numbered placeholders, never values; too much for a metric."""
     repeatable: bool
     """Whether running it twice leaves the same rows and gives the same answer."""
 
@@ -71,7 +74,7 @@ class Executor(Protocol):
     """Runs a statement on a connection that is held for it."""
 
     async def execute(
-        self, connection: Connection, statement: Statement, parameters: Sequence[Any], span: Span
+        self, connection: Connection, statement: Statement, parameters: Sequence[Any]
     ) -> list[Row]:
         """Return the rows."""
 
@@ -80,10 +83,9 @@ class PreparedExecutor:
     """Runs statements prepared, with binary results."""
 
     async def execute(
-        self, connection: Connection, statement: Statement, parameters: Sequence[Any], span: Span
+        self, connection: Connection, statement: Statement, parameters: Sequence[Any]
     ) -> list[Row]:
-        """Return the rows; preparing costs no round trip and no transaction of its own."""
-        del span
+        """Return the rows; in a pipeline, preparing takes no transaction of its own."""
         cursor = connection.cursors.get(statement.sql)
         if cursor is not None:
             await cursor.execute(statement.sql, parameters, prepare=True)
@@ -126,11 +128,11 @@ class Database:
         max_waiting: int,
         statement_timeout_ms: int,
         executor: Executor,
-        registry: Registry,
+        instruments: Instruments,
     ) -> None:
         self._tracer = tracer
         self._executor = executor
-        self._registry = registry
+        self._duration = instruments.database_duration
         self._answer_seconds = statement_timeout_ms / 1000 + _ANSWER_MARGIN_SECONDS
         self._place = _Place.of(url)
         self._answered = -math.inf
@@ -147,17 +149,7 @@ class Database:
             open=False,
             name=POOL_NAME,
         )
-        pool: Labels = (("db.client.connection.pool.name", POOL_NAME),)
-        self._wait = registry.histogram(
-            "db.client.connection.wait_time", "s", "Time to get a connection.", pool
-        )
-        self._use = registry.histogram(
-            "db.client.connection.use_time", "s", "Time a connection was held.", pool
-        )
-        self._timeouts = registry.counter(
-            "db.client.connection.timeouts", "{timeout}", "Waits that ended without one.", pool
-        )
-        _observe_pool(registry, self.pool, pool)
+        _observe_pool(instruments.meter, self.pool)
 
     def statement(
         self, operation: str, collection: str, text: str, *, repeatable: bool = True
@@ -167,20 +159,19 @@ class Database:
         first, *rest = sent.split("%s")
         shown = first + "".join(f"${number}{part}" for number, part in enumerate(rest, start=1))
         place = self._place
-        shape = names.postgres_shape(
-            operation=operation,
-            collection=collection,
-            text=shown,
-            namespace=place.namespace,
-            address=place.address,
-            port=place.port,
-        )
         return Statement(
             sql=sent,
             operation=operation,
             collection=collection,
-            shape=shape,
-            durations=CallDurations(self._registry, shape),
+            summary=f"{operation} {collection}".strip(),
+            attributes=names.postgres(
+                operation=operation,
+                collection=collection,
+                namespace=place.namespace,
+                address=place.address,
+                port=place.port,
+            ),
+            text=shown,
             repeatable=repeatable,
         )
 
@@ -198,19 +189,30 @@ class Database:
         Raises DatabaseUnavailableError when PostgreSQL fails or is too slow, OverloadedError when
         too many wait already.
         """
-        with self._tracer.span(statement.shape) as span:
-            began = perf_counter()
-            try:
-                rows = await self._run(statement, parameters, span)
-            except BaseException as error:
-                kind, code = _failure(error)
-                span.fail(kind)
-                if code:
-                    span.set("db.response.status_code", code)
-                statement.durations.failed(perf_counter() - began, kind, code)
-                raise
-            statement.durations.succeeded(perf_counter() - began)
-            return rows
+        began = perf_counter()
+        ended = statement.attributes
+        try:
+            with self._tracer.start_as_current_span(
+                statement.summary,
+                kind=SpanKind.CLIENT,
+                attributes={
+                    **statement.attributes,
+                    "db.query.summary": statement.summary,
+                    "db.query.text": statement.text,
+                },
+                record_exception=False,
+                set_status_on_exception=False,
+            ) as span:
+                try:
+                    return await self._run(statement, parameters, span)
+                except BaseException as error:
+                    failure = _failure(error)
+                    ended = {**ended, **failure}
+                    span.set_attributes(failure)
+                    span.set_status(StatusCode.ERROR)
+                    raise
+        finally:
+            self._duration.record(perf_counter() - began, ended)
 
     async def _run(self, statement: Statement, parameters: Sequence[Any], span: Span) -> list[Row]:
         """Run a statement; on another connection when the one it got turns out to be dead.
@@ -225,7 +227,7 @@ class Database:
             got = perf_counter()
             hang_up = loop.call_later(self._answer_seconds, _hang_up, connection.fileno())
             try:
-                rows = await self._executor.execute(connection, statement, parameters, span)
+                rows = await self._executor.execute(connection, statement, parameters)
             except _NOT_PREPARED as error:
                 raise DatabaseNotPreparedError(
                     f"{error.diag.message_primary}; was `python -m reference_service init-db` run "
@@ -242,10 +244,8 @@ class Database:
                 return rows
             finally:
                 hang_up.cancel()
-                span.set(names.POOL_WAIT_NS, round((got - began) * 1e9))
+                span.set_attribute(names.POOL_WAIT_NS, round((got - began) * 1e9))
                 await self.pool.putconn(connection)
-                self._wait.record(got - began)
-                self._use.record(perf_counter() - got)
 
     async def ping(self, timeout_seconds: float) -> None:
         """Ask PostgreSQL for a sign of life; a bare Sync is answered but is no transaction.
@@ -276,7 +276,6 @@ class Database:
         except PoolClosed as error:
             raise DatabaseUnavailableError("the service is stopping") from error
         except PoolTimeout as error:
-            self._timeouts.add()
             raise DatabaseUnavailableError("no connection in time") from error
         except TooManyRequests as error:
             raise OverloadedError("too many wait for a connection") from error
@@ -300,11 +299,13 @@ class _Place:
         return cls(str(given.get("dbname") or ""), "" if "," in host else host, int(port))
 
 
-def _failure(error: BaseException) -> tuple[str, str]:
-    """Return an error's type for telemetry, and its SQLSTATE if PostgreSQL gave one."""
+def _failure(error: BaseException) -> dict[str, str]:
+    """Return what an error is called: PostgreSQL's SQLSTATE if it gave one, else its class."""
     cause = error.__cause__ if isinstance(error, ServiceError) else error
     code = cause.sqlstate if isinstance(cause, psycopg.Error) else None
-    return code or type(cause or error).__qualname__, code or ""
+    if code:
+        return {names.ERROR_TYPE: code, names.DATABASE_STATUS: code}
+    return {names.ERROR_TYPE: type(cause or error).__qualname__}
 
 
 def _hang_up(descriptor: int) -> None:
@@ -317,29 +318,36 @@ def _hang_up(descriptor: int) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _observe_pool(
-    registry: Registry, pool: AsyncConnectionPool[Connection], labels: Labels
-) -> None:
+def _observe_pool(meter: Meter, pool: AsyncConnectionPool[Connection]) -> None:
     """Show the pool's own counts; reading them costs the requests nothing."""
+    of_pool = {"db.client.connection.pool.name": POOL_NAME}
 
-    def count() -> Iterator[tuple[Labels, float]]:
+    def by_state(_: CallbackOptions) -> list[Observation]:
         stats = pool.get_stats()
         idle = stats.get("pool_available", 0)
-        yield (*labels, ("db.client.connection.state", "idle")), idle
-        yield (*labels, ("db.client.connection.state", "used")), stats.get("pool_size", 0) - idle
+        used = stats.get("pool_size", 0) - idle
+        return [
+            Observation(number, {**of_pool, "db.client.connection.state": state})
+            for state, number in (("idle", idle), ("used", used))
+        ]
 
-    def pending() -> Iterator[tuple[Labels, float]]:
-        yield labels, pool.get_stats().get("requests_waiting", 0)
+    def total(key: str) -> Callable[[CallbackOptions], list[Observation]]:
+        return lambda _: [Observation(pool.get_stats().get(key, 0), of_pool)]
 
-    def largest() -> Iterator[tuple[Labels, float]]:
-        yield labels, pool.max_size
-
-    for name, unit, meaning, read in (
-        ("count", "{connection}", "Connections by state.", count),
-        ("pending_requests", "{request}", "Requests waiting for a connection.", pending),
-        ("max", "{connection}", "Connections at most.", largest),
-    ):
-        registry.observe(f"db.client.connection.{name}", unit, meaning, read, kind="updowncounter")
+    level, count = meter.create_observable_up_down_counter, meter.create_observable_counter
+    stem = "db.client.connection"
+    level(f"{stem}.count", [by_state], "{connection}", "Connections by state.")
+    level(f"{stem}.max", [total("pool_max")], "{connection}", "Connections at most.")
+    level(
+        f"{stem}.pending_requests",
+        [total("requests_waiting")],
+        *("{request}", "Requests waiting for a connection."),
+    )
+    count(
+        f"{stem}.timeouts",
+        [total("requests_errors")],
+        *("{timeout}", "Waits that ended without one."),
+    )
 
 
 def _conninfo(url: str, statement_timeout_ms: int) -> str:

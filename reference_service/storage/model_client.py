@@ -1,23 +1,26 @@
 """Chat completions and embeddings of any OpenAI-compatible server, over httpx.
 
-httpx's own connection pool looks at every connection for every request; with 500 in flight that
-alone costs more than the rest of the request. So the transport is another (`model_transport.py`),
-and it is called directly: httpx's client around it (cookies, redirects, authentication) costs
-0.1 ms a call and does nothing here. See docs/decisions/model-client.md.
+The transport is aiohttp's, by httpx-aiohttp: httpx's own connection pool looks at every connection
+for every request, which with 50 in flight costs more than the rest of the call.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Final, Self
 from urllib.parse import urlsplit
 
+import aiohttp
 import httpx
 import orjson
+from httpx_aiohttp import AiohttpTransport
+from opentelemetry import propagate
+from opentelemetry.trace import Span, SpanKind, Tracer
 
 from reference_service.errors import (
     ModelOverloadedError,
@@ -28,19 +31,16 @@ from reference_service.errors import (
 from reference_service.models import Completion
 from reference_service.resilience.retry_budget import RetryBudget
 from reference_service.storage import openai_api
-from reference_service.storage.model_transport import ModelTransport
 from reference_service.storage.vectors import FloatArray
 from reference_service.telemetry import names
-from reference_service.telemetry.model_metrics import ModelMetrics
-from reference_service.telemetry.request_context import REQUEST
-from reference_service.telemetry.spans import Span, SpanShape, Tracer
+from reference_service.telemetry.metrics import Instruments
+from reference_service.telemetry.spans import recorded
 
 _CONNECT_TIMEOUT_SECONDS: Final = 2.0
 """A server that is there accepts within this; one that is not is reported before the user gives
 up."""
-_POOL_TIMEOUT_SECONDS: Final = 1.0
 _BACKOFF_SECONDS: Final = 0.05
-_EMULATED_HEADER: Final = b"worthit-emulated-ns"
+_EMULATED_HEADER: Final = "worthit-emulated-ns"
 """A simulated model server owns up to what it only waited for; a real one never sends this."""
 _MAX_DIGITS: Final = 19
 """Of a number below 2^63, as span attributes are."""
@@ -51,14 +51,14 @@ Message = dict[str, str]
 class _Endpoint:
     """One kind of call."""
 
-    url: httpx.URL
+    url: str
+    name: str
+    """Of the span."""
     seconds: float
-    """For a call with all its attempts, from the first byte sent to the last one read. The
-    transport's timeouts begin anew with each byte that comes, and a proxy that only keeps the
-    connection warm sends one every few seconds."""
-    timeouts: Mapping[str, float]
-    """The transport's."""
-    shape: SpanShape
+    """For a call with all its attempts, from the first byte sent to the last one read. httpx's
+    timeouts begin anew with each byte that comes, and a proxy that only keeps the connection warm
+    sends one every few seconds."""
+    attributes: names.Attributes
 
 
 class ModelClient:
@@ -69,7 +69,7 @@ class ModelClient:
         base_url: str,
         *,
         tracer: Tracer,
-        metrics: ModelMetrics,
+        instruments: Instruments,
         budget: RetryBudget,
         rng: random.Random,
         chat_model: str,
@@ -83,25 +83,35 @@ class ModelClient:
         max_connections: int,
     ) -> None:
         self._tracer = tracer
-        self._metrics = metrics
+        self._instruments = instruments
         self._budget = budget
         self._rng = rng
         self._chat_model = chat_model
         self._embedding_model = embedding_model
         self._dimensions = dimensions
         self._retries = retries
-        self._transport = ModelTransport(base_url, max_connections=max_connections)
+        self._max_connections = max_connections
+        self._calls = 0
+        headers = {"Content-Type": "application/json"}
+        if api_key:
+            headers["Authorization"] = f"Bearer {api_key}"
+        self._http = httpx.AsyncClient(
+            transport=AiohttpTransport(limits=httpx.Limits(max_connections=max_connections)),
+            headers=headers,
+        )
         parts = urlsplit(base_url)
-        address = parts.hostname or ""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
 
         def endpoint(path: str, operation: str, model: str, seconds: float) -> _Endpoint:
             return _Endpoint(
-                httpx.URL(base_url.rstrip("/") + path),
+                base_url.rstrip("/") + path,
+                f"{operation} {model}",
                 seconds,
-                _timeouts(seconds),
-                names.model_shape(
-                    operation=operation, model=model, provider=provider, address=address, port=port
+                names.model(
+                    operation=operation,
+                    model=model,
+                    provider=provider,
+                    address=parts.hostname or "",
+                    port=parts.port or (443 if parts.scheme == "https" else 80),
                 ),
             )
 
@@ -109,11 +119,10 @@ class ModelClient:
         self._embeddings = endpoint(
             "/embeddings", "embeddings", embedding_model, embedding_timeout_seconds
         )
-        self._headers = _headers(self._chat.url, api_key)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._transport.aclose()
+        await self._http.aclose()
 
     async def chat(self, messages: list[Message]) -> Completion:
         """Return the model's reply.
@@ -121,11 +130,9 @@ class ModelClient:
         Raises ModelError, or OverloadedError when this process has too many calls under way.
         """
         body = orjson.dumps({"model": self._chat_model, "messages": messages})
-        with self._tracer.span(self._chat.shape) as span, self._metrics.chat() as measured:
-            content = await self._post(self._chat, body, span)
-            completion = openai_api.completion(content)
-            _note_completion(span, completion)
-            measured.tokens(completion.input_tokens, completion.output_tokens)
+        with self._call(self._chat) as span:
+            completion = openai_api.completion(await self._post(self._chat, body, span))
+            self._note_completion(span, completion)
             return completion
 
     @asynccontextmanager
@@ -143,18 +150,16 @@ class ModelClient:
                 "stream_options": {"include_usage": True},
             }
         )
-        with self._tracer.span(self._chat.shape) as span, self._metrics.chat() as measured:
+        with self._call(self._chat) as span:
             clock = asyncio.get_running_loop().time
             end = clock() + self._chat.seconds
             response = await self._opened(self._chat, body, span)
             try:
-                streamed = openai_api.Streamed(_Paced(_chunks(response), end - clock()))
+                streamed = openai_api.Streamed(_Paced(response.aiter_bytes(), end - clock()))
                 yield streamed
             finally:
                 await response.aclose()
-            completion = streamed.completion()
-            _note_completion(span, completion)
-            measured.tokens(completion.input_tokens, completion.output_tokens)
+            self._note_completion(span, streamed.completion())
 
     async def embed(self, text: str) -> FloatArray:
         """Return the text's embedding. Raises as `chat`."""
@@ -166,13 +171,35 @@ class ModelClient:
                 "dimensions": self._dimensions,
             }
         )
-        with self._tracer.span(self._embeddings.shape) as span, self._metrics.embeddings() as one:
+        with self._call(self._embeddings) as span:
             content = await self._post(self._embeddings, body, span)
             embedding = openai_api.embedding(content, self._dimensions)
             _note(span, "gen_ai.response.model", embedding.model)
-            _note(span, "gen_ai.usage.input_tokens", embedding.input_tokens)
-            one.tokens(embedding.input_tokens)
+            self._note_tokens(span, self._embeddings, "input", embedding.input_tokens)
             return FloatArray(embedding.packed)
+
+    @contextmanager
+    def _call(self, endpoint: _Endpoint) -> Iterator[Span]:
+        """Record a call, span and duration, and bound how many there are."""
+        began = perf_counter()
+        ended = endpoint.attributes
+        self._calls += 1
+        try:
+            with recorded(
+                self._tracer, endpoint.name, SpanKind.CLIENT, endpoint.attributes
+            ) as span:
+                self._refuse_queues()
+                yield span
+        except BaseException as error:
+            ended = {**ended, names.ERROR_TYPE: type(error).__qualname__}
+            raise
+        finally:
+            self._calls -= 1
+            self._instruments.model_duration.record(perf_counter() - began, ended)
+
+    def _refuse_queues(self) -> None:
+        if self._calls > self._max_connections:  # it would wait here, and not for the model
+            raise OverloadedError("too many calls of the model server are under way")
 
     async def _post(self, endpoint: _Endpoint, body: bytes, span: Span) -> bytes:
         """Return the whole body of an answer with status 200."""
@@ -181,7 +208,7 @@ class ModelClient:
                 response = await self._open(endpoint, body, span)
                 try:
                     with _transport_errors():
-                        return await _content(response)
+                        return await response.aread()
                 finally:
                     await response.aclose()
         except TimeoutError as error:
@@ -204,59 +231,62 @@ class ModelClient:
             except (ModelUnavailableError, ModelOverloadedError):
                 if attempt == self._retries or not self._budget.may_retry():
                     raise
-                span.set("http.request.resend_count", attempt + 1)
+                span.set_attribute(names.RESEND_COUNT, attempt + 1)
                 await asyncio.sleep(_BACKOFF_SECONDS * 2**attempt * self._rng.uniform(0.5, 1.5))
         raise AssertionError("the loop above returns or raises")
 
     async def _open_once(self, endpoint: _Endpoint, body: bytes, span: Span) -> httpx.Response:
-        request = httpx.Request(
+        headers: dict[str, str] = {}
+        propagate.inject(headers)  # this span, and of the baggage what load_baggage has kept
+        request = self._http.build_request(
             "POST",
             endpoint.url,
-            headers=self._headers_of(span, body),
-            stream=httpx.ByteStream(body),
-            extensions={"timeout": endpoint.timeouts},
+            content=body,
+            headers=headers,
+            timeout=httpx.Timeout(
+                endpoint.seconds, connect=_CONNECT_TIMEOUT_SECONDS, pool=_CONNECT_TIMEOUT_SECONDS
+            ),
         )
         with _transport_errors():
-            response = await self._transport.handle_async_request(request)
+            response = await self._http.send(request, stream=True)
         if response.status_code != httpx.codes.OK:
             await response.aclose()
             raise openai_api.refusal(response.status_code)
-        for name, value in response.headers.raw:
-            if name.lower() == _EMULATED_HEADER and value.isdigit() and len(value) < _MAX_DIGITS:
-                span.add_emulated(int(value))
+        emulated = response.headers.get(_EMULATED_HEADER, "")
+        if emulated.isascii() and emulated.isdigit() and len(emulated) < _MAX_DIGITS:
+            span.set_attribute(names.EMULATED_NS, int(emulated))
         return response
 
-    def _headers_of(self, span: Span, body: bytes) -> list[tuple[bytes, bytes]]:
-        """Return the headers of a call: this span's context, or else the caller's as it came.
+    def _note_completion(self, span: Span, completion: Completion) -> None:
+        _note(span, "gen_ai.response.model", completion.model)
+        self._note_tokens(span, self._chat, "input", completion.input_tokens)
+        self._note_tokens(span, self._chat, "output", completion.output_tokens)
+        if completion.finish_reason is not None:
+            span.set_attribute("gen_ai.response.finish_reasons", [completion.finish_reason])
 
-        Of the baggage only the load's own members (`RequestContext`): the rest is between others.
-        """
-        headers = [*self._headers, (b"Content-Length", b"%d" % len(body))]
-        request = REQUEST.get()
-        if span.is_recording():
-            headers.append((b"traceparent", span.traceparent().encode()))
-        elif request is not None and request.traceparent:
-            headers.append((b"traceparent", request.traceparent.encode()))
-        if request is not None and request.baggage:
-            headers.append((b"baggage", request.baggage.encode()))
-        return headers
+    def _note_tokens(self, span: Span, endpoint: _Endpoint, kind: str, count: int | None) -> None:
+        if count is not None:
+            span.set_attribute(f"gen_ai.usage.{kind}_tokens", count)
+            self._instruments.model_tokens.record(
+                count, {**endpoint.attributes, "gen_ai.token.type": kind}
+            )
 
 
-class _transport_errors:  # noqa: N801 - used as a verb, with `with`
-    """Turns httpx's exceptions into the service's own; a class costs less than a generator."""
+@contextmanager
+def _transport_errors() -> Iterator[None]:
+    """Turn the exceptions of httpx and aiohttp into the service's own.
 
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, httpx.PoolTimeout):  # the queue is here: the server was not asked
-            raise OverloadedError("no free connection to the model server in time") from error
-        if isinstance(error, httpx.ConnectTimeout):
-            raise ModelUnavailableError(type(error).__name__) from error
-        if isinstance(error, httpx.TimeoutException):
-            raise ModelTimeoutError(type(error).__name__) from error
-        if isinstance(error, httpx.HTTPError):
-            raise ModelUnavailableError(type(error).__name__) from error
+    By httpx-aiohttp a refused connection and one that was hung up are a ConnectTimeout, and an
+    answer that is not HTTP stays aiohttp's own exception.
+    """
+    try:
+        yield
+    except httpx.ConnectTimeout as error:
+        raise ModelUnavailableError(type(error.__cause__ or error).__name__) from error
+    except httpx.TimeoutException as error:
+        raise ModelTimeoutError(type(error).__name__) from error
+    except (httpx.HTTPError, aiohttp.ClientError) as error:
+        raise ModelUnavailableError(type(error).__name__) from error
 
 
 class _Paced:
@@ -286,45 +316,7 @@ class _Paced:
             self._left -= clock() - began
 
 
-def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Give the body; httpx's own reading costs 40 us more, to decode what nobody encoded."""
-    if "content-encoding" in response.headers:
-        return response.aiter_bytes()
-    stream = response.stream
-    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - the transport's
-    return aiter(stream)
-
-
-async def _content(response: httpx.Response) -> bytes:
-    return b"".join([piece async for piece in _chunks(response)])
-
-
-def _headers(url: httpx.URL, api_key: str | None) -> list[tuple[bytes, bytes]]:
-    """What every call of one server carries."""
-    headers = [(b"Host", url.netloc), (b"Content-Type", b"application/json")]
-    if api_key:
-        headers.append((b"Authorization", f"Bearer {api_key}".encode()))
-    return headers
-
-
-def _timeouts(read_seconds: float) -> dict[str, float]:
-    return {
-        "connect": _CONNECT_TIMEOUT_SECONDS,
-        "read": read_seconds,
-        "write": read_seconds,
-        "pool": _POOL_TIMEOUT_SECONDS,
-    }
-
-
-def _note_completion(span: Span, completion: Completion) -> None:
-    _note(span, "gen_ai.response.model", completion.model)
-    _note(span, "gen_ai.usage.input_tokens", completion.input_tokens)
-    _note(span, "gen_ai.usage.output_tokens", completion.output_tokens)
-    if completion.finish_reason is not None:
-        span.set("gen_ai.response.finish_reasons", (completion.finish_reason,))
-
-
-def _note(span: Span, key: str, value: str | int | None) -> None:
+def _note(span: Span, key: str, value: str | None) -> None:
     """Set what the server said, and nothing for what it did not say."""
     if value is not None:
-        span.set(key, value)
+        span.set_attribute(key, value)

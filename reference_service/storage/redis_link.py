@@ -1,62 +1,46 @@
-"""Redis access: one deadline, a circuit breaker, one span per command; only reads are retried.
-
-redis-py brings the connections and the protocol. Its pool and its `execute_command` are left out:
-they retry, they cannot tell a wait for the pool from a wait for Redis, and they cost as much again
-as the exchange itself (docs/decisions/redis-link.md).
-"""
+"""Redis by redis-py's own client; ours are one deadline, a circuit breaker, a span per command."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import math
-import select
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
-from typing import Any, Final
-from urllib.parse import urlsplit
+from hashlib import sha1
+from typing import Any, Final, TypeVar
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.trace import SpanKind, Tracer
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, NoScriptError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from reference_service.request_state import REQUEST, RequestState
 from reference_service.resilience.circuit_breaker import BreakerState, CircuitBreaker
-from reference_service.resilience.deadline import GRACE_SECONDS, Deadline
+from reference_service.resilience.deadline import deadline
 from reference_service.telemetry import names
-from reference_service.telemetry.call_durations import CallDurations
-from reference_service.telemetry.metrics import Labels, Registry
-from reference_service.telemetry.request_context import REQUEST, RequestContext
-from reference_service.telemetry.spans import SpanShape, Tracer
+from reference_service.telemetry.metrics import Instruments
+from reference_service.telemetry.spans import recorded
 
 Argument = str | bytes | int | float
 Reply = Any
 """What Redis sends: bytes, int, None, or a list of these; each command knows which."""
-Found = Callable[[Reply], tuple[int, int]]
+T = TypeVar("T")
 
-_FAILURES: Final = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    TimeoutError,
-    OSError,
-    BusyLoadingError,
-)
+_FAILURES: Final = (RedisConnectionError, RedisTimeoutError, TimeoutError, BusyLoadingError)
 """What the breaker counts: Redis refused, hung, hung up, or is still loading. Not: a full pool, a
 cancelled caller."""
-
-
 _DEFAULT_PORT: Final = 6379
-
+_LEFT_ALONE_SECONDS: Final = 1.0
+"""How much longer than a caller waits a command may hold its connection."""
 PROBE_SECONDS: Final = 1.0
 """Between two probes of a Redis that is away."""
-
-_SKIPPED: Final = frozenset({"breaker_open", "busy", "failing", "failed_before", "repair_pending"})
+_SKIPPED: Final = frozenset({"breaker_open", "busy", "failed_before", "repair_pending"})
 
 
 class RedisUnavailableError(Exception):
@@ -77,23 +61,7 @@ class Command:
     """A Redis command and, for one that reads, how its reply tells keyspace hits and misses."""
 
     name: str
-    found: Found | None = None
-    repeatable: bool = False
-    """Whether it may be sent again when its connection broke: it may have been carried out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Lua script whose reply ends in its own keyspace hits and misses, and its SHA-1."""
-
-    text: str
-    sha1: str
-
-
-def script(text: str) -> Script:
-    """Return a script from its text."""
-    digest = hashlib.sha1(text.encode())  # noqa: S324 - the name Redis gives a script
-    return Script(text=text, sha1=digest.hexdigest())
+    found: Callable[[Reply], tuple[int, int]] | None = None
 
 
 def _found_one(reply: Reply) -> tuple[int, int]:
@@ -105,35 +73,19 @@ def _found_each(reply: Sequence[Any]) -> tuple[int, int]:
     return len(reply) - misses, misses
 
 
-def _found_by_script(reply: Sequence[Any]) -> tuple[int, int]:
-    return int(reply[-2]), int(reply[-1])
+def _found_by_script(reply: Reply) -> tuple[int, int]:
+    """Our own scripts end their reply with what they found; that of `limits` reads nothing."""
+    return (int(reply[-2]), int(reply[-1])) if isinstance(reply, list) else (0, 0)
 
 
-_NO_SUCH_KEY: Final = -2
-"""What PTTL says of a key that is not there."""
-GET: Final = Command("GET", lambda reply: (0, 1) if reply is None else (1, 0), repeatable=True)
-MGET: Final = Command("MGET", _found_each, repeatable=True)
-ZRANGE: Final = Command("ZRANGE", _found_one, repeatable=True)
-PTTL: Final = Command(
-    "PTTL", lambda reply: (0, 1) if reply == _NO_SUCH_KEY else (1, 0), repeatable=True
-)
-PING: Final = Command("PING", repeatable=True)
+GET: Final = Command("GET", lambda reply: (0, 1) if reply is None else (1, 0))
+MGET: Final = Command("MGET", _found_each)
+ZRANGE: Final = Command("ZRANGE", _found_one)
+TTL: Final = Command("TTL", _found_one)
 SET: Final = Command("SET")
 DEL: Final = Command("DEL")
 EVALSHA: Final = Command("EVALSHA", _found_by_script)
 EVAL: Final = Command("EVAL", _found_by_script)
-_COMMANDS: Final = (GET, MGET, ZRANGE, PTTL, PING, SET, DEL, EVALSHA, EVAL)
-
-
-def _shapes(url: str) -> dict[str, SpanShape]:
-    """Return the shape of each command's span at this Redis."""
-    parts = urlsplit(url)
-    namespace = parts.path.strip("/") or "0"
-    address, port = parts.hostname or "localhost", parts.port or _DEFAULT_PORT
-    return {
-        command.name: names.redis_shape(command.name, namespace, address, port)
-        for command in _COMMANDS
-    }
 
 
 class RedisLink:
@@ -147,38 +99,62 @@ class RedisLink:
         breaker: CircuitBreaker,
         timeout_seconds: float,
         max_connections: int,
-        registry: Registry,
+        instruments: Instruments,
     ) -> None:
         self.breaker = breaker
         self._tracer = tracer
         self._timeout_seconds = timeout_seconds
-        self._connections = ConnectionPool.from_url(
+        self.pool = BlockingConnectionPool.from_url(
             url,
-            socket_timeout=None,  # Deadline, below, bounds connecting and reading together
-            socket_connect_timeout=timeout_seconds + GRACE_SECONDS,
+            max_connections=max_connections,
+            timeout=timeout_seconds / 2,  # who waits longer would get no answer in the rest
+            socket_connect_timeout=timeout_seconds,
+            socket_timeout=timeout_seconds + _LEFT_ALONE_SECONDS,
+            # A command that was sent may have been carried out: none is sent twice.
             retry=Retry(NoBackoff(), 0),
-            # RESP3 would add a HELLO round trip to every new connection, for nothing used here.
+            # RESP3 and driver_info would add round trips to every new connection, for nothing.
             protocol=2,
             driver_info=None,
         )
-        self._make: Callable[[], AbstractConnection] = self._connections.make_connection
-        self._idle: list[AbstractConnection] = []
-        self._asked: set[AbstractConnection] = set()
-        self._max_connections = max_connections
-        self._places = asyncio.Semaphore(max_connections)
+        self._client = Redis(connection_pool=self.pool)
+        at = self.pool.connection_kwargs
+        self._attributes_of = partial(
+            names.redis,
+            namespace=str(at.get("db") or 0),
+            address=at.get("host") or "localhost",
+            port=at.get("port") or _DEFAULT_PORT,
+        )
         self._probe: asyncio.Task[None] | None = None
-        self._shapes = _shapes(url)
-        self._durations = {
-            name: CallDurations(registry, shape) for name, shape in self._shapes.items()
-        }
-        registry.observe(
-            "chat.redis.breaker", "1", "1 for the breaker's present state.", self._breaker_state
+        instruments.meter.create_observable_gauge(
+            *("chat.redis.breaker", [self._breaker_state], "1"),
+            "1 for the breaker's present state.",
         )
 
     async def run(self, command: Command, *arguments: Argument, insist: bool = False) -> Reply:
-        """Return Redis's reply as bytes, int, list or None.
+        """Return Redis's reply as bytes, int, list or None. `insist` and errors as for `ask`."""
 
-        With `insist` it is asked although it failed this request before. Raises
+        async def call() -> Reply:
+            return await self._client.execute_command(command.name, *arguments)  # type: ignore[no-untyped-call]  # redis-py's
+
+        return await self.ask(command, call, insist=insist)
+
+    async def run_script(
+        self, script: str, keys: Sequence[str], *arguments: Argument, insist: bool = False
+    ) -> Reply:
+        """Return the script's reply; sends its text when this Redis has not seen it yet."""
+        given = (len(keys), *keys, *arguments)
+        digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
+        try:
+            return await self.run(EVALSHA, digest, *given, insist=insist)
+        except NoScriptError:
+            return await self.run(EVAL, script, *given, insist=insist)
+
+    async def ask(
+        self, command: Command, call: Callable[[], Awaitable[T]], *, insist: bool = False
+    ) -> T:
+        """Return what a call of the client returns, which sends one command.
+
+        With `insist` Redis is asked although it failed this request before. Raises
         RedisUnavailableError when Redis is not to be asked, is too busy, does not answer in time
         or refuses the command.
         """
@@ -187,112 +163,72 @@ class RedisLink:
             raise RedisUnavailableError("failed_before")
         if not self.breaker.allow():
             raise RedisUnavailableError("breaker_open")
-        seconds = await self._place(request)
-        try:
-            with self._tracer.span(self._shapes[command.name]) as span:
-                reply = await self._timed(command, arguments, request, seconds)
-                if command.found is not None and not isinstance(reply, NoScriptError):
-                    hits, misses = command.found(reply)
-                    span.set(names.REDIS_HITS, hits)
-                    span.set(names.REDIS_MISSES, misses)
-        finally:
-            self._places.release()
+        attributes = self._attributes_of(command.name)
+        with recorded(self._tracer, command.name, SpanKind.CLIENT, attributes) as span:
+            reply = await self._answer(call, request)
+            if command.found is not None and not isinstance(reply, NoScriptError):
+                hits, misses = command.found(reply)
+                span.set_attribute(names.REDIS_HITS, hits)
+                span.set_attribute(names.REDIS_MISSES, misses)
         if isinstance(reply, NoScriptError):  # an answer, and no failure of the span's operation
             raise reply
         return reply
 
-    async def _place(self, request: RequestContext | None) -> float:
-        """Take a connection's place; return the seconds that are left for the exchange.
-
-        Queue and exchange share one timeout, and the queue's part is the smaller one: who got a
-        place too late for an answer would only break a connection. A busy queue says nothing
-        about Redis to the breaker; but it ends this request's dealings with it.
-        """
-        if not self._places.locked():
-            await self._places.acquire()
-            return self._timeout_seconds
-        share = self._timeout_seconds / 2
+    async def _answer(
+        self, call: Callable[[], Awaitable[T]], request: RequestState | None
+    ) -> T | NoScriptError:
+        """Return what the call returns, and tell breaker and request how it went."""
         try:
-            async with Deadline(max(0.0, share - GRACE_SECONDS), self._replies_are_here):
-                await self._places.acquire()
-        except TimeoutError:
-            if request is not None:
-                request.redis_failed = True
-            raise RedisUnavailableError("busy") from None
-        # Who queued behind a Redis that fails has waited for it: that is enough.
-        if self.breaker.failing or not self.breaker.allow():
-            self._places.release()
-            raise RedisUnavailableError("failing")
-        return share
-
-    async def _timed(
-        self,
-        command: Command,
-        arguments: tuple[Argument, ...],
-        request: RequestContext | None,
-        seconds: float,
-    ) -> Reply:
-        """Return the reply, and tell breaker and metrics how it went."""
-        began, durations = perf_counter(), self._durations[command.name]
-        try:
-            reply = await self._exchange(command, arguments, seconds)
+            reply: T | NoScriptError = await self._in_time(call)
         except NoScriptError as error:
             reply = error
-        except BaseException as error:
-            durations.failed(perf_counter() - began, type(error).__qualname__)
-            if isinstance(error, (*_FAILURES, RedisError)):
-                self._tell_of(error, request)
-                raise RedisUnavailableError(type(error).__name__) from error
-            raise
-        durations.succeeded(perf_counter() - began)
+        except (RedisError, OSError, TimeoutError) as error:
+            busy = _found_no_connection(error)
+            if not busy:
+                self._tell_breaker(error)
+            if request is not None and (busy or isinstance(error, _FAILURES)):
+                request.redis_failed = True
+            reason = "busy" if busy else type(error).__name__
+            raise RedisUnavailableError(reason) from error
         self.breaker.succeeded()
         return reply
 
-    def _tell_of(self, error: Exception, request: RequestContext | None) -> None:
-        """Tell breaker and request of a call that failed."""
+    async def _in_time(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Wait for a call, and leave it alone when the wait ends first.
+
+        redis-py then reads the reply to its end, for nobody. Were the call itself cancelled, its
+        connection would have to be thrown away, and the moment between send and read be right.
+
+            0 ms  A sends GET a. A's client hangs up, and A's task is cancelled.
+            1 ms  The call goes on. Its connection is not free, so B, who sends GET b, has another.
+            2 ms  The reply to GET a is read and dropped. Now the connection is free.
+        """
+        task = asyncio.ensure_future(call())
+        task.add_done_callback(_see)
+        async with deadline(self._timeout_seconds):
+            return await asyncio.shield(task)
+
+    async def open(self) -> None:
+        """Ask Redis for a sign of life; raises RedisUnavailableError."""
+        try:
+            await self._in_time(self._client.ping)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._tell_breaker(error)
+            raise RedisUnavailableError(type(error).__name__) from error
+        self.breaker.succeeded()
+
+    async def close(self) -> None:
+        """Stop probing and close the connections."""
+        if self._probe is not None:
+            self._probe.cancel()
+        await self._client.aclose()
+        await self.pool.disconnect()
+
+    def _tell_breaker(self, error: Exception) -> None:
+        """Count a failure; when that opens the breaker, begin to probe."""
         if not isinstance(error, _FAILURES):  # Redis answered, only not what was hoped for
             self.breaker.succeeded()
             return
-        self._failed()
-        if request is not None:
-            request.redis_failed = True
-
-    async def run_script(
-        self, script: Script, keys: Sequence[str], *arguments: Argument, insist: bool = False
-    ) -> Reply:
-        """Return the script's reply; sends its text when this Redis has not seen it yet."""
-        given = (len(keys), *keys, *arguments)
-        try:
-            return await self.run(EVALSHA, script.sha1, *given, insist=insist)
-        except NoScriptError:
-            return await self.run(EVAL, script.text, *given, insist=insist)
-
-    async def open(self) -> None:
-        """Open all connections: a burst would do it in the busiest moment.
-
-        Raises RedisUnavailableError.
-        """
-        pings = (self._ping() for _ in range(self._max_connections))
-        answers = await asyncio.gather(*pings, return_exceptions=True)
-        for error in answers:
-            if isinstance(error, BaseException):
-                raise error
-
-    async def close(self) -> None:
-        """Stop probing and close the idle connections."""
-        if self._probe is not None:
-            self._probe.cancel()
-        await self._hang_up()
-
-    async def _hang_up(self) -> None:
-        while self._idle:
-            await self._idle.pop().disconnect(nowait=True)
-
-    async def _ping(self) -> None:
-        await self._timed(PING, (), None, self._timeout_seconds)
-
-    def _failed(self) -> None:
-        """Tell the breaker; when that opens it, begin to probe."""
         self.breaker.failed()
         if self.breaker.state is BreakerState.OPEN and (self._probe is None or self._probe.done()):
             # In a context of its own: it works for no request and belongs to no trace.
@@ -304,72 +240,25 @@ class RedisLink:
             await asyncio.sleep(PROBE_SECONDS)
             self.breaker.probing()
             with suppress(RedisUnavailableError):
-                await self._ping()
+                await self.open()
 
-    def _breaker_state(self) -> Iterator[tuple[Labels, float]]:
-        for state in BreakerState:
-            yield (("state", state.value),), float(state is self.breaker.state)
-
-    async def _exchange(
-        self, command: Command, arguments: tuple[Argument, ...], seconds: float
-    ) -> Reply:
-        """Send one command and read its reply; an exchange that fails ends its connection.
-
-        That is what keeps one caller's reply from reaching another: a connection is used again
-        only after its reply has been read to the end.
-        """
-        connection = self._idle.pop() if self._idle else self._make()
-        self._asked.add(connection)
-        try:
-            async with Deadline(seconds, partial(_reply_is_here, connection)):
-                if _was_closed(connection):  # while it was idle, as all are by a restart
-                    await connection.disconnect(nowait=True)
-                again = connection.is_connected and command.repeatable
-                try:
-                    reply = await self._ask(connection, command.name, arguments)
-                except RedisConnectionError:
-                    await self._hang_up()  # the others have likely fared no better
-                    if not again:
-                        raise
-                    reply = await self._ask(connection, command.name, arguments)
-        finally:
-            self._asked.discard(connection)
-        return reply
-
-    async def _ask(
-        self, connection: AbstractConnection, name: str, arguments: tuple[Argument, ...]
-    ) -> Reply:
-        try:
-            if not connection.is_connected:
-                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
-            await connection.send_command(name, *arguments, check_health=False)
-            reply = await connection.read_response(timeout=math.inf)  # the deadline ends it
-        except ResponseError:
-            self._idle.append(connection)
-            raise
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        self._idle.append(connection)
-        return reply
-
-    def _replies_are_here(self) -> bool:
-        """Whether Redis has answered somebody who has not read it: then the queue is our own."""
-        return any(map(_reply_is_here, self._asked))
+    def _breaker_state(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [
+            Observation(int(state is self.breaker.state), {"state": state.value})
+            for state in BreakerState
+        ]
 
 
-def _was_closed(connection: AbstractConnection) -> bool:
-    """Whether Redis has closed the connection, as far as the event loop has heard."""
-    reader = connection._reader  # noqa: SLF001 - redis-py only tells by reading
-    return reader is not None and (reader.at_eof() or reader.exception() is not None)
+def _found_no_connection(error: Exception) -> bool:
+    """Whether the pool had no connection to give: then this process is busy, not Redis.
+
+    The pool says so by redis-py's ConnectionError, as a refused connection is said, but from a
+    TimeoutError.
+    """
+    return isinstance(error, RedisConnectionError) and isinstance(error.__cause__, TimeoutError)
 
 
-def _reply_is_here(connection: AbstractConnection) -> bool:
-    """Whether bytes from Redis wait to be read: then this process is late, not Redis."""
-    writer = connection._writer  # noqa: SLF001 - redis-py gives no other way to its socket
-    descriptor = -1 if writer is None else writer.get_extra_info("socket").fileno()
-    if descriptor < 0:
-        return False
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+def _see(task: asyncio.Future[Any]) -> None:
+    """Look at a call's error, for its caller may be gone: asyncio complains of one never seen."""
+    if not task.cancelled():
+        task.exception()

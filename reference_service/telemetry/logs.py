@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 import orjson
+from opentelemetry import trace
 from typing_extensions import override
-
-from reference_service.telemetry.spans import CURRENT, NO_SPAN
 
 _ORDINARY: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
     "message",
@@ -30,10 +29,10 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        span = CURRENT.get()
-        if span is not None and span is not NO_SPAN:
-            line["trace_id"] = span.trace_id.hex()
-            line["span_id"] = span.span_id.hex()
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            line["trace_id"] = trace.format_trace_id(span.trace_id)
+            line["span_id"] = trace.format_span_id(span.span_id)
         line |= {key: value for key, value in vars(record).items() if key not in _ORDINARY}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -47,3 +46,4 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it repeats each failed reconnect
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
+    logging.getLogger("opentelemetry.baggage").setLevel(logging.ERROR)  # it quotes the caller's

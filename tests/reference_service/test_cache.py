@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from contextlib import suppress
 
 import pytest
 
 from benchmarks.support.cache_invariants import cancelled_lookups, races
-from reference_service.composition import Service as Parts
 from reference_service.errors import OverloadedError, PersonalityNotFoundError
 from reference_service.models import PersonalityConfig
 from reference_service.services.envelope import seal
 from tests.support.servers.chat_servers import PERSONALITIES, ChatServers
-from tests.support.traces.span_sink import attributes
+from tests.support.traces.span_sink import SpanSink, attributes
 
 pytestmark = pytest.mark.integration
 
@@ -31,15 +31,13 @@ def _empty_cache(servers: ChatServers) -> None:
     servers.redis_client().flushall()
 
 
-def _outcomes(parts: Parts) -> dict[str, int]:
-    lookups = parts.registry.instruments["chat.cache.lookups"]
-    events = parts.registry.instruments["chat.cache.events"]
-    return {
-        str(labels[1][1]): int(series.value)  # type: ignore[union-attr]  # these are counters
-        for one in (lookups, events)
-        for labels, series in one.series.items()
-        if ("cache", "personality") in labels
-    }
+def _outcomes(sink: SpanSink) -> Counter[str]:
+    """Return how often each outcome of a lookup, and each event beside them, was counted."""
+    of = {"cache": "personality"}
+    return Counter(
+        sink.counts("chat.cache.lookups", "outcome", **of)
+        | sink.counts("chat.cache.events", "event", **of)
+    )
 
 
 async def test_100_simultaneous_misses_make_one_query(servers: ChatServers) -> None:
@@ -110,7 +108,7 @@ async def test_an_unknown_name_is_remembered_for_less_than_a_minute(servers: Cha
         await parts.personalities.delete("nobody")
         with pytest.raises(PersonalityNotFoundError):
             await parts.personalities.get_personality("nobody")
-        outcomes = _outcomes(parts)
+        outcomes = _outcomes(sink)
 
     assert 1 == queries
     assert 30 <= ttl <= 60
@@ -144,13 +142,13 @@ async def test_a_corrupt_entry_is_a_miss_and_is_replaced(
 ) -> None:
     """Whatever lies under the key, the right personality is answered and cached anew."""
     client = servers.redis_client()
-    async with servers.parts(redis_enabled=True) as (parts, _):
+    async with servers.parts(redis_enabled=True) as (parts, sink):
         truth = await parts.personalities.get_personality("p00002")
         entry = entry.replace(b"VERSION", b"%d" % truth.row_version)
         client.set("personality:global:p00002:id", entry)
         found = await parts.personalities.get_personality("p00002")
         again = await parts.personalities.get_personality("p00002")
-        outcomes = _outcomes(parts)
+        outcomes = _outcomes(sink)
 
     assert [truth, truth] == [found, again]
     assert (1, 1, 2) == (outcomes["corrupt"], outcomes["hit"], outcomes["miss"])
@@ -173,12 +171,12 @@ async def test_a_configuration_of_other_types_is_a_miss_and_is_replaced(
 ) -> None:
     """A sound envelope around a value of other types reaches neither prompt nor answer."""
     key = "personality:global:p00005:config"
-    async with servers.parts(redis_enabled=True) as (parts, _):
+    async with servers.parts(redis_enabled=True) as (parts, sink):
         truth = await parts.personalities.get_personality("p00005")
         servers.redis_client().set(key, seal(key, truth.row_version, value))
         found = await parts.personalities.get_personality("p00005")
         again = await parts.personalities.get_personality("p00005")
-        outcomes = _outcomes(parts)
+        outcomes = _outcomes(sink)
 
     assert [truth, truth] == [found, again]
     assert (1, 1, 2) == (outcomes["corrupt"], outcomes["hit"], outcomes["miss"])
@@ -200,12 +198,12 @@ async def test_a_full_redis_fails_no_lookup(servers: ChatServers) -> None:
     client = servers.redis_client()
     client.config_set("maxmemory", "1")
     try:
-        async with servers.parts(redis_enabled=True) as (parts, _):
+        async with servers.parts(redis_enabled=True) as (parts, sink):
             found = [
                 await parts.personalities.get_personality(f"p{index:05d}") for index in range(8)
             ]
             state = parts.redis_state()
-            outcomes = _outcomes(parts)
+            outcomes = _outcomes(sink)
     finally:
         client.config_set("maxmemory", "0")
 
@@ -224,7 +222,7 @@ async def test_every_lookup_has_one_outcome(servers: ChatServers) -> None:
                 client.flushall()
             with suppress(PersonalityNotFoundError):
                 await parts.personalities.get_personality(rng.choice(names))
-        outcomes = _outcomes(parts)
+        outcomes = _outcomes(sink)
         lookups = len(sink.named("personality.lookup"))
 
     counted = sum(outcomes[name] for name in ("hit", "negative", "miss", "bypass", "error"))
@@ -331,8 +329,7 @@ async def test_the_fallback_is_bounded_and_sheds(servers: ChatServers) -> None:
     assert (5, 25) == (len(spans), len(shed))
     assert {(503, 1)} == {(error.status, error.retry_after_seconds) for error in shed}
     moments = sorted(
-        [(span.start_time_unix_nano, 1) for span in spans]
-        + [(span.end_time_unix_nano, -1) for span in spans]
+        [(span.start_time, 1) for span in spans] + [(span.end_time, -1) for span in spans]
     )
     at_once = running = 0
     for _, change in moments:

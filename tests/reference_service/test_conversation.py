@@ -54,7 +54,7 @@ def _buffer(parts: Parts, record: StoredConversation) -> RedisConversationBuffer
     return RedisConversationBuffer(
         parts.redis,
         record,
-        metrics=CacheMetrics(parts.registry, "conversation"),
+        metrics=CacheMetrics(parts.instruments, "conversation"),
         count=COUNT,
         ttl_seconds=600,
         rng=random.Random(),

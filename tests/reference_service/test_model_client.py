@@ -6,6 +6,8 @@ import asyncio
 import time
 
 import pytest
+from opentelemetry.context import attach, detach
+from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
 from reference_service.errors import (
     ModelError,
@@ -17,8 +19,7 @@ from reference_service.errors import (
     ServiceError,
 )
 from reference_service.storage.model_client import ModelClient
-from reference_service.telemetry.metrics import Histogram
-from reference_service.telemetry.request_context import REQUEST, RequestContext
+from reference_service.telemetry.load_baggage import caller_context
 from tests.support.servers.model_stub import MESSAGES, Model, events, model, pieces, whole
 from tests.support.traces.span_sink import attributes
 
@@ -214,9 +215,8 @@ async def test_a_reader_that_leaves_takes_the_connection_along() -> None:
 
 
 def _tokens(server: Model) -> list[float]:
-    instrument = server.registry.instruments.get("gen_ai.client.token.usage")
-    found = [] if instrument is None else list(instrument.series.values())
-    return sorted(one.total for one in found if isinstance(one, Histogram))
+    points = server.spans.points("gen_ai.client.token.usage")
+    return sorted(point.sum for point in points if isinstance(point, HistogramDataPoint))
 
 
 async def test_what_the_server_does_not_say_is_not_recorded() -> None:
@@ -253,16 +253,17 @@ async def test_usage_is_recorded_as_far_as_it_is_there() -> None:
 
 async def test_only_the_loads_own_baggage_reaches_the_model() -> None:
     """A model server, which may be anybody's, is told nothing else that the caller sent."""
-    context = RequestContext("session=secret,worthit.draw=7,worthit.key=x,worthit.arm=on;p=1")
+    given = {"baggage": "session=secret,worthit.draw=7,worthit.key=x,worthit.arm=on;p=1"}
     async with model(whole(REPLY)) as server:
         client = server.client()
-        token = REQUEST.set(context)
+        token = attach(caller_context(given))
         try:
             await client.chat(MESSAGES)
         finally:
-            REQUEST.reset(token)
+            detach(token)
         await client.close()
 
     [head] = server.requests
-    assert "\r\nbaggage: worthit.draw=7,worthit.arm=on\r\n" in head
+    [line] = [line for line in head.split("\r\n") if line.startswith("baggage: ")]
+    assert {"worthit.draw=7", "worthit.arm=on"} == set(line.removeprefix("baggage: ").split(","))
     assert "secret" not in head

@@ -8,11 +8,11 @@ import pytest
 
 from reference_service.errors import ServiceError
 from reference_service.models import PersonalityConfig
+from reference_service.request_state import REQUEST, RequestState
 from reference_service.resilience.circuit_breaker import FAILURES_TO_OPEN
 from reference_service.services.personality_cache import PersonalityCache
 from reference_service.services.personality_writes import PersonalityWrites
-from reference_service.telemetry.metrics import CacheMetrics, Registry
-from reference_service.telemetry.request_context import REQUEST, RequestContext
+from reference_service.telemetry.metrics import CacheMetrics
 from tests.support.servers.chat_servers import ChatServers
 
 pytestmark = pytest.mark.integration
@@ -74,9 +74,7 @@ async def test_the_end_of_a_write_is_told_although_redis_failed_the_request(
     async with servers.parts(redis_enabled=True) as (parts, _):
         await parts.personalities.put(name, _config("old"))
         await parts.personalities.get_personality(name)
-        context = RequestContext()
-        context.redis_failed = True
-        token = REQUEST.set(context)
+        token = REQUEST.set(RequestState(redis_failed=True))
         try:
             await parts.personalities.put(name, _config("new"))
         finally:
@@ -94,7 +92,7 @@ async def test_a_process_keeps_off_the_entry_of_a_write_it_could_not_announce(
     async with servers.parts(redis_enabled=True, redis_timeout_ms=200) as (parts, _):
         cache = parts.personalities.cache
         assert isinstance(cache, PersonalityCache)
-        writes = PersonalityWrites(cache, CacheMetrics(Registry(), "personality"))
+        writes = PersonalityWrites(cache, CacheMetrics(parts.instruments, "personality"))
         untold = []
         servers.redis.pause()
         try:

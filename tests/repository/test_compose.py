@@ -254,13 +254,14 @@ def test_commands_of_our_own_parts_parse(name: str, module: str) -> None:
 
 
 def test_the_services_environment_is_the_services() -> None:
-    """Each variable of the service and its set-up is a setting, and together they validate."""
+    """Each variable is a setting or OpenTelemetry's, and together they validate."""
     known = {name.upper() for name in Settings.model_fields}
     shown = compose_file.environment("service", SECRETS)
     settings = Settings(_env_file=None, **{k.lower(): v for k, v in shown.items()})
     prepared = compose_file.environment("init", SECRETS)
 
-    assert set(shown) | set(prepared) <= known
+    others = (set(shown) | set(prepared)) - known
+    assert {"OTEL_"} == {name[:5] for name in others}
     assert settings.database_url.get_secret_value() == prepared["DATABASE_URL"]
     assert shown["REDIS_URL"] == "redis://:redis-secret@redis:6379/0"
 

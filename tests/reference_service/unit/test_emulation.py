@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 
 import numpy as np
+from opentelemetry.context import attach, detach
 
 from reference_service.emulation import QUERIES, STAGES, EmulatedEmotions, Sampler
 from reference_service.services.emotion import LexiconEmotionDetector
-from reference_service.telemetry.request_context import REQUEST, RequestContext
-from reference_service.telemetry.spans import SpanShape, Tracer
+from reference_service.telemetry.load_baggage import caller_context
 from tests.support.traces.span_sink import SpanSink, attributes
 
 
 def _sampled(sampler: Sampler, stage: str, draws: int) -> np.ndarray:
     seconds = []
     for draw in range(draws):
-        token = REQUEST.set(RequestContext(f"worthit.draw={draw}"))
+        token = attach(caller_context({"baggage": f"worthit.draw={draw}"}))
         seconds.append(sampler.seconds({**QUERIES, **STAGES}[stage], stage))
-        REQUEST.reset(token)
+        detach(token)
     return np.array(seconds)
 
 
@@ -54,11 +53,10 @@ def test_both_arms_draw_the_same_durations() -> None:
 async def test_the_top_up_is_slept_and_marked() -> None:
     """A stage takes its sampled time, and its span says how much of it was emulated."""
     sink = SpanSink()
-    tracer = Tracer(sink, random.Random(1))
     sampler = Sampler(7, lambda: 3)
     detector = EmulatedEmotions(LexiconEmotionDetector(), sampler)
     began = time.perf_counter()
-    with tracer.span(SpanShape("emotion.detect")):
+    with sink.telemetry.tracer.start_as_current_span("emotion.detect"):
         found = await detector.detect("I am so happy")
     elapsed = time.perf_counter() - began
 

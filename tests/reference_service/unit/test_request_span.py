@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.semconv.attributes import (
     error_attributes,
     http_attributes,
@@ -15,12 +14,12 @@ from opentelemetry.semconv.attributes import (
     url_attributes,
 )
 from opentelemetry.semconv.metrics.http_metrics import HTTP_SERVER_REQUEST_DURATION
+from opentelemetry.trace import StatusCode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reference_service.handlers.request_span import RequestSpan
-from reference_service.telemetry.metrics import Registry
-from reference_service.telemetry.request_context import REQUEST
-from reference_service.telemetry.spans import Tracer
+from reference_service.request_state import REQUEST
+from reference_service.telemetry.metrics import Instruments
 from tests.support.traces.span_sink import SpanSink, attributes
 
 METHOD, STATUS = (
@@ -61,10 +60,11 @@ async def _raising(scope: Scope, receive: Receive, send: Send) -> None:
     raise LookupError("a user's words")
 
 
-async def _asked(app: ASGIApp, **changes: object) -> tuple[Span, dict[str, Any]]:
+async def _asked(app: ASGIApp, **changes: object) -> tuple[ReadableSpan, dict[str, Any]]:
     """Ask the layer once; return its span and the labels of its duration."""
-    sink, registry = SpanSink(), Registry()
-    layer = RequestSpan(app, tracer=Tracer(sink, random.Random(1)), registry=registry)
+    sink = SpanSink()
+    instruments = Instruments(sink.telemetry.meter)
+    layer = RequestSpan(app, tracer=sink.telemetry.tracer, instruments=instruments)
     scope = {"type": "http", "method": "GET", "scheme": "http", "path": "/x/y", "headers": []}
 
     async def nothing() -> Message:
@@ -75,9 +75,9 @@ async def _asked(app: ASGIApp, **changes: object) -> tuple[Span, dict[str, Any]]
 
     with suppress(LookupError):
         await layer({**scope, **changes}, nothing, sent)
-    [series] = registry.instruments[HTTP_SERVER_REQUEST_DURATION].series
+    [point] = sink.points(HTTP_SERVER_REQUEST_DURATION)
     [span] = sink.spans
-    return span, dict(series)
+    return span, dict(point.attributes or {})
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ async def test_span_and_metric_say_the_same(
     said = attributes(span)
     assert expected == {key: value for key, value in said.items() if key in found}
     assert (name, set()) == (span.name, said.keys() - KNOWN)
-    assert (ERROR in labels) == (span.status.code == Status.STATUS_CODE_ERROR)
+    assert (ERROR in labels) == (span.status.status_code is StatusCode.ERROR)
     assert changes.get("method") == said.get(http_attributes.HTTP_REQUEST_METHOD_ORIGINAL)
 
 

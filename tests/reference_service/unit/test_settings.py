@@ -15,7 +15,7 @@ GOOD = {"DATABASE_URL": "postgresql://x/y", "LLM_BASE_URL": "http://x/v1"}
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, ["DATABASE_URL: Field required", "LLM_BASE_URL: Field required"]),
+        ({}, ["DATABASE_URL is not set", "LLM_BASE_URL is not set"]),
         ({**GOOD, "REDIS_ENABLED": "true"}, ["REDIS_URL is not set"]),
         (
             {**GOOD, "DB_POOL_MIN": "9", "DB_POOL_MAX": "3"},
@@ -23,15 +23,14 @@ GOOD = {"DATABASE_URL": "postgresql://x/y", "LLM_BASE_URL": "http://x/v1"}
         ),
         (
             {**GOOD, "PIPELINE": "sideways"},
-            ["PIPELINE: Input should be 'sequential'"],
+            ["PIPELINE is 'sideways'; expected one of 'sequential' or 'parallel'"],
         ),
-        ({**GOOD, "RATE_LIMIT_PER_MINUTE": "0"}, ["RATE_LIMIT_PER_MINUTE: "]),
         (
-            {**GOOD, "OTEL_EXPORTER_OTLP_HEADERS": "authorization=a%0Ab"},
-            ["OTEL_EXPORTER_OTLP_HEADERS: 'authorization' holds what no HTTP header can"],
+            {**GOOD, "RATE_LIMIT_PER_MINUTE": "0"},
+            ["RATE_LIMIT_PER_MINUTE is '0'; expected at least"],
         ),
     ],
-    ids=["missing", "redis", "pool", "pipeline", "limit", "headers"],
+    ids=["missing", "redis", "pool", "pipeline", "limit"],
 )
 def test_a_wrong_setting_is_a_sentence(
     tmp_path: Path, settings: dict[str, str], said: list[str]

@@ -139,7 +139,7 @@ class ChatServers:
         # A busy machine holds processes up for more than 50 ms; what is tried here is not that.
         made = Settings.model_validate({**given, "redis_timeout_ms": 2000, **settings})
         sink = SpanSink()
-        parts = build(made, span_sink=sink)
+        parts = build(made, sink.telemetry)
         await parts.database.open()
         await parts.database.pool.wait(10)
         try:

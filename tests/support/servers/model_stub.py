@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 
 from reference_service.resilience.retry_budget import RetryBudget
 from reference_service.storage.model_client import ModelClient
-from reference_service.telemetry.metrics import Registry
-from reference_service.telemetry.model_metrics import ModelMetrics
-from reference_service.telemetry.spans import Tracer
+from reference_service.telemetry.metrics import Instruments
 from tests.support.traces.span_sink import SpanSink
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -24,7 +22,6 @@ class Model:
     """What the server was asked, and the client that asks it."""
 
     url: str
-    registry: Registry = field(default_factory=Registry)
     spans: SpanSink = field(default_factory=SpanSink)
     requests: list[str] = field(default_factory=list)
     """The head of each request."""
@@ -33,11 +30,10 @@ class Model:
         self, *, seconds: float = 5.0, retries: int = 2, max_connections: int = 10
     ) -> ModelClient:
         """Return a client of this server."""
-        models = {"chat": "sim-chat", "embeddings": "sim-embed"}
         return ModelClient(
             self.url,
-            tracer=Tracer(self.spans, random.Random(1)),
-            metrics=ModelMetrics(self.registry, provider="openai", models=models),
+            tracer=self.spans.telemetry.tracer,
+            instruments=Instruments(self.spans.telemetry.meter),
             budget=RetryBudget(),
             rng=random.Random(1),
             chat_model="sim-chat",

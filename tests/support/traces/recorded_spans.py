@@ -30,6 +30,18 @@ def messages(content: bytes) -> Iterator[bytes]:
         position += length
 
 
+def attributes(span: Span) -> dict[str, Any]:
+    """Return a span's attributes as plain values."""
+    found: dict[str, Any] = {}
+    for pair in span.attributes:
+        kind = pair.value.WhichOneof("value")
+        if kind == "array_value":
+            found[pair.key] = [item.string_value for item in pair.value.array_value.values]
+        else:
+            found[pair.key] = getattr(pair.value, str(kind))
+    return found
+
+
 def read_spans(path: Path) -> tuple[dict[str, Any], list[Span]]:
     """Return the last resource's attributes and all spans of a recorder's file."""
     resource: dict[str, Any] = {}
