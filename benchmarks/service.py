@@ -10,21 +10,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import random
 import statistics
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 
 import psutil
 
-from benchmarks.support.chat_servers import Measured, Servers, drive, drive_at, servers, service
+from benchmarks.support.chat_servers import Measured, Servers, drive_at, servers, service
 from benchmarks.support.span_costs import print_span_costs
 
 SERVICE = [sys.executable, "-m", "reference_service"]
 PEER = [sys.executable, "-m", "benchmarks.peer"]
+IN_FLIGHT = 50
+PEER_RATE_PER_S = 40.0
+"""Of the Poisson arrivals of the first comparison: what the peer carries on one core. The model
+holds each reply for so long that 50 are in flight (Little: L = lambda W)."""
 RATE_PER_S = 200.0
 """Of the Poisson arrivals of the second comparison, the same ones with 50 in flight and 500."""
 
@@ -48,6 +52,9 @@ async def _candidates(running: Servers, names: list[str]) -> AsyncIterator[dict[
         "OTEL_EXPORTER_OTLP_ENDPOINT": running.recorder.endpoint,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_LOGS_EXPORTER": "none",
+        # The same for both: the SDK's own queue is small enough to lose the peer's spans.
+        "OTEL_BSP_MAX_QUEUE_SIZE": "65536",
+        "OTEL_BSP_SCHEDULE_DELAY": "1000",
         **calm,
     }
     known = {
@@ -74,15 +81,18 @@ def _beside_python(name: str) -> str:
 
 
 async def _rounds(
-    candidates: dict[str, Candidate], *, rounds: int, in_flight: int, requests: int
+    candidates: dict[str, Candidate], *, rounds: int, arrivals_s: list[float]
 ) -> dict[str, float]:
     """Let the candidates take turns; return the median CPU milliseconds a request of each."""
     costs: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
         order = list(candidates.values())
         for candidate in order if number % 2 else reversed(order):
-            found = await drive(
-                candidate.url, candidate.process, in_flight=in_flight, requests=requests
+            found = await drive_at(
+                candidate.url,
+                candidate.process,
+                arrivals_s=arrivals_s,
+                connections=2 * IN_FLIGHT,
             )
             _refuse_failures(candidate.name, found)
             if number:  # the first turn warms caches, pools and prepared statements
@@ -114,9 +124,16 @@ async def _compare(rounds: int, requests: int, only: str | None) -> int:
 
 async def _against_peer(running: Servers, rounds: int, requests: int) -> None:
     names = ["service traced", "service untraced", "peer traced", "peer untraced"]
+    await running.llm.fault(kind="chat", extra_ms=1000 * IN_FLIGHT / PEER_RATE_PER_S)
+    rng = random.Random(7)
+    gaps = (rng.expovariate(PEER_RATE_PER_S) for _ in range(requests))
     async with _candidates(running, names) as candidates:
-        cost = await _rounds(candidates, rounds=rounds, in_flight=50, requests=requests)
-    print("CPU milliseconds a chat request, native profile, all stages, 50 in flight:")
+        cost = await _rounds(candidates, rounds=rounds, arrivals_s=list(accumulate(gaps)))
+    await running.llm.fault()
+    print(
+        f"CPU milliseconds a chat request, all stages, {PEER_RATE_PER_S:g} a second, each held "
+        f"{IN_FLIGHT / PEER_RATE_PER_S:g} s by the model ({IN_FLIGHT} in flight):"
+    )
     for name, value in cost.items():
         print(f"  {name:<17} {value:5.2f}")
     peer = cost["service traced"] / cost["peer traced"]
@@ -135,7 +152,7 @@ async def _in_flight(running: Servers, rounds: int) -> float:
     cost: dict[int, list[float]] = {50: [], 500: []}
     rng = random.Random(7)
     gaps = (rng.expovariate(RATE_PER_S) for _ in range(ARRIVALS))
-    arrivals_s = list(itertools.accumulate(gaps))
+    arrivals_s = list(accumulate(gaps))
     async with _candidates(running, ["service traced"]) as candidates:
         [candidate] = candidates.values()
         for number in range(rounds + 1):
@@ -163,7 +180,7 @@ def main(argv: list[str]) -> int:
     """Run the comparison and print it."""
     parser = argparse.ArgumentParser(prog="benchmarks service", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--requests", type=int, default=600)
     parser.add_argument("--only", choices=["peer", "in-flight"], help="one of the two comparisons")
     options = parser.parse_args(argv)
     return asyncio.run(_compare(options.rounds, options.requests, options.only))

@@ -98,34 +98,6 @@ async def service(
         await process.stop()
 
 
-async def drive(url: str, process: psutil.Process, *, in_flight: int, requests: int) -> Measured:
-    """Send requests with so many always in flight and return what they cost the service.
-
-    The connections are there before the count begins, as a client's pool has them: what is
-    compared is requests in flight, not how many connections a request opens.
-    """
-    port = int(url.rpartition(":")[2])
-    order = iter(range(requests))
-    failures = 0
-
-    async def one_connection(connection: Connection) -> None:
-        nonlocal failures
-        reader, writer = connection
-        for index in order:
-            writer.write(_request(index))
-            if not await _answered(reader):
-                failures += 1
-
-    connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(in_flight)]
-    cpu, began = _cpu_seconds(process), perf_counter()
-    await asyncio.gather(*map(one_connection, connections))
-    seconds = perf_counter() - began
-    cpu_ms = (_cpu_seconds(process) - cpu) / requests * 1000
-    for _, writer in connections:
-        writer.close()
-    return Measured(requests=requests, seconds=seconds, cpu_ms=cpu_ms, failures=failures)
-
-
 async def drive_at(
     url: str, process: psutil.Process, *, arrivals_s: Sequence[float], connections: int
 ) -> Measured:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from opentelemetry.metrics import CallbackOptions, Observation
+
 from reference_service.errors import OverloadedError
 from reference_service.telemetry.metrics import Instruments
 
@@ -20,14 +22,16 @@ class ConcurrencyLimit:
     def __init__(self, places: int, instruments: Instruments) -> None:
         self._places = places
         self._taken = 0
-        self._instruments = instruments
+        self._shed = instruments.shed
+        instruments.meter.create_observable_up_down_counter(
+            "chat.in_flight", [self._in_flight], "{chat}", "Chats under way."
+        )
 
     def __enter__(self) -> Self:
         if self._taken >= self._places:
-            self._instruments.shed.add(1)
+            self._shed.add(1)
             raise OverloadedError(f"{self._places} chats are under way")
         self._taken += 1
-        self._instruments.chats.add(1)
         return self
 
     def __exit__(
@@ -37,4 +41,6 @@ class ConcurrencyLimit:
         traceback: TracebackType | None,
     ) -> None:
         self._taken -= 1
-        self._instruments.chats.add(-1)
+
+    def _in_flight(self, _: CallbackOptions) -> list[Observation]:
+        return [Observation(self._taken)]

@@ -25,7 +25,7 @@ class Instruments:
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
-        """For what is only read when somebody asks: the pool's and the breaker's state."""
+        """For what is only read when somebody asks: the state of pool, breaker and limit."""
         self.request_duration = meter.create_histogram(
             "http.server.request.duration", "s", "Duration of HTTP server requests.",
             explicit_bucket_boundaries_advisory=_REQUEST,
@@ -42,7 +42,6 @@ class Instruments:
             "gen_ai.client.token.usage", "{token}", "Tokens of model calls.",
             explicit_bucket_boundaries_advisory=_TOKENS,
         )  # fmt: skip
-        self.chats = meter.create_up_down_counter("chat.in_flight", "{chat}", "Chats under way.")
         self.shed = meter.create_counter(
             "chat.shed", "{chat}", "Chats refused because too many are under way."
         )
