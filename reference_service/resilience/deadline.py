@@ -1,8 +1,8 @@
 """A deadline that counts only the server's own slowness as its failure.
 
-When the process itself was held up, a plain timeout fires before the reply that lies ready in the
-socket is read, and a healthy server is taken for hung. So the time is up only when the timer
-itself came in time; a late one first lets the event loop read what is there.
+When the machine was held up, a plain timeout fires before the reply that lies ready in the socket
+is read, or before the server had its turn, and a healthy server is taken for hung. So the time is
+up only when the timer itself came in time; a late one gives as long as it was late once more.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Final
 
 GRACE_SECONDS: Final = 0.005
 """One round of a busy event loop."""
-_GRACES: Final = 20
-"""A process that is late for longer than this cannot tell a hung server from a healthy one."""
+_GRACES: Final = 4
+"""A process that is late again and again cannot tell a hung server from a healthy one."""
 
 
 @asynccontextmanager
@@ -24,11 +24,13 @@ async def deadline(seconds: float) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
 
     def look(due: float, graces: int) -> None:
-        if graces and (graces == _GRACES or loop.time() - due > GRACE_SECONDS):
-            due = loop.time() + GRACE_SECONDS
+        now = loop.time()
+        late = now - due
+        if graces == _GRACES or (graces and late > GRACE_SECONDS):
+            due = now + max(GRACE_SECONDS, min(late, seconds))
             looking[0] = loop.call_at(due, look, due, graces - 1)
         else:
-            timeout.reschedule(loop.time())
+            timeout.reschedule(now)
 
     due = loop.time() + seconds
     async with asyncio.timeout(None) as timeout:

@@ -108,7 +108,8 @@ class RedisLink:
             url,
             max_connections=max_connections,
             timeout=timeout_seconds / 2,  # who waits longer would get no answer in the rest
-            socket_connect_timeout=timeout_seconds,
+            # The deadline below ends a caller's wait; these end a call that it left alone.
+            socket_connect_timeout=timeout_seconds + _LEFT_ALONE_SECONDS,
             socket_timeout=timeout_seconds + _LEFT_ALONE_SECONDS,
             # A command that was sent may have been carried out: none is sent twice.
             retry=Retry(NoBackoff(), 0),
