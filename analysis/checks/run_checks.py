@@ -28,6 +28,7 @@ from worthit.contract.limits import (
     RATE_VALID_SHARE,
     WORKER_CPU_SUSPECT,
     lag_limits_ms,
+    own_limit_ms,
 )
 
 TRACES_SUSPECT_SHARE = 0.001
@@ -160,6 +161,15 @@ def _about_lag(counted: pd.DataFrame, generator: Sequence[Generator]) -> list[Is
 
 def _about_step(row: Generator) -> list[Issue]:
     issues = []
+    p99_ms = row.response_ms.p99 if row.response_ms else None
+    limit_ms = own_limit_ms(p99_ms or 0.0)
+    if row.own_p99_ms is not None and row.own_p99_ms > limit_ms:
+        sentence = (
+            f"Step {row.step}: {row.own_p99_ms:.1f} ms of the response time's p99 may be the"
+            f" load's own, above {limit_ms:.1f} ms: so much it took against a server that answers"
+            " at once."
+        )
+        issues.append(Issue(Level.SUSPECT, sentence, row.step))
     if row.arrivals_planned:
         missing = 1.0 - row.arrivals_sent / row.arrivals_planned
     else:

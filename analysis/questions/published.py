@@ -28,7 +28,7 @@ from analysis.rundir.manifest import CrossCheck, Generator
 FORMAT_VERSION = 1
 """Of the findings document; history: 1, the first."""
 
-_OPTIONAL = ("unknown", "requests", "errors", "service_ms", "response_ms")
+_OPTIONAL = ("unknown", "own_p99_ms", "requests", "errors", "service_ms", "response_ms")
 """What only some load generators count of a step: left out where it is not known."""
 
 _ALWAYS = ("format_version", "run", "verdict", "cross_checks", "generator", "headline")

@@ -33,6 +33,20 @@ UNENDED_INVALID_SHARE: Final = 0.05
 """As above, where p95 itself is unknown."""
 
 
+OWN_VALID_MS: Final = 5.0
+"""The load's own part of a response time (calibrated against a server that answers at once) up to
+this at p99 is its ordinary jitter, as with lag."""
+
+OWN_VALID_SHARE: Final = 0.15
+"""Of a slower service's p99 the load's own may be so much: beyond it, services whose p99 differ by
+15 % would look alike."""
+
+
+def own_limit_ms(p99_response_ms: float) -> float:
+    """Give the largest p99 of the load's own part, in ms, that is VALID at such a p99 response."""
+    return max(OWN_VALID_MS, OWN_VALID_SHARE * p99_response_ms)
+
+
 def lag_limits_ms(median_response_ms: float) -> tuple[float, float]:
     """Give the largest lag p99 in ms that is VALID, and the largest that is SUSPECT.
 

@@ -79,6 +79,8 @@ class Generator:
     lag_apart_p99_ms: float | None = None
     """Schedule delay p99 without sends into a flood of answers after a stall of the service."""
     sent_into_floods: int | None = None
+    own_p99_ms: float | None = None
+    """What the load itself adds to a response time, p99, where it was calibrated."""
     in_flight_max: int | None = None
     in_flight_cap_hits: int = 0
     unknown: int | None = None

@@ -67,6 +67,12 @@ def add_arguments(parser: LocustArgumentParser) -> None:
         help="Most requests in flight, per worker. Beyond it arrivals wait, which their "
         "response time shows and the report says.",
     )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="Measure first, at the highest rate, what the load itself adds to a response time; "
+        "the verdict holds it against the run's.",
+    )
     _add_hidden(parser.add_argument_group("worthit: plan, recording, verdict"))
 
 

@@ -160,6 +160,7 @@ def _prepare(
             out=out,
             max_in_flight=options.max_in_flight,
             client_spans=not options.worthit_plan,
+            calibrate=options.calibrate,
         )
     _HERE.begun = True
 

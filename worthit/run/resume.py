@@ -273,6 +273,7 @@ def merge_generator(
             lag_p99_ms=_larger(before.lag_p99_ms, row.lag_p99_ms),
             lag_max_ms=_larger(before.lag_max_ms, row.lag_max_ms),
             lag_apart_p99_ms=_larger(before.lag_apart_p99_ms, row.lag_apart_p99_ms),
+            own_p99_ms=_larger(before.own_p99_ms, row.own_p99_ms),
             in_flight_max=_larger(before.in_flight_max, row.in_flight_max),
             arrivals_planned=before.arrivals_planned + row.arrivals_planned,
             arrivals_sent=before.arrivals_sent + row.arrivals_sent,

@@ -3,10 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from analysis.checks.run_checks import about_generator
 from tests.support.load.load_plans import a_block, a_plan
 from worthit.contract.errors import UserMistakeError
+from worthit.contract.manifest import Generator, Manifest, Percentiles
 from worthit.contract.plan import Plan
 from worthit.load.requests.counters import (
     RecentSeconds,
@@ -89,6 +92,41 @@ def test_a_late_end_lowers_the_achieved_rate() -> None:
 def test_a_blink_at_the_end_is_no_shortfall() -> None:
     """Being 50 ms late with the last arrival is a schedule delay, not a missed rate."""
     assert judged(a_row(2000, last_sent_s=30.05)).verdict == "VALID"
+
+
+@pytest.mark.parametrize(
+    ("own_ms", "p99_ms", "verdict"),
+    [
+        (4.9, 10.0, "VALID"),
+        (5.1, 10.0, "SUSPECT"),
+        (14.9, 100.0, "VALID"),
+        (15.1, 100.0, "SUSPECT"),
+        (5.1, None, "SUSPECT"),
+        (None, 10.0, "VALID"),
+    ],
+)
+def test_the_loads_own_part_of_a_response_time_is_limited(
+    own_ms: float | None, p99_ms: float | None, verdict: str
+) -> None:
+    """Up to 5 ms or 15 % of p99 is VALID, more is SUSPECT; the run's verdict judges alike."""
+    row = a_row(2000)
+    row |= {"own_p99_ms": own_ms, "response_ms": {**row["response_ms"], "p99": p99_ms}}
+    step = Generator(
+        step=0,
+        offered_per_s=100.0,
+        achieved_per_s=100.0,
+        own_p99_ms=own_ms,
+        response_ms=Percentiles(p99=p99_ms),
+    )
+    empty = pd.DataFrame({"block": []})
+
+    found = judged(row)
+    issues = about_generator(
+        Manifest(format_version=1, run_id="run", generator=(step,)), empty, empty
+    )
+
+    assert found.verdict == verdict
+    assert len(found.suspect) == len(issues) == (verdict == "SUSPECT")
 
 
 def test_a_run_stopped_early_is_said_to_be() -> None:

@@ -21,6 +21,7 @@ from worthit.contract.plan import Plan
 from worthit.load.chat_population import personalities_wanted
 from worthit.load.coordination import reconciliation
 from worthit.load.coordination.assignment import Assignment
+from worthit.load.coordination.calibration import CALIBRATION_SECONDS
 from worthit.load.coordination.worker import BEGIN, CLOSE, PROGRESS, SHARE
 from worthit.load.coordination.worker_state import Run, WorkerState
 from worthit.load.requests.counters import RecentSeconds, StepTotals, unpack_into
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _NS = 1_000_000_000
 _START_DELAY_SECONDS = 1.0
 """From the start to the schedule's zero: time for every worker to get ready."""
+_CALIBRATING_SECONDS = CALIBRATION_SECONDS + 1.5
+"""Added to it for calibration: for the server's start and what is still under way at the end."""
 _WATCH_SECONDS = 0.1
 _AHEAD_SECONDS = 1.0
 """How far ahead the schedule is assigned: what a worker that hangs keeps to itself, and how long
@@ -68,9 +71,13 @@ def _warn_of_missing_names(plan: Plan) -> None:
             return
 
 
+def _peak_per_s(plan: Plan) -> float:
+    return max(max(block.rate_per_s, block.rate_end_per_s or 0.0) for block in plan.blocks)
+
+
 def _advise_more_processes(plan: Plan, workers: int) -> None:
     """Say it before the run if its highest rate is more than its workers can send on time."""
-    peak = max(max(block.rate_per_s, block.rate_end_per_s or 0.0) for block in plan.blocks)
+    peak = _peak_per_s(plan)
     needed = math.ceil(peak / _PER_WORKER_PER_S)
     if needed > max(workers, 1):
         _LOGGER.warning(
@@ -130,13 +137,15 @@ class Coordinator:
         out: Path | None,
         max_in_flight: int,
         client_spans: bool,
+        calibrate: bool = False,
     ) -> None:
         """Begin the plan with the workers that are there."""
         self._number += 1
         _warn_of_missing_names(plan)
         t0_ns = plan.start_at_ns
         if t0_ns is None:
-            t0_ns = time.time_ns() + int(_START_DELAY_SECONDS * _NS)
+            delay_s = _START_DELAY_SECONDS + (_CALIBRATING_SECONDS if calibrate else 0.0)
+            t0_ns = time.time_ns() + int(delay_s * _NS)
         if out:
             # first, so that a folder that cannot be written stops the run before it began
             out.mkdir(parents=True, exist_ok=True)
@@ -149,6 +158,7 @@ class Coordinator:
             out=out,
             max_in_flight=max_in_flight,
             client_spans=client_spans,
+            calibrate=calibrate and plan.start_at_ns is None,
         )
         run.write_json("started.json", {"t0_ns": t0_ns, "run": plan.run})
         self.run = run
@@ -177,9 +187,19 @@ class Coordinator:
             "out": str(run.out) if run.out else None,
             "max_in_flight": run.max_in_flight,
             "client_spans": run.client_spans,
+            "calibrate_per_s": self._share_of_peak(run),
         }
         self._runner.send_message(BEGIN, message, name)
         run.workers[name] = worker
+
+    def _share_of_peak(self, run: Run) -> float | None:
+        """Return the highest rate that one worker will send at, None where nobody calibrates.
+
+        A worker that joins when the schedule has begun has no time for it.
+        """
+        if not run.calibrate or time.time_ns() > run.t0_ns - int(_CALIBRATING_SECONDS * _NS):
+            return None
+        return _peak_per_s(run.plan) / len(self._names_there())
 
     def _on_progress(self, msg: Message, **_: object) -> None:
         data: dict[str, Any] = msg.data
@@ -206,6 +226,8 @@ class Coordinator:
             worker.driven[step] = (sent, in_flight_max, cap_hits)
         for block, sent_ns in data["last_sent"]:
             run.last_sent_ns[block] = max(run.last_sent_ns.get(block, 0), sent_ns)
+        if data["calibration"] is not None:
+            run.calibration.merge(data["calibration"])
         worker.check = data["check"]
         worker.running = data["running"]
         run.assignment.report(

@@ -24,12 +24,16 @@ def report(run: Run) -> dict[str, Any]:
     lost: Counter[str] = Counter()
     begun_until_ns = min(_stopped(run), run.assignment.assigned_ns)
     _add_up(run)
+    own_p99_ms = run.calibration.percentile_ms(99)
     due = _due(run, until_ns)
     for part in run.assignment.not_begun(schedule_of(run.plan)):
         begun_until_ns = min(begun_until_ns, int(part.offsets_ns[0]))
         lost[part.worker] += int(np.count_nonzero(part.offsets_ns < until_ns))
     return {
-        "generator": step_rows(run.plan, due, run.steps, run.last_sent_ns, until_ns),
+        "generator": [
+            {**row, "own_p99_ms": own_p99_ms}
+            for row in step_rows(run.plan, due, run.steps, run.last_sent_ns, until_ns)
+        ],
         "workers": [worker.check for worker in run.workers.values() if worker.check],
         "lost_workers": [
             {

@@ -12,10 +12,11 @@ from locust.runners import Runner
 from worthit.contract.plan import Block, Plan, parse
 from worthit.load import scenarios
 from worthit.load.coordination.assignment import Share
+from worthit.load.coordination.calibration import calibrate
 from worthit.load.coordination.driver import Driver, report_error
 from worthit.load.coordination.process_check import TIDY_SECONDS, ProcessCheck
 from worthit.load.requests.client_spans import from_environment
-from worthit.load.requests.counters import pack
+from worthit.load.requests.counters import Histogram, pack
 from worthit.load.requests.instrument import Instrument
 from worthit.load.requests.request_log import STOPPED, Clock, RequestLog, warm_up
 from worthit.load.schedule.schedule import schedule_of
@@ -51,6 +52,8 @@ class Worker:
         self._number = -1
         self._active = False
         self._sending_spans = False
+        self._calibration: Histogram | None = None
+        """What the coordinator has yet to be told."""
 
     @property
     def index(self) -> int:
@@ -94,6 +97,10 @@ class Worker:
             return
         plan = parse(told["plan"])
         self._number = told["number"]
+        if told["calibrate_per_s"] is not None and not self._active:
+            self._calibration = calibrate(
+                self._instrument, plan.blocks[0], Clock(), per_s=told["calibrate_per_s"]
+            )
         self.start_recording(
             out=Path(told["out"]) if told["out"] else None,
             run=plan.run,
@@ -182,7 +189,9 @@ class Worker:
         return message
 
     def _driven(self, driver: Driver, log: RequestLog) -> dict[str, Any]:
+        calibration, self._calibration = self._calibration, None
         return {
+            "calibration": None if calibration is None else calibration.packed(),
             "shares_begun": driver.shares_begun,
             "last_begun": driver.last_begun,
             "running": driver.in_flight,

@@ -9,7 +9,7 @@ from typing import Any
 
 from worthit.contract.plan import Plan
 from worthit.load.coordination.assignment import Assignment
-from worthit.load.requests.counters import StepTotals
+from worthit.load.requests.counters import Histogram, StepTotals
 
 
 @dataclass(slots=True)
@@ -71,6 +71,10 @@ class Run:
     out: Path | None
     max_in_flight: int
     client_spans: bool
+    calibrate: bool = False
+    """Whether the workers measure first what they themselves add to a response time."""
+    calibration: Histogram = field(default_factory=Histogram)
+    """What they found."""
     workers: dict[str, WorkerState] = field(default_factory=dict)
     steps: dict[int, StepTotals] = field(default_factory=dict)
     last_sent_ns: dict[int, int] = field(default_factory=dict)

@@ -158,6 +158,7 @@ def step_rows(
                 "lag_p99_ms": totals.delay.percentile_ms(99),
                 "lag_max_ms": totals.delay.percentile_ms(100),
                 "lag_apart_p99_ms": totals.delay_apart.percentile_ms(99),
+                "own_p99_ms": None,
                 "sent_into_floods": totals.delay.count - totals.delay_apart.count,
                 "in_flight_max": totals.in_flight_max,
                 "in_flight_cap_hits": totals.cap_hits,

@@ -14,6 +14,7 @@ from worthit.contract.limits import (
     RATE_VALID_SHARE,
     WORKER_CPU_SUSPECT,
     lag_limits_ms,
+    own_limit_ms,
 )
 
 _LEAST_ACHIEVED = 1 - RATE_VALID_SHARE
@@ -69,6 +70,7 @@ def judge(report: dict[str, Any]) -> Judgement:
     for row in report["generator"]:
         _about_rate(row, _REPEAT if report["lost_workers"] else _REMEDY, found)
         _about_delay(row, found)
+        _about_own_part(row, found)
     _about_lost_workers(report, found)
     about_lost_rows(report["rows_lost"], found)
     for note in report["notes"]:
@@ -135,6 +137,17 @@ def _about_delay(row: dict[str, Any], found: Judgement) -> None:
         "short of CPU, or its cap held requests back; use more workers or a lower rate, and leave "
         "each a core of its own."
     )
+
+
+def _about_own_part(row: dict[str, Any], found: Judgement) -> None:
+    own, p99 = row["own_p99_ms"], row["response_ms"]["p99"]
+    limit = own_limit_ms(p99 or 0.0)
+    if own is not None and own > limit:
+        found.suspect.append(
+            f"Step {row['step']}: {in_ms(own)} of the response time's p99 ({in_ms(p99)}) may be "
+            "the load's own, as calibrated against a server that answers at once; above "
+            f"{in_ms(limit)} it hides the service: use more workers or a lower rate."
+        )
 
 
 def _about_lost_workers(report: dict[str, Any], found: Judgement) -> None:

@@ -109,6 +109,13 @@ def _judged(report: dict[str, Any], run: Run | None) -> Judgement:
                 f"generator.json could not be written into {run.out}: {error.strerror}; without "
                 "it nobody else can tell how this run went."
             )
+    if run is not None and run.calibration.count:
+        _LOGGER.info(
+            "Against a server that answers at once a request takes p50 %s, p99 %s: so much of a "
+            "response time is the load's own.",
+            in_ms(run.calibration.percentile_ms(50)),
+            in_ms(run.calibration.percentile_ms(99)),
+        )
     for row in report["generator"]:
         _LOGGER.info("%s", step_in_words(row))
         _LOGGER.info("%s", times_in_words(row))
