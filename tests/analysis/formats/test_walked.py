@@ -169,8 +169,10 @@ def test_what_is_unusual_is_left_to_the_other_readers(content: bytes) -> None:
 
 
 def test_usual_files_are_read_by_the_walk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``found`` gives of a usual file is the walk's own table."""
+    """What ``found`` gives of a usual file of some MiB is the walk's own table; no smaller one."""
     answer = walked.table(FILES["Jaeger"])
     monkeypatch.setattr(walked, "table", lambda _: answer)
+    large = FILES["Jaeger"] + b" " * (4 << 20)
 
-    assert found.table_of(FILES["Jaeger"], "a.json", None, Reading()) is answer
+    assert found.table_of(large, "a.json", None, Reading()) is answer
+    assert found.table_of(FILES["Jaeger"], "a.json", None, Reading()) is not answer
