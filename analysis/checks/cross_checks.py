@@ -19,6 +19,7 @@ import pandas as pd
 
 from analysis.calls.classify import cache_calls_of, queries_of, queries_to
 from analysis.checks.statement_counts import statements
+from analysis.checks.statement_windows import by_arm
 from analysis.formats.attributes import numbers
 from analysis.rundir.manifest import CrossCheck, Manifest
 from worthit.contract.names import POOL_WAIT_NS, REDIS_HITS, REDIS_MISSES
@@ -71,7 +72,7 @@ def cross_checks(
     grown = growth(counters)
     counts = [
         *(_our_servers(manifest, spans, grown) if manifest.scenario else ()),
-        *(() if manifest.scenario else _their_servers(spans, grown, counters)),
+        *(() if manifest.scenario else _their_servers(manifest, spans, grown, counters)),
         *_llm(manifest, spans, llm_calls),
         *_requests(manifest, spans, requests),
     ]
@@ -161,10 +162,20 @@ def _our_servers(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -
 
 
 def _their_servers(
-    spans: pd.DataFrame, grown: pd.DataFrame, counters: pd.DataFrame
+    manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame, counters: pd.DataFrame
 ) -> Iterator[Count]:
     """Somebody else's, if they were asked."""
     yield from _their_database(spans, grown, counters)
+    for arm in by_arm(manifest, spans, counters):
+        yield Count(
+            what="database calls between readings",
+            arm=arm.arm,
+            from_spans=arm.from_spans,
+            independent=arm.counted,
+            counted_by=STATEMENTS,
+            exact=False,
+            tolerance=arm.under_way,
+        )
     yield from their_redis(spans, grown)
 
 

@@ -3,8 +3,10 @@
 Their servers are not ours: others may use them, and a transaction may hold several statements. So
 the counts need not be equal, and what each method leaves open is not held against the run:
 
-- ``pg_stat_statements`` counts every statement, as spans do. It is the answer unless somebody
-  reset it while the run went on.
+- ``pg_stat_statements`` counts every statement, as spans do. Where it was read while the run went
+  on, each arm is held against what was counted within its blocks
+  (``analysis.checks.statement_windows``); else the whole recording is, unless somebody reset the
+  counts meanwhile.
 - ``pg_stat_database`` counts transactions: a lower bound of the statements. The scans of all
   tables and the rows written are an upper bound of the statements that touch a table.
 
@@ -25,24 +27,29 @@ import pandas as pd
 
 from analysis.calls.classify import calls as all_calls
 from analysis.calls.classify import queries_to
-from analysis.checks.cross_checks import growth, roots, their_redis
+from analysis.checks.cross_checks import SERVED_KINDS, growth, roots, their_redis
 from analysis.checks.run_checks import Issue, Level
 from analysis.checks.served import served_traces
 from analysis.checks.statement_counts import statements
+from analysis.checks.statement_windows import ArmCount, by_arm
 from analysis.rundir.manifest import Block, Manifest
 
 COUNTS_SUSPECT_SHARE = 0.02
 """Two counts of one thing in a service that is not ours may differ by this share: statements of
 its start-up, of a pool that checks its connections, at the edges of the recording."""
 
-COUNTS_INVALID_SHARE = 0.20
-"""Spans that say a fifth more than the server counted say something else than queries."""
+COUNTS_INVALID_SHARE = 0.10
+"""An error of a tenth in one arm makes or hides a reduction factor of 1.1, which is about what a
+cache in front of one query of ten gives: beyond it the answer may be the error."""
 
 COUNTS_SLACK = 10
 """So many calls may differ whatever the share: a service opens its pool, a script looks around."""
 
 HANDED_IN_NS = 11 * 10**9
 """PostgreSQL's backends hand in what they counted at the latest 10 s after they fell idle."""
+
+LONGEST_SHOWN = 80
+"""Characters of a statement in a sentence."""
 
 FEWEST_WINDOW_SECONDS = 2.0
 """PostgreSQL's counts come once a second: a shorter window says nothing."""
@@ -92,7 +99,8 @@ def of_postgres(counters: pd.DataFrame, beside: int = 0) -> ServerCount | None:
     committed = growth_of(counters, "xact_commit", "xact_rollback")
     if committed is None:
         return None
-    transactions = max(0.0, committed - (growth_of(counters, "sessions") or 0.0))
+    ours = int((counters["name"] == "statement_reading").sum())  # each is a transaction
+    transactions = max(0.0, committed - (growth_of(counters, "sessions") or 0.0) - ours)
     touched = growth_of(counters, "table_scans", "rows_inserted", "rows_updated", "rows_deleted")
     most = float("inf") if touched is None else max(touched, transactions)
     least = max(0.0, transactions - beside)
@@ -101,6 +109,9 @@ def of_postgres(counters: pd.DataFrame, beside: int = 0) -> ServerCount | None:
 
 def about_postgres(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame) -> list[Issue]:
     """Hold the spans' queries against PostgreSQL's own count."""
+    arms = by_arm(manifest, spans, counters)
+    if arms:
+        return [issue for arm in arms for issue in _about_arm(arm, spans)]
     told, _ = all_calls(spans)
     count = of_postgres(counters, int(told["call"].isin(BESIDE_QUERIES).sum()))
     calls = queries_to(spans, "postgresql")
@@ -124,6 +135,46 @@ def about_postgres(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFra
         else " Others used the database as well, or spans were lost."
     )
     return [Issue(level, sentence[0].upper() + sentence[1:] + why)]
+
+
+def _about_arm(count: ArmCount, spans: pd.DataFrame) -> Iterator[Issue]:
+    """Hold an arm's queries against what PostgreSQL counted in its blocks."""
+    open_to = ServerCount(
+        least=max(0.0, count.counted - count.under_way),
+        most=count.counted + count.under_way,
+        counted_by="pg_stat_statements",
+    )
+    apart, share = _apart(count.from_spans, open_to)
+    if apart == 0:
+        return
+    tops = roots(spans)
+    served = tops[tops["kind"].isin(SERVED_KINDS)]
+    starts = (tops if served.empty else served).drop_duplicates("trace_id")["start_ns"]
+    requests = sum(int(starts.between(*stretch).sum()) for stretch in count.stretches)
+    more = count.from_spans > count.counted
+    worst = count.statements[0]
+    own = more or worst.from_spans > 0
+    level = Level.INVALID if own and share > COUNTS_INVALID_SHARE else Level.SUSPECT
+    why = (
+        "Spans count a query twice, or something that is none."
+        if more
+        else "Spans were lost, or somebody asked the same without spans."
+        if own
+        else "No span tells of that statement: others used the database as well, or a client is"
+        " not instrumented."
+    )
+    yield Issue(
+        level,
+        f"In arm {count.arm} spans say {count.from_spans / max(1, requests):.1f} queries per"
+        f" request, PostgreSQL says {count.counted / max(1, requests):.1f} (pg_stat_statements);"
+        f" {count.from_spans} and {count.counted:.0f} between the readings in"
+        f" {len(count.stretches)} blocks. Most apart is {_short(worst.statement)}:"
+        f" {worst.from_spans} and {worst.counted:.0f}. {why}",
+    )
+
+
+def _short(statement: str) -> str:
+    return statement if len(statement) <= LONGEST_SHOWN else f"{statement[:LONGEST_SHOWN]}..."
 
 
 def about_redis(spans: pd.DataFrame, counters: pd.DataFrame) -> Iterator[Issue]:

@@ -23,6 +23,11 @@ _LOOKING = re.compile(r"\bpg_stat_|\bpg_extension\b", re.IGNORECASE)
 """Statements of whoever looks at the server's counts, as the recorder does."""
 
 
+def is_query(text: str) -> bool:
+    """Whether a statement of the service puts a question to the data."""
+    return not _CONTROL.match(text) and not _LOOKING.search(text)
+
+
 def statements(counters: pd.DataFrame) -> tuple[float, bool] | None:
     """How many queries ``pg_stat_statements`` counted, and whether that is all of them.
 
@@ -40,5 +45,5 @@ def statements(counters: pd.DataFrame) -> tuple[float, bool] | None:
     was_reset = bool((last.reindex(first.index) < first).any()) or len(gone) > 0
     grown = last if was_reset else last.sub(first, fill_value=0.0).reindex(last.index)
     texts = [str(json.loads(label).get("query", "")) for label in grown.index]
-    is_query = [not _CONTROL.match(text) and not _LOOKING.search(text) for text in texts]
-    return float(grown[np.array(is_query, dtype=bool)].sum()), not was_reset
+    asked = np.array([is_query(text) for text in texts], dtype=bool)
+    return float(grown[asked].sum()), not was_reset

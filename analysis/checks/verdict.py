@@ -45,6 +45,7 @@ from analysis.checks.run_checks import (
 )
 from analysis.checks.served import about_unserved, served_traces
 from analysis.checks.server_counts import about_postgres, about_redis
+from analysis.checks.statement_windows import by_arm
 from analysis.rundir.manifest import CrossCheck, Manifest, Verdict
 from analysis.rundir.run import Run, measured
 
@@ -165,7 +166,7 @@ def _hold(
     counted = arrivals if manifest.scenario else without_cut_off(arrivals)
     table = cross_checks(manifest, spans, requests, counters, llm_calls)
     issues = [
-        *_about_substance(manifest, spans, requests, counted),
+        *_about_substance(manifest, spans, requests, counted, counters),
         *about_import(manifest, spans),
         *about_sampling(manifest, spans),
         *about_interleaving(manifest),
@@ -191,7 +192,11 @@ def _hold(
 
 
 def _about_substance(
-    manifest: Manifest, spans: pd.DataFrame, requests: pd.DataFrame, counted: pd.DataFrame
+    manifest: Manifest,
+    spans: pd.DataFrame,
+    requests: pd.DataFrame,
+    counted: pd.DataFrame,
+    counters: pd.DataFrame,
 ) -> list[Issue]:
     """Is there anything to measure, was it run to its end, and is the cold start out of it?"""
     if spans.empty:
@@ -208,10 +213,7 @@ def _about_substance(
     if requests.empty and manifest.imported is not None:
         return issues  # `about_import` says what nobody counted
     if requests.empty:
-        sentence = (
-            "The load was not recorded, so nothing vouches for the schedule or for whole traces."
-        )
-        issues.append(Issue(Level.SUSPECT, sentence))
+        issues.append(_about_unrecorded_load(manifest, spans, counters))
         return issues
     if not manifest.scenario:
         return issues
@@ -220,6 +222,27 @@ def _about_substance(
         sentence = "No block was marked as warm-up: the cold start is in the numbers."
         issues.append(Issue(Level.SUSPECT, sentence))
     return issues + _about_empty_blocks(manifest, counted)
+
+
+def _about_unrecorded_load(
+    manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame
+) -> Issue:
+    """A load that left no rows: is there anybody else who says that no trace is missing?
+
+    PostgreSQL does, where it counted in each arm's blocks what the spans say: a trace that was
+    lost took its queries with it. Of the schedule nobody knows, and no answer is about it.
+    """
+    arms = by_arm(manifest, spans, counters)
+    if arms and not about_postgres(manifest, spans, counters):
+        return Issue(
+            Level.NOTED,
+            "The load was not recorded, so times are those of the service alone; PostgreSQL's own"
+            " count in each arm's blocks says that no query is missing.",
+        )
+    return Issue(
+        Level.SUSPECT,
+        "The load was not recorded, so nothing vouches for the schedule or for whole traces.",
+    )
 
 
 def _about_traces(manifest: Manifest, spans: pd.DataFrame, requests: pd.DataFrame) -> list[Issue]:

@@ -183,7 +183,7 @@ def interval(value: float | None, low: float | None, high: float | None, unit: s
 
     Nothing when there is no interval; words where it has no width, because no block differed.
     """
-    if low is not None and low == high:
+    if low is not None and high is not None and is_one(low, high):
         return "[in every block]"
     width = _half_width(low, high)
     if width is None:
@@ -213,7 +213,12 @@ def _half_width(low: float | None, high: float | None) -> float | None:
     """Half the interval, or None when there is no usable one."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return None
-    return (high - low) / 2 if high > low else None
+    return (high - low) / 2 if high > low and not is_one(low, high) else None
+
+
+def is_one(low: float, high: float) -> bool:
+    """Whether an interval is a point, but for the rounding of the sums that it came of."""
+    return math.isclose(low, high, rel_tol=1e-9)
 
 
 def _with_unit(text: str, unit: str) -> str:

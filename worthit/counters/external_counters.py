@@ -17,14 +17,10 @@ import psycopg
 from redis.exceptions import RedisError
 
 from worthit.contract.manifest import Part
-from worthit.counters.sampling import (
-    Sample,
-    Sampler,
-    postgres_counters,
-    redis_counters,
-    settled,
-    table_counters,
-)
+from worthit.counters.postgres_counters import postgres_counters, settled, table_counters
+from worthit.counters.sample import Sample
+from worthit.counters.sampling import Sampler, redis_counters
+from worthit.counters.statements import StatementReadings
 from worthit.environment.postgres import ExternalPostgres
 from worthit.environment.redis import ExternalRedis
 from worthit.environment.server import NamedBy
@@ -81,9 +77,13 @@ class ExternalCounters:
         servers = (("postgres", self.postgres), ("redis", self.redis))
         return {name: Part() for name, url in servers if url is not None}
 
-    def sampler(self) -> Sampler:
-        """Samples them every second."""
+    def sampler(self, first: Sequence[Sample]) -> Sampler:
+        """Samples them every second; `first` tells whether statements are counted."""
+        counted = any(row.name == "statement_calls" for row in first)
         return Sampler(
+            statements=StatementReadings(url=self.postgres, database=database_of(self.postgres))
+            if counted and self.postgres is not None
+            else None,
             postgres=self.postgres,
             databases=self.databases,
             redis={} if self.redis is None else {"": self.redis},

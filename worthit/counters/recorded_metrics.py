@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from worthit.contract import names
-from worthit.counters.sampling import Sample, sample
+from worthit.counters.sample import Sample, sample
 from worthit.recorder.files import read_delimited
 
 RESOURCE_LABELS = {

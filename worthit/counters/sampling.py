@@ -1,209 +1,33 @@
-"""What did the servers and the machine count while the run went on? Rows for counters.parquet.
-
-PostgreSQL's count of transactions is held against the spans, so sampling must not add to it: the
-samples come from a connection to another database (`postgres`), and a table's own statistics,
-which can only be read from inside its database, are read before the first and after the last look
-at the transactions. A connection's start is itself a transaction; `sessions` counts them, so that
-`xact_commit - sessions` is the number of transactions that clients asked for.
-"""
+"""What did the servers and the machine count while the run went on? Rows for counters.parquet."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from redis.exceptions import RedisError
 
 from worthit.contract.tables import COUNTERS
 from worthit.counters.backends import BACKENDS, BackendMeter
+from worthit.counters.postgres_connection import connect
+from worthit.counters.postgres_counters import database_counters
+from worthit.counters.sample import Sample, sample
+from worthit.counters.statements import StatementReadings
 from worthit.environment.redis import ask
 
 SAMPLE_SECONDS = 1.0
 """How long a server may take over a sample; one that takes longer leaves a gap."""
-
-IDLE_SECONDS = 5.0
-"""How long to wait until a database's connections have gone and their statistics have arrived."""
-
-DATABASES = """
-SELECT datname, xact_commit, xact_rollback, sessions, numbackends, blks_hit, blks_read,
-  tup_returned, temp_bytes
-FROM pg_stat_database
-WHERE datname IS NOT NULL AND datname NOT IN ('postgres', 'template0', 'template1')
-"""
-
-TABLES = """
-SELECT relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0), n_tup_ins, n_tup_upd, n_tup_del
-FROM pg_stat_user_tables
-"""
-
-STATEMENTS = """
-SELECT query, sum(calls) FROM pg_stat_statements
-WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY query
-"""
-
-
-UNREADABLE = (
-    errors.ObjectNotInPrerequisiteState,
-    errors.UndefinedTable,
-    errors.InsufficientPrivilege,
-)
-"""pg_stat_statements was created without being preloaded, in another schema, or not for us."""
-
-OUR_NAME = "worthit sampling"
-"""By which our connections can be told from others in pg_stat_activity."""
-
-CONNECTED = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = ANY(%s) AND application_name LIKE %s
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One row of counters.parquet."""
-
-    t_ns: int
-    source: str
-    name: str
-    labels: str
-    value: float
-
-
-def sample(t_ns: int, source: str, name: str, value: float, /, **labels: object) -> Sample:
-    """A row; the labels, which may have any name, become a JSON object with sorted keys."""
-    return Sample(t_ns, source, name, json.dumps(labels, sort_keys=True), float(value))
-
-
-async def postgres_counters(
-    url: str, *, databases: Sequence[str] | None = None, now_ns: Callable[[], int] = time.time_ns
-) -> list[Sample]:
-    """Transactions, sessions, connections, blocks, rows of each database (or `databases`).
-
-    Reads through the database `postgres`, so that no other database's count moves.
-    """
-    async with await _connect(url, "postgres") as connection:
-        return await _database_counters(connection, databases, now_ns)
-
-
-async def _database_counters(
-    connection: AsyncConnection[TupleRow],
-    databases: Sequence[str] | None,
-    now_ns: Callable[[], int],
-) -> list[Sample]:
-    rows = await (await connection.execute(DATABASES)).fetchall()
-    t_ns = now_ns()
-    names = (
-        *("xact_commit", "xact_rollback", "sessions", "connections"),
-        *("blocks_hit", "blocks_read", "rows_scanned", "temp_bytes"),
-    )
-    return [
-        sample(t_ns, "postgres", name, value, database=database)
-        for database, *values in rows
-        if databases is None or database in databases
-        for name, value in zip(names, values, strict=True)
-    ]
-
-
-async def table_counters(
-    url: str, databases: Sequence[str], *, now_ns: Callable[[], int] = time.time_ns
-) -> list[Sample]:
-    """`table_scans` and `rows_*` by table, and `statement_calls` where pg_stat_statements works.
-
-    Connects to each database, which adds to its `xact_commit` and `sessions`: use only before the
-    first or after the last `postgres_counters` of a run, and see `settled`.
-    """
-    names = ("table_scans", "rows_inserted", "rows_updated", "rows_deleted")
-    found = []
-    for database in databases:
-        async with await _connect(url, database) as connection:
-            rows = await (await connection.execute(TABLES)).fetchall()
-            t_ns = now_ns()
-            for table, *values in rows:
-                found += [
-                    sample(t_ns, "postgres", name, value, database=database, table=table)
-                    for name, value in zip(names, values, strict=True)
-                ]
-            found += await _statement_counters(connection, database, t_ns)
-    return found
-
-
-async def _statement_counters(
-    connection: AsyncConnection[TupleRow], database: str, t_ns: int
-) -> list[Sample]:
-    installed = await connection.execute(
-        "SELECT 1 FROM pg_extension WHERE extname = 'pg_stat_statements'"
-    )
-    if await installed.fetchone() is None:
-        return []
-    try:
-        rows = await (await connection.execute(STATEMENTS)).fetchall()
-    except UNREADABLE:
-        return []
-    return [
-        sample(t_ns, "postgres", "statement_calls", calls, database=database, query=query)
-        for query, calls in rows
-    ]
-
-
-async def settled(
-    url: str,
-    databases: Sequence[str],
-    *,
-    ours_only: bool = False,
-    patience_s: float = IDLE_SECONDS,
-) -> bool:
-    """Wait until nobody is connected to `databases`: only then have all counts arrived.
-
-    A backend hands in its statistics at the latest when it ends. `ours_only` waits for this
-    module's own connections alone. False when some stay connected.
-    """
-    deadline = time.monotonic() + patience_s
-    async with await _connect(url, "postgres") as connection:
-        while True:
-            cursor = await connection.execute(
-                CONNECTED, (list(databases), OUR_NAME if ours_only else "%")
-            )
-            row = await cursor.fetchone()
-            if row is not None and row[0] == 0:
-                return True
-            if time.monotonic() > deadline:
-                return False
-            await asyncio.sleep(0.05)
-
-
-async def first_postgres_counters(url: str, databases: Sequence[str]) -> list[Sample]:
-    """The opening bracket of a run: tables first, then transactions, which then stand still."""
-    tables = await table_counters(url, databases)
-    await settled(url, databases)
-    return tables + await postgres_counters(url, databases=databases)
-
-
-async def last_postgres_counters(url: str, databases: Sequence[str]) -> list[Sample]:
-    """The closing bracket, once the service has stopped: transactions first, then the tables."""
-    await settled(url, databases)
-    transactions = await postgres_counters(url, databases=databases)
-    return transactions + await table_counters(url, databases)
-
-
-async def _connect(url: str, database: str) -> AsyncConnection[TupleRow]:
-    address = urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
-    return await AsyncConnection.connect(
-        address, autocommit=True, connect_timeout=5, application_name=OUR_NAME
-    )
-
 
 REDIS_COUNTS = {
     "keyspace_hits": "keyspace_hits",
@@ -324,6 +148,8 @@ class Sampler:
 
     postgres: str | None = None
     databases: Sequence[str] | None = None
+    statements: StatementReadings | None = None
+    """Where pg_stat_statements works in somebody else's database."""
     redis: Mapping[str, str] = field(default_factory=dict)
     services: Mapping[str, Callable[[], Sequence[int]]] = field(default_factory=dict)
     parts: Mapping[str, Callable[[], Sequence[int]]] = field(default_factory=dict)
@@ -342,16 +168,20 @@ class Sampler:
             self.rows += self._meter.read(pids(), t_ns, "service", arm=arm)
         for part, pids in self.parts.items():
             self.rows += self._meter.read_whole(pids(), t_ns, part)
-        await asyncio.gather(self._sample_postgres(), *map(self._sample_redis, self.redis))
+        await asyncio.gather(
+            self._sample_postgres(),
+            self._sample_statements(),
+            *map(self._sample_redis, self.redis),
+        )
 
     async def _sample_postgres(self) -> None:
         if self.postgres is not None:
             try:
                 async with (
                     asyncio.timeout(SAMPLE_SECONDS),
-                    await _connect(self.postgres, "postgres") as connection,
+                    await connect(self.postgres, "postgres") as connection,
                 ):
-                    self.rows += await _database_counters(connection, self.databases, time.time_ns)
+                    self.rows += await database_counters(connection, self.databases, time.time_ns)
                     self.rows += await self._backend_counters(connection)
             except (psycopg.Error, TimeoutError):
                 return
@@ -366,6 +196,14 @@ class Sampler:
             for database, value in seconds.items()
             if self.databases is None or database in self.databases
         ]
+
+    async def _sample_statements(self) -> None:
+        if self.statements is not None:
+            try:
+                async with asyncio.timeout(SAMPLE_SECONDS):
+                    self.rows += await self.statements.read()
+            except (psycopg.Error, TimeoutError):
+                await self.statements.close()
 
     async def _sample_redis(self, arm: str) -> None:
         # Ended by the client's own timeout: cancelled from outside it would leak its socket.
@@ -395,6 +233,8 @@ class Sampler:
         if task is not None:
             self._over.set()
             await task
+        if self.statements is not None:
+            await self.statements.close()
 
 
 def write_counters(rows: Sequence[Sample], path: Path) -> None:

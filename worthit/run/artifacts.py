@@ -27,7 +27,8 @@ from worthit.contract.manifest import (
 from worthit.contract.manifest import Block as RunBlock
 from worthit.contract.tables import EVENTS, REQUESTS, read_stream
 from worthit.counters.recorded_metrics import metric_samples
-from worthit.counters.sampling import Sample, write_counters
+from worthit.counters.sample import Sample
+from worthit.counters.sampling import write_counters
 from worthit.experiments.plan import Plan
 from worthit.run.load_process import LoadResult
 from worthit.run.machine import git_commit, machine, versions

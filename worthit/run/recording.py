@@ -30,7 +30,8 @@ from worthit.contract.manifest import Recorded as Counts
 from worthit.contract.marks import MARK, RECORDER_VARIABLE, Mark, read_written
 from worthit.contract.names import OUT_VARIABLE
 from worthit.counters.external_counters import ExternalCounters, Named, find
-from worthit.counters.sampling import Sample, recorder_counters
+from worthit.counters.sample import Sample
+from worthit.counters.sampling import recorder_counters
 from worthit.environment.parts import forwarding_recorder
 from worthit.environment.recorder import Recorder
 from worthit.errors import UsageError, WorthitError
@@ -195,7 +196,7 @@ class Recording:
             )
             self.events.add("run_start")
             first = await self.external.first_counts()
-            sampler = self.external.sampler()
+            sampler = self.external.sampler(first)
             sampler.parts = {"recorder": recorder.process.pids}
             began_ns = time.time_ns()
             async with sampler:

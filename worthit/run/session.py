@@ -10,14 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from worthit.contract.manifest import PassedOn, Verdict
-from worthit.counters.sampling import (
-    Sample,
-    Sampler,
-    first_postgres_counters,
-    last_postgres_counters,
-    recorder_counters,
-    redis_counters,
-)
+from worthit.counters.postgres_counters import first_postgres_counters, last_postgres_counters
+from worthit.counters.sample import Sample
+from worthit.counters.sampling import Sampler, recorder_counters, redis_counters
 from worthit.environment.arm_services import ArmServices
 from worthit.environment.faults import Faults
 from worthit.environment.run_environment import RunEnvironment

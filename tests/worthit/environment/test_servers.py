@@ -16,14 +16,9 @@ import pytest_asyncio
 import redis.asyncio as redis_client
 from redis.exceptions import RedisError
 
-from worthit.counters.sampling import (
-    Sample,
-    Sampler,
-    first_postgres_counters,
-    last_postgres_counters,
-    redis_counters,
-    write_counters,
-)
+from worthit.counters.postgres_counters import first_postgres_counters, last_postgres_counters
+from worthit.counters.sample import Sample
+from worthit.counters.sampling import Sampler, redis_counters, write_counters
 from worthit.environment.parts import choose_llm, choose_postgres, choose_redis
 from worthit.environment.postgres import ExternalPostgres, Postgres
 from worthit.environment.redis import ExternalRedis, Redis

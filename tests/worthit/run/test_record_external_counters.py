@@ -13,7 +13,7 @@ import pytest
 
 from worthit.__main__ import main
 from worthit.counters.external_counters import ExternalCounters, Named, database_of, find
-from worthit.counters.sampling import table_counters
+from worthit.counters.postgres_counters import table_counters
 from worthit.environment.postgres import Postgres
 from worthit.environment.redis import Redis
 from worthit.environment.server import child_environment
@@ -181,7 +181,7 @@ CREATE FUNCTION calls() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
     USING ERRCODE = 'object_not_in_prerequisite_state';
 END $$;
 CREATE VIEW pg_stat_statements AS
-SELECT oid AS dbid, 'SELECT 1' AS query, calls() AS calls FROM pg_database;
+SELECT oid AS dbid, 'SELECT 1' AS query, 1::bigint AS queryid, calls() AS calls FROM pg_database;
 """
 """The embedded server has no pg_stat_statements: what one that was not preloaded answers."""
 
