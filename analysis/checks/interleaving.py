@@ -42,6 +42,20 @@ def said_of(manifest: Manifest, first: str, second: str) -> str:
     )
 
 
+def took_turns(manifest: Manifest, first: str, second: str) -> bool:
+    """Whether two arms ran by turns or side by side, and not the one wholly after the other."""
+    ran = [
+        [block for block in manifest.measured_blocks if block.arm == arm]
+        for arm in (first, second)
+    ]
+    if not all(ran):
+        return False
+    one, two = (
+        (min(block.start_ns for block in own), max(block.end_ns for block in own)) for own in ran
+    )
+    return one[0] < two[1] and two[0] < one[1]
+
+
 def _pairs(manifest: Manifest, first: str, second: str) -> list[int]:
     """How far apart the blocks of each pair of the two arms ran, counted in their blocks."""
     own = [block for block in manifest.measured_blocks if block.arm in (first, second)]

@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analysis.checks.interleaving import said_of
+from analysis.checks.interleaving import said_of, took_turns
 from analysis.errors import InputError
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.faster import answer as faster
@@ -161,7 +161,9 @@ def compare(first: Side, second: Side, *, by_root: bool = False) -> Comparison:
         first=first.label,
         second=second.label,
         paired=same_run,
-        interleaved=same_run and not apart,
+        interleaved=same_run
+        and not apart
+        and took_turns(first.run.manifest, first.arm or "", second.arm or ""),
         reasons_against=(*against, *filter(None, [apart])),
         root_operations=_said(chosen, [*first.roots, *second.roots]),
         rows=_decided_together(tuple(rows)),

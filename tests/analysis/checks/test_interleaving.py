@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.checks.interleaving import about_interleaving
+from analysis.checks.interleaving import about_interleaving, took_turns
 from analysis.questions.comparison.answer import compare, side
 from analysis.rundir.manifest import Arm, Block, Manifest
 from analysis.rundir.placing import place
@@ -44,6 +44,15 @@ def manifest(order: str) -> Manifest:
 def test_arms_that_take_turns_raise_no_issue(order: str) -> None:
     """In any order in which the machine meets the arms alike."""
     assert [] == about_interleaving(manifest(order))
+
+
+@pytest.mark.parametrize(
+    ("order", "turns"),
+    [("ABBA", True), ("ABAB", True), ("AB", False), ("AABB", False), ("BA", False), ("A", False)],
+)
+def test_arms_are_paired_only_where_they_took_turns(order: str, *, turns: bool) -> None:
+    """Two arms of a block each, or all of one before all of the other, are not called paired."""
+    assert took_turns(manifest(order), "A", "B") is turns
 
 
 @pytest.mark.parametrize(
