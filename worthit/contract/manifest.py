@@ -199,7 +199,7 @@ class Placed:
         if not told:
             return f"None of {total} requests says which arm it belongs to{left}."
         left += f"; {self.nobody} could not be placed and are left out" if self.nobody else ""
-        return f"Of {total} requests got their arm: {', '.join(told)}{left}."
+        return f"Arms of {total} traces: {', '.join(told)}{left}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

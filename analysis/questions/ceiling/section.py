@@ -45,7 +45,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         estimates("Share of a request", lambda row: row.share),
         estimates("Faster at most", lambda row: row.speedup_at_most),
         estimates("Saves at most", lambda row: row.saves_at_most_ms),
-        exact("Queries per request", lambda row: row.queries_per_request, why=COUNTED),
+        exact("Queries made in it", lambda row: row.queries_per_request, why=COUNTED),
         exact("Of all queries", lambda row: row.queries_saved_at_most, "share", why=COUNTED),
         sample_sizes(lambda row: row.share, "Spans"),
     )

@@ -183,8 +183,9 @@ def _note(findings: Findings, setting: Setting, factor: Estimate | None) -> tupl
     counted = " and ".join(formatting.count(one.n) for one in requests)
     sizes = dict.fromkeys(one.blocks for one in requests)
     blocks = " and ".join(formatting.count(size) for size in sizes)
-    how = "Whiskers and brackets: 95 % intervals between blocks."
-    lines = [f"{counted} requests in {blocks} blocks per arm. {how}"]
+    has_intervals = any(one.has_interval for one in requests)
+    how = " Whiskers and brackets: 95 % intervals between blocks." if has_intervals else ""
+    lines = [f"{counted} requests in {blocks} blocks per arm.{how}"]
     left_out = len(setting.arms) - len(setting.shown)
     if left_out:
         lines.append(f"{left_out} more arms are in the tables, and in the figure of the law.")

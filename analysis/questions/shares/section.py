@@ -132,7 +132,7 @@ def _answer(stages: Sequence[StageRow], setting: Setting) -> str:
     longest = max(own, key=lambda row: row.share.value or 0.0)
     if not longest.share.is_known:
         return "No span took any time, so there is nothing to share out."
-    parts = [f"Most of it, {written.text(longest.share)}, goes to {longest.operation}."]
+    parts = [f"The largest part, {written.text(longest.share)}, goes to {longest.operation}."]
     cached = {
         row.arm: written.text(row.share)
         for row in stages

@@ -106,7 +106,7 @@ def test_the_loads_rows_place_a_service_that_knows_nothing_of_them(tmp_path: Pat
     assert placed is not None
     assert (20, 0, 2) == (placed.requests, placed.spans, placed.nobody)
     assert (
-        "Of 22 requests got their arm: 20 by the load's record of their trace id;"
+        "Arms of 22 traces: 20 by the load's record of their trace id;"
         " 2 could not be placed and are left out." == placed.sentence()
     )
 
@@ -255,7 +255,7 @@ def test_marked_blocks_place_what_began_and_ended_in_them(tmp_path: Path) -> Non
     assert placed is not None
     assert (12, 1, 2, 2) == (placed.marks, placed.spans, placed.set_aside, placed.nobody)
     assert (
-        "Of 17 requests got their arm: 1 by worthit.* attributes on their spans, 12 by the marked"
+        "Arms of 17 traces: 1 by worthit.* attributes on their spans, 12 by the marked"
         " block that they began in; 2 at the edge of a marked block are set aside; 2 could not be"
         " placed and are left out." == placed.sentence()
     )
