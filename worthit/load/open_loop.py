@@ -32,6 +32,7 @@ from typing_extensions import override
 
 from worthit.contract.scenario_arguments import Argument
 from worthit.load import install, scenarios
+from worthit.load.requests.cookies import QuietCookieJar
 from worthit.load.schedule.arrival import Arrival
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class OpenLoopUser(FastHttpUser):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
+        self.client.cookiejar = self.client.client.cookiejar = QuietCookieJar()
         self.plan_knobs: Mapping[str, Any] = {}
         """The knobs of the whole run; ``knobs`` is what holds for the arrival."""
 

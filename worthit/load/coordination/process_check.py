@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import psutil
 
-TIDY_SECONDS = 0.1
+TIDY_SECONDS = 0.25
 """How often young objects are collected: a few hundred requests' worth, in about a millisecond."""
 _FULL_EVERY_SECONDS = 10.0
 _QUIET_REQUESTS = 20
