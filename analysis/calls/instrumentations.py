@@ -186,10 +186,12 @@ QUERY_NAMES: Final = (
     r"^sql[.:-](?:conn|stmt)[.:-](?:query|exec)$|^sql[.:](?:query|exec)(?:_?context)?$"
     r"|^prisma:engine:db_query$|^prisma:client:db_query$|^pg\.query(?::|$)"
     r"|^(?:db|stmt)\.(?:query|exec|queryrow)$"
+    r"|^select\b.*[*,=(].*\bfrom\b|^select\b.+\bfrom\b.+(?:\b(?:where|join|limit|order by)\b|=)"
+    r"|^insert into\b.+\b(?:values|select)\b|^update\b.+\bset\b.+=|^delete from\b.+\bwhere\b"
 )
 """Lower-case span names that are a query also where no system and no statement is given.
 
-Sources as of ``DEFINITE``.
+Sources as of ``DEFINITE``; the last two lines are whole statements as names.
 """
 
 STAGES: Final[_Table] = (
@@ -206,7 +208,8 @@ STAGES: Final[_Table] = (
               r"|rows[._]close|get_?more|kill_?cursors|result-?set|close|next")),
     ("transaction", (r"begin(?:[ _]?(?:tx|transaction|tran|work))?|start[ _]?transaction"
                     r"|commit(?:[ _]?transaction)?|rollback(?:[ _]?(?:transaction|to savepoint))?"
-                    r"|abort(?:[ _]?transaction)?|(?:release )?savepoint|release|xa")),
+                    r"|abort(?:[ _]?transaction)?|(?:release )?savepoint|release|xa"
+                    r"|(?:db )?transaction")),
     ("setting", r"set|show|deallocate|use"),
 )  # fmt: skip
 """Kind, and the lower-case operations that are one; also how a name ends (``pool.connect``).
@@ -254,7 +257,7 @@ TEXTS: Final[_Table] = (
     ("transaction", (r"^(?:BEGIN|START)(?: (?:TRANSACTION|TRAN|WORK|ISOLATION|READ|NOT DEFERRABLE"
                     r"|DEFERRED|DEFERRABLE|IMMEDIATE|EXCLUSIVE|CONCURRENT)\b.*)?$")),
     ("transaction", (r"^(?:COMMIT|ROLLBACK|ABORT|SAVEPOINT|RELEASE|XA)\b|^PREPARE TRANSACTION\b"
-                    r"|^END(?: (?:TRANSACTION|WORK).*)?$|^SAVE TRAN|^IF @@TRANCOUNT")),
+                    r"|^END(?: (?:TRANSACTION|WORK).*)?$|^SAVE TRAN|^IF @@ ?TRANCOUNT")),
     ("setting", r"^(?:SET|SHOW|DEALLOCATE|RESET|USE|PRAGMA|LISTEN|UNLISTEN)\b"),
     ("prepare", r"^PREPARE\b"),
     ("fetch", r"^(?:FETCH|MOVE|CLOSE)\b"),

@@ -91,19 +91,26 @@ _NAMED: Final[Mapping[str, Callable[[object], float | None]]] = {
     "sampling.ratio": _probability,
     "sampler.probability": _probability,
     "sentry.sample_rate": _probability,
-    "_dd.rule_psr": _probability,
     "_dd.agent_psr": _probability,
     "_sample_rate": _probability,
     "SampleRate": _one_in,
     "sampleRate": _one_in,
     "sample_rate": _one_in,
-    "meta.refinery.original_sample_rate": _one_in,
     "microsoft.sample_rate": _percent,
     "_MS.sampleRate": _percent,
 }
-"""Attributes that say with which probability a trace was kept. Sources: opentelemetry.io,
-TraceState Handling (``ot=th``); docs.honeycomb.io, Sampling (``SampleRate``, one in N); the trace
-agent of Datadog (``_dd.*_psr``); Azure Monitor's exporters (percent); Sentry's SDKs."""
+"""Attributes that say with which probability a trace was kept.
+
+Sources: opentelemetry.io, TraceState: Probability Sampling (``ot=th``; its predecessor ``ot=p``);
+honeycombio/refinery, collect.go (``SampleRate``, one in N of all samplers together);
+opentelemetry-java before 0.9, TracerSdkTest (``sampling.probability``); Azure Monitor's exporters
+(``microsoft.sample_rate``, percent: 12.5 is one in eight); Sentry's SDKs, semanticAttributes.js
+(a fraction); Datadog's tracers, priority sampler (``_dd.agent_psr``). From memory: the other
+spellings.
+"""
+
+_RULE, _LIMIT = "_dd.rule_psr", "_dd.limit_psr"
+"""Datadog's tracers keep with the rule's probability, and of these with the rate limiter's."""
 
 _SAMPLER_TYPE, _SAMPLER_PARAM = "sampler.type", "sampler.param"
 """On the root spans of Jaeger's own clients: ``probabilistic`` and p, ``const`` and true."""
@@ -119,9 +126,18 @@ _UNKNOWN: Final[tuple[str, ...]] = (
     "aws.xray.sampling_rule",
     "_dd.p.dm",
     "meta.refinery.reason",
+    "meta.refinery.original_sample_rate",
+    "tailsampling.cached_decision",
 )
-"""Attributes that say that a trace was chosen, and not with which probability. Sources: the
-tail-sampling processor of the OpenTelemetry Collector, AWS X-Ray, Datadog, Refinery."""
+"""Attributes that say that a trace was chosen, and not with which probability.
+
+Sources: opentelemetry-collector-contrib, processor/tailsamplingprocessor (``tailsampling.*``, on
+the scope); honeycombio/refinery, collect.go (``original_sample_rate`` is the rate of who sampled
+before it, without its own). From memory: AWS X-Ray, Datadog.
+"""
+
+_AFTERWARDS: Final = "tailsampling."
+"""Chosen among what a tracer had kept: the tracer's probability is not the whole one."""
 
 _HINTS: Final = ("sampl", "Sampl", 'estate":', 'e_state":', "_psr", "_dd.p.dm", "refinery.")
 """Every name above holds one of these: where none occurs there is nothing to be parsed."""
@@ -202,7 +218,8 @@ def of_spans(spans: pd.DataFrame) -> Sampling:
         choosers = said["chooser"].dropna()
         if len(choosers):
             of_trace = pd.Series(choosers.to_numpy(), index=codes[rows[choosers.index]])
-            of_trace = of_trace[~np.isfinite(smallest[of_trace.index])]
+            afterwards = of_trace.str.startswith(_AFTERWARDS).to_numpy()
+            of_trace = of_trace[afterwards | ~np.isfinite(smallest[of_trace.index])]
             firsts = of_trace[~of_trace.index.duplicated()]
             chosen = {str(name): int(count) for name, count in firsts.value_counts().items()}
     known = np.isfinite(smallest)
@@ -299,6 +316,9 @@ def _smallest(attributes: dict[str, object]) -> float | None:
         for name, read in _NAMED.items()
         if name in attributes and (probability := read(attributes[name]))
     ]
+    if _RULE in attributes:
+        rule, limit = (_probability(attributes.get(name, 1)) for name in (_RULE, _LIMIT))
+        found += [rule * limit] if rule and limit else []
     if attributes.get(_SAMPLER_TYPE) in _KNOWN_TYPES:
         probability = _probability(attributes.get(_SAMPLER_PARAM, "1"))
         found += [probability] if probability else []

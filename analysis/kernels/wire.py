@@ -18,7 +18,7 @@ KIND, START, END, STATUS, RESOURCE, PART, KEPT_NUMBERS = range(7)
 _FIXED_64, _BYTES, _FIXED_32 = 1, 2, 5
 _RESOURCE_SPANS, _RESOURCE, _SCOPE_SPANS, _SPANS = 0x0A, 0x0A, 0x12, 0x12
 _ABOUT, _KEY, _VALUE, _INT, _CODE = 0x0A, 0x0A, 0x12, 0x18, 0x18
-_SCOPE, _SCOPE_NAME = 0x0A, 0x0A
+_SCOPE = 0x0A
 _ATTRIBUTE, _LINK = 0x4A, 0x6A
 """Heads of fields: the number times 8, plus the wire type."""
 _FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
@@ -147,18 +147,15 @@ def walk(
 
 
 @compiled
-def scope_names(data: NDArray[np.uint8], parts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Say where each part's instrumentation has its name: begin and length, 0 without one."""
+def scopes(data: NDArray[np.uint8], parts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Say where each part's scope, a message, is: begin and length, 0 without one."""
     found = np.zeros((len(parts), 2), np.int64)
     for row in range(len(parts)):
         part, _, at, end = parts[row]
         while part == _SCOPE_SPANS and at < end:
             what, begin, length, at = _field(data, at)
-            inner = begin
-            while what == _SCOPE and inner < begin + length:
-                field, first, size, inner = _field(data, inner)
-                if field == _SCOPE_NAME:
-                    found[row] = first, size
+            if what == _SCOPE:
+                found[row] = begin, length
     return found
 
 

@@ -17,14 +17,14 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from analysis.formats.columns import COLUMN_SOURCES
-from analysis.formats.otlp.otlp_json import KINDS, LONGEST_NS, SAMPLED, STATUSES
+from analysis.formats.otlp.otlp_json import KINDS, LONGEST_NS, SAMPLED, STATUSES, of_scope
 from analysis.formats.resource_attributes import asked_for
 from analysis.kernels import wire
-from worthit.contract.names import ARM, SCOPE_NAME, SERVICE_NAME, TRACE_STATE
+from worthit.contract.names import ARM, SERVICE_NAME, TRACE_STATE
 from worthit.contract.tables import RESOURCE, SPANS
 
 
@@ -63,14 +63,12 @@ def table(messages: Sequence[bytes], *, with_resource: bool = False) -> pa.Table
     attributes = _attributes(data, where)
     services, arms = _resources(attributes, resources)
     of = numbers[:, wire.RESOURCE]
-    scopes = wire.scope_names(data, parts)[numbers[:, wire.PART]]
-    states = places[:, wire.STATE]
     attributes = _with_more(
         attributes,
         [
             *_shared(attributes, of),
-            *_said(data, SCOPE_NAME, scopes, attributes),
-            *_said(data, TRACE_STATE, states, attributes),
+            *_of_scopes(data, wire.scopes(data, parts), numbers[:, wire.PART], attributes),
+            *_states(data, places[:, wire.STATE], attributes),
         ],
     )
     columns = _from_attributes(attributes, spans)
@@ -175,23 +173,45 @@ def _shared(
         yield key, value, np.setdiff1d(np.flatnonzero(of == -1 - attributes.owner[a]), own)
 
 
-def _said(
-    data: NDArray[np.uint8], name: str, stretches: NDArray[np.int64], attributes: Attributes
+def _of_scopes(
+    data: NDArray[np.uint8],
+    scopes: NDArray[np.int64],
+    part: NDArray[np.int64],
+    attributes: Attributes,
 ) -> Iterator[tuple[str, Any, NDArray[np.int64]]]:
-    """Give what stands beside each span's attributes as one of them: key, value, spans.
+    """Give what each different scope says of its spans: key, value, spans.
 
-    ``stretches`` is spans x (begin, length); spans with such an attribute of their own keep it.
+    ``scopes`` is parts x (begin, length), ``part`` each span's row there.
     """
-    begins, lengths = (np.ascontiguousarray(column) for column in stretches.T)
-    if not lengths.any():
-        return
-    same = [code for code, key in enumerate(attributes.keys) if key == name]
-    lengths[attributes.owner[np.isin(attributes.code, same) & (attributes.owner >= 0)]] = 0
+    begins, lengths = (np.ascontiguousarray(column) for column in scopes.T)
     codes, firsts = wire.numbered(data, begins, lengths)
     for code, first in enumerate(firsts):
-        text = data[begins[first] : begins[first] + lengths[first]].tobytes().decode()
-        if text and (name != TRACE_STATE or SAMPLED in text):
-            yield name, text, np.flatnonzero(codes == code)
+        message = data[begins[first] : begins[first] + lengths[first]].tobytes()
+        scope = InstrumentationScope.FromString(message)
+        said = {pair.key: any_value(pair.value) for pair in scope.attributes}
+        for key, value in of_scope(scope.name, said).items():
+            yield key, value, _without_own(key, np.flatnonzero(codes[part] == code), attributes)
+
+
+def _states(
+    data: NDArray[np.uint8], states: NDArray[np.int64], attributes: Attributes
+) -> Iterator[tuple[str, Any, NDArray[np.int64]]]:
+    """Give each different trace state that names a sampling probability: key, value, spans."""
+    begins, lengths = (np.ascontiguousarray(column) for column in states.T)
+    if not lengths.any():
+        return
+    codes, firsts = wire.numbered(data, begins, lengths)
+    for code, first in enumerate(firsts):
+        state = data[begins[first] : begins[first] + lengths[first]].tobytes().decode()
+        if SAMPLED in state:
+            spans = np.flatnonzero(codes == code)
+            yield TRACE_STATE, state, _without_own(TRACE_STATE, spans, attributes)
+
+
+def _without_own(key: str, spans: NDArray[np.int64], attributes: Attributes) -> NDArray[np.int64]:
+    """Leave out the spans that have an attribute of that name themselves."""
+    same = [code for code, name in enumerate(attributes.keys) if name == key]
+    return np.setdiff1d(spans, attributes.owner[np.isin(attributes.code, same)]) if same else spans
 
 
 def _with_more(

@@ -42,6 +42,8 @@ _ID_CHARACTERS = {16: 32, 8: 16}
 _HEX = frozenset("0123456789abcdefABCDEF")
 _KEY_VALUE = itemgetter("key", "value")
 
+_CHOSEN = "tailsampling."
+"""Attributes of scopes (opentelemetry-collector-contrib, processor/tailsamplingprocessor)."""
 SAMPLED = "ot="
 """A ``tracestate`` without OpenTelemetry's member names no sampling probability."""
 
@@ -81,9 +83,19 @@ def table(documents: Sequence[Any]) -> pa.Table:
             service, arm = (_word(about, key) for key in (SERVICE_NAME, ARM))
             shared = of_resource(about)
             for scope in _get(resource, SCOPES_MEMBERS):
-                name = (_first(scope, SCOPE_MEMBERS) or {}).get("name")
-                _add(batch, scope.get("spans") or [], service, arm, name, shared)
+                by = _first(scope, SCOPE_MEMBERS) or {}
+                said = of_scope(by.get("name"), _attributes(by.get("attributes")))
+                _add(batch, scope.get("spans") or [], service, arm, {**shared, **said})
     return batch.table()
+
+
+def of_scope(name: str | None, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Give what a scope says of its spans: the instrumentation, and who chose the traces.
+
+    The collector's tail sampling writes its policy there, not on the spans.
+    """
+    chosen = {key: attributes[key] for key in attributes if key.startswith(_CHOSEN)}
+    return {SCOPE_NAME: name, **chosen} if name else chosen
 
 
 def _resources(document: Any) -> Iterator[dict[str, Any]]:
@@ -109,12 +121,11 @@ def _word(about: dict[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _add(  # noqa: C901, PLR0917 - a column after the other; called once per scope
+def _add(  # noqa: C901 - a column after the other; called once per scope
     batch: Batch,
     spans: list[dict[str, Any]],
     service: str | None,
     arm: str | None,
-    scope: str | None,
     shared: dict[str, Any],
 ) -> None:
     """Add the spans of one scope, a column at a time."""
@@ -152,8 +163,6 @@ def _add(  # noqa: C901, PLR0917 - a column after the other; called once per sco
     ]
     for place, span in enumerate(spans, start=row):
         attributes = {**shared, **_attributes(span.get("attributes"))}
-        if scope:
-            attributes.setdefault(SCOPE_NAME, scope)
         state = span.get("traceState") or span.get("trace_state")
         if state and SAMPLED in state:
             attributes.setdefault(TRACE_STATE, state)

@@ -99,6 +99,19 @@ def test_database_calls_without_a_system_are_found() -> None:
     assert {"query": 4, "pool wait": 1, "fetch": 1} == found
 
 
+def test_a_name_that_is_a_statement_is_a_query_and_words_of_an_application_are_none() -> None:
+    """Without any attribute the name decides, and must be SQL beyond doubt."""
+    names = ["SELECT * FROM users", "select a from t where id = 5", "UPDATE t SET a = 1",
+             "INSERT INTO t (a) VALUES (1)", "DELETE FROM t WHERE id = 1"]  # fmt: skip
+    words = ["select from the menu", "update cart", "delete from cart", "insert into cart"]
+
+    found = _kinds(
+        *(_call(f"{n + 1:x}", name, db=None) for n, name in enumerate([*names, *words]))
+    )
+
+    assert {"query": len(names)} == found
+
+
 def test_what_a_driver_asks_of_a_new_connection_is_no_query() -> None:
     """The version and settings below a connect belong to it; asked by a request, they count."""
     found = _kinds(

@@ -92,6 +92,8 @@ def test_trace_state_names_a_probability(state: str, probability: float | None) 
         ({"sampler.type": "const", "sampler.param": True}, 1),
         ({"microsoft.sample_rate": 25}, 4),
         ({"_dd.rule_psr": 0.5}, 2),
+        ({"_dd.rule_psr": 0.5, "_dd.limit_psr": 0.2}, 10),
+        ({"meta.refinery.original_sample_rate": 4}, 1),
         ({"sampling.probability": 0.5, "w3c.tracestate": "ot=th:c"}, 4),
         ({"sampling.probability": 0}, 1),
         ({"sampling.probability": "often"}, 1),
@@ -125,7 +127,12 @@ def test_a_sample_of_unknown_kind_is_said() -> None:
 
     chosen, mixed = sampling.of_spans(silent), sampling.of_spans(partly)
 
+    after = spans.assign(attributes='{"tailsampling.policy":"x","w3c.tracestate":"ot=th:8"}')
+
     assert "10 of 10 traces were chosen by tailsampling.policy" in chosen.reasons[0]
+    assert (
+        "10 of 10 traces were chosen by tailsampling.policy" in sampling.of_spans(after).reasons[0]
+    )
     assert "9 of 10 traces do not say" in mixed.reasons[0]
     assert () == sampling.of_spans(spans).reasons
     assert not sampling.of_spans(spans).is_sampled

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.json_format import MessageToJson
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -100,6 +101,30 @@ def test_what_is_taken_from_the_bytes_is_what_was_put_in(tmp_path: Path) -> None
         assert attributes == said
         told = json.loads(row["links"]) if isinstance(row["links"], str) else []
         assert links == [link["span_id"] for link in told]
+
+
+def test_what_a_scope_says_is_read_from_bytes_as_from_json(tmp_path: Path) -> None:
+    """The instrumentation, the policy of a tail sampler and the trace state, in both forms."""
+    message = request()
+    scope = message.resource_spans[0].scope_spans[0]
+    scope.scope.name = "psycopg2"
+    scope.scope.attributes.add(key="tailsampling.policy").value.string_value = "slow"
+    scope.scope.attributes.add(key="other").value.string_value = "no span's"
+    scope.spans[0].trace_state = "ot=th:8"
+    scope.spans[1].trace_state = "vendor=1"
+    scope.spans[1].attributes.add(key="otel.scope.name").value.string_value = "its own"
+    (tmp_path / "bytes").write_bytes(delimited(message))
+    (tmp_path / "json").write_text(MessageToJson(message))
+
+    said = [
+        [json.loads(text) for text in traces.read(tmp_path / form)["attributes"]]
+        for form in ("bytes", "json")
+    ]
+
+    assert said[0] == said[1]
+    assert {"psycopg2", "its own"} == {one["otel.scope.name"] for one in said[0]}
+    assert all(one["tailsampling.policy"] == "slow" and "other" not in one for one in said[0])
+    assert ["ot=th:8", None] == [one.get("w3c.tracestate") for one in said[0]]
 
 
 def test_an_arm_of_the_service_holds_where_no_request_names_one(tmp_path: Path) -> None:
