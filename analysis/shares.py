@@ -22,6 +22,8 @@ from analysis.kernels import sums as sums_kernel
 
 MIN_BLOCKS = 6
 """Fewer blocks than this carry no interval: the spread of so few says too little about itself."""
+MANY_OPERATIONS = 20
+"""Rows beyond which a table of operations has a sum per service beside it."""
 CONFIDENCE = 0.95
 """Of every interval in this table."""
 _NS_PER_MS = 1e6

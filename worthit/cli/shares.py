@@ -30,10 +30,6 @@ _COLUMNS = ("kind", "arm", "step", "block", "follows_from")
 """What shares, trace quality and clock skew depend on beside what every spans table has."""
 
 
-_MANY_OPERATIONS = 20
-"""Rows beyond which a table of operations has a sum per service below it."""
-
-
 class _Percent(click.ParamType[float]):
     """A part in percent, such as 5%; the sign may be left out."""
 
@@ -490,9 +486,11 @@ def _several_roots(roots: Mapping[str, int]) -> list[str]:
 
 def _by_service(table: pd.DataFrame) -> list[str]:
     """Sum up the shares of each service, where the operations are many."""
-    if len(table) <= _MANY_OPERATIONS:
-        return []
     from analysis.document import formatting  # noqa: PLC0415 - as above
+    from analysis.shares import MANY_OPERATIONS  # noqa: PLC0415 - as above
+
+    if len(table) <= MANY_OPERATIONS:
+        return []
 
     groups = [name for name in ("root", "arm") if name in table.columns]
     keys = [*groups, "service"]

@@ -36,6 +36,12 @@ SET_WITHIN = 0.02
 
 def headline(found: Findings) -> Headline:
     """The headline of a believed run's findings."""
+    told = _of_run(found)
+    kinds = found.of(Shares).root_operations
+    return replace(told, sentences=(*told.sentences, kinds)) if kinds else told
+
+
+def _of_run(found: Findings) -> Headline:
     if not found.run.treatments:
         return _of_one_arm(found)
     arm = _told(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from analysis.questions.measured import Measured
 from analysis.questions.root_operations import others_said
 from analysis.rundir.blocks import by_block
 from analysis.rundir.manifest import Manifest
-from analysis.shares import from_sums, sums_of
+from analysis.shares import MANY_OPERATIONS, from_sums, sums_of
 from analysis.stats.intervals import Estimate, finite, ratio_of_sums, too_few
 
 
@@ -86,6 +86,18 @@ class RequestRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRow:
+    """All operations of a service together."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    service: str
+    critical_ms: float
+    """Mean per request."""
+    share: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
     """Where a request's time goes."""
 
@@ -93,6 +105,8 @@ class Shares:
     stages: tuple[StageRow, ...]
     definitions: tuple[DefinitionRow, ...]
     requests: tuple[RequestRow, ...]
+    services: tuple[ServiceRow, ...]
+    """Sums of ``rows``, where these are more than ``shares.MANY_OPERATIONS`` in an arm."""
     root_operations: str
     """Which root operation is answered for, and which others came in; empty where there is one."""
 
@@ -107,6 +121,7 @@ def answer(measured: Measured) -> Shares:
         stages=stages,
         definitions=_definitions(found),
         requests=requests(measured.roots, measured.blocks),
+        services=tuple(_services(measured, len(found.own))),
         root_operations=others_said(measured.root_operations),
     )
 
@@ -172,6 +187,32 @@ def _operations(
             share=own,
             whole=inside.get((arm, service, operation), own),
             stage=(arm, service, operation) in inside,
+        )
+
+
+def _services(measured: Measured, operations: int) -> Iterator[ServiceRow]:
+    """Shares by arm and service, from the same trees under the services' names."""
+    manifest, trees = measured.manifest, measured.call_trees
+    if operations <= MANY_OPERATIONS * max(len(manifest.arms), 1):
+        return
+    codes, services = pd.factorize(trees.operations["service"], use_na_sentinel=False)
+    named = pd.DataFrame({"service": services, "name": services})
+    by_service = replace(
+        trees,
+        operation=codes[trees.operation].astype(trees.operation.dtype),
+        operations=named.astype(trees.operations.dtypes.to_dict()),
+    )
+    by = "arm" if manifest.arms else None
+    times = critical_times(trees, RULES[0])
+    table = from_sums([sums_of(by_service, times, measured.spans, by=by)])
+    blocks = _blocks_by_arm(manifest)
+    for row in (table if by else table.assign(arm=None)).to_dict("records"):
+        arm = _named(row["arm"])
+        yield ServiceRow(
+            arm=arm,
+            service=str(row["service"]),
+            critical_ms=float(row["critical_ms"]),
+            share=_estimate(row, blocks.get(arm, 0)),
         )
 
 

@@ -28,7 +28,7 @@ from analysis.drawing import style
 from analysis.questions.emulated import Emulated, EmulatedRow
 from analysis.questions.findings import Findings
 from analysis.questions.shares import figure as shares_figure
-from analysis.questions.shares.answer import ShareRow, Shares, StageRow
+from analysis.questions.shares.answer import ServiceRow, ShareRow, Shares, StageRow
 from analysis.questions.shares.definitions import OTHERS
 from analysis.questions.shares.figure import Bar
 from analysis.stats.intervals import Estimate
@@ -89,6 +89,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
                 "By operation, without what runs inside; times are means per request",
                 setting,
             ),
+            *_by_service(shares, setting),
         ),
         notes=_notes(shares, setting),
     )
@@ -230,19 +231,36 @@ def _table(name: str, lines: list[_Line], caption: str, setting: Setting) -> Tab
     return tabulate(joined, (of_first(operation), *columns), caption)
 
 
+def _by_service(shares: Shares, setting: Setting) -> tuple[Table, ...]:
+    """All operations of each service together, where there are many."""
+    if not shares.services:
+        return ()
+    service: Field[ServiceRow] = words("Service", lambda row: row.service, code=True)
+    fields: tuple[Field[ServiceRow], ...] = (
+        estimates("Share", lambda row: row.share),
+        exact(
+            "Time", lambda row: row.critical_ms, "ms", why="the share beside it, in milliseconds"
+        ),
+    )
+    caption = "By service, all its operations together; times are means per request"
+    if not fits_abreast(setting.columns):
+        arm: Field[ServiceRow] = words("Arm", lambda row: row.arm)
+        return (tabulate(shares.services, (service, arm, *fields), caption),)
+    joined = abreast(shares.services, lambda row: row.service, lambda row: row.arm)
+    columns = [column for field in fields for column in per_arm(field, setting.columns)]
+    return (tabulate(joined, (of_first(service), *columns), caption),)
+
+
 def _notes(shares: Shares, setting: Setting) -> tuple[str, ...]:
     """How far another definition of the critical path would move the answer."""
     rows = shares.definitions
-    said = (shares.root_operations,) if shares.root_operations else ()
     if rows and all(row.moves == 0 for row in rows):
         return (
-            *said,
             "Jaeger's and CRISP's definitions of the critical path give exactly the same shares.",
         )
-    moved = tuple(
+    return tuple(
         f"{setting.label(row.arm)}: of other definitions of the critical path"
         f" {OTHERS[row.rules]} would move the share of {row.operation} most, by"
         f" {formatting.plain(row.moves, 'share')} of a request."
         for row in rows
     )
-    return (*said, *moved)

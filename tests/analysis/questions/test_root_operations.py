@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
+import pytest
 
 from analysis.calltree.call_tree import build_trees
+from analysis.questions.asking import findings
+from analysis.questions.findings import Findings
 from analysis.questions.root_operations import others_said, root_operations
+from analysis.questions.shares.answer import Shares
+from analysis.rundir.run import open_run
 from tests.support.traces.span_tables import spans
+from worthit.run.importing import ArmFiles, ImportOptions, import_traces
+
+
+def _findings(table: pd.DataFrame, folder: Path) -> Findings:
+    table.to_parquet(folder / "traces.parquet")
+    files = (str(folder / "traces.parquet"),)
+    options = ImportOptions(name="a", sources=(ArmFiles(files=files),), block_seconds=None)
+    return findings(open_run(import_traces(options, out=folder, say=lambda _: None).path))
 
 
 def _mixed() -> pd.DataFrame:
@@ -60,3 +75,33 @@ def test_one_root_operation_needs_no_sentence() -> None:
     table = spans({"id": "r", "takes": 5, "kind": "SERVER"})
 
     assert "" == others_said(root_operations(table, build_trees(table)))
+
+
+def test_a_report_says_at_its_top_which_requests_it_is_about(tmp_path: Path) -> None:
+    """The headline names the main root operation and the others with their traffic."""
+    found = _findings(_mixed().assign(attributes=None), tmp_path)
+
+    assert found.headline is not None
+    assert "The answers are for s: POST /checkout, 10 requests" in found.headline.sentences[-1]
+    assert 10 == found.of(Shares).requests[0].mean_ms.n
+
+
+def test_many_operations_have_a_sum_per_service(tmp_path: Path) -> None:
+    """Of 24 calls of 4 ms in a request of 100 ms half are the other service's: 48 %."""
+    calls = [
+        {"trace": f"t{n}", "id": f"c{k}", "parent": "r", "name": f"op {k}", "start": k * 4 + 2,
+         "takes": 4, "service": "stock" if k % 2 else "s", "kind": "CLIENT"}
+        for n in range(3)
+        for k in range(24)
+    ]  # fmt: skip
+    roots = [{"trace": f"t{n}", "id": "r", "takes": 100, "kind": "SERVER"} for n in range(3)]
+    many = spans(*roots, *calls)
+    few = many[~many["name"].isin([f"op {k}" for k in range(6)])]
+
+    found = _findings(many, tmp_path).of(Shares).services
+    (tmp_path / "few").mkdir()
+
+    assert {"s": 0.52, "stock": 0.48} == pytest.approx(
+        {row.service: row.share.value for row in found}
+    )
+    assert () == _findings(few, tmp_path / "few").of(Shares).services

@@ -172,6 +172,7 @@ def _shares() -> Shares:
             RequestRow(arm="off", mean_ms=estimate(3000.0, 2950.0, 3050.0, "ms")),
             RequestRow(arm="on", mean_ms=estimate(2991.0, 2941.0, 3041.0, "ms")),
         ),
+        services=(),
         root_operations="",
     )
 
