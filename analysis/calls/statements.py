@@ -184,7 +184,7 @@ def _add(words: list[str], kind: object, token: str) -> None:
         _add_value(words, token)
         return
     if token[0] in _NAME_QUOTES:
-        words.append(token)
+        words.append(" ".join(token.split()))  # a stray quote may span what was folded
         return
     upper = " ".join(token.upper().split())
     if upper in _LITERAL_WORDS and (not words or words[-1] not in ("IS", "NOT", "IS NOT")):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, get_args
 
 from analysis.checks.verdict import judge
 from analysis.errors import InputError
@@ -87,26 +87,43 @@ def _answers(tables: Measured) -> tuple[object, ...]:
         return tuple(asked[question.key].result() for question in QUESTIONS)
 
 
+class _Source(NamedTuple):
+    """From where, and how, a worker opens the run."""
+
+    path: str
+    written_ns: int
+    """A run written again is another."""
+    arm_from: str | None
+    operation: str | None
+    statement: str | None
+
+
 def _answers_elsewhere(run: Run, client: Client) -> tuple[object, ...]:
     """Every question's answer, each from one of Dask's workers."""
-    path = run.path.resolve()
-    written_ns = (path / "manifest.json").stat().st_mtime_ns
+    path, manifest = run.path.resolve(), run.manifest
+    source = _Source(
+        path=str(path),
+        written_ns=(path / "manifest.json").stat().st_mtime_ns,
+        arm_from=manifest.arm_from if run.placement is not None else None,
+        operation=manifest.cached_operation,
+        statement=manifest.cached_collection,
+    )
     pending = [
-        client.submit(_answered, str(path), written_ns, place, pure=False)
-        for place in range(len(QUESTIONS))
+        client.submit(_answered, source, place, pure=False) for place in range(len(QUESTIONS))
     ]
     return tuple(client.gather(pending))  # type: ignore[no-untyped-call] # Dask has few types
 
 
-def _answered(path: str, written_ns: int, place: int) -> object:
+def _answered(source: _Source, place: int) -> object:
     """Answer one question on a worker, which keeps the tables of the run for the next."""
-    answer: object = _opened(path, written_ns).once(QUESTIONS[place].answer)
+    answer: object = _opened(source).once(QUESTIONS[place].answer)
     return answer
 
 
 @lru_cache(maxsize=1)
-def _opened(path: str, written_ns: int) -> Measured:  # noqa: ARG001 - a run written again is another
-    return measured(_judged(open_run(path)))
+def _opened(source: _Source) -> Measured:
+    run = open_run(source.path, arm_from=source.arm_from)
+    return measured(_judged(run.about(source.operation, source.statement)))
 
 
 def _judged(run: Run) -> Run:

@@ -9,7 +9,7 @@ import re
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from analysis.calls import statements
@@ -97,6 +97,7 @@ _SYSTEMS = st.sampled_from(["postgresql", "mysql", "", "clickhouse"])
 
 @settings(deadline=None)
 @given(text=_TEXTS, system=_SYSTEMS)
+@example(text='"\\"SELECT"', system="postgresql")
 def test_folding_first_changes_no_normal_form(text: str, system: str) -> None:
     """The lexer finds the same in what Arrow folded as in the text itself, however broken."""
     dialect: Dialect = dialect_of(system)

@@ -66,10 +66,11 @@ def test_reports_are_equal(
     """Every answer of `worthit report` is the same when the workers give it."""
     run = write_run(tmp_path / "run", Truth(rates_per_s=(20.0,), pairs=2, block_s=2.0))
 
-    alone = _json(capsys, "report", str(run))
-    together = _json(capsys, "report", str(run), "--dask", address)
+    for about in ([], ["--operation", "memory.retrieve"]):
+        alone = _json(capsys, "report", str(run), *about)
+        together = _json(capsys, "report", str(run), *about, "--dask", address)
 
-    assert alone == together
+        assert alone == together
 
 
 def test_imported_runs_are_equal(
