@@ -28,7 +28,13 @@ _SPAN = record(
         "attributes": KEY_VALUES,
     },
 )
-_SCOPE = record("scope", {otlp_json.SCOPE_MEMBERS: {"name": kept("scope")}, "spans": [_SPAN]})
+_SCOPE = record(
+    "scope",
+    {
+        otlp_json.SCOPE_MEMBERS: {"name": kept("scope"), "attributes": kept("scope_said")},
+        "spans": [_SPAN],
+    },
+)
 _RESOURCE = record(
     "resource", {"resource": {"attributes": KEY_VALUES}, otlp_json.SCOPES_MEMBERS: [_SCOPE]}
 )
@@ -49,7 +55,7 @@ def columns(places: Places) -> pa.Table:
     scopes = places.above(spans)
     resources = places.rows("resource")
     of = np.searchsorted(resources, places.above(scopes))
-    if places.has("state", spans).any():
+    if places.has("state", spans).any() or places.has("scope_said", scopes).any():
         raise UnusualError
     about = places.pairs("resource", otlp_json.any_value)
     found = places.pairs("span", otlp_json.any_value).columns(
