@@ -153,6 +153,7 @@ _LITERAL_WORDS = frozenset({"NULL", "TRUE", "FALSE"})
 _TYPED = frozenset({"DATE", "TIME", "TIMESTAMP", "INTERVAL", "DATETIME"})
 """Words before a string that make a literal of it: DATE '2026-01-01'."""
 _NAME_QUOTES = ('"', "`")
+_BRACKETED_NAME = re.compile(r"\[[A-Za-z_][^\[\](){}'?]*\]")
 _OPERAND = re.compile(r"[\w\"`)\]?]$")
 _OPERAND_BEFORE = frozenset(
     {
@@ -185,6 +186,11 @@ def _add(words: list[str], kind: object, token: str) -> None:
         return
     if token[0] in _NAME_QUOTES:
         words.append(" ".join(token.split()))  # a stray quote may span what was folded
+        return
+    if token[0] == "[" and len(token) > 1 and not _BRACKETED_NAME.fullmatch(token):
+        words.append("[")  # an array: the lexer takes it for a name of SQL Server's
+        for inner_kind, inner in lexer.tokenize(token[1:]):
+            _add(words, inner_kind, inner)
         return
     upper = " ".join(token.upper().split())
     if upper in _LITERAL_WORDS and (not words or words[-1] not in ("IS", "NOT", "IS NOT")):
