@@ -24,6 +24,7 @@ ms, and its interval Student's t over them: two blocks would be too few for one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -35,7 +36,7 @@ from analysis.questions.failures.answer import succeeded, unanswered
 from analysis.questions.measured import Measured
 from analysis.rundir.blocks import pairs
 from analysis.rundir.manifest import Manifest
-from analysis.stats.intervals import Estimate, Floats, decide, mean, ratio_of_means
+from analysis.stats.intervals import Estimate, Floats, decide, mean, pooled_means, ratio_of_sums
 from analysis.stats.quantiles import pool, quantile, quantile_difference
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -172,26 +173,30 @@ def _operation_rows(
         n = int(first["size"].sum() + second["size"].sum())
         if not first["size"].sum() or not second["size"].sum():
             continue
-        one, two = first["mean"].to_numpy(np.float64), second["mean"].to_numpy(np.float64)
-        ratio = ratio_of_means(one, two, n=n)
+        sums = [
+            (np.nan_to_num((side["mean"] * side["size"]).to_numpy(np.float64)), spans)
+            for side in (first, second)
+            for spans in [np.nan_to_num(side["size"].to_numpy(np.float64))]
+        ]
+        ratio, saved = pooled_means(sums[0], sums[1], n=n, strata=both["step"].tolist())
         rows.append(
             OperationRow(
                 arm=arm,
                 service=operation[0],
                 operation=operation[1],
                 which="mixture" if which == ALL and len(cells) > 1 else which,
-                before=_pooled(first),
-                after=_pooled(second),
+                before=_pooled(sums[0]),
+                after=_pooled(sums[1]),
                 ratio=ratio,
-                saved=mean(one - two, unit="ms", n=n, method="t over paired block means"),
+                saved=saved,
                 decided=decide(ratio, 1.0),
             )
         )
     return rows
 
 
-def _pooled(cells: pd.DataFrame) -> Estimate:
-    return mean(cells["mean"].to_numpy(np.float64), unit="ms", n=int(cells["size"].sum()))
+def _pooled(of: tuple[Floats, Floats]) -> Estimate:
+    return ratio_of_sums(of[0], of[1], unit="ms", n=int(of[1].sum()))
 
 
 def end_to_end(
@@ -217,7 +222,7 @@ def _end_to_end_rows(
     compared: Compared, arm: str, step: int | None, time: str
 ) -> Iterator[EndToEndRow]:
     """One row a statistic of what can be compared."""
-    for statistic, before, after, difference in _statistics(compared.pairs):
+    for statistic, before, after, difference in _statistics(compared.pairs, compared.steps):
         yield EndToEndRow(
             arm=arm,
             step=step,
@@ -302,6 +307,8 @@ class Compared:
     """What of two arms can be compared."""
 
     pairs: Pairs
+    steps: tuple[int, ...]
+    """The load level of each pair."""
     left_out: int
     """Draws that one of the two failed or refused fast."""
     slow_failures: int
@@ -312,8 +319,9 @@ class Compared:
 def comparable(values: dict[int, Times], both: pd.DataFrame) -> Compared:
     """Pairs of blocks without the draws that one of the two failed or refused fast."""
     kept: Pairs = []
+    steps = []
     left_out = slow = never = 0
-    for a, b in zip(both["first"], both["second"], strict=True):
+    for a, b, step in zip(both["first"], both["second"], both["step"], strict=True):
         if a not in values or b not in values:
             continue
         one, two = values[a], values[b]
@@ -321,10 +329,13 @@ def comparable(values: dict[int, Times], both: pd.DataFrame) -> Compared:
         if len(spoilt):
             one, two = (side.only(~np.isin(side.draw, spoilt)) for side in (one, two))
         kept.append((one, two))
+        steps.append(int(step))
         left_out += len(spoilt)
         slow += int((~one.exact).sum() + (~two.exact).sum())
         never += int(one.never.sum() + two.never.sum())
-    return Compared(pairs=kept, left_out=left_out, slow_failures=slow, unanswered=never)
+    return Compared(
+        pairs=kept, steps=tuple(steps), left_out=left_out, slow_failures=slow, unanswered=never
+    )
 
 
 def _failed_fast(one: Times, two: Times) -> NDArray[np.int64]:
@@ -342,14 +353,16 @@ def _failed_fast(one: Times, two: Times) -> NDArray[np.int64]:
     return one.draw[failed][one.ms[failed] < limit]
 
 
-def _statistics(kept: Pairs) -> Iterator[tuple[str, Estimate, Estimate, Estimate]]:
+def _statistics(
+    kept: Pairs, steps: tuple[int, ...]
+) -> Iterator[tuple[str, Estimate, Estimate, Estimate]]:
     """Mean, then quantiles: (name, before, after, after - before)."""
     matched = [match(one, two) for one, two in kept]
     yield (
         "mean",
-        _mean_of([each.first for each in matched]),
-        _mean_of([each.second for each in matched]),
-        paired_difference(matched),
+        _mean_of([each.first for each in matched], steps),
+        _mean_of([each.second for each in matched], steps),
+        paired_difference(matched, steps),
     )
     before, after = (
         pool([pair[side].slowest_if_never for pair in kept], [pair[side].exact for pair in kept])
@@ -364,9 +377,9 @@ def _statistics(kept: Pairs) -> Iterator[tuple[str, Estimate, Estimate, Estimate
         )
 
 
-def _mean_of(blocks: list[Floats]) -> Estimate:
-    means = [float(block.mean()) for block in blocks if len(block)]
-    return mean(means, unit="ms", n=sum(len(block) for block in blocks))
+def _mean_of(blocks: list[Floats], steps: tuple[int, ...]) -> Estimate:
+    means = [float(block.mean()) if len(block) else math.nan for block in blocks]
+    return mean(means, unit="ms", n=sum(len(block) for block in blocks), strata=steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -402,21 +415,24 @@ def match(one: Times, two: Times) -> Matched:
     )
 
 
-def paired_difference(kept: list[Matched]) -> Estimate:
-    """Mean of (second - first) ms over requests of the same draw, t over block means."""
-    some = [each for each in kept if len(each.first)]
-    n = sum(len(each.first) for each in some)
+def paired_difference(kept: list[Matched], steps: tuple[int, ...] | None = None) -> Estimate:
+    """Mean of (second - first) ms over requests of the same draw, t over block means.
+
+    ``steps`` is the load level of each pair: how levels differ is no error.
+    """
+    n = sum(len(each.first) for each in kept)
     found, least, most = (
         mean(
-            [float(gap.mean()) for gap in gaps],
+            [float(gap.mean()) if len(gap) else math.nan for gap in gaps],
             unit="ms",
             n=n,
+            strata=steps,
             method="paired by draw, t over block means",
         )
         for gaps in (
-            [each.second - each.first for each in some],
-            [each.second - each.first_at_most for each in some],
-            [each.second_at_most - each.first for each in some],
+            [each.second - each.first for each in kept],
+            [each.second - each.first_at_most for each in kept],
+            [each.second_at_most - each.first for each in kept],
         )
     )
     return replace(found, low=least.low, high=most.high)

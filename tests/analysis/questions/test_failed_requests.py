@@ -84,8 +84,8 @@ def test_failures_have_a_section_of_the_report(small: Changed) -> None:
 def test_two_runs_are_compared_without_their_errors(small: Changed) -> None:
     """An arm whose every fifth answer is a quick error is no faster for it."""
     run = small(Truth(rates_per_s=(30.0,), pairs=6, block_s=2.0), error_share=0.1)
-    numbers = compare._Numbers(compare.side(run, "on"))
-    limited = compare._Numbers(compare.side(run, "on"))
+    numbers = compare._Numbers(compare.side(run, "on").tables, "on")
+    limited = compare._Numbers(compare.side(run, "on").tables, "on")
     failed = limited.requests["status_code"] == 503
     quick = limited.requests["intended_ns"] + 1_000_000
     limited.requests["end_ns"] = limited.requests["end_ns"].mask(failed, quick)

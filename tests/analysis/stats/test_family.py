@@ -33,7 +33,8 @@ def test_a_primary_question_keeps_half_of_the_level() -> None:
 def test_a_p_value_is_that_of_the_interval() -> None:
     """Read off the interval it equals scipy's own, of differences and of ratios."""
     values = np.array([0.4, 1.2, -0.3, 0.9, 1.1, 0.2, 0.7])
-    ratios = intervals.ratio_of_means(np.exp(values), np.ones(7), n=7)
+    ones = np.full(7, 50.0)
+    ratios, _ = intervals.pooled_means((np.exp(values) * 50, ones), (ones, ones), n=7)
 
     assert p_value(intervals.mean(values, unit="ms", n=7)) == pytest.approx(
         stats.ttest_1samp(values, 0.0).pvalue
