@@ -1,7 +1,8 @@
 """How small an effect could this plan see, before anything is run?
 
-The formulas are those of ``analysis.questions.detectability``; what they need to
-know about the service is assumed here, and said to be.
+The formulas are those of ``analysis.questions.detectability``: what decides is how blocks differ.
+What they need to know about the service is assumed here, and said to be. With fewer blocks than an
+interval needs nothing is promised.
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from analysis.questions.detectability.answer import REACH
+from analysis.questions.detectability.answer import smallest
+from analysis.stats.intervals import MIN_BLOCKS
+from worthit.contract.plan import Block
 from worthit.experiments.plan import Plan, PlannedArm
+
+_REACH: Final = 1.959964 + 0.841621
+"""Standard errors that an effect must span: 1.96 for two-sided 5 %, and 0.84 for power 80 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,15 +28,17 @@ class Scatter:
     """Standard deviation between requests."""
     within_pairs: float
     """Standard deviation of the difference of two requests with the same draw."""
+    between_blocks: float
+    """Standard deviation between two blocks that are the same but for when they ran."""
 
 
 SCATTER: Final[dict[str, Scatter]] = {
-    "seed": Scatter(between_requests=0.18, within_pairs=0.005),
-    "native": Scatter(between_requests=0.5, within_pairs=0.5),
+    "seed": Scatter(between_requests=0.18, within_pairs=0.005, between_blocks=0.0002),
+    "native": Scatter(between_requests=0.5, within_pairs=0.5, between_blocks=0.005),
 }
 """By latency profile. ``seed``: measured in runs of the catalogue (0.15 to 0.19, and 0.002 to
-0.009), where the LLM's time, 80 % of a request, is drawn once for both arms of a pair. ``native``:
-a guess on the careful side."""
+0.009; between blocks 0.0002), where the LLM's time, 80 % of a request, is drawn once for both arms
+of a pair. ``native``: a guess on the careful side."""
 
 
 def smallest_effects(plan: Plan) -> list[dict[str, Any]]:
@@ -52,24 +60,38 @@ def smallest_effects(plan: Plan) -> list[dict[str, Any]]:
 def _mean(plan: Plan, baseline: PlannedArm, arm: PlannedArm) -> dict[str, Any]:
     scatter = SCATTER[plan.experiment.profile]
     requests = min(_measured(plan, baseline.name), _measured(plan, arm.name))
-    unpaired = REACH * scatter.between_requests * math.sqrt(2.0 / requests)
-    paired = REACH * scatter.within_pairs / math.sqrt(requests)
-    return {
-        "effect": "mean response time",
-        "arm": arm.name,
-        "requests": round(requests),
-        "unpaired": unpaired,
-        "paired": paired,
-        "text": f"{arm.name}: {paired:.2%} of the mean response time, paired by request "
-        f"({unpaired:.1%} unpaired), from {requests:.0f} requests per arm",
-    }
+    blocks = min(len(_blocks(plan, baseline.name)), len(_blocks(plan, arm.name)))
+    found = {"effect": "mean response time", "arm": arm.name, "requests": round(requests)}
+    if blocks < MIN_BLOCKS:
+        why = f"{arm.name}: no change can be promised: {blocks} blocks per arm have no interval,"
+        text = f"{why} {MIN_BLOCKS} are needed"
+        return found | {"blocks": blocks, "unpaired": None, "paired": None, "text": text}
+    each = requests / blocks
+    unpaired, paired = (
+        smallest(
+            math.hypot(spread / math.sqrt(each), math.sqrt(2.0) * scatter.between_blocks), blocks
+        )
+        for spread in (math.sqrt(2.0) * scatter.between_requests, scatter.within_pairs)
+    )
+    seconds = sum(
+        block.duration_s for name in (baseline.name, arm.name) for block in _blocks(plan, name)
+    )
+    text = (
+        f"{arm.name}: {paired:.2%} of the mean response time, paired by request ({unpaired:.1%}"
+        f" unpaired), from {blocks} blocks per arm in {seconds / 60:.0f} minutes"
+    )
+    return found | {"blocks": blocks, "unpaired": unpaired, "paired": paired, "text": text}
 
 
 def _reduction(plan: Plan, arm: PlannedArm) -> dict[str, Any]:
     """Misses are counted events: the relative error of their number is 1/sqrt of it."""
     requests = _measured(plan, arm.name)
     misses = max(1.0, float(arm.knob("cold_fraction")) * requests)
-    relative = REACH / math.sqrt(misses)
+    relative = _REACH / math.sqrt(misses)
+    blocks = len(_blocks(plan, arm.name))
+    if blocks < MIN_BLOCKS:
+        text = f"{arm.name}: no reduction factor can be promised: {blocks} blocks have no interval"
+        return {"effect": "reduction factor", "arm": arm.name, "relative": None, "text": text}
     return {
         "effect": "reduction factor",
         "arm": arm.name,
@@ -82,5 +104,9 @@ def _reduction(plan: Plan, arm: PlannedArm) -> dict[str, Any]:
 
 def _measured(plan: Plan, arm: str) -> float:
     """Give the expected number of an arm's arrivals that count."""
-    blocks = [block for block in plan.blocks if block.arm == arm and not block.warmup]
-    return sum(block.expected_arrivals for block in blocks)
+    return sum(block.expected_arrivals for block in _blocks(plan, arm))
+
+
+def _blocks(plan: Plan, arm: str) -> list[Block]:
+    """Give an arm's blocks that count."""
+    return [block for block in plan.blocks if block.arm == arm and not block.warmup]

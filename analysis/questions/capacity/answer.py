@@ -3,15 +3,17 @@
 The knee by a stated rule first: the first step whose achieved rate falls below 99 % of the offered
 one, or whose p95 is above twice that of the lowest step. Kneedle (Satopaa et al. 2011, ``kneed``)
 is a second opinion only: its sensitivity alone moves one curve's knee from 22 to 482. Beyond the
-last measured step everything is an extrapolation. Its queries per second are tested by hiding the
-highest step and predicting it; that a query holds its connection as long as there is assumed.
+last measured step everything is an extrapolation. What can bend there is how long a request holds
+connections, so that is tested, by hiding the highest step and predicting its busy connections;
+queries per request hardly move. Where the held time moves with the rate, no connections are given
+for a rate that was not measured.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,7 @@ from analysis.questions.failures.answer import SERVER_ERROR
 from analysis.questions.faster.answer import times_by_block, without_fast_failures
 from analysis.questions.measured import Measured
 from analysis.rundir.manifest import Manifest
-from analysis.stats.intervals import Estimate, Floats, difference
+from analysis.stats.intervals import Estimate, Floats, difference, nothing
 from analysis.stats.quantiles import pool, quantile
 from analysis.stats.queueing import erlang_c, servers_needed
 from analysis.stats.scalability import METHOD, fit
@@ -41,7 +43,10 @@ ACCEPTED_WAIT_SHARE = 0.01
 """A pool is large enough when at most 1 % of the queries wait for a connection (M/M/c)."""
 
 EXTRAPOLATES_WITHIN = 0.15
-"""A hidden step predicted within 15 % of what was measured: the trend may be carried on."""
+"""Without intervals a hidden step predicted within 15 % of what was measured is carried on."""
+
+MOVES_BY = 0.05
+"""A held time that is surely another than predicted and by more than 5 % moves with the rate."""
 
 MIN_STEPS_FOR_KNEEDLE = 5
 """Fewer points have no curvature to speak of."""
@@ -127,7 +132,7 @@ class ExtrapolationRow:
     """None for all queries together."""
     hidden_per_s: float
     predicted: float
-    """Queries per second."""
+    """Busy connections."""
     measured: float
     error: float | None
     """Predicted over measured, minus 1."""
@@ -150,12 +155,18 @@ def answer(measured: Measured) -> Capacity:
     """Where more load stops helping, and what is expected of the database beyond it."""
     manifest, load = measured.manifest, measured.once(load_rows)
     levels = steps(manifest, measured.requests, measured.blocks)
+    tried = extrapolation(load)
     return Capacity(
         steps=levels,
         knees=knees(levels),
         scalability=scalability(levels),
-        expectation=expectation(load, rate_per_s=EXPECTED_RATE_PER_S, baseline=manifest.baseline),
-        extrapolation=extrapolation(load),
+        expectation=tuple(
+            _without_moving(row, tried, load, manifest.baseline)
+            for row in expectation(
+                load, rate_per_s=EXPECTED_RATE_PER_S, baseline=manifest.baseline
+            )
+        ),
+        extrapolation=tried,
     )
 
 
@@ -380,22 +391,79 @@ def _expected(top: LoadRow, base: LoadRow | None, rate_per_s: float) -> Expectat
     )
 
 
-def extrapolation(load: Iterable[LoadRow]) -> tuple[ExtrapolationRow, ...]:
-    """The highest step hidden and predicted from the others: queries per second, in proportion.
+def _together(levels: list[LoadRow]) -> Estimate:
+    """How long a request of several levels holds connections, each level by its rate."""
+    rates = np.array([row.achieved_per_s for row in levels], np.float64)
+    parts = rates / rates.sum()
+    held = [row.held_s_per_request for row in levels]
+    value = float(parts @ np.array([one.value for one in held], np.float64))
+    ends = np.array([(one.low, one.high) for one in held], np.float64)
+    if not np.isfinite(ends).all():
+        return replace(held[0], value=value, low=None, high=None)
+    reach = math.hypot(*(parts * (ends[:, 1] - ends[:, 0]) / 2))
+    return replace(held[0], value=value, low=value - reach, high=value + reach)
 
-    The prediction is a line through the origin, least squares by requests.
+
+def _without_moving(
+    row: ExpectationRow,
+    tried: tuple[ExtrapolationRow, ...],
+    load: Iterable[LoadRow],
+    baseline: str | None,
+) -> ExpectationRow:
+    """The row without the connections that its arm, or the baseline, does not carry on."""
+    if row.rate_per_s <= row.measured_to_per_s:
+        return row
+    moving = [
+        one.arm
+        for one in tried
+        if one.collection == row.collection and not one.extrapolates
+        if one.arm in (row.arm, baseline)
+    ]
+    if not moving:
+        return row
+    levels = _by_collection(load)[moving[0], row.collection]
+    held = ", ".join(
+        f"{1e3 * (one.held_s_per_request.value or 0.0):.3g} ms at {one.offered_per_s:g}/s"
+        for one in levels
+    )
+    whose = f" in {moving[0]}" if moving[0] else ""
+    none = nothing(
+        "connections",
+        f"how long a request holds connections moves with the rate{whose}: {held}",
+        n=row.busy_connections.n,
+        blocks=row.busy_connections.blocks,
+    )
+    own = row.arm in moving
+    return replace(
+        row,
+        busy_connections=none if own else row.busy_connections,
+        connections_needed=None if own else row.connections_needed,
+        p_wait=None if own else row.p_wait,
+        saved_connections=None if row.saved_connections is None else none,
+    )
+
+
+def extrapolation(load: Iterable[LoadRow]) -> tuple[ExtrapolationRow, ...]:
+    """The highest step hidden and predicted from the others: busy connections, in proportion.
+
+    The prediction is a line through the origin: what a request of the other steps holds
+    connections for, times the hidden step's rate.
     """
     rows = []
     for (arm, collection), (*shown, hidden) in _by_collection(load).items():
-        if not shown:
+        if not shown or not all(row.held_s_per_request.value for row in (*shown, hidden)):
             continue
-        measured = hidden.per_s.value or 0.0
-        per_request = sum(row.per_s.value or 0.0 for row in shown) / sum(
-            row.achieved_per_s for row in shown
-        )
-        predicted = per_request * hidden.achieved_per_s
+        carried = _together(shown)
+        held = carried.value or 0.0
+        predicted = held * hidden.achieved_per_s
+        seen = hidden.held_s_per_request
+        measured = (seen.value or 0.0) * hidden.achieved_per_s
         error = predicted / measured - 1.0 if measured else math.nan
-        fine = abs(error) <= EXTRAPOLATES_WITHIN
+        gap = difference(seen, carried)
+        if gap.has_interval:
+            fine = gap.includes(0.0) or abs(error) <= MOVES_BY
+        else:
+            fine = abs(error) <= EXTRAPOLATES_WITHIN
         word = "It extrapolates" if fine else "It does not extrapolate"
         rows.append(
             ExtrapolationRow(
@@ -407,8 +475,8 @@ def extrapolation(load: Iterable[LoadRow]) -> tuple[ExtrapolationRow, ...]:
                 error=error,
                 extrapolates=fine,
                 sentence=(
-                    f"{word}: {hidden.offered_per_s:g}/s was hidden, {predicted:.4g} queries/s"
-                    f" predicted and {measured:.4g} measured ({error:+.1%})."
+                    f"{word}: {hidden.offered_per_s:g}/s was hidden, {predicted:.3g} busy"
+                    f" connections predicted and {measured:.3g} measured ({error:+.1%})."
                 ),
             )
         )

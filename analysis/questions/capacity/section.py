@@ -36,11 +36,6 @@ from analysis.questions.findings import Findings
 
 QUESTION = "Where does more load stop helping, and what is expected beyond?"
 
-_NOT_TESTED = (
-    "This tests the queries per second. Busy connections also assume that a query holds its"
-    " connection as long as it did at the highest rate that was measured; that is not tested."
-)
-
 _ERLANG = "Erlang's formula at the row's busy connections"
 
 _NO_ARM = "all requests"
@@ -100,12 +95,19 @@ def _answer(knees: Iterable[KneeRow], expected: list[ExpectationRow], setting: S
     what = f"queries of {setting.cached_collection}" if setting.cached_collection else "queries"
     parts += [
         f"{_at(row)}, {setting.label(row.arm)}:"
-        f" {written.text(row.queries_per_s)} {what} expected,"
-        f" {written.text(row.busy_connections)} connections busy with them."
+        f" {written.text(row.queries_per_s)} {what} expected{_busy(row)}."
         for row in expected
         if row.arm in {*setting.shown, None} and row.queries_per_s.is_known
     ]
     return " ".join(parts) or "Only one rate was run, so nothing is known beyond it."
+
+
+def _busy(row: ExpectationRow) -> str:
+    """Connections busy with them, or why that is not told."""
+    busy = row.busy_connections
+    if busy.is_known:
+        return f", {written.text(busy)} connections busy with them"
+    return f"; busy connections cannot be told: {busy.reason}"
 
 
 def _at(row: ExpectationRow) -> str:
@@ -209,4 +211,4 @@ def _notes(capacity: Capacity, setting: Setting) -> tuple[str, ...]:
         for row in _of_cached(capacity.extrapolation, setting)
     )
     too_few = dict.fromkeys(row.sentence for row in capacity.scalability if row.alpha is None)
-    return (*tested, *((_NOT_TESTED,) if tested else ()), *too_few)
+    return (*tested, *too_few)

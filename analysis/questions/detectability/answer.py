@@ -1,9 +1,10 @@
 """How much would I have to run to know?
 
-Unpaired, a relative change d of a mean needs n = 2 (2.80 CV / d)^2 requests per arm (two-sided
-5 %, power 80 %; 2.80 = 1.96 + 0.84). Paired by draw only the differences scatter: n = (2.80 s / (d
-m))^2 with s their standard deviation and m the mean. Both figures are given, with what this run
-could see.
+What decides is how blocks differ, and not how requests do: requests of one block share the state
+of the machine. With s the standard deviation of the differences of pairs of blocks (of the block
+means of both arms, where nothing pairs) a change d needs n = ((t + t') s / d)^2 pairs, with t and
+t' Student's at 97.5 and 80 % with n - 1 degrees of freedom: two-sided 5 %, power 80 %. Levels of
+load are strata. Under six pairs there is no interval, and nothing is promised.
 """
 
 from __future__ import annotations
@@ -13,19 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 
-from analysis.questions.failures.answer import succeeded
-from analysis.questions.faster.answer import request_ms
+from analysis.questions.faster.answer import comparable, match, times_by_block
 from analysis.questions.measured import Measured
 from analysis.rundir.blocks import pairs
 from analysis.rundir.manifest import Manifest
-from analysis.stats.intervals import Floats, finite
+from analysis.stats.intervals import CONFIDENCE, MIN_BLOCKS, Floats, finite
 
-REACH = 1.959964 + 0.841621
-"""Standard errors that an effect must span: 1.96 for two-sided 5 %, and 0.84 for power 80 %."""
-
-MIN_PAIRED_REQUESTS = 15
-"""However little the pairs scatter, fewer pairs than this say nothing about their scatter."""
+POWER = 0.80
+"""Share of the runs in which a change of that size is to be decided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +34,14 @@ class DetectabilityRow:
     arm: str
     requests: int
     mean_ms: float
-    cv: float | None
-    """Coefficient of variation within a load level."""
+    unpaired_sd_ms: float | None
+    """Standard deviation of the difference of two blocks that do not pair, within a load level."""
     paired_sd_ms: float | None
-    """Standard deviation of the differences of pairs."""
+    """Standard deviation of the differences of pairs of blocks."""
+    unpaired_blocks: int | None
+    """Blocks per arm to see the change without pairing."""
+    paired_blocks: int | None
+    """Pairs of blocks to see the change."""
     change: float | None
     """Relative, the one asked about."""
     unpaired_requests: int | None
@@ -58,88 +61,93 @@ class Detectability:
 
 
 def answer(measured: Measured) -> Detectability:
-    """Requests per arm to see the change that was found."""
-    requests = measured.requests[succeeded(measured.requests)]
-    return detectability(measured.manifest, requests, measured.blocks)
+    """Blocks and requests per arm to see the change that was found."""
+    return detectability(measured.manifest, measured.requests, measured.blocks)
 
 
 def detectability(
     manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame
 ) -> Detectability:
-    """``answer`` of the tables alone; ``requests`` are those that succeeded."""
+    """``answer`` of the tables alone."""
     if manifest.baseline is None or requests.empty or blocks.empty:
         return Detectability(rows=())
+    times = times_by_block(requests, "intended_ns")
     rows = []
-    rate = float(blocks["rate_per_s"].max())
-    timed = requests.assign(ms=request_ms(requests, "intended_ns")).dropna(subset=["ms"])
     for arm in manifest.treatments:
         both = pairs(blocks, manifest.baseline, arm)
-        before = timed[timed["block"].isin(both["first"])]
-        after = timed[timed["block"].isin(both["second"])]
-        n = min(len(before), len(after))
-        if n < MIN_PAIRED_REQUESTS:
-            continue
-        mean = float(before["ms"].mean())
-        cv = _within_step_cv(before, blocks)
-        # only our scenarios send both arms the same draws
-        gaps = paired_gaps(before, after) if manifest.scenario else np.empty(0)
-        spread = float(gaps.std(ddof=1)) if len(gaps) > 1 else math.nan
-        found = float(gaps.mean()) if len(gaps) else float(after["ms"].mean()) - mean
-        change = abs(found) / mean
-        unpaired = unpaired_requests(cv, change)
-        paired = paired_requests(spread / mean, change)
-        rows.append(
-            DetectabilityRow(
-                arm=arm,
-                requests=n,
-                mean_ms=mean,
-                cv=cv,
-                paired_sd_ms=finite(spread),
-                change=change,
-                unpaired_requests=unpaired,
-                paired_requests=paired,
-                unpaired_seconds=_seconds(unpaired, rate),
-                paired_seconds=_seconds(paired, rate),
-                smallest_unpaired=REACH * cv * math.sqrt(2.0 / n),
-                smallest_paired=finite(REACH * spread / mean / math.sqrt(max(len(gaps), 1))),
-            )
+        compared = comparable(times, both)
+        matched = [match(one, two) for one, two in compared.pairs]
+        means = np.array(
+            [(each.first.mean(), each.second.mean()) for each in matched if len(each.first)]
+        ).reshape(-1, 2)
+        steps = np.array(
+            [step for step, each in zip(compared.steps, matched, strict=True) if len(each.first)]
         )
+        if len(means) < 2:  # noqa: PLR2004 - one pair does not scatter
+            continue
+        own = blocks[blocks["block"].isin(both["first"])]
+        rows.append(_row(arm, means, steps, float(own["requests"].mean()), own["seconds"].mean()))
     return Detectability(rows=tuple(rows))
 
 
-def unpaired_requests(cv: float, change: float | None) -> int | None:
-    """Requests per arm without pairing; None when there is no change to look for."""
-    if not change or not math.isfinite(cv):
+def _row(
+    arm: str, means: Floats, steps: NDArray[np.int64], requests: float, seconds: float
+) -> DetectabilityRow:
+    """One arm, from the block means of both by pair; ``requests``, ``seconds`` of a block."""
+    mean = float(means[:, 0].mean())
+    gaps = means[:, 1] - means[:, 0]
+    paired = _sd_within(gaps, steps)
+    alone = math.hypot(_sd_within(means[:, 0], steps), _sd_within(means[:, 1], steps))
+    change = abs(float(gaps.mean()))
+    needed = [blocks_needed(sd, change) for sd in (alone, paired)]
+
+    def per_block(count: int | None, amount: float) -> float | None:
+        return None if count is None else count * amount
+
+    sent = [per_block(count, requests) for count in needed]
+    return DetectabilityRow(
+        arm=arm,
+        requests=round(len(means) * requests),
+        mean_ms=mean,
+        unpaired_sd_ms=finite(alone),
+        paired_sd_ms=finite(paired),
+        unpaired_blocks=needed[0],
+        paired_blocks=needed[1],
+        change=change / mean,
+        unpaired_requests=None if sent[0] is None else round(sent[0]),
+        paired_requests=None if sent[1] is None else round(sent[1]),
+        unpaired_seconds=per_block(needed[0], 2.0 * seconds),
+        paired_seconds=per_block(needed[1], 2.0 * seconds),
+        smallest_unpaired=smallest(alone / mean, len(means)),
+        smallest_paired=smallest(paired / mean, len(means)),
+    )
+
+
+def _sd_within(values: Floats, steps: NDArray[np.int64]) -> float:
+    """Standard deviation of blocks of one load level, over all levels."""
+    groups = [values[steps == step] for step in np.unique(steps)]
+    freedom = len(values) - len(groups)
+    squares = sum(float(np.sum((own - own.mean()) ** 2)) for own in groups)
+    return math.sqrt(squares / freedom) if freedom else math.nan
+
+
+def smallest(sd: float, blocks: int) -> float | None:
+    """The smallest difference that so many pairs could see; none where no interval will be."""
+    if blocks < MIN_BLOCKS or not math.isfinite(sd):
         return None
-    return math.ceil(2.0 * (REACH * cv / change) ** 2)
+    reach = float(stdtrit(blocks - 1, 0.5 + CONFIDENCE / 2) + stdtrit(blocks - 1, POWER))
+    return reach * sd / math.sqrt(blocks)
 
 
-def paired_requests(relative_sd: float, change: float | None) -> int | None:
-    """Requests per arm with pairing by draw; ``relative_sd`` is that of the differences."""
-    if not change or not math.isfinite(relative_sd):
+def blocks_needed(sd: float, change: float) -> int | None:
+    """Pairs of blocks to see ``change``, at least as many as an interval needs.
+
+    None when there is no change to look for.
+    """
+    if not change or not math.isfinite(sd):
         return None
-    return max(MIN_PAIRED_REQUESTS, math.ceil((REACH * relative_sd / change) ** 2))
-
-
-def paired_gaps(before: pd.DataFrame, after: pd.DataFrame) -> Floats:
-    """After minus before, in ms, over the draws that both arms saw."""
-    one = before.drop_duplicates("draw").set_index("draw")["ms"]
-    two = after.drop_duplicates("draw").set_index("draw")["ms"]
-    return np.asarray((two - one).dropna(), dtype=np.float64)
-
-
-def _within_step_cv(before: pd.DataFrame, blocks: pd.DataFrame) -> float:
-    """Coefficient of variation within a load level: the steps' differences do not count."""
-    step = before["block"].map(blocks.set_index("block")["step"])
-    groups = before.groupby(step)["ms"]
-    variances, means, sizes = groups.var(ddof=1), groups.mean(), groups.size()
-    relative = variances / means**2
-    known = relative.notna()
-    if not known.any():
-        return math.nan
-    return float(np.sqrt(np.average(relative[known], weights=sizes[known])))
-
-
-def _seconds(requests: int | None, rate_per_s: float) -> float | None:
-    """Time for both arms at this rate."""
-    return None if requests is None else 2.0 * requests / rate_per_s
+    reach = float(ndtri(0.5 + CONFIDENCE / 2) + ndtri(POWER))
+    count = max(MIN_BLOCKS, math.ceil((reach * sd / change) ** 2))
+    while (smallest(sd, count) or 0.0) > change:
+        count += 1  # Student's quantiles cost two or three blocks more than the normal's
+    return count

@@ -30,8 +30,10 @@ def section(findings: Findings, setting: Setting) -> Section | None:
     fields: tuple[Field[DetectabilityRow], ...] = (
         words("Arm", lambda row: row.arm),
         exact("Change to see", lambda row: row.change, "share", why=_ASKED),
+        exact(f"Blocks per arm{alone}", lambda row: row.unpaired_blocks, why=PLANNED),
         exact(f"Requests{alone}", lambda row: row.unpaired_requests, why=PLANNED),
         exact("Time for it", lambda row: row.unpaired_seconds, "s", why=PLANNED),
+        exact(f"Blocks per arm{together}", lambda row: row.paired_blocks, why=PLANNED),
         exact(f"Requests{together}", lambda row: row.paired_requests, why=PLANNED),
         exact("Time for it", lambda row: row.paired_seconds, "s", why=PLANNED),
         exact("This run", lambda row: row.requests, why=COUNTED, sample=True),
@@ -49,31 +51,41 @@ def section(findings: Findings, setting: Setting) -> Section | None:
             else "Further right is longer to run."
         ),
         emulated=setting.emulated("The scatter of the response times is that of the profile."),
-        sample=f"{had} requests per arm. A plan, not an estimate: no interval.",
+        sample=(
+            f"{had} requests per arm, from how its blocks differ. A plan, not an estimate: no"
+            " interval."
+        ),
         drawings=(_drawing(row),),
         tables=(tabulate(rows, fields, "Two-sided 5 %, power 80 %"),),
     )
 
 
 def _answer(row: DetectabilityRow, setting: Setting) -> str:
-    """The requests that the change which was found takes, and the change this run could see."""
-    had, unpaired, paired = map(
-        formatting.count, (row.requests, row.unpaired_requests, row.paired_requests)
-    )
-    change = formatting.plain(row.change, "share")
-    if setting.same_draws:
-        return (
-            f"To see a change of {change} of the mean response time takes {unpaired} requests per"
-            f" arm when each arm draws its own requests, and {paired} when both send the same"
-            f" requests, as here. This run had {had}."
-        )
-    if row.unpaired_requests is None:
+    """The blocks that the change which was found takes, and the change this run could see."""
+    had = formatting.count(row.requests)
+    if row.unpaired_blocks is None or row.unpaired_seconds is None:
         return f"The mean response times are equal, so there is no change to look for in {had}."
-    return (
-        f"To see a change of {change} of the mean response time, which is what was found here,"
-        f" takes {unpaired} requests per arm. This run had {had}; with so many it could see a"
-        f" change of {formatting.plain(row.smallest_unpaired, 'share')}."
-    )
+    change = formatting.plain(row.change, "share")
+    alone = _length(row.unpaired_blocks, row.unpaired_seconds)
+    text = f"To see a change of {change} of the mean response time, which is what was found here,"
+    if setting.same_draws and row.paired_blocks is not None and row.paired_seconds is not None:
+        text += (
+            f" takes {_length(row.paired_blocks, row.paired_seconds)} when both arms send the same"
+            f" requests, as here, and {alone} when each draws its own."
+        )
+        least = row.smallest_paired
+    else:
+        text += f" takes {alone}."
+        least = row.smallest_unpaired
+    if least is None:
+        return f"{text} This run had too few blocks for an interval, so nothing is promised of it."
+    return f"{text} This run could see a change of {formatting.plain(least, 'share')}."
+
+
+def _length(blocks: int, seconds: float) -> str:
+    """So many blocks, and how long both arms take for them."""
+    minutes = formatting.plain(seconds / 60, "")
+    return f"{formatting.count(blocks)} blocks per arm ({minutes} minutes in all)"
 
 
 def _drawing(row: DetectabilityRow) -> Drawing:

@@ -257,7 +257,7 @@ def _at_scale(
     text = f"At {own.rate_per_s:g} requests/s {saved}"
     if own.rate_per_s > own.measured_to_per_s:
         measured_to = formatting.plain(own.measured_to_per_s, "per_s")
-        text += f", extrapolated from {measured_to}{_tried(found, arm)}"
+        text += f", extrapolated from {measured_to}{_tried(found, arm, collection)}"
     return f"{text}.", numbers
 
 
@@ -269,6 +269,8 @@ def _saved(queries: Estimate, connections: Estimate | None, *, is_decided: bool)
         return f"no saving could be decided: {said(queries, 'queries per second')}"
     word = "fewer" if (queries.value or 0.0) > 0 else "more"
     text = f"that is {said(queries.without_sign(), f'{word} queries per second')}"
+    if connections is not None and connections.value is None and connections.reason:
+        return f"{text} (busy connections cannot be told: {connections.reason})"
     if connections is None or connections.value is None or connections.includes(0.0):
         return text
     if (connections.value > 0) != ((queries.value or 0.0) > 0):
@@ -276,19 +278,22 @@ def _saved(queries: Estimate, connections: Estimate | None, *, is_decided: bool)
     return f"{text} and {said(connections.without_sign(), f'{word} busy connections')}"
 
 
-def _tried(found: Findings, arm: str) -> str:
+def _tried(found: Findings, arm: str, collection: str) -> str:
     """How extrapolating fared with the highest step hidden, over the arms that are compared."""
     rows = [
         row
         for row in found.of(Capacity).extrapolation
-        if row.arm in (arm, found.run.baseline) and row.collection is None
+        if row.arm in (arm, found.run.baseline) and row.collection == collection
     ]
     if not rows:
         return ""
     if all(row.extrapolates for row in rows):
         worst = max(abs(row.error or 0.0) for row in rows)
-        return f" (predicting the highest step's queries from the others was {worst:.1%} off)"
-    return " (predicting the highest step's queries from the others failed: do not count on it)"
+        return (
+            " (predicting the highest step's busy connections from the others was"
+            f" {worst:.1%} off)"
+        )
+    return ""
 
 
 def _next(found: Findings) -> tuple[str | None, str]:

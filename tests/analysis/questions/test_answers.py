@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import analysis
 from analysis.checks.cross_checks import roots
@@ -19,7 +20,7 @@ from analysis.questions.calls import calls_of
 from analysis.questions.capacity import answer as capacity
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.database_load.answer import LoadRow
-from analysis.questions.detectability.answer import paired_requests, unpaired_requests
+from analysis.questions.detectability.answer import blocks_needed, smallest
 from analysis.questions.published import as_dict
 from analysis.questions.worth_caching import answer as worth_caching
 from analysis.rundir.blocks import block_table
@@ -179,36 +180,64 @@ def test_the_ceiling_is_amdahls(found: Found) -> None:
 
 
 def test_the_highest_step_is_predicted_from_the_others(found: Found) -> None:
-    """Queries per second at the hidden rate are predicted within 15 %, and the error is said."""
-    row = one(found["capacity"]["extrapolation"], arm="on", collection=None)
+    """Busy connections at the hidden rate are predicted within 15 %, and the error is said."""
+    row = one(found["capacity"]["extrapolation"], arm="off", collection=None)
 
     assert row["extrapolates"]
     assert abs(row["error"]) <= 0.15
     assert "It extrapolates: 40/s was hidden" in row["sentence"]
 
 
-def test_a_load_that_bends_does_not_extrapolate() -> None:
-    """When queries per second grow with the square of the rate, the report says so."""
-    held = Estimate(value=0.01, unit="s", n=9, blocks=9)
-    rows = [
+def held(arm: str, milliseconds: list[float], scatter: float) -> list[LoadRow]:
+    """Load rows of one query per request that is held so long at 10, 20, 40/s."""
+    return [
         LoadRow(
-            arm="on",
+            arm=arm,
             step=step,
-            offered_per_s=rate,
-            achieved_per_s=rate,
+            offered_per_s=10.0 * 2**step,
+            achieved_per_s=10.0 * 2**step,
             collection=None,
-            per_request=Estimate(value=rate, unit="per_request", n=9, blocks=9),
-            per_s=Estimate(value=rate**2, unit="per_s", n=9, blocks=9),
-            busy_connections=held,
-            held_s_per_request=held,
+            per_request=Estimate(value=1.0, unit="per_request", n=9, blocks=9, low=1.0, high=1.0),
+            per_s=Estimate(value=10.0 * 2**step, unit="per_s", n=9, blocks=9),
+            busy_connections=Estimate(value=1e-3 * ms, unit="connections", n=9, blocks=9),
+            held_s_per_request=Estimate(
+                value=1e-3 * ms,
+                unit="s",
+                n=9,
+                blocks=9,
+                low=1e-3 * ms * (1 - scatter),
+                high=1e-3 * ms * (1 + scatter),
+            ),
         )
-        for step, rate in enumerate((10.0, 20.0, 40.0))
+        for step, ms in enumerate(milliseconds)
     ]
 
-    found = capacity.extrapolation(rows)[0]
 
-    assert not found.extrapolates
-    assert "It does not extrapolate" in found.sentence
+def test_held_time_that_moves_with_the_rate_is_not_carried_on() -> None:
+    """8.8, 11, 22 ms at 10, 20, 40/s: no connections at 1000/s, but the held time per level."""
+    load = held("off", [8.8, 11.0, 22.0], 0.02) + held("on", [1.0, 1.0, 1.0], 0.02)
+    tried = capacity.extrapolation(load)
+    off, on = (
+        capacity._without_moving(row, tried, load, "off")
+        for row in capacity.expectation(load, rate_per_s=1000.0, baseline="off")
+    )
+
+    assert [False, True] == [row.extrapolates for row in tried]
+    assert off.busy_connections.value is None
+    assert off.connections_needed is None
+    assert "in off: 8.8 ms at 10/s, 11 ms at 20/s, 22 ms at 40/s" in str(
+        off.busy_connections.reason
+    )
+    assert on.busy_connections.value == pytest.approx(1.0)
+    assert on.saved_connections is not None
+    assert on.saved_connections.value is None
+    assert on.queries_per_s.value == pytest.approx(1000.0)
+
+
+def test_held_time_that_only_scatters_is_carried_on() -> None:
+    """10, 9, 11 ms with 20 % of error each is one time, and 10, 10, 10.3 ms nearly is."""
+    assert capacity.extrapolation(held("off", [10.0, 9.0, 11.0], 0.2))[0].extrapolates
+    assert capacity.extrapolation(held("off", [10.0, 10.0, 10.3], 0.001))[0].extrapolates
 
 
 def test_a_thousand_requests_need_what_the_queue_says(found: Found) -> None:
@@ -249,10 +278,17 @@ def test_the_knee_is_where_the_rule_says() -> None:
     assert "No knee up to 160/s" in fine.sentence
 
 
-def test_the_published_sample_sizes_come_out() -> None:
-    """0.2 % at CV 0.3 needs 353,200 requests per arm unpaired; paired, 15 to 60."""
-    assert 353_200 == round(float(unpaired_requests(0.3, 0.002) or 0), -2)
-    assert 15 <= int(paired_requests(0.002, 0.002) or 0) <= 60
+@pytest.mark.parametrize("change", [0.5, 1.1])
+def test_a_plan_has_the_power_that_it_promises(change: float) -> None:
+    """So many pairs decide a change in 80 % of 1,500 t tests, within 4 standard errors."""
+    pairs = blocks_needed(1.0, change)
+    assert pairs is not None
+    draws = np.random.default_rng(1).normal(change, 1.0, (1_500, pairs))
+    decided = stats.ttest_1samp(draws, 0.0, axis=1).pvalue < 0.05
+
+    assert 0.76 <= decided.mean() <= 0.85
+    assert smallest(1.0, pairs) == pytest.approx(change, rel=0.05)
+    assert smallest(1.0, 5) is None
 
 
 def test_pairing_needs_a_hundredth_of_the_requests(found: Found) -> None:
