@@ -7,6 +7,8 @@ meanwhile (clock speed, neighbours, caches, the size of a table) looks like a di
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from analysis.checks.run_checks import Issue, Level
 from analysis.rundir.manifest import Manifest
 
@@ -21,11 +23,24 @@ def about_interleaving(manifest: Manifest) -> list[Issue]:
     found = {arm: said_of(manifest, manifest.baseline or "", arm) for arm in manifest.treatments}
     seldom = {arm: sentence for arm, sentence in found.items() if sentence}
     if not seldom:
-        return []
+        return list(_one_after_the_other(manifest))
     (_, sentence), *others = seldom.items()
     if others:
         sentence += f" The same is true of {', '.join(arm for arm, _ in others)}."
     return [Issue(Level.SUSPECT, sentence)]
+
+
+def _one_after_the_other(manifest: Manifest) -> Iterator[Issue]:
+    """Too few blocks for an interval of a time, yet numbers stand side by side in the report."""
+    baseline = manifest.baseline or ""
+    ran = {block.arm for block in manifest.measured_blocks}
+    for arm in manifest.treatments:
+        if {baseline, arm} <= ran and not took_turns(manifest, baseline, arm):
+            yield Issue(
+                Level.NOTED,
+                f"{baseline} and {arm} ran one wholly before the other: what drifted in the"
+                " machine meanwhile is in their difference.",
+            )
 
 
 def said_of(manifest: Manifest, first: str, second: str) -> str:

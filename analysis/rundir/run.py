@@ -72,8 +72,13 @@ class Run:
 
         Events of clients that are not HTTP clients (column ``request_type``) count where there is
         no HTTP request: among requests, a custom metric would be taken for a response time.
+
+        Of a recording no ``draw`` is kept: it numbers the arrivals of a load that was not ours,
+        and two requests of one number had nothing else in common.
         """
         table = _http_if_any(self.path, read_table(self.path, "requests"))
+        if not self.manifest.scenario:
+            table = table.assign(draw=pd.array([pd.NA] * len(table), dtype="Int64"))
         return self._numbered(self.placed(table, only_missing=True))
 
     @cached_property

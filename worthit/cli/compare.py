@@ -49,9 +49,9 @@ def command(
     """Compare two runs, or two arms of one: RUN or RUN:ARM; or traces: a file, folder or address.
 
     Refused where machine, profile, scenario or versions differ, or a run is INVALID.
-    Two arms of one run are compared pair by pair; two runs are not paired. Traces are compared as
-    a run that worthit import makes of them. Requests of one kind are compared with each other:
-    those of the main root operation.
+    Two arms of one run that took turns are compared pair by pair; two runs are not paired. Traces
+    are compared as a run that worthit import makes of them. Requests of one kind are compared with
+    each other: those of the main root operation.
     """
     from analysis.questions.comparison import answer as compare  # noqa: PLC0415 - pandas, which --help never needs
 
@@ -159,10 +159,10 @@ def _print(result: Comparison) -> None:
         click.echo(result.root_operations)
     how = (
         "Paired: both arms ran by turns, block against block."
-        if result.interleaved
-        else "Not paired: one arm ran after the other, so what drifted meanwhile is in the"
-        " difference."
         if result.paired
+        else "Not paired: the arms did not run by turns, so what drifted meanwhile is in"
+        " the difference."
+        if result.same_run
         else "Not paired: whatever the machine did between the two runs is in the difference."
     )
     click.echo(

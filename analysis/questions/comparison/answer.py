@@ -1,9 +1,9 @@
 """What differs between two runs, or between two arms of one?
 
-Two arms of one run are compared pair by pair: a load of ours interleaves them with the same draws,
-and where another did not, that is said. Two runs are not interleaved: the machine may have drifted
-between them, nothing pairs, and they may be compared only where machine, latency profile, scenario
-and versions agree. What speaks against it is said in words.
+Two arms of one run that took turns are compared pair of blocks by pair of blocks. Where one ran
+after the other nothing pairs, and each side has its own scatter. So it is with two runs: the
+machine may have drifted between them, and they may be compared only where machine, latency
+profile, scenario and versions agree. What speaks against it is said in words.
 
 Requests of one kind are compared with requests of the same kind: those of the main root operation,
 or of each that both sides have. A total over several would move with their mix alone.
@@ -59,9 +59,9 @@ class Comparison:
 
     first: str
     second: str
+    same_run: bool
     paired: bool
-    interleaved: bool
-    """Whether the two arms ran by turns."""
+    """Whether both are arms of one run that took turns, so that block stands against block."""
     reasons_against: tuple[str, ...]
     """Why they should not be compared, a sentence each."""
     root_operations: str
@@ -142,6 +142,12 @@ def compare(first: Side, second: Side, *, by_root: bool = False) -> Comparison:
     one that both sides have.
     """
     same_run = first.run.path.resolve() == second.run.path.resolve()
+    apart, paired = "", False
+    if same_run:
+        manifest = _with_baseline(first.run.manifest, first.arm, second.arm)
+        before, after = (arm.name for arm in manifest.arms)
+        apart = said_of(manifest, before, after)
+        paired = not apart and took_turns(manifest, before, after)
     chosen = _chosen(first.roots, second.roots, by_root=by_root)
     rows: list[Row] = []
     for pair in chosen:
@@ -151,19 +157,16 @@ def compare(first: Side, second: Side, *, by_root: bool = False) -> Comparison:
         )
         found = (
             _paired(one, first.arm, second.arm)
-            if same_run
+            if paired
             else _unpaired(_Numbers(one, first.arm), _Numbers(two, second.arm))
         )
         rows += [replace(row, root=_label(pair)) for row in found]
-    apart = said_of(first.run.manifest, first.arm or "", second.arm or "") if same_run else ""
     against = reasons_against(first, second, by_root=by_root)
     return Comparison(
         first=first.label,
         second=second.label,
-        paired=same_run,
-        interleaved=same_run
-        and not apart
-        and took_turns(first.run.manifest, first.arm or "", second.arm or ""),
+        same_run=same_run,
+        paired=paired,
         reasons_against=(*against, *filter(None, [apart])),
         root_operations=_said(chosen, [*first.roots, *second.roots]),
         rows=_decided_together(tuple(rows)),
@@ -253,7 +256,7 @@ def _checked(one: Manifest, two: Manifest) -> list[tuple[str, object, object]]:
 
 
 def _paired(one: Measured, first: str | None, second: str | None) -> Iterator[Row]:
-    """Two arms of one run: its own questions, with the first arm as the baseline."""
+    """Two arms of one run by turns: its own questions, with the first arm as the baseline."""
     manifest = _with_baseline(one.manifest, first, second)
     blocks = block_table(manifest, one.requests, one.roots)
     rates = blocks.drop_duplicates("step").set_index("step")["rate_per_s"]
@@ -298,7 +301,7 @@ def _paired(one: Measured, first: str | None, second: str | None) -> Iterator[Ro
 
 
 def _unpaired(one: _Numbers, two: _Numbers) -> Iterator[Row]:
-    """Two runs: block means and totals, each side with its own scatter.
+    """Two runs, or arms that took no turns: block means and totals, each with its own scatter.
 
     Rates that nobody set, as in imported traces, differ by accident: there all are compared.
     """

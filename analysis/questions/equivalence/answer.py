@@ -1,7 +1,8 @@
 """Is it the same, within a margin named beforehand?
 
 "Not different" is not "the same": that needs a margin and two one-sided tests (TOST, Schuirmann
-1987, equation 1) on the logarithms of paired block means, over the draws that both arms answered.
+1987, equation 1) on the logarithms of paired block means, over the draws that both arms answered;
+of a load without draws, over all that was answered.
 Both tests reject at 5 % exactly when the 90 % interval lies within the margin, so that interval is
 given, drawn and decided by. A test that cannot be made decides nothing.
 """
@@ -74,8 +75,8 @@ def equivalence(
     rows = []
     for arm in manifest.treatments:
         kept = comparable(times, pairs(blocks, manifest.baseline, arm)).pairs
-        matched = [each for each in (match(one, two) for one, two in kept) if len(each.first)]
-        n = sum(len(each.first) for each in matched)
+        matched = [each for each in (match(one, two) for one, two in kept) if each.is_known]
+        n = sum(each.n for each in matched)
         sides = [
             [(each.first_at_most.mean(), each.second.mean()) for each in matched],
             [(each.first.mean(), each.second_at_most.mean()) for each in matched],

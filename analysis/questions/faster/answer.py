@@ -20,6 +20,9 @@ time in both arms. Draw 3 of pair 0 is left out of both blocks, as the error cam
 after 4500 ms, the difference would be at least 500. Draw 3 of pair 1 has no difference, but stays
 in the percentiles, as the slowest of its block. The estimate is the mean of the block means, -6.5
 ms, and its interval Student's t over them: two blocks would be too few for one.
+
+A load that was not ours has no draws. There the mean of a block stands against the mean of the
+other block of its pair, and a failure is fast or slow against the other block's answered requests.
 """
 
 from __future__ import annotations
@@ -85,13 +88,13 @@ class EndToEndRow:
     before: Estimate
     after: Estimate
     difference: Estimate
-    """After minus before, paired by draw."""
+    """After minus before: by draw where the load has draws, else of block means."""
     relative: Estimate
     """The difference as a share of the baseline."""
     decided: str
     """Of the difference, with all other comparisons of the run."""
     left_out: int
-    """Draws that one of the arms failed or refused fast."""
+    """Draws, or requests of a load without draws, that were failed or refused fast."""
     slow_failures: int
     """Requests that failed slowly; they count as at least as long as they took."""
     unanswered: int
@@ -249,6 +252,7 @@ class Times:
     """The requests of a block in order of intended send."""
 
     draw: NDArray[np.int64]
+    """Without draws, a negative number that no other request has."""
     ms: Floats
     """From the origin to the end; not a number where it never ended."""
     done: NDArray[np.bool_]
@@ -264,6 +268,11 @@ class Times:
             done=self.done[chosen],
             never=self.never[chosen],
         )
+
+    @property
+    def has_draws(self) -> bool:
+        """Whether a request may have a partner in another block."""
+        return bool((self.draw >= 0).any())
 
     @property
     def slowest_if_never(self) -> Floats:
@@ -384,23 +393,39 @@ def _mean_of(blocks: list[Floats], steps: tuple[int, ...]) -> Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matched:
-    """Times of the draws that both blocks of a pair have; failures count as long as they took.
+    """Times of two blocks that can be compared; failures count as long as they took.
 
+    Of the draws that both blocks have, in the same order; without draws, of all requests of each.
     A failure would have taken longer, by an unknown time: at most it is taken for as slow as its
-    partner. That widens an interval on one side, and a failure can make no arm look faster.
+    partner, or as the mean of the other block's answered requests. That widens an interval on one
+    side, and a failure can make no arm look faster.
     """
 
+    by_draw: bool
     first: Floats
     second: Floats
     first_at_most: Floats
     second_at_most: Floats
+
+    @property
+    def is_known(self) -> bool:
+        """Whether both blocks have a time."""
+        return len(self.first) > 0 and len(self.second) > 0
+
+    @property
+    def n(self) -> int:
+        """Pairs of requests; without draws, requests of both blocks."""
+        return len(self.first) if self.by_draw else len(self.first) + len(self.second)
 
 
 def match(one: Times, two: Times) -> Matched:
     """The draws whose time is known in both, and done in one of both at least.
 
     Both requests of a draw had the same user, personality, message and LLM time: all that cancels.
+    Without draws no request has a partner, and every known time of each block is kept.
     """
+    if not (one.has_draws and two.has_draws):
+        return _side_by_side(one, two)
     _, left, right = np.intersect1d(one.draw, two.draw, return_indices=True)
     a, b, a_done, b_done = one.ms[left], two.ms[right], one.done[left], two.done[right]
     kept = np.isfinite(a) & np.isfinite(b) & (a_done | b_done)
@@ -408,6 +433,7 @@ def match(one: Times, two: Times) -> Matched:
     a, b, a_done, b_done = a[kept], b[kept], a_done[kept], b_done[kept]
     slower = np.maximum(a, b)
     return Matched(
+        by_draw=True,
         first=a,
         second=b,
         first_at_most=np.where(a_done, a, slower),
@@ -415,24 +441,52 @@ def match(one: Times, two: Times) -> Matched:
     )
 
 
-def paired_difference(kept: list[Matched], steps: tuple[int, ...] | None = None) -> Estimate:
-    """Mean of (second - first) ms over requests of the same draw, t over block means.
+def _side_by_side(one: Times, two: Times) -> Matched:
+    """All of one block against all of another; nothing where one of them answered nothing."""
+    if not one.done.any() or not two.done.any():
+        none = np.empty(0)
+        return Matched(
+            by_draw=False, first=none, second=none, first_at_most=none, second_at_most=none
+        )
+    known = [side.only(np.isfinite(side.ms)) for side in (one, two)]
+    typical = [float(side.ms[side.done].mean()) for side in known]
+    at_most = [
+        np.where(side.done, side.ms, np.maximum(side.ms, other))
+        for side, other in zip(known, reversed(typical), strict=True)
+    ]
+    return Matched(
+        by_draw=False,
+        first=known[0].ms,
+        second=known[1].ms,
+        first_at_most=at_most[0],
+        second_at_most=at_most[1],
+    )
 
+
+def paired_difference(kept: list[Matched], steps: tuple[int, ...] | None = None) -> Estimate:
+    """Mean of second minus first in ms over pairs of blocks, Student's t over their differences.
+
+    The difference of two blocks is over requests of the same draw where the load has draws.
     ``steps`` is the load level of each pair: how levels differ is no error.
     """
-    n = sum(len(each.first) for each in kept)
+    by_draw = any(each.by_draw for each in kept)
     found, least, most = (
         mean(
-            [float(gap.mean()) if len(gap) else math.nan for gap in gaps],
+            [
+                float(after.mean() - before.mean()) if one.is_known else math.nan
+                for one, (before, after) in zip(kept, sides, strict=True)
+            ],
             unit="ms",
-            n=n,
+            n=sum(each.n for each in kept if each.is_known),
             strata=steps,
-            method="paired by draw, t over block means",
+            method="paired by draw, t over block means"
+            if by_draw
+            else "t over differences of block means",
         )
-        for gaps in (
-            [each.second - each.first for each in kept],
-            [each.second - each.first_at_most for each in kept],
-            [each.second_at_most - each.first for each in kept],
+        for sides in (
+            [(each.first, each.second) for each in kept],
+            [(each.first_at_most, each.second) for each in kept],
+            [(each.first, each.second_at_most) for each in kept],
         )
     )
     return replace(found, low=least.low, high=most.high)

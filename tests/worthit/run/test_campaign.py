@@ -118,7 +118,7 @@ def test_recordings_by_turns_compare_as_blocks_of_one_run(tmp_path: Path) -> Non
     (queries,) = [one for one in result.rows if one.what == "queries per request, all"]
     assert (queries.before.value, queries.after.value) == (4.0, 2.0)
     assert queries.before.low is not None
-    assert result.interleaved
+    assert result.paired
 
 
 @pytest.mark.parametrize(
