@@ -62,8 +62,8 @@ class Settings(DatabaseSettings):
     """Whether the personality cache is connected at all."""
     redis_url: SecretStr | None = None
     redis_timeout_ms: int = Field(default=40, ge=1)
-    """Longest wait for Redis, connecting included; with the grace of a busy process 45 ms, and a
-    request waits so once at most. An answer takes a tenth of one."""
+    """Longest wait for Redis, connecting included; while the process itself is held up does not
+    count. A request waits so once at most. An answer takes a tenth of a millisecond."""
     redis_max_connections: int = Field(default=50, ge=1)
     """Connections per process at most. A reply takes a tenth of a millisecond, so few carry
     thousands a second; the rest is for what has gathered while the process was held up."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from reference_service.errors import ShedError
+from reference_service.resilience.deadline import deadline
 
 
 class DatabaseGate:
@@ -31,7 +32,8 @@ class DatabaseGate:
                 raise ShedError("the queue for the database is full")
             self._waiting += 1
             try:
-                await asyncio.wait_for(self._places.acquire(), self._wait_seconds)
+                async with deadline(self._wait_seconds):
+                    await self._places.acquire()
             except TimeoutError:
                 raise ShedError("no place at the database in time") from None
             finally:

@@ -39,6 +39,36 @@ async def test_a_deadline_does_not_blame_the_server_for_this_process() -> None:
     assert "here" == await reading
 
 
+async def _busy(rounds: int) -> None:
+    """Make so many rounds of the event loop long ones."""
+    for _ in range(rounds):
+        time.sleep(0.02)  # noqa: ASYNC251 - the process is busy, that is the point
+        await asyncio.sleep(0)
+
+
+async def test_a_busy_process_gives_each_step_of_a_call_its_round() -> None:
+    """A call of 22 steps ends well although each of them waits for half the deadline."""
+    busy = asyncio.create_task(_busy(25))
+
+    async with deadline(0.04):
+        for _ in range(22):
+            await asyncio.sleep(0)
+
+    await busy
+
+
+async def test_a_process_that_is_always_late_gives_up_all_the_same() -> None:
+    """What hangs is ended after a bounded number of long rounds."""
+    busy = asyncio.create_task(_busy(1000))
+
+    with pytest.raises(TimeoutError):
+        async with deadline(0.04):
+            await asyncio.sleep(10)
+
+    assert not busy.done()
+    busy.cancel()
+
+
 async def test_a_cancelled_caller_sees_its_own_cancellation() -> None:
     """Cancelling the caller is not turned into a timeout."""
 
