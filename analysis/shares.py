@@ -1,6 +1,11 @@
 """Where does the time go? Each operation's share of the requests' time, with an interval.
 
-Answer: service, name, spans, per_request, self_ms, critical_ms, share, share_low, share_high.
+``share`` counts an operation's own time on the critical path (its self share): these add up to 1.
+``inclusive`` counts its outermost spans with all that runs inside them: what a person means who
+asks what share of a request an operation is.
+
+Answer: service, name, spans, per_request, self_ms, critical_ms, share, share_low, share_high,
+inclusive, inclusive_low, inclusive_high.
 """
 
 from __future__ import annotations
@@ -29,12 +34,18 @@ CONFIDENCE = 0.95
 _NS_PER_MS = 1e6
 _ANSWER = (
     "service", "name", "spans", "per_request", "self_ms", "critical_ms",
-    "share", "share_low", "share_high",
+    "share", "share_low", "share_high", "inclusive", "inclusive_low", "inclusive_high",
 )  # fmt: skip
 _OF_REQUESTS = ("block", "requests", "root_ns", "xx")
 """Columns of the sums by group and block; of what else there is they are grouped by."""
-_SUMMED = ("block", "requests", "root_ns", "self_ns", "critical_ns")
+_SUMMED = ("block", "requests", "root_ns", "self_ns", "critical_ns", "inclusive_ns")
 """Columns of ``Sums`` beside the answer's."""
+
+
+_COUNTED = ("spans", "self_ns", "critical_ns", "inclusive_ns")
+"""What the kernel adds up of an operation, in its order."""
+_SQUARED = ("critical_yy", "critical_xy", "inclusive_yy", "inclusive_xy")
+"""Of sampled traces, what the variances of both shares are made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +53,7 @@ class Sums:
     """What shares are made of: whole numbers that add up over any partition of the traces."""
 
     operations: pd.DataFrame
-    """One row a (group, block, service, name): spans, self_ns, critical_ns."""
+    """One row a (group, block, service, name): spans, self_ns, critical_ns, inclusive_ns."""
     requests: pd.DataFrame
     """One row a (group, block): requests, root_ns."""
 
@@ -52,7 +63,8 @@ def request_shares(
 ) -> pd.DataFrame:
     """Give each operation's time on the critical path over the roots' total time, most first.
 
-    Shares add up to 1.
+    The column ``share`` adds up to 1; ``inclusive`` does not, because a caller's holds what it
+    calls.
 
     ``self_ms`` and ``critical_ms`` are means per request, ``per_request`` is spans per request; a
     request is a trace. The interval takes blocks as the unit (``MIN_BLOCKS`` or more, else NaN);
@@ -65,7 +77,7 @@ def request_shares(
 
 
 def sums(spans: pd.DataFrame, rules: Rules = "inclusive", *, by: str | None = None) -> Sums:
-    """Add up spans, self and critical time by operation, block and, where given, column ``by``."""
+    """Add up spans and their times by operation, block and, where given, column ``by``."""
     call_trees = trees_for(spans, rules)
     return sums_of(call_trees, critical_times(call_trees, rules), spans, by=by)
 
@@ -83,20 +95,27 @@ def sums_of(
     ``call_trees.operation`` the same trees are added up by other names.
     """
     group, groups = _groups(spans, call_trees, by)
+    inclusive = sums_kernel.inclusive(
+        call_trees.operation, len(call_trees.operations), call_trees.parent, call_trees.queue,
+        call_trees.child_begin, call_trees.child_count, critical,
+    )  # fmt: skip
     counts, root_ns, requests = sums_kernel.added(
         call_trees.begins, group, len(groups),
         call_trees.operation, len(call_trees.operations), call_trees.parent,
         call_trees.start, call_trees.end, self_time.by_position(call_trees), critical,
+        inclusive,
     )  # fmt: skip
     which, operation = np.nonzero(counts[:, :, 0])
     requests_of = groups.assign(requests=requests, root_ns=root_ns)
     rows = groups.iloc[which].reset_index(drop=True)
     operations = rows.join(call_trees.operations.iloc[operation].reset_index(drop=True))
-    for place, name in enumerate(("spans", "self_ns", "critical_ns")):
+    for place, name in enumerate(_COUNTED):
         operations[name] = counts[which, operation, place]
     if "weight" in groups.columns:
-        yy, xy, xx = sampling.products(call_trees, critical, group, len(groups))
-        operations = operations.assign(yy=yy[which, operation], xy=xy[which, operation])
+        for share, times in {"critical": critical, "inclusive": inclusive}.items():
+            yy, xy, xx = sampling.products(call_trees, times, group, len(groups))
+            operations[f"{share}_yy"] = yy[which, operation]
+            operations[f"{share}_xy"] = xy[which, operation]
         requests_of = requests_of.assign(xx=xx)
     return Sums(operations=operations, requests=requests_of)
 
@@ -106,7 +125,7 @@ def from_sums(parts: Iterable[Sums]) -> pd.DataFrame:
     kept = list(parts)
     operations = pd.concat([part.operations for part in kept], ignore_index=True)
     requests = pd.concat([part.requests for part in kept], ignore_index=True)
-    operations = sampling.weighted(operations, ("spans", "self_ns", "critical_ns"), ("yy", "xy"))
+    operations = sampling.weighted(operations, _COUNTED, _SQUARED)
     requests = sampling.weighted(requests, ("requests", "root_ns"), ("xx",))
     by = [name for name in requests.columns if name not in _OF_REQUESTS]
     operations = operations.groupby(
@@ -155,24 +174,30 @@ def _shares(operations: pd.DataFrame, requests: pd.DataFrame) -> tuple[pd.DataFr
     """Shares of one group, and the sentence on its intervals."""
     count, total = float(requests["requests"].sum()), float(requests["root_ns"].sum())
     keys = ["service", "name"]
-    table = operations.groupby(keys, as_index=False)[["spans", "self_ns", "critical_ns"]].sum()
+    table = operations.groupby(keys, as_index=False)[list(_COUNTED)].sum()
     per_request = max(count, 1) * _NS_PER_MS
     table["per_request"] = table["spans"] / max(count, 1)
     table["self_ms"] = table["self_ns"] / per_request
     table["critical_ms"] = table["critical_ns"] / per_request
-    table["share"] = table["critical_ns"] / total if total > 0 else np.nan
     usable = requests[requests["block"].notna() & (requests["root_ns"] > 0)]
     blocks = usable.set_index("block")["root_ns"]
-    table["share_low"], table["share_high"] = np.nan, np.nan
-    if len(blocks) >= MIN_BLOCKS and len(table):
-        inside = operations[operations["block"].isin(blocks.index)]
-        critical = inside.pivot_table(
-            index="block", columns=keys, values="critical_ns", aggfunc="sum", fill_value=0
-        ).reindex(index=blocks.index, columns=pd.MultiIndex.from_frame(table[keys]), fill_value=0)
-        low, high = _interval(critical.to_numpy(np.float64), blocks.to_numpy(np.float64))
-        table["share_low"], table["share_high"] = low, high
-    elif "xx" in requests.columns and total > 0:
-        table["share_low"], table["share_high"] = _sampled(table, requests, operations, total)
+    for share, times in {"share": "critical", "inclusive": "inclusive"}.items():
+        table[share] = table[f"{times}_ns"] / total if total > 0 else np.nan
+        low: NDArray[np.float64] | float = np.nan
+        high: NDArray[np.float64] | float = np.nan
+        if len(blocks) >= MIN_BLOCKS and len(table):
+            inside = operations[operations["block"].isin(blocks.index)]
+            spent = inside.pivot_table(
+                index="block", columns=keys, values=f"{times}_ns", aggfunc="sum", fill_value=0
+            ).reindex(
+                index=blocks.index, columns=pd.MultiIndex.from_frame(table[keys]), fill_value=0
+            )
+            low, high = _interval(spent.to_numpy(np.float64), blocks.to_numpy(np.float64))
+        elif "xx" in requests.columns and total > 0:
+            products = operations.groupby(keys)[[f"{times}_yy", f"{times}_xy"]].sum()
+            whole = float(requests["xx"].sum())
+            low, high = _sampled(table[share], products.to_numpy(np.float64), whole, total)
+        table[f"{share}_low"], table[f"{share}_high"] = low, high
     table["spans"] = table["spans"].round().astype("int64")
     table = table.sort_values(["share", *keys], ascending=[False, True, True], ignore_index=True)
     if "xx" in requests.columns and len(blocks) < MIN_BLOCKS:
@@ -187,17 +212,17 @@ _OF_SAMPLE = (
 
 
 def _sampled(
-    table: pd.DataFrame, requests: pd.DataFrame, operations: pd.DataFrame, total: float
+    shares: pd.Series[float], products: NDArray[np.float64], xx: float, total: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Interval of each share where the traces are a sample of known probabilities.
 
+    ``products`` has yy and xy of each operation (``sampling.products``), ``xx`` is the group's.
     The variance of a ratio of two Horvitz-Thompson totals, linearised (Sarndal, Swensson and
     Wretman, Model Assisted Survey Sampling (1992), section 5.6).
     """
-    sums = operations.groupby(["service", "name"], as_index=False)[["yy", "xy"]].sum()
-    share = table["share"].to_numpy(np.float64)
-    yy, xy = (sums[name].to_numpy(np.float64) for name in ("yy", "xy"))
-    spread = np.maximum(yy - 2 * share * xy + share**2 * float(requests["xx"].sum()), 0.0)
+    share = shares.to_numpy(np.float64)
+    yy, xy = products.T
+    spread = np.maximum(yy - 2 * share * xy + share**2 * xx, 0.0)
     reach = ndtri((1 + CONFIDENCE) / 2) * np.sqrt(spread) / total
     return np.clip(share - reach, 0, 1), np.clip(share + reach, 0, 1)
 

@@ -2,9 +2,9 @@
 
 A stage is a span directly under a root; all that happens below it is its own. Shares by operation
 split ``personality.lookup`` from the query that it makes; somebody who asks what the lookup takes
-means both. Renaming each span to its stage leaves every definition of a share as it is.
+means both. Naming each span after its stage leaves every definition of a share as it is.
 
-Answer: the spans with service and name of their stage; a root keeps its own.
+Answer: the call trees with the operation of each span's stage; a root keeps its own.
 """
 
 from __future__ import annotations
@@ -13,32 +13,12 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from analysis.calltree import network
-from analysis.calltree.call_tree import CallTrees, build_trees, to_rows
+from analysis.calltree.call_tree import CallTrees
 from analysis.calltree.roots import entries_of
 from analysis.kernels.codes import ROOT
-
-
-def by_stage(spans: pd.DataFrame, call_trees: CallTrees | None = None) -> pd.DataFrame:
-    """Give a copy of the spans in which service and name are those of the stage.
-
-    ``call_trees`` is that of these spans, where they were built already.
-    """
-    if spans.empty:
-        return spans
-    call_trees = build_trees(spans) if call_trees is None else call_trees
-    stage = stage_of(call_trees.parent)
-    rows = to_rows(call_trees.order[stage], call_trees)
-    renamed = spans.copy(deep=False)
-    for column in ("service", "name"):
-        chunks = pa.array(spans[column]).take(pa.array(rows))
-        renamed[column] = pd.Series(
-            chunks.to_pandas().array, index=spans.index, dtype=spans[column].dtype
-        )
-    return renamed
 
 
 def of_stages(call_trees: CallTrees) -> CallTrees:
@@ -47,14 +27,12 @@ def of_stages(call_trees: CallTrees) -> CallTrees:
     Where the load's CLIENT span begins the trace, stages begin below the request's first SERVER
     span, and what the client waited beside it is ``network and queue``.
     """
-    parent, operations = call_trees.parent, call_trees.operations
-    entries = entries_of(call_trees)
-    below = entries[parent[entries] >= 0]
-    if below.size == 0:
-        return replace(call_trees, operation=call_trees.operation[stage_of(parent)])
-    parent = parent.copy()
-    parent[below] = ROOT
-    operation = call_trees.operation[stage_of(parent)].copy()
+    operations = call_trees.operations
+    parent = request_parents(call_trees)
+    operation = call_trees.operation[stage_of(parent)]
+    if parent is call_trees.parent:
+        return replace(call_trees, operation=operation)
+    operation = operation.copy()
     ways = np.flatnonzero((call_trees.parent < 0) & network.is_between(call_trees))
     service = operations["service"].iloc[operation[ways]]
     codes, services = pd.factorize(service)
@@ -62,6 +40,17 @@ def of_stages(call_trees: CallTrees) -> CallTrees:
     more = pd.DataFrame({"service": services, "name": network.NAME})
     whole = pd.concat([operations, more], ignore_index=True).astype(operations.dtypes.to_dict())
     return replace(call_trees, operation=operation, operations=whole)
+
+
+def request_parents(call_trees: CallTrees) -> NDArray[np.int32]:
+    """Give each span's parent, none where a request begins below the load's own CLIENT span."""
+    parent, entries = call_trees.parent, entries_of(call_trees)
+    below = entries[parent[entries] >= 0]
+    if below.size == 0:
+        return parent
+    parent = parent.copy()
+    parent[below] = ROOT
+    return parent
 
 
 def stage_of(parent: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -18,15 +18,17 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from analysis.calltree.call_tree import build_trees
 from analysis.calltree.roots import roots_of, spans_of
+from analysis.critical_path import RULES, critical_times
 from analysis.errors import InputError
 from analysis.queries import per_request
 from analysis.questions.root_operations import root_operations
-from analysis.shares import request_shares
+from analysis.shares import from_sums, request_shares, sums_of
 from worthit.contract import thresholds
 from worthit.contract.thresholds import Threshold
 
@@ -143,9 +145,26 @@ def _span_table(threshold: Threshold, spans: pd.DataFrame) -> pd.DataFrame:
     by = "arm" if "arm" in threshold.tags else None
     root = threshold.tags.get("root")
     if threshold.metric == "share":
-        return request_shares(spans, by=by).assign(root=root)
+        return _shares(threshold, spans, by).assign(root=root)
     table = per_request(spans, by=by)
     return table[table["call"] == "query"].assign(root=root)
+
+
+def _shares(threshold: Threshold, spans: pd.DataFrame, by: str | None) -> pd.DataFrame:
+    """Shares by operation; of a name without a service, all services' operations of it are one.
+
+    A client's span and the server's inside it often have one name, and their time counts once.
+    """
+    if "operation" not in threshold.tags or "service" in threshold.tags:
+        return request_shares(spans, by=by)
+    call_trees = build_trees(spans)
+    codes, names = pd.factorize(call_trees.operations["name"])
+    by_name = replace(
+        call_trees,
+        operation=codes.astype(np.int32)[call_trees.operation],
+        operations=pd.DataFrame({"service": "", "name": names}),
+    )
+    return from_sums([sums_of(by_name, critical_times(call_trees, RULES[0]), spans, by=by)])
 
 
 def _nothing_of_what_is_known(threshold: Threshold, kinds: _Kinds) -> pd.DataFrame:
@@ -155,7 +174,7 @@ def _nothing_of_what_is_known(threshold: Threshold, kinds: _Kinds) -> pd.DataFra
     )
     spans = kinds.of(anywhere, measured=False)
     known: pd.DataFrame = _chosen(anywhere, _span_table(anywhere, spans)).to_pandas()
-    return known.assign(share=0.0, per_request=0.0, arm=threshold.tags.get("arm"))
+    return known.assign(share=0.0, inclusive=0.0, per_request=0.0, arm=threshold.tags.get("arm"))
 
 
 def claim_rows(answer: pd.DataFrame) -> list[dict[str, Any]]:

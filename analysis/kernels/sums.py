@@ -1,4 +1,4 @@
-"""Self times, and sums of them by operation: one pass over all spans each."""
+"""Self times, and sums by operation: one pass over all spans each."""
 
 from __future__ import annotations
 
@@ -49,12 +49,13 @@ def added(
     end: NDArray[np.int64],
     own: NDArray[np.int64],
     critical: NDArray[np.int64],
+    inclusive: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Spans, self and critical ns by group and operation.
+    """Spans, self, critical and inclusive ns by group and operation.
 
     Roots' ns and number of traces by group.
     """
-    counts = np.zeros((groups, operations, 3), np.int64)
+    counts = np.zeros((groups, operations, 4), np.int64)
     root_ns = np.zeros(groups, np.int64)
     requests = np.zeros(groups, np.int64)
     for trace in range(begins.size - 1):
@@ -66,9 +67,49 @@ def added(
             counts[g, operation[p], 0] += 1
             counts[g, operation[p], 1] += own[p]
             counts[g, operation[p], 2] += critical[p]
+            counts[g, operation[p], 3] += inclusive[p]
             if parent[p] < 0:
                 root_ns[g] += end[p] - start[p]
     return counts, root_ns, requests
+
+
+@compiled
+def inclusive(
+    operation: NDArray[np.int32],
+    operations: int,
+    parent: NDArray[np.int32],
+    queue: NDArray[np.int32],
+    child_begin: NDArray[np.int32],
+    child_count: NDArray[np.int32],
+    critical: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Critical ns of each span and all below it, where no span above it is of its operation.
+
+    0 elsewhere: what an operation calls of its own kind is in the outermost already. Each tree is
+    walked once, depth first; how often each operation is open on the way down is counted.
+    """
+    inside = critical.copy()
+    found = np.zeros(parent.size, np.int64)
+    open_now = np.zeros(operations, np.int32)
+    entered = np.zeros(parent.size, np.int32)
+    for root in range(parent.size):
+        if parent[root] >= 0 or parent[root] == REPEAT:
+            continue
+        p = root
+        open_now[operation[p]] += 1
+        while p >= 0:
+            if entered[p] < child_count[p]:
+                entered[p] += 1
+                p = queue[child_begin[p] + entered[p] - 1]
+                open_now[operation[p]] += 1
+                continue
+            open_now[operation[p]] -= 1
+            if open_now[operation[p]] == 0:
+                found[p] = inside[p]
+            if parent[p] >= 0:
+                inside[parent[p]] += inside[p]
+            p = parent[p]
+    return found
 
 
 @compiled

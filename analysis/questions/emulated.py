@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis import self_time
 from analysis.calltree.call_tree import CallTrees
-from analysis.calltree.stages import by_stage
+from analysis.calltree.stages import of_stages, request_parents, stage_of
 from analysis.formats.attributes import numbers
 from analysis.kernels import sums
 from analysis.questions.measured import Measured
@@ -38,6 +39,20 @@ class EmulatedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageEmulationRow:
+    """Emulated time of a stage with all that runs inside it; of a root, of its own time."""
+
+    arm: str | None
+    """Which arm; none where the run names none."""
+    service: str
+    operation: str
+    emulated_ms: float
+    """Mean per request of the arm."""
+    share: float | None
+    """Of all of the stage's time, whether a span of it carries a mark or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WholeRow:
     """Emulated time of an operation with all that runs inside it."""
 
@@ -58,7 +73,7 @@ class Emulated:
 
     profile: str
     rows: tuple[EmulatedRow, ...]
-    stages: tuple[EmulatedRow, ...]
+    stages: tuple[StageEmulationRow, ...]
     wholes: tuple[WholeRow, ...]
 
 
@@ -66,11 +81,10 @@ def answer(measured: Measured) -> Emulated:
     """Emulated time by arm: of operations, of stages, and with all that runs inside."""
     spans, tops = measured.spans, measured.roots
     marked = marks(spans)
-    staged = by_stage(spans, measured.call_trees)
     return Emulated(
         profile=measured.manifest.profile,
         rows=emulated(spans, marked, tops),
-        stages=emulated(staged, marked, tops),
+        stages=stages(spans, marked, measured.call_trees),
         wholes=wholes(spans, marked, measured.call_trees),
     )
 
@@ -88,8 +102,7 @@ def emulated(
 ) -> tuple[EmulatedRow, ...]:
     """Emulated time by arm and operation, and of whole requests.
 
-    ``marked_ns`` as ``marks`` gives, ``tops`` the roots. The same spans may be asked about by
-    other names, such as those of their stages.
+    ``marked_ns`` as ``marks`` gives, ``tops`` the roots.
     """
     keys = ["arm", "service", "name"]
     marked = spans[[*keys, "duration_ns"]].take(_rows(spans.index, marked_ns.index))
@@ -128,6 +141,44 @@ def _row(names: Any, spans: int, added: float, took: float) -> EmulatedRow:  # n
     )
 
 
+def stages(
+    spans: pd.DataFrame, marked_ns: pd.Series[float], call_trees: CallTrees
+) -> tuple[StageEmulationRow, ...]:
+    """Emulated time by arm and stage, over all time of the stage's spans below their roots."""
+    if not (marked_ns > 0).any():
+        return ()
+    parent = request_parents(call_trees)
+    tops = np.flatnonzero(stage_of(parent) == np.arange(parent.size))
+    is_root = parent[tops] < 0
+    own = _by_position(spans, marked_ns, call_trees)
+    inside = sums.gathered(call_trees.queue, call_trees.parent, own)[tops]
+    took = (call_trees.end - call_trees.start)[tops]
+    staged = of_stages(call_trees)
+    table = pd.DataFrame(
+        {
+            "arm": spans["arm"].array[call_trees.order[tops]],
+            "operation": staged.operation[tops],
+            "added": np.minimum(np.where(is_root, own[tops], inside), took),
+            "took": np.where(is_root, self_time.by_position(call_trees)[tops], took),
+            "root": call_trees.parent[tops] < 0,
+        }
+    )
+    requests = table.groupby("arm", dropna=False)["root"].sum().rename("requests")
+    groups = table.groupby(["arm", "operation"], dropna=False, as_index=False)
+    rows = groups[["added", "took"]].sum().merge(requests, on="arm")
+    names = staged.operations
+    return tuple(
+        StageEmulationRow(
+            arm=row["arm"] if isinstance(row["arm"], str) else None,
+            service=str(names["service"].iloc[row["operation"]]),
+            operation=str(names["name"].iloc[row["operation"]]),
+            emulated_ms=row["added"] / max(row["requests"], 1) / 1e6,
+            share=min(row["added"] / row["took"], 1.0) if row["took"] > 0 else None,
+        )
+        for row in rows[rows["added"] > 0].to_dict("records")
+    )
+
+
 _WHICH = ("all", "hits", "misses")
 
 
@@ -140,9 +191,8 @@ def wholes(
     """
     if not (marked_ns > 0).any():
         return ()
-    own = np.zeros(len(spans), np.int64)
-    own[_rows(spans.index, marked_ns.index)] = marked_ns.to_numpy(np.int64)
-    inside = sums.gathered(call_trees.queue, call_trees.parent, own[call_trees.order])
+    own = _by_position(spans, marked_ns, call_trees)
+    inside = sums.gathered(call_trees.queue, call_trees.parent, own)
     took = call_trees.end - call_trees.start
     arms, names = pd.factorize(spans["arm"], use_na_sentinel=False)
     hit = spans["cache_hit"]
@@ -174,6 +224,15 @@ def wholes(
         for arm, operation, which in np.argwhere(table[0] > 0)
         for count, added, whole in [table[:, arm, operation, which]]
     )
+
+
+def _by_position(
+    spans: pd.DataFrame, marked_ns: pd.Series[float], call_trees: CallTrees
+) -> NDArray[np.int64]:
+    """Each span's own emulated ns, in the order of the call trees."""
+    own = np.zeros(len(spans), np.int64)
+    own[_rows(spans.index, marked_ns.index)] = marked_ns.to_numpy(np.int64)
+    return own[call_trees.order]
 
 
 def _rows(index: pd.Index, labels: pd.Index) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from analysis import shares
     from analysis.critical_path import Rules
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of the JSON document, docs/schemas/shares.schema.json. History: 1, the first; 2, ``doubts`` is
-``trace_quality`` and its ``doubt`` an ``issue``; ``clock_skew`` and ``questions`` are new."""
+``trace_quality`` and its ``doubt`` an ``issue``; ``clock_skew`` and ``questions`` are new; 3, rows
+have ``inclusive``, and are by arm where the traces name arms."""
 _COLUMNS = ("kind", "arm", "step", "block", "follows_from")
 """What shares, trace quality and clock skew depend on beside what every spans table has."""
 
@@ -77,12 +78,13 @@ class _WhatIf(click.ParamType[tuple[str, float]]):
     help="The definition of the critical path: jaeger is Jaeger UI's, crisp CRISP's; inclusive "
     "lets an earlier call end at the very moment at which the later one starts.",
 )
-@click.option("--by-arm", is_flag=True, help="One table per arm, where the traces name arms.")
 @click.option(
     "--by",
-    type=click.Choice(["root", "arm"]),
-    help="One table per root operation (what a request is for, such as shop: POST /orders), or "
-    "per arm.",
+    type=click.Choice(["arm", "root", "all"]),
+    default="arm",
+    show_default=True,
+    help="One table per arm, where the traces name arms; one per root operation (what a request "
+    "is for, such as shop: POST /orders); or all requests together.",
 )
 @click.option(
     "--slowest",
@@ -129,8 +131,7 @@ def command(
     files: tuple[str, ...],
     *,
     rules: str,
-    by_arm: bool,
-    by: str | None,
+    by: str,
     slowest: float | None,
     what_ifs: tuple[tuple[str, float], ...],
     waits: bool,
@@ -148,8 +149,6 @@ def command(
     console exporters, CSV, Parquet; packed or not), standard input (-), or a Jaeger's address.
     Ends with 4 where the run is INVALID.
     """
-    if by_arm and by == "root":
-        raise UsageError("--by-arm and --by root both say how to split; name one of them.")
     asked = _Asked(slowest=slowest, what_ifs=what_ifs, waits=waits, repeated=repeated)
     whole = asked != _Asked() or correct_clocks
     if whole and (partitions is not None or dask is not None):
@@ -168,7 +167,7 @@ def command(
         ask = partial(
             _of_part,
             rules=rules,
-            by=by or ("arm" if by_arm else None),
+            by=None if by == "all" else by,
             correct_clocks=correct_clocks,
         )
         parts = list(loaded.parts) if whole else []
@@ -283,7 +282,7 @@ def _answer(parts: Sequence[_PartAnswer]) -> _Answer:
     return _Answer(
         spans=sum(part.spans for part in parts),
         requests=requests,
-        table=shares.from_sums(part.sums for part in parts),
+        table=shares.from_sums(_without_nameless([part.sums for part in parts])),
         moved=definitions.sentence(definitions.compared(tables)),
         issues=trace_quality.together(part.issues for part in parts),
         skewed=offsets[offsets["skewed"]],
@@ -291,6 +290,20 @@ def _answer(parts: Sequence[_PartAnswer]) -> _Answer:
         between_ms=sum(part.between_ns for part in parts) / max(requests, 1) / 1e6,
         corrected=[part.corrected for part in parts if part.corrected is not None],
     )
+
+
+def _without_nameless(parts: list[shares.Sums]) -> list[shares.Sums]:
+    """Leave the column of arms out where no trace names one."""
+    if any("arm" not in part.requests or part.requests["arm"].notna().any() for part in parts):
+        return parts
+    return [
+        replace(
+            part,
+            operations=part.operations.drop(columns="arm"),
+            requests=part.requests.drop(columns="arm"),
+        )
+        for part in parts
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,10 +461,17 @@ def _repeated(spans: pd.DataFrame) -> Iterator[_More]:
     )
 
 
+_WHAT_SHARES_ARE = (
+    "Share of a request: the operation with all that runs inside it. Self share: its own time "
+    "only; self shares add up to 100 %."
+)
+
+
 def _text(answer: _Answer) -> list[str]:
     if not answer.spans:
         return ["There are no spans: nothing can be said about where the time goes."]
     lines = [f"{answer.requests} requests, {answer.spans} spans", "", _table(answer.table), ""]
+    lines += [_WHAT_SHARES_ARE, ""]
     lines += _by_service(answer.table)
     intervals = answer.table.attrs["interval"]
     if isinstance(intervals, dict):
@@ -496,7 +516,7 @@ def _by_service(table: pd.DataFrame) -> list[str]:
     keys = [*groups, "service"]
     sums = table.groupby(keys, as_index=False, dropna=False)[["self_ms", "critical_ms", "share"]]
     ordered = sums.sum().sort_values([*groups, "share"], ascending=[*[True] * len(groups), False])
-    rows = [[*groups, "service", "self ms", "on path ms", "share"]]
+    rows = [[*groups, "service", "self ms", "on path ms", "self share"]]
     rows += [
         [
             *(str(row[name]) for name in keys),
@@ -513,15 +533,20 @@ def _table(table: pd.DataFrame) -> str:
 
     groups = [name for name in ("root", "arm") if name in table.columns]
     rows: list[list[str]] = [
-        [*groups, "service", "operation", "per request", "self ms", "on path ms", "share"]
+        [*groups, "service", "operation", "per request", "self ms", "on path ms"]
     ]
-    for row in table.to_dict(orient="records"):
+    rows[0] += ["self share", "share of a request"]
+    ordered = table.sort_values(
+        [*groups, "inclusive"], ascending=[*[True] * len(groups), False], kind="stable"
+    )
+    for row in ordered.to_dict(orient="records"):
         cells: list[Any] = [str(row[name]) for name in (*groups, "service", "name")]
         cells += [
             formatting.plain(row[name]) for name in ("per_request", "self_ms", "critical_ms")
         ]
-        cells.append(
-            formatting.estimate(row["share"], row["share_low"], row["share_high"], "share")
-        )
+        cells += [
+            formatting.estimate(row[share], row[f"{share}_low"], row[f"{share}_high"], "share")
+            for share in ("share", "inclusive")
+        ]
         rows.append(cells)
     return tracefiles.text_table(rows, left=len(groups) + 2)

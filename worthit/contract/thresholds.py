@@ -12,7 +12,9 @@ rates and shares are fractions. Metrics, their aggregations and tags:
 - ``goodput``: rate (per second), share, count of the streamed replies that keep to all limits
   among the tags, in ms: ``goodput{time_to_first_token:500,inter_token_latency:50}: share>0.95``;
   the same tags, and as limits response_time and the three times of tokens
-- ``share`` (of the requests' time): value; tags arm, root, service, operation. Needs spans
+- ``share`` (of the requests' time): value; tags arm, root, service, operation. Needs spans. Of an
+  operation with all that runs inside it; without the tag operation the self shares of what is
+  chosen, added up
 - ``queries_per_request``: value; tags arm, root, service, collection, statement. Needs spans
 
 ``root`` is a root operation, ``shop: POST /orders`` or ``POST /orders``; without it the main one.
@@ -91,7 +93,7 @@ _REQUEST_COLUMNS = (
 )
 _OF_TOKENS = frozenset({*TOKEN_TIMES, "output_tokens", "goodput"})
 _GOODPUT_LIMITS = ("response_time", *TOKEN_TIMES)
-_SPAN_COLUMNS = {"share": ("share",), "queries_per_request": ("call", "per_request")}
+_SPAN_COLUMNS = {"share": ("share", "inclusive"), "queries_per_request": ("call", "per_request")}
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -258,7 +260,8 @@ def observed(threshold: Threshold, rows: pa.Table) -> float:
     if not rows.num_rows:
         return 0.0 if threshold.aggregation == "count" else math.nan
     if threshold.metric == "share":
-        return float(pc.sum(rows["share"]).as_py())
+        column = "inclusive" if "operation" in threshold.tags else "share"
+        return float(pc.sum(rows[column]).as_py())
     if threshold.metric == "queries_per_request":
         queries = rows.filter(pc.equal(rows["call"], "query"))
         return float(pc.sum(queries["per_request"], min_count=0).as_py())

@@ -80,6 +80,7 @@ def ceilings(
 ) -> Ceilings:
     """The ceiling of every operation, largest share first.
 
+    Of the root its own time alone: a request without itself is no request.
     ``made`` and ``reads`` as ``made_under``, of all queries and of those that a cache could
     answer; ``request_ms`` is the mean duration of a root.
     """
@@ -87,9 +88,9 @@ def ceilings(
         CeilingRow(
             service=row.service,
             operation=row.operation,
-            share=row.whole,
-            speedup_at_most=speedup_at_most(row.whole),
-            saves_at_most_ms=row.whole.scaled(request_ms, "ms"),
+            share=share,
+            speedup_at_most=speedup_at_most(share),
+            saves_at_most_ms=share.scaled(request_ms, "ms"),
             queries_per_request=made.get(row.operation, 0.0),
             reads_per_request=reads.get(row.operation, 0.0),
             queries_saved_at_most=(
@@ -97,6 +98,7 @@ def ceilings(
             ),
         )
         for row in rows
+        for share in [row.share if row.root else row.whole]
     ]
     return Ceilings(rows=tuple(sorted(found, key=lambda row: -(row.share.value or 0.0))))
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.calltree.call_tree import CallTrees
+from analysis.calltree.roots import entries_of
 from analysis.calltree.stages import of_stages
 from analysis.critical_path import RULES, critical_times
 from analysis.questions.measured import Measured
@@ -38,11 +39,13 @@ class ShareRow:
     self_ms: float
     critical_ms: float
     share: Estimate
-    """Its own time on the critical path."""
+    """Its self share: its own time on the critical path."""
     whole: Estimate
-    """With all that runs inside it."""
+    """Its share of a request: with all that runs inside its outermost spans."""
     stage: bool
     """Whether it lies directly below a root."""
+    root: bool
+    """Whether requests begin with it: its whole is the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +120,7 @@ def answer(measured: Measured) -> Shares:
     found = _tables(manifest, measured.spans, measured.call_trees)
     stages = tuple(_stages(found.stages, _blocks_by_arm(manifest)))
     return Shares(
-        rows=tuple(_operations(found.own, stages, _blocks_by_arm(manifest))),
+        rows=tuple(_operations(found, stages, _blocks_by_arm(manifest))),
         stages=stages,
         definitions=_definitions(found),
         requests=requests(measured.roots, measured.blocks),
@@ -134,6 +137,8 @@ class _Tables:
     """By operation, the report's own rules."""
     stages: pd.DataFrame
     """By stage: all that runs inside a span directly below a root is that span's."""
+    roots: frozenset[tuple[str, str]]
+    """Service and name of the operations that requests begin with."""
     others: Mapping[str, pd.DataFrame]
     """By operation, under each other definition of the critical path."""
 
@@ -152,7 +157,16 @@ def _tables(manifest: Manifest, spans: pd.DataFrame, call_trees: CallTrees) -> _
         )
     ]
     own, inside, *others = (table if by else table.assign(arm=None) for table in made)
-    return _Tables(own=own, stages=inside, others=dict(zip(RULES[1:], others, strict=True)))
+    entries = entries_of(call_trees)
+    above = call_trees.parent[entries]  # the load's own span, where it was recorded
+    begun = np.concatenate([entries, above[above >= 0]])
+    names = call_trees.operations.iloc[np.unique(call_trees.operation[begun])]
+    return _Tables(
+        own=own,
+        stages=inside,
+        roots=frozenset(zip(names["service"], names["name"], strict=True)),
+        others=dict(zip(RULES[1:], others, strict=True)),
+    )
 
 
 def _stages(table: pd.DataFrame, blocks: Mapping[str | None, int]) -> Iterator[StageRow]:
@@ -164,18 +178,17 @@ def _stages(table: pd.DataFrame, blocks: Mapping[str | None, int]) -> Iterator[S
             service=str(row["service"]),
             operation=str(row["name"]),
             critical_ms=float(row["critical_ms"]),
-            share=_estimate(row, blocks.get(arm, 0)),
+            share=_estimate(row, "share", blocks.get(arm, 0)),
         )
 
 
 def _operations(
-    table: pd.DataFrame, stages: tuple[StageRow, ...], blocks: Mapping[str | None, int]
+    found: _Tables, stages: tuple[StageRow, ...], blocks: Mapping[str | None, int]
 ) -> Iterator[ShareRow]:
-    """Shares by arm and operation; the whole of a stage is what the stages say."""
-    inside = {(stage.arm, stage.service, stage.operation): stage.share for stage in stages}
-    for row in table.to_dict("records"):
+    """Shares by arm and operation."""
+    below_a_root = {(stage.arm, stage.service, stage.operation) for stage in stages}
+    for row in found.own.to_dict("records"):
         arm, service, operation = _named(row["arm"]), str(row["service"]), str(row["name"])
-        own = _estimate(row, blocks.get(arm, 0))
         yield ShareRow(
             arm=arm,
             service=service,
@@ -184,9 +197,10 @@ def _operations(
             per_request=float(row["per_request"]),
             self_ms=float(row["self_ms"]),
             critical_ms=float(row["critical_ms"]),
-            share=own,
-            whole=inside.get((arm, service, operation), own),
-            stage=(arm, service, operation) in inside,
+            share=_estimate(row, "share", blocks.get(arm, 0)),
+            whole=_estimate(row, "inclusive", blocks.get(arm, 0)),
+            stage=(arm, service, operation) in below_a_root,
+            root=(service, operation) in found.roots,
         )
 
 
@@ -212,7 +226,7 @@ def _services(measured: Measured, operations: int) -> Iterator[ServiceRow]:
             arm=arm,
             service=str(row["service"]),
             critical_ms=float(row["critical_ms"]),
-            share=_estimate(row, blocks.get(arm, 0)),
+            share=_estimate(row, "share", blocks.get(arm, 0)),
         )
 
 
@@ -267,11 +281,11 @@ def _blocks_by_arm(manifest: Manifest) -> Mapping[str | None, int]:
     return Counter(block.arm for block in manifest.measured_blocks)
 
 
-def _estimate(row: Mapping[Hashable, Any], blocks: int) -> Estimate:
-    low, high = finite(row["share_low"]), finite(row["share_high"])
+def _estimate(row: Mapping[Hashable, Any], share: str, blocks: int) -> Estimate:
+    low, high = finite(row[f"{share}_low"]), finite(row[f"{share}_high"])
     known = low is not None and high is not None
     return Estimate(
-        value=finite(row["share"]),
+        value=finite(row[share]),
         unit="share",
         n=int(row["spans"]),
         blocks=blocks,

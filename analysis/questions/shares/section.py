@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -25,10 +25,10 @@ from analysis.document.tables import (
     words,
 )
 from analysis.drawing import style
-from analysis.questions.emulated import Emulated, EmulatedRow
+from analysis.questions.emulated import Emulated
 from analysis.questions.findings import Findings
 from analysis.questions.shares import figure as shares_figure
-from analysis.questions.shares.answer import ServiceRow, ShareRow, Shares, StageRow
+from analysis.questions.shares.answer import ServiceRow, Shares, StageRow
 from analysis.questions.shares.definitions import OTHERS
 from analysis.questions.shares.figure import Bar
 from analysis.stats.intervals import Estimate
@@ -37,9 +37,6 @@ QUESTION = "Where does one request's time go?"
 
 MAX_STAGES = 10
 """The figure's rows; the table has all."""
-
-_Marks = Mapping[tuple[str | None, str | None], EmulatedRow]
-"""Emulated time by arm and stage or operation; the operation None is the whole request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +47,14 @@ class _Line:
     label: str
     operation: str
     critical_ms: float
-    share: Estimate
-    emulated: EmulatedRow | None
+    whole: Estimate
+    """Share of a request: with all that runs inside."""
+    own: Estimate | None
+    """Self share; none of a stage."""
+    emulated: float | None
+    """Share of the time with all that runs inside."""
+    emulated_ms: float | None
+    """Mean per request, of a stage."""
 
 
 def section(findings: Findings, setting: Setting) -> Section | None:
@@ -62,8 +65,42 @@ def section(findings: Findings, setting: Setting) -> Section | None:
     shares, emulated = findings.of(Shares), findings.of(Emulated)
     if not shares.stages:
         return None
-    stages = _lines(shares.stages, _marks(emulated.stages), setting)
-    operations = _lines(shares.rows, _marks(emulated.rows), setting)
+    of_stage = {(row.arm, row.service, row.operation): row for row in emulated.stages}
+    inside = {
+        (row.arm, row.service, row.operation): row.share
+        for row in emulated.wholes
+        if row.which == "all" and row.emulated_ms > 0
+    }
+    label = labels(shares.stages)
+    stages = [
+        _Line(
+            arm=row.arm,
+            label=label(row),
+            operation=row.operation,
+            critical_ms=row.critical_ms,
+            whole=row.share,
+            own=None,
+            emulated=marked.share if marked else None,
+            emulated_ms=marked.emulated_ms if marked else None,
+        )
+        for row in shares.stages
+        for marked in [of_stage.get((row.arm, row.service, row.operation))]
+    ]
+    label = labels(shares.rows)
+    operations = [
+        _Line(
+            arm=row.arm,
+            label=label(row),
+            operation=row.operation,
+            critical_ms=row.critical_ms,
+            whole=row.whole,
+            own=row.share,
+            emulated=inside.get((row.arm, row.service, row.operation)),
+            emulated_ms=None,
+        )
+        for row in shares.rows
+    ]
+    stages, operations = _ordered(stages, setting), _ordered(operations, setting)
     return Section(
         key="shares",
         question=QUESTION,
@@ -80,13 +117,16 @@ def section(findings: Findings, setting: Setting) -> Section | None:
             _table(
                 "Stage",
                 stages,
-                "By stage, with all that runs inside; times are means per request",
+                "By stage, with all that runs inside; the root's line is its own time;"
+                " times are means per request",
                 setting,
             ),
             _table(
                 "Operation",
                 operations,
-                "By operation, without what runs inside; times are means per request",
+                "By operation. Share of a request: its outermost spans with all that runs inside."
+                " Self share: its own time, without what runs inside; these add up to 100 %."
+                " Own time is a mean per request",
                 setting,
             ),
             *_by_service(shares, setting),
@@ -95,36 +135,20 @@ def section(findings: Findings, setting: Setting) -> Section | None:
     )
 
 
-def _marks(rows: Sequence[EmulatedRow]) -> _Marks:
-    return {(row.arm, row.operation): row for row in rows}
-
-
-def _lines(rows: Sequence[StageRow | ShareRow], marks: _Marks, setting: Setting) -> list[_Line]:
-    """The rows with their emulated time, longest operation first, arms in their order."""
+def _ordered(lines: list[_Line], setting: Setting) -> list[_Line]:
+    """Largest operation first, arms in their order."""
     place = {arm: at for at, arm in enumerate(setting.arms)}
-    label = labels(rows)
-    longest: dict[str, float] = {}
-    for row in rows:
-        longest[label(row)] = max(row.critical_ms, longest.get(label(row), 0.0))
-    ordered = sorted(
-        rows,
-        key=lambda row: (
-            -longest[label(row)],
-            label(row),
-            place.get(row.arm or "", len(place)),
+    largest: dict[str, float] = {}
+    for line in lines:
+        largest[line.label] = max(line.whole.value or 0.0, largest.get(line.label, 0.0))
+    return sorted(
+        lines,
+        key=lambda line: (
+            -largest[line.label],
+            line.label,
+            place.get(line.arm or "", len(place)),
         ),
     )
-    return [
-        _Line(
-            arm=row.arm,
-            label=label(row),
-            operation=row.operation,
-            critical_ms=row.critical_ms,
-            share=row.share,
-            emulated=marks.get((row.arm, row.operation)),
-        )
-        for row in ordered
-    ]
 
 
 def _answer(stages: Sequence[StageRow], setting: Setting) -> str:
@@ -169,7 +193,6 @@ def _sample(shares: Shares, setting: Setting) -> str:
 
 def _drawing(stages: list[_Line], shares: Shares, setting: Setting) -> Drawing:
     """The longest stages, the cached one always among them."""
-    requests = {row.arm: row.mean_ms.n for row in shares.requests}
     drawn = [line for line in stages if line.arm in {*setting.shown, None}]
     longest = list(dict.fromkeys(line.label for line in drawn))
     kept = {
@@ -181,8 +204,8 @@ def _drawing(stages: list[_Line], shares: Shares, setting: Setting) -> Drawing:
             arm=line.arm or style.NO_ARM,
             operation=line.label,
             critical_ms=line.critical_ms,
-            emulated_ms=_emulated_ms(line.emulated, requests.get(line.arm, 0)),
-            share=line.share,
+            emulated_ms=line.emulated_ms,
+            share=line.whole,
             cached=line.operation == setting.cached_operation,
         )
         for line in drawn
@@ -201,28 +224,27 @@ def _drawing(stages: list[_Line], shares: Shares, setting: Setting) -> Drawing:
     return Drawing(name="shares", alt=f"Share of a request's time by stage. {said}.", draw=draw)
 
 
-def _emulated_ms(marked: EmulatedRow | None, requests: int) -> float | None:
-    """The mean of a marked span, as often as one occurs in a request."""
-    if marked is None or not requests:
-        return None
-    return marked.emulated_ms * marked.spans / requests or None
-
-
 def _table(name: str, lines: list[_Line], caption: str, setting: Setting) -> Table:
     """Share, time, emulated part, n; the arms side by side where they fit."""
     operation: Field[_Line] = words(name, lambda line: line.label, code=True)
+    has_own = any(line.own is not None for line in lines)
     fields: tuple[Field[_Line], ...] = (
-        estimates("Share", lambda line: line.share),
+        estimates("Share of a request", lambda line: line.whole),
+        *((estimates("Self share", lambda line: line.own),) if has_own else ()),
         exact(
-            "Time", lambda line: line.critical_ms, "ms", why="the share beside it, in milliseconds"
+            "Own time" if has_own else "Time",
+            lambda line: line.critical_ms,
+            "ms",
+            why="the share beside it, in milliseconds",
         ),
         exact(
             "Emulated",
-            lambda line: None if line.emulated is None else line.emulated.share,
+            lambda line: line.emulated,
             "share",
-            why="added up from the spans' own marks",
+            why="added up from the spans' own marks, over all time of the spans and what runs"
+            " inside",
         ),
-        sample_sizes(lambda line: line.share, "Spans"),
+        sample_sizes(lambda line: line.whole, "Spans"),
     )
     if not fits_abreast(setting.columns):
         return tabulate(lines, (operation, words("Arm", lambda line: line.arm), *fields), caption)
@@ -237,7 +259,7 @@ def _by_service(shares: Shares, setting: Setting) -> tuple[Table, ...]:
         return ()
     service: Field[ServiceRow] = words("Service", lambda row: row.service, code=True)
     fields: tuple[Field[ServiceRow], ...] = (
-        estimates("Share", lambda row: row.share),
+        estimates("Self share", lambda row: row.share),
         exact(
             "Time", lambda row: row.critical_ms, "ms", why="the share beside it, in milliseconds"
         ),

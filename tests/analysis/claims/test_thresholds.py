@@ -153,7 +153,9 @@ def test_every_operator_of_k6(operator: str, expected: bool) -> None:  # noqa: F
 
 def test_shares_and_queries_are_held_against_their_tables() -> None:
     """Share and queries per request are read from the analysis' own answers, chosen by tags."""
-    shares = pd.DataFrame({"service": "chat", "name": ["a", "b"], "share": [0.25, 0.75]})
+    shares = pd.DataFrame(
+        {"service": "chat", "name": ["a", "b"], "share": [0.25, 0.75], "inclusive": [1.0, 0.75]}
+    )
     queries = pd.DataFrame(
         {
             "call": ["query", "query", "cache"],
@@ -164,7 +166,9 @@ def test_shares_and_queries_are_held_against_their_tables() -> None:
         }
     )
 
-    assert observed("share{operation:a}: value<1", shares=shares) == 0.25
+    assert observed("share{operation:a}: value<2", shares=shares) == 1.0
+    assert observed("share{operation:b}: value<1", shares=shares) == 0.75
+    assert observed("share{service:chat}: value<=1", shares=shares) == 1.0
     assert observed("queries_per_request: value<1", queries=queries) == pytest.approx(1.05)
     assert observed(
         "queries_per_request{collection:personalities}: value<1", queries=queries

@@ -1,10 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from analysis import scale, shares, traces
+from analysis.calltree.call_tree import build_trees
+from analysis.critical_path import critical_times
 from analysis.errors import AnalysisError, ColumnError
+from analysis.kernels.codes import REPEAT
 from analysis.questions.shares import definitions
 from tests.support.traces import awkward_traces
 from tests.support.traces.span_tables import spans
@@ -43,6 +48,69 @@ def test_a_share_is_critical_time_over_the_roots_time() -> None:
     assert [160, 40] == pytest.approx(table["self_ms"].tolist())
     assert [2, 2] == table["spans"].tolist()
     assert [1, 1] == table["per_request"].tolist()
+
+
+def test_an_inclusive_share_is_what_the_outermost_spans_hold() -> None:
+    """Of a 100 ms request a holds 60 with all inside, also where b in it calls a again.
+
+    By hand: root 100; a 0-60 holds b 10-50, which holds a 20-40 and c 40-45 in it; d 70-80.
+    """
+    table = spans(
+        {"id": "r", "takes": 100},
+        {"id": "a1", "parent": "r", "takes": 60, "name": "a"},
+        {"id": "b", "parent": "a1", "start": 10, "takes": 40},
+        {"id": "a2", "parent": "b", "start": 20, "takes": 20, "name": "a"},
+        {"id": "c", "parent": "b", "start": 40, "takes": 5},
+        {"id": "d", "parent": "r", "start": 70, "takes": 10},
+    )
+
+    found = shares.request_shares(table).set_index("name")
+
+    assert {"r": 1.0, "a": 0.6, "b": 0.4, "c": 0.05, "d": 0.1} == pytest.approx(
+        found["inclusive"].to_dict()
+    )
+    assert {"r": 0.3, "a": 0.4, "b": 0.15, "c": 0.05, "d": 0.1} == pytest.approx(
+        found["share"].to_dict()
+    )
+
+
+def test_an_inclusive_share_is_what_plain_recursion_gives() -> None:
+    """On 60 awkward traces each inclusive share equals the one of a slow walk over parents."""
+    table = awkward_traces.draw(np.random.default_rng(5), 60)
+    call_trees = build_trees(table)
+    critical = critical_times(call_trees, "inclusive")
+    expected = np.zeros(len(call_trees.operations))
+    for place, parent in enumerate(call_trees.parent):
+        if parent == REPEAT:
+            continue
+        over, above = {call_trees.operation[place]}, parent
+        while above >= 0:
+            over.add(call_trees.operation[above])
+            above = call_trees.parent[above]
+        for operation in over:
+            expected[operation] += critical[place]
+    roots = (call_trees.parent < 0) & (call_trees.parent != REPEAT)
+    total = (call_trees.end - call_trees.start)[roots].sum()
+    wanted = call_trees.operations.assign(inclusive=expected / total)
+
+    found = shares.request_shares(table)
+
+    both = wanted.merge(found, on=["service", "name"])
+    assert len(both) == len(found)
+    assert both["inclusive_x"].tolist() == pytest.approx(both["inclusive_y"].tolist())
+
+
+def test_a_chain_of_50000_spans_has_inclusive_shares() -> None:
+    """Depth costs no more than length: every level of an endless caller counts once."""
+    chain: list[dict[str, Any]] = [{"id": "0", "takes": 100, "name": "root"}]
+    chain += [
+        {"id": str(at), "parent": str(at - 1), "takes": 50, "name": "deep"}
+        for at in range(1, 50_000)
+    ]
+
+    found = shares.request_shares(spans(*chain)).set_index("name")["inclusive"]
+
+    assert {"root": 1.0, "deep": 0.5} == found.to_dict()
 
 
 def test_the_interval_is_the_jackknife_over_blocks() -> None:

@@ -15,7 +15,7 @@ from analysis.questions.database_load.answer import (
     ReductionRow,
     StatementRow,
 )
-from analysis.questions.emulated import Emulated, EmulatedRow
+from analysis.questions.emulated import Emulated, EmulatedRow, StageEmulationRow
 from analysis.questions.findings import (
     Believed,
     Findings,
@@ -160,6 +160,7 @@ def _shares() -> Shares:
                 share=cell,
                 whole=cell,
                 stage=True,
+                root=False,
             )
             for arm, name, share, cell in named
         ),
@@ -191,7 +192,15 @@ def _emulated() -> Emulated:
     return Emulated(
         profile="seed",
         rows=(row(None, 0.97, 2900.0),),
-        stages=(row("chat sim", 1.0, 2400.0),),
+        stages=(
+            StageEmulationRow(
+                arm="off",
+                service="chat",
+                operation="chat sim",
+                emulated_ms=2400.0,
+                share=1.0,
+            ),
+        ),
         wholes=(),
     )
 

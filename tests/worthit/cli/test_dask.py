@@ -52,7 +52,7 @@ def test_shares_are_equal(
 ) -> None:
     """Of files and a run together, every number of `worthit shares` is the same."""
     run = write_run(tmp_path / "run", Truth(rates_per_s=(20.0,), pairs=2, block_s=2.0))
-    asked = ["shares", str(traces), str(run), "--by-arm"]
+    asked = ["shares", str(traces), str(run)]
 
     alone = _json(capsys, *asked)
     together = _json(capsys, *asked, "--dask", address)

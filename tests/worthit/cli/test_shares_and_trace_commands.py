@@ -40,7 +40,7 @@ def test_shares_of_a_run_leave_warm_up_out_and_carry_intervals(run: Path) -> Non
     """The JSON keeps its schema, shares add up to 1, and warm-up requests do not count."""
     manifest = json.loads((run / "manifest.json").read_text())
 
-    document = json.loads(_call(shares.command, run, "--json").stdout)
+    document = json.loads(_call(shares.command, run, "--json", "--by", "all").stdout)
 
     jsonschema.validate(document, json.loads((SCHEMAS / "shares.schema.json").read_text()))
     assert 1 == pytest.approx(sum(row["share"] for row in document["shares"]))
@@ -53,17 +53,19 @@ def test_shares_of_a_run_leave_warm_up_out_and_carry_intervals(run: Path) -> Non
 
 
 def test_shares_by_arm_keep_the_schema_and_the_table_is_text(run: Path) -> None:
-    """--by-arm gives each arm's table; without --json a user reads it."""
-    document = json.loads(_call(shares.command, run, "--json", "--by-arm").stdout)
+    """Arms are apart without being asked for; without --json a user reads the table."""
+    document = json.loads(_call(shares.command, run, "--json").stdout)
 
     jsonschema.validate(document, json.loads((SCHEMAS / "shares.schema.json").read_text()))
     assert {"off", "on"} == {row["arm"] for row in document["shares"]} == set(document["interval"])
-    text = _call(shares.command, run, "--by-arm", "--rules", "crisp").stdout
+    text = _call(shares.command, run, "--rules", "crisp").stdout
+    assert "self share" in text
+    assert "share of a request" in text
     assert "chat sim-chat" in text
     assert "95 % interval over" in text
 
 
-@pytest.mark.parametrize("options", [(), ("--by-arm", "--rules", "crisp")])
+@pytest.mark.parametrize("options", [("--by", "all"), ("--rules", "crisp")])
 def test_shares_in_parts_are_the_shares_of_the_whole(run: Path, options: tuple[str, ...]) -> None:
     """--partitions changes not a byte of the answer, whatever is asked."""
     whole = _call(shares.command, run, "--json", *options).stdout
@@ -202,8 +204,8 @@ def test_every_run_that_is_named_is_judged_and_counts_for_itself(tmp_path: Path)
     both = _shares(first, second)
 
     assert 2 * one["requests"] == both["requests"]
-    assert "4 blocks of spans" in one["interval"]
-    assert "over 8 blocks" in both["interval"]
+    assert "2 blocks of spans" in one["interval"]["off"]
+    assert "4 blocks of spans" in both["interval"]["off"]
     assert ("INVALID", ["second: The load came late."]) == (both["verdict"], both["reasons"])
     assert both == _shares(runs) == _shares(first / "spans.parquet", second / "spans.parquet")
     assert both == _shares(runs, "--partitions", 3)
