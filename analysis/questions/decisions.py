@@ -12,6 +12,7 @@ from dataclasses import replace
 from analysis.questions.database_load.answer import DatabaseLoad
 from analysis.questions.faster.answer import EndToEndRow, Faster
 from analysis.stats.family import Hypothesis, decisions
+from analysis.stats.intervals import nothing
 
 
 def is_primary(row: EndToEndRow) -> bool:
@@ -25,6 +26,7 @@ def decided_together(answers: tuple[object, ...]) -> tuple[object, ...]:
     load = next((one for one in answers if isinstance(one, DatabaseLoad)), None)
     if faster is None or load is None:
         return answers
+    load = _without_totals(load, faster)
     words = iter(
         decisions(
             [
@@ -32,6 +34,7 @@ def decided_together(answers: tuple[object, ...]) -> tuple[object, ...]:
                     Hypothesis(estimate=row.difference, primary=is_primary(row))
                     for row in faster.end_to_end
                 ),
+                *(Hypothesis(estimate=row.difference) for row in faster.kinds),
                 *(Hypothesis(estimate=row.ratio, null=1.0) for row in faster.operations),
                 *(Hypothesis(estimate=row.factor, null=1.0) for row in load.reductions),
             ]
@@ -40,11 +43,31 @@ def decided_together(answers: tuple[object, ...]) -> tuple[object, ...]:
     sure_faster = replace(
         faster,
         end_to_end=tuple(replace(row, decided=next(words)) for row in faster.end_to_end),
+        kinds=tuple(replace(row, decided=next(words)) for row in faster.kinds),
         operations=tuple(replace(row, decided=next(words)) for row in faster.operations),
     )
     sure_load = replace(
         load, reductions=tuple(replace(row, decided=next(words)) for row in load.reductions)
     )
     return tuple(
-        sure_faster if one is faster else sure_load if one is load else one for one in answers
+        sure_faster if one is faster else sure_load if isinstance(one, DatabaseLoad) else one
+        for one in answers
+    )
+
+
+def _without_totals(load: DatabaseLoad, faster: Faster) -> DatabaseLoad:
+    """The load without the reductions of arms whose mix of requests is not the baseline's."""
+    why = {one.arm: one.sentence for one in faster.unlike}
+    return replace(
+        load,
+        reductions=tuple(
+            replace(
+                row,
+                factor=nothing("ratio", why[row.arm], n=row.factor.n),
+                saved_per_request=nothing("per_request", why[row.arm], n=row.factor.n),
+            )
+            if row.arm in why
+            else row
+            for row in load.reductions
+        ),
     )

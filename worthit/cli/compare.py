@@ -155,6 +155,11 @@ def _print(result: Comparison) -> None:
         texts = (*([row.root or ""] if by_root else []), rate, row.what, *cells, row.decided)
         table.add_row(*map(escape, texts))  # a name such as /orders/[id] is no markup
     table_console().print(table)
+    for sentence in result.unlike_traffic:
+        click.echo(
+            f"{sentence}. There is no total of response times or queries per request: the mean"
+            " is that of both by their pooled mix, and each kind is compared with its like."
+        )
     if result.root_operations:
         click.echo(result.root_operations)
     how = (

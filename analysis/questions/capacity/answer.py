@@ -22,7 +22,7 @@ from analysis.document.formatting import plain
 from analysis.errors import NotEnoughDataError
 from analysis.questions.database_load.answer import LoadRow, load_rows
 from analysis.questions.failures.answer import SERVER_ERROR
-from analysis.questions.faster.answer import times_by_block, without_fast_failures
+from analysis.questions.faster.times import times_by_block, without_fast_failures
 from analysis.questions.measured import Measured
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import Estimate, Floats, difference, nothing

@@ -22,8 +22,10 @@ from analysis.checks.interleaving import said_of, took_turns
 from analysis.errors import InputError
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.faster import answer as faster
+from analysis.questions.faster import kinds
+from analysis.questions.faster.times import times_by_block, without_fast_failures
 from analysis.questions.measured import Measured, measured
-from analysis.rundir.blocks import WHOLE_RUN, block_table
+from analysis.rundir.blocks import WHOLE_RUN, block_table, pairs
 from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
 from analysis.stats.family import Hypothesis, decisions
@@ -64,6 +66,8 @@ class Comparison:
     """Whether both are arms of one run that took turns, so that block stands against block."""
     reasons_against: tuple[str, ...]
     """Why they should not be compared, a sentence each."""
+    unlike_traffic: tuple[str, ...]
+    """How the two sides' mixes of requests differ, where a mean is standardised; else empty."""
     root_operations: str
     """Which root operations were compared and which not; empty where there is one."""
     rows: tuple[Row, ...]
@@ -150,6 +154,7 @@ def compare(first: Side, second: Side, *, by_root: bool = False) -> Comparison:
         paired = not apart and took_turns(manifest, before, after)
     chosen = _chosen(first.roots, second.roots, by_root=by_root)
     rows: list[Row] = []
+    unlike: list[str] = []
     for pair in chosen:
         one, two = (
             side.tables if root in (None, *side.roots[:1]) else measured(side.run, root)
@@ -160,7 +165,11 @@ def compare(first: Side, second: Side, *, by_root: bool = False) -> Comparison:
             if paired
             else _unpaired(_Numbers(one, first.arm), _Numbers(two, second.arm))
         )
-        rows += [replace(row, root=_label(pair)) for row in found]
+        said, by_kind = _by_kind((one, first.arm), (two, second.arm), paired=paired)
+        if said is not None:
+            found = (row for row in found if not row.what.startswith(_OF_A_TOTAL))
+            unlike.append(said)
+        rows += [replace(row, root=_label(pair)) for row in (*by_kind, *found)]
     against = reasons_against(first, second, by_root=by_root)
     return Comparison(
         first=first.label,
@@ -168,6 +177,7 @@ def compare(first: Side, second: Side, *, by_root: bool = False) -> Comparison:
         same_run=same_run,
         paired=paired,
         reasons_against=(*against, *filter(None, [apart])),
+        unlike_traffic=tuple(dict.fromkeys(unlike)),
         root_operations=_said(chosen, [*first.roots, *second.roots]),
         rows=_decided_together(tuple(rows)),
     )
@@ -175,14 +185,68 @@ def compare(first: Side, second: Side, *, by_root: bool = False) -> Comparison:
 
 def _decided_together(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """The rows, decided as a family; the mean response time over all rates is the primary one."""
-    primary = ("response time, mean", None)
     family = [
-        Hypothesis(estimate=row.difference, primary=(row.what, row.rate_per_s) == primary)
+        Hypothesis(
+            estimate=row.difference,
+            primary=row.rate_per_s is None and row.what in ("response time, mean", BY_POOLED_MIX),
+        )
         for row in rows
     ]
     return tuple(
         replace(row, decided=word) for row, word in zip(rows, decisions(family), strict=True)
     )
+
+
+BY_POOLED_MIX = "response time, mean by the pooled mix"
+"""The mean where the two sides were not sent the same mix of requests."""
+
+_OF_A_TOTAL = ("response time, ", "queries per request, ")
+"""What moves with the mix of requests alone."""
+
+
+def _by_kind(
+    first: tuple[Measured, str | None], second: tuple[Measured, str | None], *, paired: bool
+) -> tuple[str | None, list[Row]]:
+    """How the mix of requests differs, and the rows of each kind; nothing where it does not."""
+    (one, before), (two, after) = first, second
+    if one.requests.empty or two.requests.empty:
+        return None, []
+    steps = None
+    if paired:
+        both = pairs(one.blocks, str(before), str(after))
+        blocks, steps = [list(both["first"]), list(both["second"])], list(both["step"])
+    else:
+        blocks = [
+            list(tables.blocks.loc[(tables.blocks["arm"] == arm) | (arm is None), "block"])
+            for tables, arm in (first, second)
+        ]
+    sides = [
+        kinds.traffic(tables.requests, own, "intended_ns")
+        for tables, own in zip((one, two), blocks, strict=True)
+    ]
+    said = kinds.unlike(sides[0], sides[1])
+    if said is None:
+        return None, []
+    whole = kinds.standardised(sides[0], sides[1], kinds.in_both(sides[0], sides[1]), steps=steps)
+    each = kinds.by_kind(sides[0], sides[1], steps=steps)
+    named = [(BY_POOLED_MIX, whole)]
+    named += [(f"response time of {kind}, {one.statistic}", one) for kind, one in each]
+    rows = [
+        Row(
+            root=None,
+            rate_per_s=None,
+            what=what,
+            before=found.before,
+            after=found.after,
+            difference=found.difference,
+            relative=found.difference.scaled(1.0 / found.before.value, "share")
+            if found.before.value
+            else None,
+            decided=decide(found.difference),
+        )
+        for what, found in named
+    ]
+    return said, rows
 
 
 _Pair = tuple[str | None, str | None]
@@ -350,16 +414,14 @@ class _Numbers:
         return found
 
     def _response_times(self, own: pd.DataFrame) -> dict[str, Estimate]:
-        times = faster.times_by_block(self.requests, "intended_ns")
-        chosen = [
-            faster.without_fast_failures(times[block]) for block in own["block"] if block in times
-        ]
+        times = times_by_block(self.requests, "intended_ns")
+        chosen = [without_fast_failures(times[block]) for block in own["block"] if block in times]
         came = [each.ms[np.isfinite(each.ms)] for each in chosen]
         means = [float(block.mean()) for block in came if len(block)]
         n = sum(len(block) for block in came)
         held = pool([each.slowest_if_never for each in chosen], [each.exact for each in chosen])
         found = {"response time, mean": mean(means, unit="ms", n=n)}
-        for name, q in faster.QUANTILES.items():
+        for name, q in kinds.QUANTILES.items():
             found[f"response time, {name}"] = quantile(held, q, unit="ms")
         return found
 

@@ -17,7 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
-from analysis.questions.faster.answer import comparable, match, times_by_block
+from analysis.questions.faster.answer import comparable, match
+from analysis.questions.faster.times import times_by_block
 from analysis.questions.measured import Measured
 from analysis.rundir.blocks import pairs
 from analysis.rundir.manifest import Manifest

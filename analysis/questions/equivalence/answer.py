@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
-from analysis.questions.faster.answer import comparable, match, times_by_block
+from analysis.questions.faster.answer import comparable, match
+from analysis.questions.faster.times import times_by_block
 from analysis.questions.measured import Measured
 from analysis.rundir.blocks import pairs
 from analysis.rundir.manifest import Manifest

@@ -30,23 +30,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.questions.failures.answer import succeeded, unanswered
+from analysis.questions.failures.answer import succeeded
+from analysis.questions.faster import kinds
+from analysis.questions.faster.kinds import QUANTILES, Difference, Traffic
+from analysis.questions.faster.times import FAST_SHARE, Times, times_by_block
 from analysis.questions.measured import Measured
 from analysis.rundir.blocks import pairs
 from analysis.rundir.manifest import Manifest
-from analysis.stats.intervals import Estimate, Floats, decide, mean, pooled_means, ratio_of_sums
+from analysis.stats.intervals import (
+    Estimate,
+    Floats,
+    decide,
+    mean,
+    nothing,
+    pooled_means,
+    ratio_of_sums,
+)
 from analysis.stats.quantiles import pool, quantile, quantile_difference
-
-QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
-"""The percentiles of end-to-end times."""
-
-FAST_SHARE = 0.5
-"""A failure before this share of its partner's time came fast: it says nothing about the time."""
 
 ALL = "all"
 
@@ -102,11 +108,43 @@ class EndToEndRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KindRow:
+    """Requests of one kind in the baseline and in an arm, where the arms' mixes differ."""
+
+    arm: str
+    """The arm that is held against the baseline."""
+    kind: str
+    """Scenario and name of the requests."""
+    statistic: str
+    """mean, p50, p95 or p99 of the response time."""
+    before: Estimate
+    after: Estimate
+    difference: Estimate
+    """After minus before."""
+    decided: str
+    """Of the difference, with all other comparisons of the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlikeTraffic:
+    """Two arms that were not sent the same mix of requests."""
+
+    arm: str
+    """The arm that is held against the baseline."""
+    sentence: str
+    """How the mix differs, and why no total is given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Faster:
     """What got faster."""
 
     operations: tuple[OperationRow, ...]
     end_to_end: tuple[EndToEndRow, ...]
+    unlike: tuple[UnlikeTraffic, ...] = ()
+    """Arms whose mix of requests is not the baseline's: their mean is standardised."""
+    kinds: tuple[KindRow, ...] = ()
+    """Such arms kind by kind."""
 
 
 def answer(measured: Measured) -> Faster:
@@ -115,7 +153,58 @@ def answer(measured: Measured) -> Faster:
     return Faster(
         operations=operations(manifest, _answered(measured), blocks),
         end_to_end=end_to_end(manifest, measured.requests, blocks),
+        **_kind_by_kind(manifest, measured.requests, blocks),
     )
+
+
+def _kind_by_kind(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> _KindByKind:
+    """Arms that were not sent the baseline's mix, and each kind of request in them."""
+    unlike: list[UnlikeTraffic] = []
+    rows: list[KindRow] = []
+    for arm in manifest.treatments if manifest.baseline and len(requests) else ():
+        both = pairs(blocks, str(manifest.baseline), arm)
+        one, two = _traffic(requests, both, "intended_ns")
+        said = kinds.unlike(one, two)
+        if said is None:
+            continue
+        unlike.append(UnlikeTraffic(arm=arm, sentence=f"{said}. {_left_alone(one, two)}".rstrip()))
+        rows += [
+            KindRow(
+                arm=arm,
+                kind=kind,
+                statistic=found.statistic,
+                before=found.before,
+                after=found.after,
+                difference=found.difference,
+                decided=decide(found.difference),
+            )
+            for kind, found in kinds.by_kind(one, two, steps=list(both["step"]))
+        ]
+    return {"unlike": tuple(unlike), "kinds": tuple(rows)}
+
+
+class _KindByKind(TypedDict):
+    unlike: tuple[UnlikeTraffic, ...]
+    kinds: tuple[KindRow, ...]
+
+
+def _left_alone(one: Traffic, two: Traffic) -> str:
+    """Name the kinds that cannot be compared, as one side has too few of them."""
+    alone = sorted((set(one.times) | set(two.times)) - set(kinds.in_both(one, two)))
+    if not alone:
+        return ""
+    named = ", ".join(alone[: kinds.MOST_NAMED])
+    more = len(alone) - kinds.MOST_NAMED
+    return (
+        f"Not compared, with fewer than {kinds.FEWEST} requests on one side: {named}"
+        f"{f' and {more} more' if more > 0 else ''}."
+    )
+
+
+def _traffic(requests: pd.DataFrame, both: pd.DataFrame, origin: str) -> tuple[Traffic, Traffic]:
+    """What the two arms of pairs of blocks were sent."""
+    one, two = (kinds.traffic(requests, list(both[side]), origin) for side in ("first", "second"))
+    return one, two
 
 
 def _answered(measured: Measured) -> pd.DataFrame:
@@ -217,15 +306,42 @@ def end_to_end(
             if len(both["step"].unique()) > 1:
                 scopes += [(int(str(step)), part) for step, part in both.groupby("step")]
             for step, chosen in scopes:
-                rows += _end_to_end_rows(comparable(values, chosen), arm, step, time)
+                one, two = _traffic(requests, chosen, origin)
+                said = kinds.unlike(one, two)
+                steps = list(chosen["step"])
+                standard = (
+                    None
+                    if said is None
+                    else _standardised(
+                        said, kinds.standardised(one, two, kinds.in_both(one, two), steps=steps)
+                    )
+                )
+                rows += _end_to_end_rows(comparable(values, chosen), standard, arm, step, time)
     return tuple(rows)
 
 
+_Statistic = tuple[str, Estimate, Estimate, Estimate]
+"""Its name, before, after, after minus before."""
+
+
+def _standardised(said: str, mean: Difference) -> Iterator[_Statistic]:
+    """The statistics of unlike traffic: a mean by the pooled mix, and no percentile."""
+    yield mean.statistic, mean.before, mean.after, mean.difference
+    none = nothing("ms", f"{said[0].lower()}{said[1:]}: see each kind of request by itself")
+    for name in QUANTILES:
+        yield name, none, none, none
+
+
 def _end_to_end_rows(
-    compared: Compared, arm: str, step: int | None, time: str
+    compared: Compared,
+    standard: Iterator[_Statistic] | None,
+    arm: str,
+    step: int | None,
+    time: str,
 ) -> Iterator[EndToEndRow]:
-    """One row a statistic of what can be compared."""
-    for statistic, before, after, difference in _statistics(compared.pairs, compared.steps):
+    """One row a statistic of what can be compared; ``standard`` are those of unlike traffic."""
+    found = standard or _statistics(compared.pairs, compared.steps)
+    for statistic, before, after, difference in found:
         yield EndToEndRow(
             arm=arm,
             step=step,
@@ -240,71 +356,6 @@ def _end_to_end_rows(
             slow_failures=compared.slow_failures,
             unanswered=compared.unanswered,
         )
-
-
-def request_ms(requests: pd.DataFrame, origin: str) -> pd.Series:
-    """Milliseconds from ``origin`` to the last byte, NaN when it never came."""
-    return (requests["end_ns"] - requests[origin]).astype("float64") / 1e6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """The requests of a block in order of intended send."""
-
-    draw: NDArray[np.int64]
-    """Without draws, a negative number that no other request has."""
-    ms: Floats
-    """From the origin to the end; not a number where it never ended."""
-    done: NDArray[np.bool_]
-    """Answered with what was asked for. The others took at least ``ms``."""
-    never: NDArray[np.bool_]
-    """No answer came at all."""
-
-    def only(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Times:
-        """Some of the requests, by a mask or by their places."""
-        return Times(
-            draw=self.draw[chosen],
-            ms=self.ms[chosen],
-            done=self.done[chosen],
-            never=self.never[chosen],
-        )
-
-    @property
-    def has_draws(self) -> bool:
-        """Whether a request may have a partner in another block."""
-        return bool((self.draw >= 0).any())
-
-    @property
-    def slowest_if_never(self) -> Floats:
-        """``ms``, infinite where no answer came, so that percentiles count it as slowest."""
-        return np.where(self.never, np.inf, self.ms)
-
-    @property
-    def exact(self) -> NDArray[np.bool_]:
-        """Which of ``slowest_if_never`` are exact, and no lower ends."""
-        return self.done | self.never
-
-
-def times_by_block(requests: pd.DataFrame, origin: str) -> dict[int, Times]:
-    """By block, every request's time from ``origin`` and what became of it."""
-    ordered = requests.sort_values("intended_ns")
-    unpaired = pd.Series(-1 - np.arange(len(ordered)), index=ordered.index)
-    whole = Times(
-        draw=ordered["draw"].fillna(unpaired).to_numpy(np.int64),
-        ms=request_ms(ordered, origin).to_numpy(np.float64),
-        done=succeeded(ordered),
-        never=unanswered(ordered),
-    )
-    places = ordered.groupby("block").indices
-    return {int(str(block)): whole.only(np.sort(rows)) for block, rows in places.items()}
-
-
-def without_fast_failures(times: Times) -> Times:
-    """A block's requests but for failures that came fast, against the median of the answered."""
-    if times.done.all() or not times.done.any():
-        return times
-    middle = float(np.median(times.ms[times.done]))
-    return times.only(times.done | times.never | (times.ms >= FAST_SHARE * middle))
 
 
 Pairs = list[tuple[Times, Times]]
@@ -362,9 +413,7 @@ def _failed_fast(one: Times, two: Times) -> NDArray[np.int64]:
     return one.draw[failed][one.ms[failed] < limit]
 
 
-def _statistics(
-    kept: Pairs, steps: tuple[int, ...]
-) -> Iterator[tuple[str, Estimate, Estimate, Estimate]]:
+def _statistics(kept: Pairs, steps: tuple[int, ...]) -> Iterator[_Statistic]:
     """Mean, then quantiles: (name, before, after, after - before)."""
     matched = [match(one, two) for one, two in kept]
     yield (

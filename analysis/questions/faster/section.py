@@ -12,7 +12,7 @@ from analysis.document.setting import Setting
 from analysis.document.tables import Field, estimates, sample_sizes, tabulate, words
 from analysis.questions.failures.section import left_out_of
 from analysis.questions.faster import figure as faster_figure
-from analysis.questions.faster.answer import EndToEndRow, Faster, OperationRow
+from analysis.questions.faster.answer import EndToEndRow, Faster, KindRow, OperationRow
 from analysis.questions.faster.figure import Comparison
 from analysis.questions.findings import Findings
 from analysis.stats.family import NOT_DECIDED
@@ -44,7 +44,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
     return Section(
         key="faster",
         question=QUESTION,
-        answer=_answer(operations, requests, setting),
+        answer=_answer(operations, requests, setting, unlike=bool(_unlike(faster, setting))),
         reading=(
             f"Above, how many times faster an operation is than in the other arm{apart}. Below,"
             " how much longer the whole request takes. Grey means that no difference is decided:"
@@ -57,8 +57,16 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         ),
         sample=_sample(requests, operations, same_draws=setting.same_draws),
         drawings=_drawings(operations, requests, setting),
-        tables=(*_request_table(requests, setting), *_operation_table(operations, setting)),
-        notes=(*_reasons(requests), *(left_out_of(requests[0]) if requests else ())),
+        tables=(
+            *_request_table(requests, setting),
+            *_kind_table([row for row in faster.kinds if row.arm == setting.treatment], setting),
+            *_operation_table(operations, setting),
+        ),
+        notes=(
+            *_unlike(faster, setting),
+            *_reasons(requests),
+            *(left_out_of(requests[0]) if requests else ()),
+        ),
     )
 
 
@@ -73,7 +81,13 @@ def _over_all_steps(whole: list[EndToEndRow]) -> list[EndToEndRow]:
     return [known[name] for name in _SHOWN_STATISTICS if name in known]
 
 
-def _answer(operations: list[OperationRow], requests: list[EndToEndRow], setting: Setting) -> str:
+def _answer(
+    operations: list[OperationRow],
+    requests: list[EndToEndRow],
+    setting: Setting,
+    *,
+    unlike: bool,
+) -> str:
     """The operation: so many times. The request: so many milliseconds, or not decided."""
     together = ", hits and misses together" if _knows_hits(operations) else ""
     parts = [
@@ -83,6 +97,7 @@ def _answer(operations: list[OperationRow], requests: list[EndToEndRow], setting
         if row.operation == setting.cached_operation and row.which in _WHOLE and row.ratio.is_known
     ]
     parts += [_said_of_mean(row) for row in requests if row.statistic == "mean"]
+    parts += ["By the pooled mix of requests, as the two were not sent the same."] * unlike
     return " ".join(parts) or "There is nothing to compare."
 
 
@@ -180,6 +195,31 @@ def _request_table(requests: list[EndToEndRow], setting: Setting) -> tuple[Table
     )
     caption = "The whole request, from the intended send"
     return (tabulate(requests, fields, caption),) if requests else ()
+
+
+def _kind_table(rows: list[KindRow], setting: Setting) -> tuple[Table, ...]:
+    """Each kind of request, where the arms' mixes differ."""
+    fields: tuple[Field[KindRow], ...] = (
+        words("Request", lambda row: row.kind, code=True),
+        words("Response time", lambda row: row.statistic),
+        estimates(setting.label(setting.baseline), lambda row: row.before),
+        estimates(setting.label(setting.treatment), lambda row: row.after),
+        estimates("Difference", lambda row: row.difference),
+        words("Decided", lambda row: row.decided),
+        sample_sizes(lambda row: row.difference),
+    )
+    return (tabulate(rows, fields, "By kind of request"),) if rows else ()
+
+
+def _unlike(faster: Faster, setting: Setting) -> tuple[str, ...]:
+    """Say that there is no total, and what the mean is instead."""
+    return tuple(
+        f"{one.sentence} The mean of the whole request is that of both arms by their pooled mix;"
+        " there is no total, no percentile over all kinds, and no reduction of queries. The times"
+        " of operations are those of their own calls and are not standardised."
+        for one in faster.unlike
+        if one.arm == setting.treatment
+    )
 
 
 def _operation_table(operations: list[OperationRow], setting: Setting) -> tuple[Table, ...]:
