@@ -35,6 +35,7 @@ from analysis.checks.failing_requests import about_errors, about_unended
 from analysis.checks.fault_windows import arms_of_parts, in_fault
 from analysis.checks.imported import about_import, about_sampling
 from analysis.checks.interleaving import about_interleaving
+from analysis.checks.lost_spans import about_lost_spans
 from analysis.checks.run_checks import (
     Issue,
     Level,
@@ -173,6 +174,7 @@ def _hold(
         *about_generator(manifest, requests, counted),
         *_about_traces(manifest, spans, requests),
         *about_losses(manifest, spans, counters),
+        *about_lost_spans(measured(spans, manifest)),
         *_about_cross_checks(table if manifest.scenario else table[table["what"] != ANSWERED]),
         *(() if manifest.scenario else about_postgres(manifest, spans, counters)),
         *(() if manifest.scenario else about_redis(spans, counters)),
