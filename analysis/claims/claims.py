@@ -13,10 +13,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
 from analysis.claims.ledger import Decision, Ledger, LedgerRow, ledger
 from analysis.claims.quantities import QUANTITIES, SCOPES, Found, NotMeasured, find
@@ -32,17 +32,21 @@ DOES_NOT_HOLD: Decision = "does not hold"
 NOT_DECIDED: Decision = "not decided"
 
 
+Number = Annotated[float, Strict()]
+"""A number and no text that looks like one."""
+
+
 class Claim(BaseModel):
     """One claim as a person wrote it down."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     text: str = Field(min_length=1)
     quantity: str
     comparison: Literal["at least", "at most", "about", "between"]
-    value: float | tuple[float, float]
-    margin: float | None = Field(default=None, gt=0, lt=1)
+    value: Number | tuple[Number, Number]
+    margin: Number | None = Field(default=None, gt=0, lt=1)
     """For ``about``: relative, such as 0.1 for 10 %."""
     scope: dict[str, str | int | float] = {}
     experiment: str | None = None

@@ -21,6 +21,7 @@ from analysis.claims.provenance import (
     of_queries,
     of_request,
 )
+from analysis.errors import InputError
 from analysis.questions.cache_law.answer import CacheLaw, LawRow
 from analysis.questions.capacity.answer import Capacity, ExpectationRow
 from analysis.questions.database_load.answer import (
@@ -43,8 +44,8 @@ Scope = Mapping[str, str | int | float]
 """What a claim says of where it holds, by the names in ``SCOPES``."""
 
 SCOPES = (
-    "run", "cached_operation", "arm", "hit_rate", "step", "rate", "operation", "collection",
-    "which", "statistic", "time",
+    "run", "cached_operation", "arm", "hit_rate", "step", "rate", "service", "operation",
+    "collection", "which", "statistic", "time",
 )  # fmt: skip
 """What a claim's scope may name."""
 
@@ -106,7 +107,7 @@ def _of(
 
 QUANTITIES: dict[str, Quantity[Any]] = {
     **_of(
-        ShareRow, lambda found: found.of(Shares).rows, "arm", "operation",
+        ShareRow, lambda found: found.of(Shares).rows, "arm", "service", "operation",
         default_arm="baseline",
         provenance=lambda found, row: of_operation(found, row.arm, row.operation),
         share=(
@@ -172,12 +173,14 @@ QUANTITIES: dict[str, Quantity[Any]] = {
         law_residual=(lambda row: row.residual, "measured over predicted reduction, minus 1"),
     ),
     **_of(
-        OperationRow, lambda found: found.of(Faster).operations, "arm", "operation", "which",
+        OperationRow, lambda found: found.of(Faster).operations,
+        "arm", "service", "operation", "which",
         provenance=lambda found, row: of_operation(found, row.arm, row.operation, row.which),
         operation_ms=(lambda row: row.after, "mean time of an operation in the arm"),
     ),
     **_of(
-        OperationRow, lambda found: found.of(Faster).operations, "arm", "operation", "which",
+        OperationRow, lambda found: found.of(Faster).operations,
+        "arm", "service", "operation", "which",
         provenance=lambda found, row: of_operation(found, found.run.baseline, row.operation),
         operation_ms_before=(
             lambda row: row.before, "mean time of an operation in the baseline",
@@ -236,9 +239,19 @@ def find(found: Findings, name: str, scope: Scope) -> Found:
             raise NotMeasured(f"this run is not about {scope[key]}")
     quantity = QUANTITIES[name]
     wanted = _wanted(found, quantity, scope)
-    for row in quantity.rows(found):
-        if all(getattr(row, field) == value for field, value in wanted.items()):
-            return Found(estimate=quantity.cell(row), provenance=quantity.provenance(found, row))
+    meant = [
+        row
+        for row in quantity.rows(found)
+        if all(getattr(row, field) == value for field, value in wanted.items())
+    ]
+    if "service" in quantity.picks and len(services := {row.service for row in meant}) > 1:
+        raise InputError(
+            f"The claim is about the operation {wanted['operation']}, which the services"
+            f" {' and '.join(sorted(services))} have; name one of them in its scope, as in"
+            f' scope = {{ service = "{min(services)}" }}'
+        )
+    for row in meant[:1]:
+        return Found(estimate=quantity.cell(row), provenance=quantity.provenance(found, row))
     words = ", ".join(f"{field} {value}" for field, value in wanted.items() if value is not None)
     raise NotMeasured(f"this run has no {name.replace('_', ' ')} for {words}")
 
@@ -254,8 +267,7 @@ def _wanted(found: Findings, quantity: Quantity[Any], scope: Scope) -> dict[str,
         "statistic": scope.get("statistic", "mean"),
         "time": scope.get("time", "response"),
     }
-    if "which" in scope:
-        values["which"] = scope["which"]
+    values |= {key: scope[key] for key in ("service", "which") if key in scope}
     wanted = {key: values[key] for key in quantity.picks if key in values}
     if "arm" in wanted and wanted["arm"] not in run.arms:
         raise NotMeasured(f"this run has no arm {wanted['arm'] or 'to compare with'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,14 @@ from analysis.errors import InputError
 from analysis.questions.database_load.answer import DatabaseLoad, HitRateRow
 from analysis.questions.failures.answer import failures
 from analysis.questions.findings import Believed, Findings
+from analysis.questions.shares.answer import Shares
 from analysis.stats.intervals import Estimate
-from tests.support.runs.report_findings import run_facts, typed, with_answers
+from tests.support.runs.report_findings import (
+    cache_findings,
+    run_facts,
+    typed,
+    with_answers,
+)
 
 BACKGROUND = Path(__file__).parents[3] / "claims" / "background.toml"
 
@@ -241,3 +248,28 @@ def test_no_failure_among_many_requests_is_an_interval() -> None:
     assert (0.0, 0.0) == (failed.value, failed.low)
     assert 3 / 12_000 == pytest.approx(failed.high, rel=0.01)
     assert failures(requests, blocks.head(3))[0].failed.high is None
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", '"20"', '"many"', "true"])
+def test_what_is_no_number_is_told_with_its_line(tmp_path: Path, value: str) -> None:
+    """Not a number, infinity and text are refused at line 6, where they stand."""
+    with pytest.raises(InputError, match=r"line 6: claim 1: value\S*: Input should be a"):
+        claim(tmp_path, f'comparison = "at least"\nvalue = {value}')
+
+
+def test_two_services_with_one_operation_name_are_told_apart() -> None:
+    """The share of `lookup` needs a service where two have it; of each it is its own."""
+    found = cache_findings()
+    shares = found.of(Shares)
+    one = next(row for row in shares.rows if row.arm == "off")
+    other = replace(one, service="other", whole=replace(one.whole, value=0.5))
+    both = replace(shares, rows=(*shares.rows, other))
+    found = replace(
+        found, answers=tuple(both if isinstance(a, Shares) else a for a in found.answers)
+    )
+
+    with pytest.raises(InputError, match=f"services {one.service} and other have; name one"):
+        find(found, "share", {"arm": "off", "operation": one.operation})
+    for service, truth in ((one.service, one.whole.value), ("other", 0.5)):
+        scope = {"arm": "off", "operation": one.operation, "service": service}
+        assert truth == find(found, "share", scope).estimate.value
