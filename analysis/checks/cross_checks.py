@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass
 import pandas as pd
 
 from analysis.calls.classify import cache_calls_of, queries_of, queries_to
+from analysis.checks.mysql_counts import of_mysql
 from analysis.checks.statement_counts import statements
 from analysis.checks.statement_windows import by_arm
 from analysis.formats.attributes import numbers
@@ -166,6 +167,7 @@ def _their_servers(
 ) -> Iterator[Count]:
     """Somebody else's, if they were asked."""
     yield from _their_database(spans, grown, counters)
+    yield from _their_mysql(spans, counters)
     for arm in by_arm(manifest, spans, counters):
         yield Count(
             what="database calls between readings",
@@ -233,6 +235,21 @@ def _their_database(
         counted_by=counted_by,
         exact=False,
     )
+
+
+def _their_mysql(spans: pd.DataFrame, counters: pd.DataFrame) -> Iterator[Count]:
+    count = of_mysql(counters)
+    if count is not None:
+        calls = queries_to(spans, "mysql")
+        yield Count(
+            what="database calls",
+            arm=None,
+            from_spans=len(calls),
+            independent=count.least,
+            counted_by=f"MySQL: {count.counted_by}",
+            exact=False,
+            tolerance=round(count.most - count.least),
+        )
 
 
 def their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[Count]:

@@ -1,4 +1,4 @@
-"""Do the spans of somebody else's service say what their PostgreSQL and Redis say?
+"""Do the spans of somebody else's service say what their database and Redis say?
 
 Their servers are not ours: others may use them, and a transaction may hold several statements. So
 the counts need not be equal, and what each method leaves open is not held against the run:
@@ -9,6 +9,7 @@ the counts need not be equal, and what each method leaves open is not held again
   counts meanwhile.
 - ``pg_stat_database`` counts transactions: a lower bound of the statements. The scans of all
   tables and the rows written are an upper bound of the statements that touch a table.
+- MySQL and MariaDB: see ``analysis.checks.mysql_counts``.
 
 Spans that tell of more queries than the server can have had counted one query twice, or something
 that is none. Fewer spans than the server counted: somebody else asked as well, or spans were lost.
@@ -20,7 +21,6 @@ counted 1,495 transactions and 1,466 scans: at most 1,495 queries, 1.6 per reque
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -28,9 +28,10 @@ import pandas as pd
 from analysis.calls.classify import calls as all_calls
 from analysis.calls.classify import queries_to
 from analysis.checks.cross_checks import SERVED_KINDS, growth, roots, their_redis
+from analysis.checks.mysql_counts import of_mysql
 from analysis.checks.run_checks import Issue, Level
 from analysis.checks.served import served_traces
-from analysis.checks.statement_counts import statements
+from analysis.checks.statement_counts import ServerCount, growth_of, statements
 from analysis.checks.statement_windows import ArmCount, by_arm
 from analysis.rundir.manifest import Block, Manifest
 
@@ -53,34 +54,6 @@ LONGEST_SHOWN = 80
 
 FEWEST_WINDOW_SECONDS = 2.0
 """PostgreSQL's counts come once a second: a shorter window says nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerCount:
-    """How many queries a server can have had."""
-
-    least: float
-    most: float
-    counted_by: str
-
-    @property
-    def exact(self) -> bool:
-        """Whether the server counted the queries themselves."""
-        return self.least == self.most
-
-    def nearest(self, said: float) -> float:
-        """The number within the bounds that is nearest to what the spans say."""
-        return min(max(said, self.least), self.most)
-
-
-def growth_of(counters: pd.DataFrame, *names: str) -> float | None:
-    """By how much PostgreSQL's counters of these names grew together; None where there is none."""
-    rows = counters[(counters["source"] == "postgres") & counters["name"].isin(names)]
-    values = rows.sort_values("t_ns").groupby(["name", "labels"])["value"]
-    ends = values.agg(["first", "last", "size"])
-    ends = ends[ends["size"] > 1]
-    grown = ends["last"] - ends["first"]
-    return None if ends.empty or (grown < 0).any() else float(grown.sum())
 
 
 BESIDE_QUERIES = ("ping", "session reset", "prepare", "setting")
@@ -115,6 +88,26 @@ def about_postgres(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFra
     told, _ = all_calls(spans)
     count = of_postgres(counters, int(told["call"].isin(BESIDE_QUERIES).sum()))
     calls = queries_to(spans, "postgresql")
+    return _about_whole(manifest, spans, calls, counters, count, server="PostgreSQL")
+
+
+def about_mysql(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame) -> list[Issue]:
+    """Hold the spans' queries against MySQL's or MariaDB's own count over the whole recording."""
+    calls = queries_to(spans, "mysql")
+    count = of_mysql(counters)
+    return _about_whole(manifest, spans, calls, counters, count, server="MySQL")
+
+
+def _about_whole(
+    manifest: Manifest,
+    spans: pd.DataFrame,
+    calls: pd.DataFrame,
+    counters: pd.DataFrame,
+    count: ServerCount | None,
+    *,
+    server: str,
+) -> list[Issue]:
+    """Hold queries against a server's count over the whole recording."""
     if count is None or calls.empty:
         return []
     apart, share = _apart(len(calls), count)
@@ -123,10 +116,9 @@ def about_postgres(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFra
     more = len(calls) > count.most
     level = Level.INVALID if more and share > COUNTS_INVALID_SHARE else Level.SUSPECT
     said, counted, where = _per_request(manifest, spans, calls, counters, count)
-    how = {"pg_stat_statements": " (pg_stat_statements)", "transactions": " (transactions)"}
     sentence = (
-        f"{where}spans say {said:.1f} queries per request, PostgreSQL says"
-        f" {counted:.1f}{how[count.counted_by]}; over the whole recording {len(calls)} and"
+        f"{where}spans say {said:.1f} queries per request, {server} says"
+        f" {counted:.1f} ({count.counted_by}); over the whole recording {len(calls)} and"
         f" {count.nearest(len(calls)):.0f}."
     )
     why = (

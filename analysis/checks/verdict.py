@@ -45,7 +45,7 @@ from analysis.checks.run_checks import (
     about_traces,
 )
 from analysis.checks.served import about_unserved, served_traces
-from analysis.checks.server_counts import about_postgres, about_redis
+from analysis.checks.server_counts import about_mysql, about_postgres, about_redis
 from analysis.checks.statement_windows import by_arm
 from analysis.rundir.manifest import CrossCheck, Manifest, Verdict
 from analysis.rundir.run import Run, measured
@@ -177,6 +177,7 @@ def _hold(
         *about_lost_spans(measured(spans, manifest)),
         *_about_cross_checks(table if manifest.scenario else table[table["what"] != ANSWERED]),
         *(() if manifest.scenario else about_postgres(manifest, spans, counters)),
+        *(() if manifest.scenario else about_mysql(manifest, spans, counters)),
         *(() if manifest.scenario else about_redis(spans, counters)),
         *_about_cut_off(len(arrivals) - len(counted)),
         *_about_unanswered_caches(spans, events),

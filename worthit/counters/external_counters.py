@@ -1,8 +1,8 @@
-"""What did somebody else's PostgreSQL and Redis count while their service was recorded?
+"""What did somebody else's database and Redis count while their service was recorded?
 
 The servers are named by `--database-url` and `--redis-url`, or by DATABASE_URL and REDIS_URL. They
 are only read: PostgreSQL's counts through its database `postgres`, so that those of the service's
-own database stand still, Redis' by INFO.
+own database stand still, MySQL's and MariaDB's at begin and end, Redis' by INFO.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ import psycopg
 from redis.exceptions import RedisError
 
 from worthit.contract.manifest import Part
+from worthit.counters.mysql_counters import (
+    MysqlError,
+    first_mysql_counters,
+    is_mysql,
+    last_mysql_counters,
+)
 from worthit.counters.postgres_counters import postgres_counters, settled, table_counters
 from worthit.counters.sample import Sample
 from worthit.counters.sampling import Sampler, redis_counters
@@ -32,7 +38,7 @@ LAST_COUNTS_SECONDS = 10.5
 PATIENCE_SECONDS = 30.0
 """How long one server's counts may take: a hung one must not hold the recording."""
 
-NAMES = {"postgres": "PostgreSQL", "redis": "Redis"}
+NAMES = {"postgres": "PostgreSQL", "mysql": "MySQL or MariaDB", "redis": "Redis"}
 """By source of their rows."""
 
 DRIVER = re.compile(r"^(postgres(?:ql)?)\+\w+://")
@@ -54,9 +60,10 @@ class Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalCounters:
-    """The servers that are asked while a service is recorded; either may be missing."""
+    """The servers that are asked while a service is recorded; any may be missing."""
 
     postgres: str | None = None
+    mysql: str | None = None
     redis: str | None = None
     silent: dict[str, str] = field(default_factory=dict)
     """By source, why one of them could not be asked after all."""
@@ -67,19 +74,22 @@ class ExternalCounters:
         return [] if self.postgres is None else [database_of(self.postgres)]
 
     @property
+    def _sources(self) -> list[str]:
+        servers = (("postgres", self.postgres), ("mysql", self.mysql), ("redis", self.redis))
+        return [source for source, url in servers if url is not None]
+
+    @property
     def names(self) -> list[str]:
         """Give what the servers are called."""
-        servers = (("postgres", self.postgres), ("redis", self.redis))
-        return [NAMES[source] for source, url in servers if url is not None]
+        return [NAMES[source] for source in self._sources]
 
     def parts(self) -> dict[str, Part]:
         """Give their rows of the manifest's ``parts``."""
-        servers = (("postgres", self.postgres), ("redis", self.redis))
-        return {name: Part() for name, url in servers if url is not None}
+        return {source: Part() for source in self._sources}
 
     def sampler(self, first: Sequence[Sample]) -> Sampler:
         """Samples them every second; `first` tells whether statements are counted."""
-        counted = any(row.name == "statement_calls" for row in first)
+        counted = any((row.source, row.name) == ("postgres", "statement_calls") for row in first)
         return Sampler(
             statements=StatementReadings(url=self.postgres, database=database_of(self.postgres))
             if counted and self.postgres is not None
@@ -93,6 +103,7 @@ class ExternalCounters:
         """The opening bracket; what fails here is not asked again."""
         return [
             *await self._asked("postgres", self.postgres, self._first_of_postgres),
+            *await self._asked("mysql", self.mysql, first_mysql_counters),
             *await self._asked("redis", self.redis, redis_counters),
         ]
 
@@ -103,13 +114,16 @@ class ExternalCounters:
         """
         rows = [
             *await self._asked("redis", self.redis, redis_counters),
+            *await self._asked("mysql", self.mysql, last_mysql_counters),
             *await self._asked("postgres", self.postgres, self._last_of_postgres),
         ]
         known = {(row.name, row.labels) for row in first}
         return rows + [
             replace(row, t_ns=first[0].t_ns, value=0.0)
             for row in rows
-            if row.name == "command_calls" and (row.name, row.labels) not in known
+            if row.source == "redis"
+            and row.name == "command_calls"
+            and (row.name, row.labels) not in known
         ]
 
     def kept(self, rows: Sequence[Sample]) -> list[Sample]:
@@ -136,7 +150,7 @@ class ExternalCounters:
                 return await ask(url)
         except TimeoutError:
             self.silent[source] = f"no answer within {PATIENCE_SECONDS:g} s"
-        except (psycopg.Error, RedisError, OSError) as error:
+        except (psycopg.Error, MysqlError, RedisError, OSError) as error:
             self.silent[source] = (str(error).strip() or type(error).__name__).splitlines()[0]
         return []
 
@@ -164,8 +178,10 @@ async def find(database: Named | None, cache: Named | None) -> tuple[ExternalCou
         A server that an option names cannot be reached or may not be read.
     """
     notes: list[str] = []
+    of_mysql = database is not None and is_mysql(database.url)
     return ExternalCounters(
-        postgres=await _usable(database, _check_postgres, notes),
+        postgres=await _usable(None if of_mysql else database, _check_postgres, notes),
+        mysql=await _usable(database if of_mysql else None, _check_mysql, notes),
         redis=await _usable(cache, _check_redis, notes),
     ), notes
 
@@ -191,11 +207,22 @@ async def _check_postgres(url: str, by: str) -> None:
     scheme = urlsplit(url).scheme
     if scheme and scheme not in {"postgres", "postgresql"}:
         raise UsageError(
-            f"{by} is an address of {scheme}, and only PostgreSQL is asked for its counts; "
-            f"write it as postgresql://user:password@host:5432/database, or {OTHERWISE}."
+            f"{by} is an address of {scheme}, and only PostgreSQL, MySQL and MariaDB are "
+            "asked for their counts; write it as postgresql://user:password@host:5432/database"
+            f" or mysql://user:password@host:3306/database, or {OTHERWISE}."
         )
     await ExternalPostgres(url, named_by=NamedBy(by, OTHERWISE)).check()
     await _may_be_read(url, by)
+
+
+async def _check_mysql(url: str, by: str) -> None:
+    try:
+        await first_mysql_counters(url)
+    except MysqlError as error:
+        raise PartError(
+            f"{by} names a MySQL or MariaDB that could not be asked for its counts ({error}); "
+            f"correct it, or {OTHERWISE}."
+        ) from error
 
 
 async def _check_redis(url: str, by: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.checks.cut_off import STOPPED, cut_off
 from analysis.checks.served import about_unserved
-from analysis.checks.server_counts import about_postgres, about_redis, of_postgres
+from analysis.checks.server_counts import about_mysql, about_postgres, about_redis, of_postgres
 from analysis.rundir.manifest import Arm, Block, Manifest
 
 SECOND = 10**9
@@ -172,3 +172,29 @@ def test_what_the_load_kills_at_its_stop_is_cut_off_and_what_hung_is_not() -> No
     )
 
     assert [False, True, False] == cut_off(requests).tolist()
+
+
+@pytest.mark.parametrize(("said", "is_doubted"), [(120, False), (240, True), (60, True)])
+def test_what_mariadbs_digests_leave_out_is_left_open(said: int, *, is_doubted: bool) -> None:
+    """30 of 120 queries were prepared in the binary protocol, which no digest counts there."""
+    calls = spans(said, 1).query("kind == 'CLIENT'").assign(db_system="mysql")
+    rows = [
+        ("statement_calls", '{"query": "", "queryid": ""}', 0, 0),
+        ("statement_calls", '{"query": "SELECT `a` FROM `b`", "queryid": "1"}', 5, 95),
+        ("statement_calls", '{"query": "SHOW STATUS", "queryid": "2"}', 1, 900),
+        ("prepared_calls", "{}", 7, 37),
+        ("query_cache_hits", "{}", 0, 0),
+        ("command_calls", '{"command": "select"}', 100, 100 + 120),
+    ]
+    counted = pd.DataFrame(
+        [
+            (at, "mysql", name, labels, float(value))
+            for name, labels, *ends in rows
+            for at, value in zip((0, 9), ends, strict=True)
+        ],
+        columns=COLUMNS,
+    )
+
+    issues = about_mysql(Manifest(format_version=1, run_id="r"), calls, counted)
+
+    assert is_doubted == bool(issues)
