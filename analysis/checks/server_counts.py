@@ -32,7 +32,7 @@ from analysis.checks.mysql_counts import of_mysql
 from analysis.checks.run_checks import Issue, Level
 from analysis.checks.served import served_traces
 from analysis.checks.statement_counts import ServerCount, growth_of, statements
-from analysis.checks.statement_windows import ArmCount, by_arm
+from analysis.checks.statement_windows import ArmCount, by_arm, short_of_readings
 from analysis.rundir.manifest import Block, Manifest
 
 COUNTS_SUSPECT_SHARE = 0.02
@@ -88,7 +88,18 @@ def about_postgres(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFra
     told, _ = all_calls(spans)
     count = of_postgres(counters, int(told["call"].isin(BESIDE_QUERIES).sum()))
     calls = queries_to(spans, "postgresql")
-    return _about_whole(manifest, spans, calls, counters, count, server="PostgreSQL")
+    found = _about_whole(manifest, spans, calls, counters, count, server="PostgreSQL")
+    short = short_of_readings(manifest, counters)
+    if short:
+        found.append(
+            Issue(
+                Level.NOTED,
+                f"PostgreSQL's count is held against the whole recording: no block of"
+                f" {' or of '.join(short)} holds two of its readings, of which there is one a"
+                " second. Longer blocks are judged by arm.",
+            )
+        )
+    return found
 
 
 def about_mysql(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame) -> list[Issue]:

@@ -90,6 +90,18 @@ def by_arm(
     return tuple(count for count, _ in counts)
 
 
+def short_of_readings(manifest: Manifest, counters: pd.DataFrame) -> tuple[str, ...]:
+    """Arms none of whose blocks holds two readings, where there are readings."""
+    readings = _readings(counters)
+    if readings is None:
+        return ()
+    blocks = {
+        arm.name: [block for block in manifest.measured_blocks if block.arm == arm.name]
+        for arm in manifest.arms
+    }
+    return tuple(arm for arm, own in blocks.items() if own and not list(_stretches(own, readings)))
+
+
 _Pairs = list[tuple[int, int]]
 
 

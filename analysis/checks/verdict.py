@@ -36,6 +36,7 @@ from analysis.checks.fault_windows import arms_of_parts, in_fault
 from analysis.checks.imported import about_import, about_sampling
 from analysis.checks.interleaving import about_interleaving
 from analysis.checks.lost_spans import about_lost_spans
+from analysis.checks.marked_blocks import about_marked_blocks
 from analysis.checks.run_checks import (
     Issue,
     Level,
@@ -178,6 +179,7 @@ def _hold(
         *_about_cross_checks(table if manifest.scenario else table[table["what"] != ANSWERED]),
         *(() if manifest.scenario else about_postgres(manifest, spans, counters)),
         *(() if manifest.scenario else about_mysql(manifest, spans, counters)),
+        *(() if manifest.scenario else about_marked_blocks(spans, events)),
         *(() if manifest.scenario else about_redis(spans, counters)),
         *_about_cut_off(len(arrivals) - len(counted)),
         *_about_unanswered_caches(spans, events),

@@ -44,6 +44,9 @@ NAMES = {"postgres": "PostgreSQL", "mysql": "MySQL or MariaDB", "redis": "Redis"
 DRIVER = re.compile(r"^(postgres(?:ql)?)\+\w+://")
 """SQLAlchemy's addresses name a driver too: postgresql+psycopg://."""
 
+VALKEY = re.compile(r"^valkey(s?)://")
+"""Valkey speaks Redis' protocol, and its address may say its own name."""
+
 OTHERWISE = "leave it out to record without its counts"
 
 
@@ -192,7 +195,7 @@ async def _usable(
     """Give the address if its server may be asked; what an option names must be."""
     if named is None:
         return None
-    url = DRIVER.sub(r"\1://", named.url)
+    url = VALKEY.sub(r"redis\1://", DRIVER.sub(r"\1://", named.url))
     try:
         await check(url, named.by)
     except WorthitError as error:

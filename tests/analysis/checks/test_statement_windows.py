@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from analysis.checks.server_counts import about_postgres
-from analysis.checks.statement_windows import by_arm
+from analysis.checks.statement_windows import by_arm, short_of_readings
 from analysis.rundir.manifest import Arm, Block, Manifest
 
 SECOND = 10**9
@@ -165,4 +165,10 @@ def test_a_reset_or_blocks_without_readings_are_no_answer() -> None:
 
     assert by_arm(MANIFEST, recorded, reset) == ()
     assert by_arm(short, recorded, counted) == ()
+    assert short_of_readings(short, counted) == ("off", "on")
+    assert short_of_readings(MANIFEST, counted) == ()
+    (note,) = [
+        one for one in about_postgres(short, recorded, counted) if one.level.name == "NOTED"
+    ]
+    assert "no block of off or of on holds two of its readings" in note.sentence
     assert by_arm(MANIFEST, recorded, counted[counted["name"] != "statement_reading"]) == ()

@@ -80,7 +80,14 @@ async def test_their_servers_counts_stand_beside_the_spans(tmp_path: Path) -> No
         said = await record(
             *("--json", "--out", str(tmp_path)),
             *("--database-url", database.replace("postgresql:", "postgresql+psycopg:")),
-            *("--redis-url", redis.url, "--", sys.executable, "-c", SERVICE),
+            *(
+                "--redis-url",
+                redis.url.replace("redis:", "valkey:"),
+                "--",
+                sys.executable,
+                "-c",
+                SERVICE,
+            ),
             THEIR_DATABASE=database,
             THEIR_REDIS=redis.url,
         )
