@@ -367,9 +367,10 @@ def _paired(one: Measured, first: str | None, second: str | None) -> Iterator[Ro
 def _unpaired(one: _Numbers, two: _Numbers) -> Iterator[Row]:
     """Two runs, or arms that took no turns: block means and totals, each with its own scatter.
 
-    Rates that nobody set, as in imported traces, differ by accident: there all are compared.
+    Rates that nobody set, as in recordings and imported traces, differ by accident: there all
+    are compared.
     """
-    unset = any(side.manifest.imported is not None for side in (one, two))
+    unset = any(not side.manifest.scenario for side in (one, two))
     rates = [] if unset else sorted(set(one.rates) & set(two.rates))
     scopes: list[float | None] = [None] if unset or set(one.rates) == set(two.rates) else []
     for rate in [*scopes, *rates]:
