@@ -31,6 +31,7 @@ from reference_service.errors import (
     OverloadedError,
     ServiceError,
 )
+from reference_service.resilience.deadline import deadline
 from reference_service.telemetry import names
 from reference_service.telemetry.metrics import Instruments
 
@@ -110,6 +111,8 @@ _NOT_PREPARED: Final = (
 _CONNECT_TIMEOUT_SECONDS: Final = 2
 """libpq's least."""
 _DEFAULT_PORT: Final = 5432
+_LONGEST: Final = 4
+"""Of the wait for a connection a busy process's own lateness does not count, yet it ends."""
 _ANSWER_MARGIN_SECONDS: Final = 0.3
 """How much later than PostgreSQL's own limit the client gives a statement up."""
 
@@ -135,6 +138,7 @@ class Database:
         self._duration = instruments.database_duration
         self._answer_seconds = statement_timeout_ms / 1000 + _ANSWER_MARGIN_SECONDS
         self._place = _Place.of(url)
+        self._wait_seconds = timeout_seconds
         self._answered = -math.inf
         """When PostgreSQL last answered a statement, in seconds of `perf_counter`."""
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -143,7 +147,7 @@ class Database:
             kwargs={"autocommit": True, "prepare_threshold": 0},
             min_size=pool_min,
             max_size=pool_max,
-            timeout=timeout_seconds,
+            timeout=_LONGEST * timeout_seconds,
             max_waiting=max_waiting,
             reconnect_timeout=0.2,
             open=False,
@@ -219,7 +223,7 @@ class Database:
 
         After PostgreSQL's restart every idle connection is dead and none of them knows.
         """
-        deadline = perf_counter() + self.pool.timeout
+        until = perf_counter() + self._wait_seconds
         loop = asyncio.get_running_loop()
         while True:
             began = perf_counter()
@@ -236,7 +240,7 @@ class Database:
             except _FAILED as error:
                 if not connection.broken:
                     self._answered = perf_counter()
-                again = connection.broken and statement.repeatable and perf_counter() < deadline
+                again = connection.broken and statement.repeatable and perf_counter() < until
                 if not again:
                     raise DatabaseUnavailableError(type(error).__name__) from error
             else:
@@ -272,11 +276,12 @@ class Database:
 
     async def _connection(self) -> Connection:
         try:
-            return await self.pool.getconn()
+            async with deadline(self._wait_seconds):
+                return await self.pool.getconn()
         except PoolClosed as error:
             raise DatabaseUnavailableError("the service is stopping") from error
-        except PoolTimeout as error:
-            raise DatabaseUnavailableError("no connection in time") from error
+        except (PoolTimeout, TimeoutError):
+            raise DatabaseUnavailableError("no connection in time") from PoolTimeout()
         except TooManyRequests as error:
             raise OverloadedError("too many wait for a connection") from error
 
