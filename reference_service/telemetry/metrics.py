@@ -2,7 +2,7 @@
 
 Names are those of the semantic conventions 1.44 where they have one; the GenAI conventions are
 still moving. What spans say already (waits for a connection, each Redis command) is not measured
-a second time: a recording costs some 5 us.
+a second time: a recording costs 11 us, 15 where it is pushed, too.
 """
 
 from __future__ import annotations
