@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.errors import NotEnoughDataError
-from analysis.stats.intervals import Floats
+from analysis.stats.intervals import CONFIDENCE, Estimate, Floats, nothing
 
 METHOD = "three-parameter non-linear least squares, alpha, beta, gamma >= 0"
 """Named wherever a coefficient is shown: fits by another method differ."""
@@ -24,6 +24,15 @@ MIN_POINTS = 6
 
 NEGLIGIBLE_BETA = 1e-9
 """Below this the bound held: beta is 0 and there is no peak, not one at 5e14."""
+
+PEAK_WITHIN = 2.0
+"""A peak is said only where it surely lies within so many times the measured concurrency."""
+
+_PEAKS = 161
+"""Peaks tried within the range, 3 % apart."""
+
+_ALPHAS = np.concatenate([[0.0], np.geomspace(1e-5, 1.0, 250)])
+"""Contention tried with each of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +103,51 @@ def fit(concurrency: Floats, throughput: Floats) -> Scalability:
         gamma=gamma,
         points=len(n),
         r_squared=1.0 - unexplained / spread if spread else math.nan,
+    )
+
+
+def peak(concurrency: Floats, throughput: Floats) -> Estimate:
+    """The concurrency of the highest throughput, where the interval says that there is one.
+
+    The 95 % interval holds every peak whose best fit is not significantly worse than the best of
+    all (profile likelihood, F with 1 and n - 3 degrees of freedom; Bates and Watts, Nonlinear
+    Regression Analysis, 1988, section 6.1), on logarithms, as the error of a throughput grows with
+    it. There is no value where it does not end within ``PEAK_WITHIN`` times the highest measured
+    concurrency, nor where throughput that never falls (isotonic regression) explains what was
+    measured as well, by the same F: a pool that is full levels off more sharply than contention
+    can, and coherency, free to be fitted, makes a peak of that.
+    """
+    order = np.argsort(concurrency)
+    n = np.asarray(concurrency, np.float64)[order]
+    logs = np.log(np.asarray(throughput, np.float64)[order])
+    edge = PEAK_WITHIN * float(n.max())
+    inside = np.geomspace(max(float(n.min()), 0.5), edge, _PEAKS)
+    peaks = np.concatenate([inside, edge * np.geomspace(1.05, 100.0, 20), [np.inf]])
+    alpha, top = _ALPHAS[None, :, None], peaks[:, None, None]
+    off = logs - np.log(n / (1.0 + alpha * (n - 1.0) + (1.0 - alpha) / top**2 * n * (n - 1.0)))
+    errors = len(n) * off.var(axis=-1).min(axis=1)  # gamma, a factor, is the mean of what is off
+    best = int(np.argmin(errors))
+    from scipy.optimize import isotonic_regression  # noqa: PLC0415 - costs a report without a fit
+    from scipy.stats import f  # noqa: PLC0415 - as above
+
+    never_falls = float(np.sum((logs - isotonic_regression(logs).x) ** 2))
+    freedom = len(n) - 3
+    # a fit without any error still has that of its grid
+    floor = max(float(errors[best]), 1e-9)
+    worst = floor * (1.0 + float(f.ppf(CONFIDENCE, 1, freedom)) / freedom)
+    # the ends lie between two peaks that were tried: the outer one is taken
+    fits = np.flatnonzero(errors <= worst)
+    accepted = peaks[max(int(fits[0]) - 1, 0) : int(fits[-1]) + 2]
+    if never_falls <= worst or accepted.max() >= edge:
+        return nothing("requests", "no peak within twice the range", n=len(n))
+    return Estimate(
+        value=float(peaks[best]),
+        unit="requests",
+        n=len(n),
+        blocks=len(n),
+        low=float(accepted.min()),
+        high=float(accepted.max()),
+        method="profile likelihood, F(1, n - 3)",
     )
 
 

@@ -1,7 +1,9 @@
 """Where does more load stop helping, and what is expected at a load that was not measured?
 
-The knee by a stated rule first: the first step whose achieved rate falls below 99 % of the offered
-one, or whose p95 is above twice that of the lowest step. Kneedle (Satopaa et al. 2011, ``kneed``)
+The knee by a stated rule first: the first step that surely achieves less than 99 % of what the
+lowest step achieves of its offered rate, or whose p95 is surely above twice the lowest step's.
+Surely means by Welch's t over the blocks of both steps, 95 % for all steps together: errors that
+every step has are no knee, and one step alone has none. Kneedle (Satopaa et al. 2011, ``kneed``)
 is a second opinion only: its sensitivity alone moves one curve's knee from 22 to 482. Beyond the
 last measured step everything is an extrapolation. What can bend there is how long a request holds
 connections, so that is tested, by hiding the highest step and predicting its busy connections;
@@ -14,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -22,16 +25,17 @@ from analysis.document.formatting import plain
 from analysis.errors import NotEnoughDataError
 from analysis.questions.database_load.answer import LoadRow, load_rows
 from analysis.questions.failures.answer import SERVER_ERROR
-from analysis.questions.faster.times import times_by_block, without_fast_failures
+from analysis.questions.faster.times import Times, times_by_block, without_fast_failures
 from analysis.questions.measured import Measured
 from analysis.rundir.manifest import Manifest
-from analysis.stats.intervals import Estimate, Floats, difference, nothing
+from analysis.stats.intervals import CONFIDENCE, Estimate, Floats, difference, nothing
 from analysis.stats.quantiles import pool, quantile
 from analysis.stats.queueing import erlang_c, servers_needed
-from analysis.stats.scalability import METHOD, fit
+from analysis.stats.scalability import METHOD, fit, peak
+from analysis.stats.unpaired import difference_of_means
 
 KEEPS_UP_SHARE = 0.99
-"""An achieved rate below this share of the offered one is past the knee."""
+"""Past the knee is what achieves less than this share of what the lowest step does."""
 
 OBJECTIVE_TIMES_LOWEST = 2.0
 """A p95 above twice the lowest step's is past the knee."""
@@ -47,6 +51,8 @@ EXTRAPOLATES_WITHIN = 0.15
 
 MOVES_BY = 0.05
 """A held time that is surely another than predicted and by more than 5 % moves with the rate."""
+
+_TAIL = 0.95
 
 MIN_STEPS_FOR_KNEEDLE = 5
 """Fewer points have no curvature to speak of."""
@@ -67,6 +73,12 @@ class StepRow:
     p95_ms: Estimate
     in_flight: float | None
     """Requests in flight, by Little's law."""
+    in_time: float
+    """Share of the offered rate that was sent and taken up in time, whatever was answered."""
+    failing_more: Estimate
+    """Share that was not answered, or with a server's error, less that of the lowest level."""
+    slowdown: Estimate
+    """Geometric mean of the blocks' p95 over that of the lowest level."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +88,11 @@ class KneeRow:
     arm: str | None
     """Which arm; none where the run names none."""
     knee_per_s: float | None
-    """None where no level was past it."""
+    """The lowest level that is surely past it; None where there is none."""
+    above_per_s: float | None
+    """The highest level below it that surely is not past it: the knee lies between the two."""
+    undecided_per_s: tuple[float, ...]
+    """Levels of which the scatter of their blocks does not tell."""
     objective_ms: float
     rule: str | None
     """The rule that the knee's level broke."""
@@ -95,7 +111,8 @@ class ScalabilityRow:
     beta: float | None
     gamma: float | None
     r_squared: float | None
-    peak_in_flight: float | None
+    peak_in_flight: Estimate
+    """Where throughput is highest; without a value where that is not within twice the range."""
     method: str
     sentence: str
 
@@ -179,40 +196,97 @@ def steps(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFrame) -> t
     """
     ordered = requests.sort_values("intended_ns")
     by_block = times_by_block(ordered, "intended_ns")
-    status = ordered["status_code"].astype("float64")
+    good = (ordered["status_code"].astype("float64") < SERVER_ERROR).groupby(ordered["block"])
+    answered = good.mean()
     sent = {
         row.step: row.achieved_per_s / row.offered_per_s
         for row in manifest.generator
         if row.offered_per_s
     }
-    rows = []
-    for (arm, step), own in blocks.groupby(["arm", "step"], sort=True, dropna=False):
-        offered = float(own["rate_per_s"].iloc[0])
-        chosen = [
-            without_fast_failures(by_block[block]) for block in own["block"] if block in by_block
-        ]
-        if not chosen:
-            continue
-        answered = float((status[ordered["block"].isin(own["block"])] < SERVER_ERROR).mean())
-        kept = answered * min(sent.get(int(str(step)), 1.0), 1.0)
-        achieved = offered * kept / float(own["stretch"].iloc[0])
-        took = np.concatenate([each.ms for each in chosen])
-        took = took[np.isfinite(took)]
-        rows.append(
-            StepRow(
-                arm=arm if isinstance(arm, str) else None,
+    rows: list[StepRow] = []
+    for arm, of_arm in blocks.groupby("arm", sort=True, dropna=False):
+        measured = [
+            _Level(
                 step=int(str(step)),
-                offered_per_s=offered,
-                achieved_per_s=achieved,
-                p95_ms=quantile(
-                    pool([each.slowest_if_never for each in chosen], [e.exact for e in chosen]),
-                    0.95,
-                    unit="ms",
-                ),
-                in_flight=achieved * float(took.mean()) / 1e3 if len(took) else None,
+                offered_per_s=float(own["rate_per_s"].iloc[0]),
+                in_time=min(sent.get(int(str(step)), 1.0), 1.0) / float(own["stretch"].iloc[0]),
+                blocks=[
+                    (without_fast_failures(by_block[block]), float(answered[block]))
+                    for block in own["block"]
+                    if block in by_block
+                ],
             )
-        )
+            for step, own in of_arm.groupby("step", sort=True)
+        ]
+        levels = sorted((one for one in measured if one.blocks), key=lambda one: one.offered_per_s)
+        # Two questions of every level but the lowest: 95 % for all of them together.
+        sure = 1.0 - (1.0 - CONFIDENCE) / max(2 * (len(levels) - 1), 1)
+        rows += [
+            _step(arm if isinstance(arm, str) else None, level, levels[0], sure)
+            for level in levels
+        ]
     return tuple(sorted(rows, key=lambda row: (row.arm is None, row.arm or "", row.offered_per_s)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Level:
+    """The blocks of an arm at a load level."""
+
+    step: int
+    offered_per_s: float
+    in_time: float
+    blocks: list[tuple[Times, float]]
+    """The times of a block, and the share of its arrivals that was answered."""
+
+    @property
+    def answered(self) -> float:
+        """Share of all arrivals that was answered without a server's error."""
+        arrivals = [len(times.ms) for times, _ in self.blocks]
+        return float(np.average([share for _, share in self.blocks], weights=arrivals))
+
+    def failing(self) -> Floats:
+        """By block, the share that was not."""
+        return 1.0 - np.array([share for _, share in self.blocks], np.float64)
+
+    def log_p95(self) -> Floats:
+        """By block, the logarithm of its p95; not finite where it lies beyond what was seen."""
+        found = [
+            quantile(pool([times.slowest_if_never], [times.exact]), _TAIL, unit="ms").value
+            for times, _ in self.blocks
+        ]
+        return np.log(np.array([value or math.nan for value in found], np.float64))
+
+
+def _step(arm: str | None, level: _Level, lowest: _Level, sure: float) -> StepRow:
+    """One level, against the lowest of its arm."""
+    times = [each for each, _ in level.blocks]
+    took = np.concatenate([each.ms for each in times])
+    took = took[np.isfinite(took)]
+    achieved = level.offered_per_s * level.answered * level.in_time
+    p95 = quantile(
+        pool([each.slowest_if_never for each in times], [each.exact for each in times]),
+        _TAIL,
+        unit="ms",
+    )
+    slower = difference_of_means(
+        level.log_p95(), lowest.log_p95(), unit="log", n=p95.n, confidence=sure
+    )
+    ends = [
+        None if one is None else math.exp(one) for one in (slower.value, slower.low, slower.high)
+    ]
+    return StepRow(
+        arm=arm,
+        step=level.step,
+        offered_per_s=level.offered_per_s,
+        achieved_per_s=achieved,
+        p95_ms=p95,
+        in_flight=achieved * float(took.mean()) / 1e3 if len(took) else None,
+        in_time=level.in_time,
+        failing_more=difference_of_means(
+            level.failing(), lowest.failing(), unit="share", n=p95.n, confidence=sure
+        ),
+        slowdown=replace(slower, value=ends[0], low=ends[1], high=ends[2], unit="ratio"),
+    )
 
 
 def _by_arm(levels: Iterable[StepRow]) -> dict[str, list[StepRow]]:
@@ -231,40 +305,77 @@ def knees(levels: Iterable[StepRow]) -> tuple[KneeRow, ...]:
         offered = np.array([level.offered_per_s for level in own], np.float64)
         p95 = np.array([level.p95_ms.value or math.nan for level in own], np.float64)
         objective = OBJECTIVE_TIMES_LOWEST * float(p95[0])
-        broken = ((level, _rule_broken(level, objective)) for level in own)
-        knee, rule = next(
-            ((level.offered_per_s, rule) for level, rule in broken if rule), (None, None)
-        )
+        past = [(level, _past(level, own[0], objective)) for level in own[1:]]
+        knee, rule = next(((level, said) for level, said in past if said), (None, None))
+        below = [one for one in past if knee is None or one[0].offered_per_s < knee.offered_per_s]
+        held = [level.offered_per_s for level, said in below if said is False]
         rows.append(
             KneeRow(
                 arm=arm,
-                knee_per_s=knee,
+                knee_per_s=knee.offered_per_s if knee else None,
+                above_per_s=max([own[0].offered_per_s, *held]) if knee else None,
+                undecided_per_s=tuple(one.offered_per_s for one, said in below if said is None),
                 objective_ms=objective,
-                rule=rule,
+                rule=rule or None,
                 kneedle_per_s=kneedle(offered, p95),
-                sentence=_knee_sentence(own, knee, rule),
+                sentence=_knee_sentence(own, below, knee, rule or ""),
             )
         )
     return tuple(rows)
 
 
-def _knee_sentence(own: Sequence[StepRow], knee: float | None, rule: str | None) -> str:
-    """Where the knee is, or how far nobody has met one."""
-    if knee is not None:
-        return f"At {plain(knee, 'per_s')}: {rule}."
-    highest = plain(own[-1].offered_per_s, "per_s")
-    if len(own) == 1:
-        return f"Only one rate was tried, {highest}, and the service kept up with it."
-    return f"No knee up to {highest}, the highest rate that was tried."
+Said = str | Literal[False] | None
+"""The rule that a level surely breaks, False where it surely keeps both, None where neither."""
 
 
-def _rule_broken(level: StepRow, objective_ms: float) -> str | None:
-    """What puts a level past the knee, None where nothing does."""
-    if level.achieved_per_s < KEEPS_UP_SHARE * level.offered_per_s:
-        return "achieved below 99 % of offered"
-    if (level.p95_ms.value or math.nan) > objective_ms:
+def _past(level: StepRow, lowest: StepRow, objective_ms: float) -> Said:
+    """Which rule puts a level past the knee."""
+    more, slower = level.failing_more, level.slowdown
+    kept = 1.0 if lowest.in_time <= 0 else level.in_time / lowest.in_time
+    answered = lowest.achieved_per_s / (lowest.offered_per_s * lowest.in_time or 1.0)
+    best, worst = (
+        None if end is None or not answered else kept * (1.0 - end / answered)
+        for end in (more.low, more.high)
+    )
+    if kept < KEEPS_UP_SHARE or (best is not None and best < KEEPS_UP_SHARE):
+        return f"achieved less than {KEEPS_UP_SHARE:.0%} of what the lowest rate does"
+    if slower.low is not None and slower.low > OBJECTIVE_TIMES_LOWEST:
         return f"p95 above {objective_ms:.0f} ms"
-    return None
+    keeps_up = worst is not None and worst >= KEEPS_UP_SHARE
+    is_fast = slower.high is not None and slower.high <= OBJECTIVE_TIMES_LOWEST
+    return False if keeps_up and is_fast else None
+
+
+def _knee_sentence(
+    own: Sequence[StepRow],
+    below: Sequence[tuple[StepRow, Said]],
+    knee: StepRow | None,
+    rule: str,
+) -> str:
+    """Between which levels the knee is, or how far nobody has met one."""
+    lowest = plain(own[0].offered_per_s, "per_s")
+    if own[0].in_time < KEEPS_UP_SHARE:
+        fell = f"fell behind at {lowest}, of which it took up {own[0].in_time:.0%} in time"
+        if len(own) == 1:
+            return f"Only one rate was tried, and the service {fell}: any knee lies below."
+        return f"The service {fell}: any knee lies below that, the lowest rate that was tried."
+    if len(own) == 1:
+        return (
+            f"Only one rate was tried, {lowest}, and the service took it up in time: one rate"
+            " shows no knee."
+        )
+    held = [level.offered_per_s for level, said in below if said is False]
+    if knee is not None:
+        first = plain(max([own[0].offered_per_s, *held]), "per_s")
+        return f"Between {first} and {plain(knee.offered_per_s, 'per_s')}: {rule}."
+    unsure = [plain(one.offered_per_s, "per_s") for one, said in below if said is None]
+    if unsure:
+        return (
+            f"No knee was found; at {', '.join(unsure)} the scatter of the blocks does not tell"
+            " whether the service is past one."
+        )
+    highest = plain(own[-1].offered_per_s, "per_s")
+    return f"No knee up to {highest}, the highest rate that was tried."
 
 
 def kneedle(offered: Floats, p95: Floats) -> float | None:
@@ -295,12 +406,13 @@ def scalability(levels: Iterable[StepRow]) -> tuple[ScalabilityRow, ...]:
                     beta=None,
                     gamma=None,
                     r_squared=None,
-                    peak_in_flight=None,
+                    peak_in_flight=nothing("requests", str(error)),
                     method=METHOD,
                     sentence=f"{error}.",
                 )
             )
             continue
+        top = peak(in_flight, achieved)
         rows.append(
             ScalabilityRow(
                 arm=arm,
@@ -308,23 +420,27 @@ def scalability(levels: Iterable[StepRow]) -> tuple[ScalabilityRow, ...]:
                 beta=found.beta,
                 gamma=found.gamma,
                 r_squared=found.r_squared,
-                peak_in_flight=found.peak_concurrency,
+                peak_in_flight=top,
                 method=METHOD,
-                sentence=_peak_sentence(found.peak_concurrency, float(in_flight.max())),
+                sentence=_peak_sentence(top, float(in_flight.max())),
             )
         )
     return tuple(rows)
 
 
-def _peak_sentence(peak: float | None, measured_to: float) -> str:
+def _peak_sentence(top: Estimate, measured_to: float) -> str:
     """Where the fit has its highest throughput, and whether anybody has been there."""
-    if peak is None:
-        return "No peak: throughput never falls with more in flight, as far as was measured."
-    if peak <= measured_to:
-        return f"Throughput peaks at {peak:.0f} requests in flight."
+    if top.value is None:
+        return (
+            f"No peak within twice the measured range, {2 * measured_to:.0f} requests in flight,"
+            " that the fit could tell from none."
+        )
+    where = f"{top.value:.0f} [{top.low or 0.0:.0f}, {top.high or 0.0:.0f}] requests in flight"
+    if (top.high or math.inf) <= measured_to:
+        return f"Throughput peaks at {where}."
     return (
-        f"Throughput would peak at {peak:.0f} requests in flight: carried on from"
-        f" {measured_to:.0f}, the most that was measured."
+        f"Throughput would peak at {where}: carried on from {measured_to:.0f}, the most that was"
+        " measured."
     )
 
 

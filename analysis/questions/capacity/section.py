@@ -185,7 +185,7 @@ def _tables(capacity: Capacity) -> tuple[Table, ...]:
         words("Arm", lambda row: row.arm),
         exact("Contention", lambda row: row.alpha, why=FITTED),
         exact("Coherency", lambda row: row.beta, why=FITTED),
-        exact("Peak in flight", lambda row: row.peak_in_flight, why=FITTED),
+        estimates("Peak in flight", lambda row: row.peak_in_flight),
         words("What it says", lambda row: row.sentence),
     )
     made = (
@@ -198,7 +198,7 @@ def _tables(capacity: Capacity) -> tuple[Table, ...]:
         tabulate(
             [row for row in capacity.scalability if row.alpha is not None],
             law_fields,
-            "Universal Scalability Law (a fit, no interval)",
+            "Universal Scalability Law (a fit; only its peak has an interval)",
         ),
     )
     return tuple(table for table in made if table.rows)

@@ -251,33 +251,6 @@ def test_a_thousand_requests_need_what_the_queue_says(found: Found) -> None:
     assert row["p_wait"] <= 0.01
 
 
-def steps(p95: list[float], achieved: list[float]) -> list[capacity.StepRow]:
-    """A sweep of one arm."""
-    return [
-        capacity.StepRow(
-            arm="on",
-            step=step,
-            offered_per_s=10.0 * 2**step,
-            achieved_per_s=answered,
-            p95_ms=Estimate(value=slow, unit="ms", n=9, blocks=9),
-            in_flight=None,
-        )
-        for step, (slow, answered) in enumerate(zip(p95, achieved, strict=True))
-    ]
-
-
-def test_the_knee_is_where_the_rule_says() -> None:
-    """The first step that is too slow or not kept up with is the knee, else none is said."""
-    slow = capacity.knees(steps([10, 11, 12, 25, 90], [10, 20, 40, 80, 160]))[0]
-    short = capacity.knees(steps([10, 11, 12, 13, 14], [10, 20, 39, 60, 70]))[0]
-    fine = capacity.knees(steps([10, 10, 10, 11, 11], [10, 20, 40, 80, 160]))[0]
-
-    assert (80.0, "p95 above 20 ms") == (slow.knee_per_s, slow.rule)
-    assert (40.0, "achieved below 99 % of offered") == (short.knee_per_s, short.rule)
-    assert fine.knee_per_s is None
-    assert "No knee up to 160/s" in fine.sentence
-
-
 @pytest.mark.parametrize("change", [0.5, 1.1])
 def test_a_plan_has_the_power_that_it_promises(change: float) -> None:
     """So many pairs decide a change in 80 % of 1,500 t tests, within 4 standard errors."""
