@@ -29,6 +29,7 @@ from functools import partial
 import pandas as pd
 
 from analysis.calls.classify import cache_calls_of
+from analysis.checks.clock_steps import about_clocks
 from analysis.checks.cross_checks import ANSWERED, cross_checks, json_object, off_by, unanswered
 from analysis.checks.cut_off import without_cut_off
 from analysis.checks.failing_requests import about_errors, about_unended
@@ -174,6 +175,7 @@ def _hold(
         *about_interleaving(manifest),
         *about_generator(manifest, requests, counted),
         *_about_traces(manifest, spans, requests),
+        *about_clocks(measured(spans, manifest), arrivals),
         *about_losses(manifest, spans, counters),
         *about_lost_spans(measured(spans, manifest)),
         *_about_cross_checks(table if manifest.scenario else table[table["what"] != ANSWERED]),
