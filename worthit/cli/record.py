@@ -77,6 +77,14 @@ STDERR = 2
     help="Your service's Redis; its own counts of calls, hits and misses are read.",
 )
 @click.option(
+    "--pid",
+    "pids",
+    multiple=True,
+    metavar="[ARM=]PID",
+    help="A process of your service, of one arm's where it is named: its CPU is counted with that "
+    "of all below it. May be given several times.",
+)
+@click.option(
     "--arm",
     metavar="ARM",
     help="The arm of this whole recording, where neither the load nor the spans name one.",
@@ -124,6 +132,7 @@ def command(
     protocol: str,
     database_url: str | None,
     redis_url: str | None,
+    pids: tuple[str, ...],
     arm: str | None,
     block: int | None,
     schedule: Path | None,
@@ -142,7 +151,8 @@ def command(
     running is recorded, for --for seconds or until Ctrl-C.
 
     With --database-url or --redis-url the servers' own counts are recorded too, so that the
-    report can compare the spans with them.
+    report can compare the spans with them. With --pid it says what CPU a request costs the
+    service.
 
     With Locust nothing in the service changes: its requests' arms follow from their trace ids.
     With another load tool say which arm is under load when: by worthit mark from a script, by a
@@ -158,7 +168,8 @@ def command(
         raise UsageError(
             "--arm is of a whole recording and --schedule tells its arms; leave one of them out."
         )
-    from worthit.run.recording import RecordingOptions, default_name, record  # noqa: PLC0415 - for a fast --help
+    from worthit.counters.watched import Pid  # noqa: PLC0415 - for a fast --help
+    from worthit.run.recording import RecordingOptions, default_name, record  # noqa: PLC0415 - as above
     from worthit.run.schedule import read_schedule  # noqa: PLC0415 - as above
 
     options = RecordingOptions(
@@ -170,6 +181,7 @@ def command(
         protocol=protocol,
         database=_named(context, "database_url", database_url),
         cache=_named(context, "redis_url", redis_url),
+        pids=tuple(Pid.spelt(text) for text in pids),
         arm=arm,
         block=block,
         schedule=None if schedule is None else read_schedule(schedule),

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import psutil
 import psycopg
@@ -137,13 +137,22 @@ def machine_counters(t_ns: int) -> list[Sample]:
     ]
 
 
+class Readable(Protocol):
+    """Something that can be sampled without waiting."""
+
+    def read(self, t_ns: int, /) -> list[Sample]:
+        """Give its counts of this moment; nothing once it is gone."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Sampler:
     """Samples every `interval_s` until stopped; `async with Sampler(...)`, then `.rows`.
 
     `redis` maps an arm (or "" where none has one of its own) to an address, `services` an arm to a
-    function giving its process ids, `parts` a part's name likewise. A server that does not answer
-    leaves a gap, never a zero.
+    function giving its process ids, `parts` a part's name likewise; `watched` are services that
+    somebody else runs. A server that does not answer leaves a gap, never a zero. The last sample
+    is taken at the end, so that nothing is lost of the last interval.
     """
 
     postgres: str | None = None
@@ -153,6 +162,9 @@ class Sampler:
     redis: Mapping[str, str] = field(default_factory=dict)
     services: Mapping[str, Callable[[], Sequence[int]]] = field(default_factory=dict)
     parts: Mapping[str, Callable[[], Sequence[int]]] = field(default_factory=dict)
+    watched: Sequence[Readable] = ()
+    machine: bool = True
+    """Whether the machine itself is sampled too."""
     interval_s: float = 1.0
     rows: list[Sample] = field(default_factory=list)
     _meter: ProcessMeter = field(default_factory=ProcessMeter)
@@ -163,7 +175,10 @@ class Sampler:
     async def once(self) -> None:
         """Take one sample of everything."""
         t_ns = time.time_ns()
-        self.rows += machine_counters(t_ns)
+        if self.machine:
+            self.rows += machine_counters(t_ns)
+        for service in self.watched:
+            self.rows += service.read(t_ns)
         for arm, pids in self.services.items():
             self.rows += self._meter.read(pids(), t_ns, "service", arm=arm)
         for part, pids in self.parts.items():
@@ -233,6 +248,7 @@ class Sampler:
         if task is not None:
             self._over.set()
             await task
+            await self.once()
         if self.statements is not None:
             await self.statements.close()
 

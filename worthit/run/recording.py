@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +31,8 @@ from worthit.contract.marks import MARK, RECORDER_VARIABLE, Mark, read_written
 from worthit.contract.names import OUT_VARIABLE
 from worthit.counters.external_counters import ExternalCounters, Named, find
 from worthit.counters.sample import Sample
-from worthit.counters.sampling import recorder_counters
+from worthit.counters.sampling import Sampler, recorder_counters
+from worthit.counters.watched import WATCH_SECONDS, Pid, Watched, watch
 from worthit.environment.parts import forwarding_recorder
 from worthit.environment.recorder import Recorder
 from worthit.errors import UsageError, WorthitError
@@ -123,6 +124,8 @@ class RecordingOptions:
     """What this is one of several recordings of."""
     statement: str | None = None
     """The statement or table that the change is about."""
+    pids: tuple[Pid, ...] = ()
+    """The service's processes, whose CPU is counted with that of all below them."""
     stdout: int | None = None
     """A descriptor that the command writes to in place of worthit's own stdout."""
 
@@ -161,6 +164,8 @@ class Recording:
     complete: bool = True
     passed_on: PassedOn | None = None
     external: ExternalCounters = field(default_factory=ExternalCounters)
+    watched: Sequence[Watched] = ()
+    """The service's processes, by ``--pid``."""
     refusals: dict[str, int] = field(default_factory=dict)
     """What the recorder refused, by reason."""
     load_ns: tuple[int, int] | None = None
@@ -180,6 +185,9 @@ class Recording:
         """Record until the command has ended, the time is over, or somebody says stop."""
         self.load_folder.mkdir()
         await self._find_external()
+        self.watched = [watch(pid) for pid in self.options.pids]
+        if self.watched:
+            self.say(f"the CPU of {', '.join(one.name for one in self.watched)} will be counted")
         recorder = forwarding_recorder(
             self.workspace,
             self.environ,
@@ -198,16 +206,18 @@ class Recording:
             first = await self.external.first_counts()
             sampler = self.external.sampler(first)
             sampler.parts = {"recorder": recorder.process.pids}
+            watching = Sampler(watched=self.watched, machine=False, interval_s=WATCH_SECONDS)
             began_ns = time.time_ns()
-            async with sampler:
-                if self.options.command:
-                    await self._command(recorder)
-                else:
-                    await self._pass_time(recorder.process)
-            self.load_ns = (began_ns, time.time_ns())
-            await self._last_spans(recorder)
+            async with watching:
+                async with sampler:
+                    if self.options.command:
+                        await self._command(recorder)
+                    else:
+                        await self._pass_time(recorder.process)
+                self.load_ns = (began_ns, time.time_ns())
+                await self._last_spans(recorder)
             last = await self.external.last_counts(first)
-            self.rows = self.external.kept([*first, *sampler.rows, *last])
+            self.rows = self.external.kept([*first, *sampler.rows, *watching.rows, *last])
             for note in self.external.notes:
                 self.say(note)
             self.passed_on = await recorder.passed_on()
@@ -272,7 +282,7 @@ class Recording:
         What a command leaves behind ends here: it is told to, and may export once more as it does.
         """
         left = [] if self.command is None else self.command.session()
-        sending = self.command is None or bool(left)
+        sending = self.command is None or bool(left) or bool(self.watched)
         if sending:
             self.say(f"waiting {LAST_BATCH_SECONDS:g} s for the last spans")
         await _until_quiet(recorder, LAST_BATCH_SECONDS if sending else QUIET_SECONDS)
