@@ -154,6 +154,10 @@ class Fact:
     """An identifier or command, to be copied as it is."""
 
 
+GAIN = "What does a request gain, and what does it cost?"
+"""Stands over the figure of gain against cost where it is alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """The whole report."""
@@ -170,6 +174,8 @@ class Document:
     """What the verdict means for the person who decides."""
     answer: tuple[str, ...] = ()
     """The answer in two sentences; empty when the run is INVALID."""
+    gain: Drawing | None = None
+    """Gain against cost, first on the page; None where no part's CPU is known in both arms."""
     headline: Drawing | None = None
     """None when the run is INVALID or has nothing to compare."""
     ledger: Section | None = None
@@ -205,6 +211,7 @@ class Document:
             for block in blocks
             for drawing in block.drawings
         ]
-        first = [(self.headline, ("", ""))] if self.headline else []
+        gain = [(self.gain, (GAIN, " ".join(self.answer[:1])))] if self.gain else []
+        first = [*gain, *([(self.headline, ("", ""))] if self.headline else [])]
         traces = [(trace.drawing, (trace.label, trace.summary)) for trace in self.traces]
         return (*first, *inner, *traces)

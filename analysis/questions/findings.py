@@ -61,6 +61,18 @@ class Believed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """Whether the change was worth it in one respect, and the estimate that says so."""
+
+    subject: str
+    """query_rate, users or database_cpu."""
+    verdict: str
+    """yes, no or not decided."""
+    change: Estimate
+    """After over before minus 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
     """The answer in sentences."""
 
@@ -71,6 +83,8 @@ class Headline:
     """The arm that they tell about."""
     next: str | None
     """The operation to cache next, if any."""
+    decided: tuple[Decided, ...] = ()
+    """What the first sentence says, where it is a decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

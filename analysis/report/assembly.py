@@ -11,6 +11,7 @@ from analysis.document.document import Document, Section
 from analysis.document.setting import Setting, setting_of
 from analysis.questions.catalogue import QUESTIONS
 from analysis.questions.findings import Findings
+from analysis.questions.headline import gain_panel
 from analysis.questions.headline import section as headline
 from analysis.questions.single_traces import section as single_traces
 from analysis.report import evidence, method
@@ -35,6 +36,7 @@ def assemble(run: Run, findings: Findings, *, jaeger_url: str | None = None) -> 
         reasons=findings.verdict.reasons,
         meaning=_meaning(findings, has_schedule=not is_closed),
         answer=told.sentences if told and trusted else (),
+        gain=gain_panel.drawing(findings, setting) if trusted else None,
         headline=headline.drawing(findings, setting) if trusted else None,
         ledger=claims.section(findings) if trusted else None,
         traces=single_traces.trace_views(run, setting, jaeger_url) if trusted else (),

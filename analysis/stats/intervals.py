@@ -70,6 +70,13 @@ class Estimate:
         value = None if self.value is None else self.value * factor
         return replace(self, value=value, low=low, high=high, unit=unit)
 
+    def shifted(self, by: float, unit: str) -> Estimate:
+        """The same estimate plus a constant, in another unit: a change of -0.2 is 0.8 times."""
+        value, low, high = (
+            None if end is None else end + by for end in (self.value, self.low, self.high)
+        )
+        return replace(self, value=value, low=low, high=high, unit=unit)
+
     def includes(self, null: float) -> bool:
         """Whether the interval holds ``null``, which would be no difference."""
         return self.low is not None and self.high is not None and self.low <= null <= self.high

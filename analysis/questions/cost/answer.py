@@ -388,21 +388,7 @@ def _cores(use: _Use) -> Iterator[CoresRow]:
         elif cost.value is None or cost.value <= 0:
             cores = nothing("cores", cost.reason or "nothing was measured", n=cost.n)
         else:
-            cores = _plus(cost.scaled(EXPECTED_RATE_PER_S / 1e3, "cores"), idle)
+            cores = cost.scaled(EXPECTED_RATE_PER_S / 1e3, "cores").shifted(idle, "cores")
         yield CoresRow(
             resource=use.resource.key, arm=arm, rate_per_s=EXPECTED_RATE_PER_S, cores=cores
         )
-
-
-def _plus(estimate: Estimate, constant: float) -> Estimate:
-    ends = [None if end is None else end + constant for end in (estimate.low, estimate.high)]
-    return Estimate(
-        value=(estimate.value or 0.0) + constant,
-        unit=estimate.unit,
-        n=estimate.n,
-        blocks=estimate.blocks,
-        low=ends[0],
-        high=ends[1],
-        reason=estimate.reason,
-        method=estimate.method,
-    )

@@ -19,6 +19,7 @@ from analysis.questions.equivalence.answer import Equivalence
 from analysis.questions.failures.answer import Failures
 from analysis.questions.faster.answer import EndToEndRow, Faster
 from analysis.questions.findings import Findings, Headline
+from analysis.questions.headline import decision
 from analysis.questions.shares.answer import Shares
 from analysis.questions.worth_caching.answer import WorthCaching
 from analysis.stats.family import NOT_DECIDED
@@ -46,9 +47,13 @@ def _of_run(found: Findings) -> Headline:
         return _of_one_arm(found)
     arm = _told(found)
     law = next((row for row in found.of(CacheLaw).law if row.arm == arm), None)
-    if law is None:
-        return _with_cost(found, arm, _of_two_arms(found, arm))
-    return _with_cost(found, arm, _of_cache(found, arm, law))
+    told = _of_two_arms(found, arm) if law is None else _of_cache(found, arm, law)
+    decided = decision.decisions(found, arm)
+    first = decision.sentence(decided)
+    told = _with_cost(found, arm, told)
+    return replace(
+        told, sentences=(*((first,) if first else ()), *told.sentences), decided=decided
+    )
 
 
 def _with_cost(found: Findings, arm: str, said_so_far: Headline) -> Headline:

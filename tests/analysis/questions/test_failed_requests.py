@@ -78,7 +78,7 @@ def test_failures_have_a_section_of_the_report(small: Changed) -> None:
     assert "failed slowly" in made.answer
     assert "they count as at least as long as they took" in made.notes[0]
     assert found.headline is not None
-    assert "failed" in found.headline.sentences[0]
+    assert "failed" in found.headline.sentences[1]
 
 
 def test_two_runs_are_compared_without_their_errors(small: Changed) -> None:

@@ -106,8 +106,8 @@ def test_a_known_cost_per_request_is_found_by_pid(tmp_path: Path) -> None:
         service.stdin.flush()
         assert service.stdout.readline() == "served\n"
         burnt = used(tree) - before
-        document, _ = recording.communicate(timeout=60)
-        service.communicate("\n", timeout=30)
+        document, _ = recording.communicate(timeout=300)
+        service.communicate("\n", timeout=120)
 
     assert str(service.pid) in said
     run = open_run(json.loads(document)["run"])
