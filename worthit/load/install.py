@@ -313,6 +313,6 @@ def _on_quitting(environment: Environment, **_: object) -> None:
         _conclude(environment, coordinator)
     if _HERE.borrowed is not None:
         _HERE.borrowed.cleanup()
-    if _HERE.exit_code is not None:
-        # 0 of ours says that failed requests are data; what somebody else's listener said stays
-        environment.process_exit_code = _HERE.exit_code or environment.process_exit_code or 0
+    if _HERE.exit_code:
+        # without a fault of ours it stays Locust's: --exit-code-on-error where requests failed
+        environment.process_exit_code = int(_HERE.exit_code)

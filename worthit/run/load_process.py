@@ -80,6 +80,8 @@ async def start_load(workspace: Workspace, plan: Plan, folder: Path) -> Process:
             *(sys.executable, "-m", "locust", "-f", str(scenarios_folder()), plan.scenario or ""),
             *(
                 "--headless",
+                "--exit-code-on-error",
+                "0",  # of a run failed requests are data, and its verdict speaks of them
                 "--stop-timeout",
                 str(LAST_REPLIES_S),
                 "--worthit-plan",

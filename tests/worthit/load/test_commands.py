@@ -75,7 +75,7 @@ def test_every_scenario_speaks_the_services_language(tmp_path: Path) -> None:
 
 
 def test_each_exit_code_has_its_cause(tmp_path: Path) -> None:
-    """0 done, 2 asked wrongly, 3 a threshold is crossed, 4 INVALID: short or late; in words."""
+    """0 done, 1 requests failed, 2 asked wrongly, 3 a threshold is crossed, 4 INVALID."""
     wrong_plan = write_plan(tmp_path, [block(0, host="x", start_s=0, duration_s=-1)])
     capped, late = tmp_path / "capped", tmp_path / "late"
     with (
@@ -85,7 +85,8 @@ def test_each_exit_code_has_its_cause(tmp_path: Path) -> None:
     ):
         rate = ("--arrival-rate", "20", "--duration", "2s", "--host")
         runs = {
-            "done": (*rate, broken.url),
+            "done": (*rate, broken.url, "--exit-code-on-error", "0"),
+            "failed": (*rate, broken.url),
             "crossed": (*rate, stub.url, "--threshold", "http_req_duration{name:/chat}: avg<30"),
             "missed": (
                 *rate, slow.url, "--arrival-rate", "60", "--max-in-flight", "5",
@@ -103,12 +104,14 @@ def test_each_exit_code_has_its_cause(tmp_path: Path) -> None:
         seen = slow.seen()
 
     codes = {name: code for name, (code, _) in ended.items()}
+    assert codes.pop("failed") in {1, 4}, ended["failed"]  # 4 where this machine was late too
     for name in ("done", "crossed"):
         codes[name] = code_but_for_lag(*ended[name])
     expected = {"done": 0, "crossed": 3, "missed": 4, "stood still": 4, "wrong": 2}
     assert codes == expected, ended
     says = {
         "done": "Step 0: offered",
+        "failed": "requests failed. They count in the times above",
         "crossed": "it is crossed",
         "stood still": "the generator stood still or was short of CPU",
         "missed": "use more workers, a lower rate or a higher --max-in-flight",

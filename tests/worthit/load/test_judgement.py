@@ -225,6 +225,21 @@ def test_the_difference_is_explained(service_ms: list[float], delay_ms: float, w
     assert words in times_in_words(row)
 
 
+def test_failed_or_late_requests_are_not_said_to_show_the_service() -> None:
+    """The closing words never contradict the warning about late arrivals, nor hide failures."""
+    totals, late = StepTotals(sent=100), StepTotals(sent=100)
+    unpack_into(totals, pack(counts([10.0] * 100)))
+    unpack_into(late, pack(counts([4000.0] * 100, delay_ms=150.0)))
+    punctual = step_rows(three_blocks(), DUE, {0: totals}, {}, 30 * 10**9)[0]
+    behind = step_rows(three_blocks(), DUE, {0: late}, {}, 30 * 10**9)[0]
+
+    assert "both show the service" not in times_in_words(punctual, failed=100)
+    assert "Requests failed" in times_in_words(punctual, failed=100)
+    said = judged(behind)
+    assert any("sent late" in sentence for sentence in [*said.suspect, *said.invalid])
+    assert "on time" not in times_in_words(behind)
+
+
 def test_nothing_measured_is_said_and_not_zero() -> None:
     """A step without any finished request has no times and no schedule delay."""
     row = step_rows(three_blocks(), DUE, {}, {}, 30 * 10**9)[0]

@@ -94,7 +94,7 @@ async def test_every_request_of_a_strangers_locustfile_is_traced_and_recorded(
     assert unended <= 8
     # the master says so only when every worker's last rows are in
     assert f"{len(rows)} in {len(rows)} requests, it holds" in output
-    assert code == 0, output
+    assert code == 1, output  # as stock Locust ends where requests fail: /form does
     assert seen["without_traceparent"] == 0
     assert rows["draw"].is_unique
     ended = rows["end_ns"].notna()

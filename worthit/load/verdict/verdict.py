@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from worthit.contract import thresholds
 from worthit.contract.errors import UserMistakeError
 from worthit.contract.exit_codes import ExitCode
-from worthit.contract.limits import LAG_VALID_MS
+from worthit.contract.limits import LAG_VALID_MS, lag_limits_ms
 from worthit.contract.tables import REQUESTS, read_stream
 from worthit.contract.thresholds import Threshold
 from worthit.load.verdict.judgement import Judgement, about_lost_rows, in_ms, judge, note_in_words
@@ -117,8 +117,15 @@ def _judged(report: dict[str, Any], run: Run | None) -> Judgement:
             in_ms(run.calibration.percentile_ms(99)),
         )
     for row in report["generator"]:
+        totals = None if run is None else run.steps.get(row["step"])
+        failed = 0 if totals is None else totals.errors
         _LOGGER.info("%s", step_in_words(row))
-        _LOGGER.info("%s", times_in_words(row))
+        _LOGGER.info("%s", times_in_words(row, failed=failed))
+        if totals is not None and failed:
+            _LOGGER.warning(
+                "Step %s: %d of %d requests failed. They count in the times above.",
+                row["step"], failed, totals.requests,
+            )  # fmt: skip
     return found
 
 
@@ -170,19 +177,23 @@ def step_in_words(row: dict[str, Any]) -> str:
     )
 
 
-def times_in_words(row: dict[str, Any]) -> str:
-    """Return one step's response and service time, and what makes the difference, in words."""
+def times_in_words(row: dict[str, Any], *, failed: int = 0) -> str:
+    """Return one step's response and service time, and what makes the difference, in words.
+
+    ``failed`` of its requests failed: where there are any, nothing is said to show the service.
+    """
     response, service = row["response_ms"], row["service_ms"]
     if response["p50"] is None:
         return f"Step {row['step']}: no request ended, so there is no response time."
     return (
         f"Step {row['step']}: response time (from the intended send) {_three(response)}; "
-        f"service time (from the actual send) {_three(service)}. {_explanation(row)}"
+        f"service time (from the actual send) {_three(service)}. {_explanation(row, failed)}"
     )
 
 
-def _explanation(row: dict[str, Any]) -> str:
+def _explanation(row: dict[str, Any], failed: int) -> str:
     response, service = row["response_ms"], row["service_ms"]
+    on_time, _ = lag_limits_ms(response["p50"] or 0.0)
     late = response["p99"] > _LATE * service["p99"] and row["lag_p99_ms"] > LAG_VALID_MS
     if late:
         why = "the cap on requests in flight" if row["in_flight_cap_hits"] else "the generator"
@@ -196,6 +207,15 @@ def _explanation(row: dict[str, Any]) -> str:
             f"The slowest waited over {response['p99'] / response['p50']:.0f} times the median: "
             f"the service stalled or queued while arrivals went on, up to {row['in_flight_max']} "
             "in flight. A load that waits for answers would have paused with it and not seen this."
+        )
+    if row["lag_p99_ms"] > on_time:
+        return (
+            f"Some arrivals were sent late (schedule delay p99 {in_ms(row['lag_p99_ms'])}), too "
+            "few or too little to part the two at p99."
+        )
+    if failed:
+        return (
+            "They agree: every arrival was sent on time. Requests failed, and how soon is in both."
         )
     return "They agree: every arrival was sent on time, so both show the service."
 
