@@ -345,8 +345,34 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LostWorker:
+    """A load worker that was lost, and what with it."""
+
+    worker: str
+    not_sent: int
+    """Arrivals that it was assigned and did not report as sent."""
+    not_recorded: int
+    """Requests that it reported as sent and did not record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestNote:
+    """What the load's workers say of some of their requests: a predicate, as ``had no row``."""
+
+    requests: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
-    """Of ``generator.json``, which the load writes: what goes into the manifest."""
+    """What the load says of its own run in ``generator.json``, beside its own verdict."""
 
     generator: tuple[Generator, ...] = ()
     workers: tuple[Worker, ...] = ()
+    lost_workers: tuple[LostWorker, ...] = ()
+    stopped_early: bool = False
+    begun_until_ns: int = 0
+    """All arrivals before this offset have begun: blocks that end until then are whole."""
+    rows_lost: int = 0
+    """Rows of requests that could not be written."""
+    notes: tuple[RequestNote, ...] = ()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,16 +10,17 @@ import pytest
 from analysis.checks.run_checks import about_generator
 from tests.support.load.load_plans import a_block, a_plan
 from worthit.contract.errors import UserMistakeError
-from worthit.contract.manifest import Generator, Manifest, Percentiles
-from worthit.contract.plan import Plan
-from worthit.load.requests.counters import (
-    RecentSeconds,
-    StepCounts,
-    StepTotals,
-    pack,
-    step_rows,
-    unpack_into,
+from worthit.contract.manifest import (
+    Generator,
+    LoadReport,
+    LostWorker,
+    Manifest,
+    Percentiles,
+    RequestNote,
+    Worker,
 )
+from worthit.contract.plan import Plan
+from worthit.load.requests.counters import StepCounts, StepTotals, step_rows
 from worthit.load.verdict.judgement import Judgement, judge
 from worthit.load.verdict.verdict import parse, step_in_words, times_in_words
 
@@ -44,32 +46,24 @@ def three_blocks() -> Plan:
 DUE = {0: 1000, 1: 1000, 2: 1000}
 
 
-def a_row(sent: int, *, last_sent_s: float = 30.0) -> dict[str, Any]:
+def a_row(sent: int, *, last_sent_s: float = 30.0) -> Generator:
     """Return the generator's row of a run that sent so many."""
     totals = StepTotals(sent=sent, in_flight_max=11)
     rows = step_rows(three_blocks(), DUE, {0: totals}, {2: round(last_sent_s * 1e9)}, 30 * 10**9)
     return rows[0]
 
 
-def judged(row: dict[str, Any], **more: object) -> Judgement:
+def judged(row: Generator, **more: Any) -> Judgement:  # noqa: ANN401 - LoadReport's own fields
     """Return what is said of a run of one step."""
-    rest = {
-        "workers": [],
-        "lost_workers": [],
-        "stopped_early": False,
-        "rows_lost": 0,
-        "notes": [],
-        **more,
-    }
-    return judge({"generator": [row], **rest})
+    return judge(LoadReport(generator=(row,), **more))
 
 
 def test_a_kept_rate_has_no_shortfall() -> None:
     """All sent and on time: offered and achieved agree, warm-up left out, nothing is short."""
     row = a_row(2000)
 
-    assert (row["offered_per_s"], row["achieved_per_s"]) == (100.0, 100.0)
-    assert (row["arrivals_planned"], row["dropped"], row["in_flight_max"]) == (2000, 0, 11)
+    assert (row.offered_per_s, row.achieved_per_s) == (100.0, 100.0)
+    assert (row.arrivals_planned, row.dropped, row.in_flight_max) == (2000, 0, 11)
     assert judged(row).as_json() == {"verdict": "VALID", "reasons": [], "explained": []}
 
 
@@ -85,7 +79,7 @@ def test_a_late_end_lowers_the_achieved_rate() -> None:
     """Two seconds late over 20 s is 91/s: everything was sent, and still the rate was missed."""
     row = a_row(2000, last_sent_s=32.1)
 
-    assert row["achieved_per_s"] == pytest.approx(2000 / 22)
+    assert row.achieved_per_s == pytest.approx(2000 / 22)
     assert "100.0 arrivals/s were offered and 90.9/s achieved" in judged(row).invalid[0]
 
 
@@ -109,8 +103,7 @@ def test_the_loads_own_part_of_a_response_time_is_limited(
     own_ms: float | None, p99_ms: float | None, verdict: str
 ) -> None:
     """Up to 5 ms or 15 % of p99 is VALID, more is SUSPECT; the run's verdict judges alike."""
-    row = a_row(2000)
-    row |= {"own_p99_ms": own_ms, "response_ms": {**row["response_ms"], "p99": p99_ms}}
+    row = replace(a_row(2000), own_p99_ms=own_ms, response_ms=Percentiles(p99=p99_ms))
     step = Generator(
         step=0,
         offered_per_s=100.0,
@@ -152,18 +145,18 @@ def test_the_schedule_delay_is_judged_beside_what_is_measured(
     lag_ms: float, median_ms: float, verdict: str
 ) -> None:
     """Up to 5 ms or 0.5 % of the median response is VALID, up to 50 ms or 5 % SUSPECT."""
-    row = {**a_row(2000), "lag_p99_ms": lag_ms, "lag_max_ms": lag_ms}
-    row["response_ms"]["p50"] = median_ms
+    times = Percentiles(p50=median_ms)
+    row = replace(a_row(2000), lag_p99_ms=lag_ms, lag_max_ms=lag_ms, response_ms=times)
 
     assert judged(row).verdict == verdict
 
 
 def test_a_stalled_services_flood_is_not_the_generators_fault() -> None:
     """Late only after a stall: VALID, with its reason; late at other times too: SUSPECT."""
-    row = {**a_row(2000), "lag_p99_ms": 30.0, "lag_max_ms": 90.0, "sent_into_floods": 25}
+    row = replace(a_row(2000), lag_p99_ms=30.0, lag_max_ms=90.0, sent_into_floods=25)
 
-    excused = judged({**row, "lag_apart_p99_ms": 2.0})
-    late = judged({**row, "lag_apart_p99_ms": 6.0})
+    excused = judged(replace(row, lag_apart_p99_ms=2.0))
+    late = judged(replace(row, lag_apart_p99_ms=6.0))
 
     assert (excused.verdict, late.verdict) == ("VALID", "SUSPECT")
     assert "is the service's doing" in excused.explained[0]
@@ -171,17 +164,17 @@ def test_a_stalled_services_flood_is_not_the_generators_fault() -> None:
 
 def test_what_was_not_recorded_is_a_doubt() -> None:
     """Requests that the plugin failed to record make a run SUSPECT, with their number and why."""
-    note = {"requests": 3, "what": "were not recorded: ValueError: no"}
+    note = RequestNote(requests=3, what="were not recorded: ValueError: no")
 
-    assert judged(a_row(2000), notes=[note]).suspect == [
+    assert judged(a_row(2000), notes=(note,)).suspect == [
         "3 requests were not recorded: ValueError: no."
     ]
 
 
 def test_a_lost_worker_makes_the_run_invalid() -> None:
     """A worker that died makes a run INVALID, however little it held."""
-    lost = {"worker": "1", "not_sent": 0, "not_recorded": 1}
-    said = judged(a_row(2000), lost_workers=[lost])
+    lost = LostWorker(worker="1", not_sent=0, not_recorded=1)
+    said = judged(a_row(2000), lost_workers=(lost,))
 
     assert said.verdict == "INVALID"
     assert "1 requests that it had sent were not recorded" in said.invalid[0]
@@ -189,8 +182,8 @@ def test_a_lost_worker_makes_the_run_invalid() -> None:
 
 def test_a_busy_worker_and_a_cap_that_was_reached_are_doubts() -> None:
     """A worker at 90 % of its core, or a cap that held arrivals back, makes a run SUSPECT."""
-    busy = judged(a_row(2000), workers=[{"worker": "0", "cpu_share_max": 0.93}])
-    capped = judged({**a_row(2000), "in_flight_cap_hits": 7})
+    busy = judged(a_row(2000), workers=(Worker(worker="0", cpu_share_max=0.93),))
+    capped = judged(replace(a_row(2000), in_flight_cap_hits=7))
 
     assert (busy.verdict, capped.verdict) == ("SUSPECT", "SUSPECT")
     assert "93% of its core" in busy.suspect[0]
@@ -219,7 +212,7 @@ def counts(service_ms: list[float], delay_ms: float = 1.0) -> StepCounts:
 def test_the_difference_is_explained(service_ms: list[float], delay_ms: float, words: str) -> None:
     """A punctual run, a stalled service and a late generator are told apart in words."""
     totals = StepTotals(sent=100)
-    unpack_into(totals, pack(counts(service_ms, delay_ms)))
+    totals.add(counts(service_ms, delay_ms))
     row = step_rows(three_blocks(), DUE, {0: totals}, {}, 30 * 10**9)[0]
 
     assert words in times_in_words(row)
@@ -259,33 +252,3 @@ def test_thresholds_that_cannot_be_told_are_refused_at_once(text: str, words: st
     """A threshold that is not one, or needs spans, is refused before the load begins."""
     with pytest.raises(UserMistakeError, match=words):
         parse([text])
-
-
-def progress(begun: int, *service_ms: float) -> dict[str, Any]:
-    """Return a worker's report."""
-    return {
-        "worker": 0,
-        "in_flight": begun - len(service_ms),
-        "cpu_share": 0.25,
-        "begun": begun,
-        "delays": [[], 0],
-        "fresh": [[0, pack(counts(list(service_ms)))]],
-    }
-
-
-def test_the_live_view_adds_workers_up_by_second() -> None:
-    """Two workers' reports make one sample a second: offered, achieved and in flight add up."""
-    live = RecentSeconds()
-    live.sample(100.0, scheduled=True)
-    live.add("a", progress(10, 5.0, 5.0))
-    live.add("b", progress(20, 5.0))
-    live.due = 32
-    live.sample(101.0, scheduled=True)
-    live.add("a", progress(15))
-    live.due = 36
-    live.sample(102.0, scheduled=True)
-
-    rates = [(s["offered"], s["achieved"], s["in_flight"]) for s in live.samples]
-    assert rates == [(32.0, 30.0, 27), (4.0, 5.0, 34)]
-    assert live.samples[0]["service"][0] == pytest.approx(5.0, rel=0.005)
-    assert live.samples[1]["service"] == [None, None, None]

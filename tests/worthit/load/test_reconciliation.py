@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from tests.support.load.load_plans import a_block, a_plan
+from worthit.contract.manifest import LostWorker
 from worthit.load.coordination import reconciliation
 from worthit.load.coordination.assignment import WINDOW_NS, Assignment
+from worthit.load.coordination.messages import StepDriven
 from worthit.load.coordination.worker_state import Run, WorkerState
 from worthit.load.schedule.schedule import Schedule
 from worthit.load.verdict.judgement import judge
@@ -34,7 +36,7 @@ def a_run() -> Run:
 
 def reported(run: Run, name: str, numbers: range, *, recorded: int) -> None:
     """Have a worker report that it sent these arrivals and recorded so many of them."""
-    run.workers[name].driven[BLOCK.step] = (len(numbers), 1, 0)
+    run.workers[name].driven[BLOCK.step] = StepDriven(len(numbers), 1, 0)
     run.workers[name].requests = recorded
     run.assignment.report(name, shares_begun=int(numbers[-1] >= 78), last_begun=numbers[-1])
 
@@ -47,9 +49,9 @@ def test_a_run_with_all_its_workers_is_whole() -> None:
 
     report = reconciliation.report(run)
 
-    assert report["lost_workers"] == []
-    assert report["begun_until_ns"] == 1_000_000_000
-    assert report["generator"][0]["arrivals_sent"] == report["generator"][0]["arrivals_planned"]
+    assert report.lost_workers == ()
+    assert report.begun_until_ns == 1_000_000_000
+    assert report.generator[0].arrivals_sent == report.generator[0].arrivals_planned
 
 
 @pytest.mark.parametrize("how", ["killed", "left"])
@@ -63,12 +65,12 @@ def test_what_a_lost_worker_held_is_counted_and_makes_the_run_invalid(how: str) 
 
     report = reconciliation.report(run)
 
-    row = report["generator"][0]
-    assert report["lost_workers"] == [{"worker": "1", "not_sent": 20, "not_recorded": 3}]
-    assert (row["arrivals_planned"], row["arrivals_sent"], row["dropped"]) == (80, 60, 20)
+    row = report.generator[0]
+    assert report.lost_workers == (LostWorker(worker="1", not_sent=20, not_recorded=3),)
+    assert (row.arrivals_planned, row.arrivals_sent, row.dropped) == (80, 60, 20)
     # arrival 41, at 12.5 ms each, is the first that was not begun
-    assert report["begun_until_ns"] == 41 * 12_500_000
-    judged = judge({**report, "workers": []})
+    assert report.begun_until_ns == 41 * 12_500_000
+    judged = judge(report)
     assert judged.verdict == "INVALID"
     assert (
         "Worker 1 was lost: 20 arrivals that it was assigned were not sent, as far as it had "
@@ -88,5 +90,5 @@ def test_a_run_that_was_stopped_lost_no_worker() -> None:
 
     report = reconciliation.report(run)
 
-    assert report["lost_workers"] == []
-    assert report["begun_until_ns"] == 500_000_000
+    assert report.lost_workers == ()
+    assert report.begun_until_ns == 500_000_000

@@ -17,14 +17,16 @@ import gevent
 from locust.rpc import Message
 from locust.runners import MasterRunner, Runner
 
+from worthit.contract.manifest import LoadReport
 from worthit.contract.plan import Plan
 from worthit.load.chat_population import personalities_wanted
 from worthit.load.coordination import reconciliation
 from worthit.load.coordination.assignment import Assignment
 from worthit.load.coordination.calibration import CALIBRATION_SECONDS
-from worthit.load.coordination.worker import BEGIN, CLOSE, PROGRESS, SHARE
+from worthit.load.coordination.messages import CLOSE, Assigned, Begin, Driven, Progress
+from worthit.load.coordination.recent_seconds import RecentSeconds
 from worthit.load.coordination.worker_state import Run, WorkerState
-from worthit.load.requests.counters import RecentSeconds, StepTotals, unpack_into
+from worthit.load.requests.counters import StepCounts, StepTotals
 from worthit.load.schedule.schedule import schedule_of
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ class Coordinator:
 
     def register(self) -> None:
         """Listen to the workers."""
-        self._runner.register_message(PROGRESS, self._on_progress)
+        self._runner.register_message(Progress.NAME, self._on_progress)
         gevent.spawn(self._watch_forever)
 
     def begin(self) -> None:
@@ -179,17 +181,17 @@ class Coordinator:
         worker.new_run(time.monotonic())
         if isinstance(self._runner, MasterRunner):
             worker.index = self._runner.get_worker_index(name)  # type: ignore[no-untyped-call] # Locust types it not
-        message = {
-            "number": run.number,
-            "plan": run.plan.as_json(),
-            "t0_ns": run.t0_ns,
-            "classes": run.classes,
-            "out": str(run.out) if run.out else None,
-            "max_in_flight": run.max_in_flight,
-            "client_spans": run.client_spans,
-            "calibrate_per_s": self._share_of_peak(run),
-        }
-        self._runner.send_message(BEGIN, message, name)
+        begin = Begin(
+            number=run.number,
+            plan=run.plan,
+            t0_ns=run.t0_ns,
+            classes=run.classes,
+            out=run.out,
+            max_in_flight=run.max_in_flight,
+            client_spans=run.client_spans,
+            calibrate_per_s=self._share_of_peak(run),
+        )
+        self._runner.send_message(Begin.NAME, begin.to_wire(), name)
         run.workers[name] = worker
 
     def _share_of_peak(self, run: Run) -> float | None:
@@ -202,38 +204,36 @@ class Coordinator:
         return _peak_per_s(run.plan) / len(self._names_there())
 
     def _on_progress(self, msg: Message, **_: object) -> None:
-        data: dict[str, Any] = msg.data
-        name = msg.node_id
+        report, name = Progress.from_wire(msg.data), msg.node_id
         worker = self._workers.setdefault(name, WorkerState())
-        worker.heard(time.monotonic(), data)
-        self.live.add(name, data)
+        worker.heard(time.monotonic(), report)
+        self.live.add(name, report)
         run = self.run
         if run is None:
             return
-        if data["number"] == run.number:
-            if name in run.workers and "shares_begun" in data:
-                self._count(run, name, worker, data)
+        if report.number == run.number:
+            counted = report.counted
+            if name in run.workers and counted is not None and counted.driven is not None:
+                worker.check = report.check
+                self._count(run, name, counted.fresh, counted.driven)
         elif name not in run.workers and not run.ended and name != _LOCAL:
             self._take_in(run, name)
             self._note(run, f"Worker {worker.index} has joined; it is assigned arrivals from now.")
 
-    def _count(self, run: Run, name: str, worker: WorkerState, data: dict[str, Any]) -> None:
+    def _count(self, run: Run, name: str, fresh: dict[int, StepCounts], driven: Driven) -> None:
         """Add one worker's report to the run."""
-        for step, packed in data["fresh"]:
-            unpack_into(run.steps.setdefault(step, StepTotals()), packed)
-            worker.requests += packed["requests"]
-        for step, sent, in_flight_max, cap_hits in data["driven"]:
-            worker.driven[step] = (sent, in_flight_max, cap_hits)
-        for block, sent_ns in data["last_sent"]:
+        worker = run.workers[name]
+        for step, counts in fresh.items():
+            run.steps.setdefault(step, StepTotals()).add(counts)
+            worker.requests += counts.requests
+        worker.driven = driven.steps
+        for block, sent_ns in driven.last_sent_ns.items():
             run.last_sent_ns[block] = max(run.last_sent_ns.get(block, 0), sent_ns)
-        if data["calibration"] is not None:
-            run.calibration.merge(data["calibration"])
-        worker.check = data["check"]
-        worker.running = data["running"]
-        run.assignment.report(
-            name, shares_begun=data["shares_begun"], last_begun=data["last_begun"]
-        )
-        if not data["recording"] and not run.ended and not worker.has_left:
+        if driven.calibration is not None:
+            run.calibration.merge(driven.calibration)
+        worker.running = driven.running
+        run.assignment.report(name, shares_begun=driven.shares_begun, last_begun=driven.last_begun)
+        if not worker.recording and not run.ended and not worker.has_left:
             worker.has_left = True
             self._note(run, f"Worker {worker.index} has left before the end; repeat the run.")
 
@@ -283,8 +283,8 @@ class Coordinator:
     def _assign(self, run: Run) -> None:
         until_ns = time.time_ns() - run.t0_ns + int(_AHEAD_SECONDS * _NS)
         for name, share in run.assignment.assign(until_ns, self._listening(run)):
-            packed = [share.from_ns, share.to_ns, share.slot, share.of]
-            self._runner.send_message(SHARE, {"number": run.number, "share": packed}, name)
+            assigned = Assigned(number=run.number, share=share)
+            self._runner.send_message(Assigned.NAME, assigned.to_wire(), name)
 
     def _is_over(self, run: Run) -> bool:
         """Whether all is sent and answered, but for what lost workers hold."""
@@ -334,8 +334,8 @@ class Coordinator:
             and worker.silent_s(now) < _GIVEN_UP_SECONDS
         ]
 
-    def report(self) -> dict[str, Any] | None:
-        """Return the manifest's ``generator`` and ``workers``; None before the first run."""
+    def report(self) -> LoadReport | None:
+        """Return what generator.json says of the run; None before the first."""
         return None if self.run is None else reconciliation.report(self.run)
 
     def in_words(self) -> dict[str, Any] | None:
@@ -354,6 +354,6 @@ class Coordinator:
             "stopped_early": run.stopped_early,
             "notes": run.notes,
             "cap_hits": sum(
-                driven[2] for worker in run.workers.values() for driven in worker.driven.values()
+                done.cap_hits for worker in run.workers.values() for done in worker.driven.values()
             ),
         }

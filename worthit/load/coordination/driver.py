@@ -15,6 +15,7 @@ from gevent.event import Event
 
 from worthit.contract.plan import Block, Plan
 from worthit.load.coordination.assignment import NOTHING_BEGUN, Share
+from worthit.load.coordination.messages import StepDriven
 from worthit.load.requests.instrument import Instrument
 from worthit.load.scenarios import ScheduledUser
 from worthit.load.schedule.arrival import Arrival, uniform
@@ -27,15 +28,6 @@ _AHEAD_NS = 250_000_000
 """Arrivals are computed this long before they are due: not in the moment itself."""
 _NS = 1_000_000_000
 _LOGGER = logging.getLogger("worthit.load")
-
-
-@dataclass(slots=True)
-class StepDriven:
-    """What was done with one step's arrivals (``Block.step_key`` keeps warm-ups apart)."""
-
-    sent: int = 0
-    in_flight_max: int = 0
-    cap_hits: int = 0
 
 
 @dataclass(slots=True, kw_only=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import time
-from typing import Any, Literal
+from typing import Literal
 
 import psutil
+
+from worthit.contract.manifest import Worker
 
 TIDY_SECONDS = 0.25
 """How often young objects are collected: a few hundred requests' worth, in about a millisecond."""
@@ -89,12 +91,12 @@ class ProcessCheck:
             self.gc_pause_max_ms, (time.perf_counter() - self._gc_began) * 1e3
         )
 
-    def as_json(self, worker: str) -> dict[str, Any]:
+    def found(self, worker: int) -> Worker:
         """Return the manifest's row for this worker."""
-        return {
-            "worker": worker,
-            "cpu_share_max": round(self.cpu_share_max, 4),
-            "cpu_seconds": round(self.cpu_seconds, 3),
-            "gc_pause_max_ms": round(self.gc_pause_max_ms, 3),
-            "gc_pauses": self.gc_pauses,
-        }
+        return Worker(
+            worker=str(worker),
+            cpu_share_max=round(self.cpu_share_max, 4),
+            cpu_seconds=round(self.cpu_seconds, 3),
+            gc_pause_max_ms=round(self.gc_pause_max_ms, 3),
+            gc_pauses=self.gc_pauses,
+        )

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
+from worthit.contract.manifest import LoadReport, LostWorker, RequestNote
 from worthit.load.coordination.worker_state import Run, WorkerState
 from worthit.load.requests.counters import StepTotals, step_rows
 from worthit.load.schedule.schedule import schedule_of
 
 
-def report(run: Run) -> dict[str, Any]:
-    """Return the manifest's ``generator`` and ``workers``, and what was lost with workers."""
+def report(run: Run) -> LoadReport:
+    """Return how each step and worker fared, and what was lost with workers."""
     until_ns = _until(run)
     lost_names = [name for name in run.workers if run.is_lost(name)]
     lost: Counter[str] = Counter()
@@ -29,29 +30,26 @@ def report(run: Run) -> dict[str, Any]:
     for part in run.assignment.not_begun(schedule_of(run.plan)):
         begun_until_ns = min(begun_until_ns, int(part.offsets_ns[0]))
         lost[part.worker] += int(np.count_nonzero(part.offsets_ns < until_ns))
-    return {
-        "generator": [
-            {**row, "own_p99_ms": own_p99_ms}
-            for row in step_rows(run.plan, due, run.steps, run.last_sent_ns, until_ns)
-        ],
-        "workers": [worker.check for worker in run.workers.values() if worker.check],
-        "lost_workers": [
-            {
-                "worker": str(run.workers[name].index),
-                "not_sent": lost[name],
-                "not_recorded": max(_sent_by(run, name) - run.workers[name].requests, 0),
-            }
+    rows = step_rows(run.plan, due, run.steps, run.last_sent_ns, until_ns)
+    return LoadReport(
+        generator=tuple(replace(row, own_p99_ms=own_p99_ms) for row in rows),
+        workers=tuple(worker.check for worker in run.workers.values() if worker.check),
+        lost_workers=tuple(
+            LostWorker(
+                worker=str(run.workers[name].index),
+                not_sent=lost[name],
+                not_recorded=max(_sent_by(run, name) - run.workers[name].requests, 0),
+            )
             for name in lost_names
-        ],
-        "stopped_early": run.stopped_early,
-        # all arrivals before this have begun: blocks that end until then are whole
-        "begun_until_ns": begun_until_ns,
-        "rows_lost": sum(worker.rows_lost for worker in run.workers.values()),
-        "notes": [
-            {"requests": count, "what": what}
+        ),
+        stopped_early=run.stopped_early,
+        begun_until_ns=begun_until_ns,
+        rows_lost=sum(worker.rows_lost for worker in run.workers.values()),
+        notes=tuple(
+            RequestNote(requests=count, what=what)
             for what, count in notes_of(run.workers.values()).most_common()
-        ],
-    }
+        ),
+    )
 
 
 def notes_of(workers: Iterable[WorkerState]) -> Counter[str]:
@@ -86,12 +84,12 @@ def _due(run: Run, until_ns: int) -> dict[int, int]:
 def _add_up(run: Run) -> None:
     """Put together, by step, what each worker last said of itself."""
     for worker in run.workers.values():
-        for step, (sent, in_flight_max, cap_hits) in worker.driven.items():
+        for step, done in worker.driven.items():
             totals = run.steps.setdefault(step, StepTotals())
-            totals.sent += sent
-            totals.in_flight_max += in_flight_max
-            totals.cap_hits += cap_hits
+            totals.sent += done.sent
+            totals.in_flight_max += done.in_flight_max
+            totals.cap_hits += done.cap_hits
 
 
 def _sent_by(run: Run, name: str) -> int:
-    return sum(sent for sent, _, _ in run.workers[name].driven.values())
+    return sum(done.sent for done in run.workers[name].driven.values())

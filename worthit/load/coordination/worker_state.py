@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worthit.contract.manifest import Worker
 from worthit.contract.plan import Plan
 from worthit.load.coordination.assignment import Assignment
+from worthit.load.coordination.messages import Progress, StepDriven
 from worthit.load.requests.counters import Histogram, StepTotals
 
 
@@ -26,11 +28,12 @@ class WorkerState:
     has_left: bool = False
     """Whether it has stopped recording while the run went on."""
     silence_noted: bool = False
-    driven: dict[int, tuple[int, int, int]] = field(default_factory=dict)
-    """By step: arrivals sent, most in flight, hits of the cap."""
+    driven: dict[int, StepDriven] = field(default_factory=dict)
+    """By step."""
     requests: int = 0
     """Requests it has counted."""
-    check: dict[str, Any] = field(default_factory=dict)
+    check: Worker | None = None
+    """How its process fared; None before it reported of the run."""
     running: int = 0
     rows_lost: int = 0
     """Rows that it could not write."""
@@ -42,17 +45,17 @@ class WorkerState:
         self.last_heard = now
         self.has_left = self.silence_noted = False
         self.driven = {}
-        self.check = {}
+        self.check = None
         self.notes = {}
         self.requests = self.running = self.rows_lost = 0
 
-    def heard(self, now: float, report: dict[str, Any]) -> None:
+    def heard(self, now: float, report: Progress) -> None:
         """Note that it has reported."""
         self.last_heard = now
-        self.recording = report["recording"]
-        self.sending_spans = report["sending_spans"]
-        self.rows_lost = max(self.rows_lost, report["rows_lost"])
-        self.notes = dict(report["notes"])
+        self.recording = report.recording
+        self.sending_spans = report.sending_spans
+        self.rows_lost = max(self.rows_lost, report.rows_lost)
+        self.notes = report.notes
 
     def silent_s(self, now: float) -> float:
         """Return for how long it has not been heard."""

@@ -16,6 +16,7 @@ from worthit.contract.limits import (
     lag_limits_ms,
     own_limit_ms,
 )
+from worthit.contract.manifest import Generator, LoadReport, Percentiles
 
 _LEAST_ACHIEVED = 1 - RATE_VALID_SHARE
 _MS_PER_S = 1e3
@@ -59,26 +60,27 @@ class Judgement:
         }
 
 
-def judge(report: dict[str, Any]) -> Judgement:
+def judge(report: LoadReport) -> Judgement:
     """Hold a run's own figures against the limits."""
     found = Judgement()
-    if report["stopped_early"]:
+    if report.stopped_early:
         found.invalid.append(
             "The run was stopped before its schedule ended; "
             "what was recorded is not the run that was planned."
         )
-    for row in report["generator"]:
-        _about_rate(row, _REPEAT if report["lost_workers"] else _REMEDY, found)
+    for row in report.generator:
+        _about_rate(row, _REPEAT if report.lost_workers else _REMEDY, found)
         _about_delay(row, found)
         _about_own_part(row, found)
     _about_lost_workers(report, found)
-    about_lost_rows(report["rows_lost"], found)
-    for note in report["notes"]:
-        found.suspect.append(note_in_words(note["requests"], note["what"]))
-    for worker in report["workers"]:
-        if worker["cpu_share_max"] >= WORKER_CPU_SUSPECT:
+    about_lost_rows(report.rows_lost, found)
+    for note in report.notes:
+        found.suspect.append(note_in_words(note.requests, note.what))
+    for worker in report.workers:
+        share = worker.cpu_share_max or 0.0
+        if share >= WORKER_CPU_SUSPECT:
             found.suspect.append(
-                f"Worker {worker['worker']} used {worker['cpu_share_max']:.0%} of its core, at or "
+                f"Worker {worker.worker} used {share:.0%} of its core, at or "
                 f"above {WORKER_CPU_SUSPECT:.0%}: it is about to send late; use more workers."
             )
     return found
@@ -98,63 +100,63 @@ def about_lost_rows(count: int, found: Judgement) -> None:
         )
 
 
-def _about_rate(row: dict[str, Any], remedy: str, found: Judgement) -> None:
-    step, planned = row["step"], row["arrivals_planned"]
-    if row["dropped"]:
+def _about_rate(row: Generator, remedy: str, found: Judgement) -> None:
+    step, planned = row.step, row.arrivals_planned
+    if row.dropped:
         found.invalid.append(
-            f"Step {step}: {row['dropped']} of {planned} arrivals were not sent; {remedy}"
+            f"Step {step}: {row.dropped} of {planned} arrivals were not sent; {remedy}"
         )
-    elif row["achieved_per_s"] < _LEAST_ACHIEVED * row["offered_per_s"]:
+    elif row.achieved_per_s < _LEAST_ACHIEVED * row.offered_per_s:
         found.invalid.append(
-            f"Step {step}: {row['offered_per_s']:.1f} arrivals/s were offered and "
-            f"{row['achieved_per_s']:.1f}/s achieved, less than {_LEAST_ACHIEVED:.0%}; {remedy}"
+            f"Step {step}: {row.offered_per_s:.1f} arrivals/s were offered and "
+            f"{row.achieved_per_s:.1f}/s achieved, less than {_LEAST_ACHIEVED:.0%}; {remedy}"
         )
-    if row["in_flight_cap_hits"]:
+    if row.in_flight_cap_hits:
         found.suspect.append(
-            f"Step {step}: the cap on requests in flight was reached {row['in_flight_cap_hits']} "
+            f"Step {step}: the cap on requests in flight was reached {row.in_flight_cap_hits} "
             "times, so the loop was not open; raise --max-in-flight."
         )
 
 
-def _about_delay(row: dict[str, Any], found: Judgement) -> None:
-    delay = row["lag_p99_ms"]
-    valid, suspect = lag_limits_ms(row["response_ms"]["p50"] or 0.0)
+def _about_delay(row: Generator, found: Judgement) -> None:
+    delay = row.lag_p99_ms
+    valid, suspect = lag_limits_ms((row.response_ms or Percentiles()).p50 or 0.0)
     if delay is None or delay <= valid:
         return
-    apart = row["lag_apart_p99_ms"]
-    if row["sent_into_floods"] and apart is not None and apart <= valid:
+    apart = row.lag_apart_p99_ms
+    if row.sent_into_floods and apart is not None and apart <= valid:
         found.explained.append(
-            f"Step {row['step']}: schedule delay p99 {in_ms(delay)} is the service's doing: it "
+            f"Step {row.step}: schedule delay p99 {in_ms(delay)} is the service's doing: it "
             "answered nothing while requests went out on time, then many at once, and "
-            f"{row['sent_into_floods']} arrivals were sent within 0.5 s of that. Of all others it "
+            f"{row.sent_into_floods} arrivals were sent within 0.5 s of that. Of all others it "
             f"is {in_ms(apart)}."
         )
         return
     sentences, limit = (found.invalid, suspect) if delay > suspect else (found.suspect, valid)
     sentences.append(
-        f"Step {row['step']}: arrivals were sent late, schedule delay p99 {in_ms(delay)} (at most "
-        f"{in_ms(row['lag_max_ms'])}), above {in_ms(limit)}: the generator stood still or was "
+        f"Step {row.step}: arrivals were sent late, schedule delay p99 {in_ms(delay)} (at most "
+        f"{in_ms(row.lag_max_ms)}), above {in_ms(limit)}: the generator stood still or was "
         "short of CPU, or its cap held requests back; use more workers or a lower rate, and leave "
         "each a core of its own."
     )
 
 
-def _about_own_part(row: dict[str, Any], found: Judgement) -> None:
-    own, p99 = row["own_p99_ms"], row["response_ms"]["p99"]
+def _about_own_part(row: Generator, found: Judgement) -> None:
+    own, p99 = row.own_p99_ms, (row.response_ms or Percentiles()).p99
     limit = own_limit_ms(p99 or 0.0)
     if own is not None and own > limit:
         found.suspect.append(
-            f"Step {row['step']}: {in_ms(own)} of the response time's p99 ({in_ms(p99)}) may be "
+            f"Step {row.step}: {in_ms(own)} of the response time's p99 ({in_ms(p99)}) may be "
             "the load's own, as calibrated against a server that answers at once; above "
             f"{in_ms(limit)} it hides the service: use more workers or a lower rate."
         )
 
 
-def _about_lost_workers(report: dict[str, Any], found: Judgement) -> None:
-    for worker in report["lost_workers"]:
+def _about_lost_workers(report: LoadReport, found: Judgement) -> None:
+    for worker in report.lost_workers:
         found.invalid.append(
-            f"Worker {worker['worker']} was lost: {worker['not_sent']} arrivals that it was "
-            f"assigned were not sent, as far as it had reported, and {worker['not_recorded']} "
+            f"Worker {worker.worker} was lost: {worker.not_sent} arrivals that it was "
+            f"assigned were not sent, as far as it had reported, and {worker.not_recorded} "
             "requests that it had sent were not recorded; repeat the run."
         )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,7 @@ from worthit.contract import thresholds
 from worthit.contract.errors import UserMistakeError
 from worthit.contract.exit_codes import ExitCode
 from worthit.contract.limits import LAG_VALID_MS, lag_limits_ms
+from worthit.contract.manifest import Generator, LoadReport, Percentiles
 from worthit.contract.tables import REQUESTS, read_stream
 from worthit.contract.thresholds import Threshold
 from worthit.load.verdict.judgement import Judgement, about_lost_rows, in_ms, judge, note_in_words
@@ -41,7 +43,7 @@ def parse(texts: Sequence[str]) -> list[Threshold]:
 
 
 def conclude(
-    report: dict[str, Any] | None,
+    report: LoadReport | None,
     *,
     run: Run | None,
     limits: Sequence[Threshold],
@@ -98,12 +100,12 @@ def say_notes(notes: Mapping[str, int]) -> None:
         _LOGGER.warning("%s", note_in_words(count, what))
 
 
-def _judged(report: dict[str, Any], run: Run | None) -> Judgement:
+def _judged(report: LoadReport, run: Run | None) -> Judgement:
     """Write generator.json with the verdict, and say of each step how it went."""
     found = judge(report)
     if run is not None:
         try:
-            run.write_json("generator.json", {**report, **found.as_json()})
+            run.write_json("generator.json", {**asdict(report), **found.as_json()})
         except OSError as error:
             found.invalid.append(
                 f"generator.json could not be written into {run.out}: {error.strerror}; without "
@@ -116,15 +118,15 @@ def _judged(report: dict[str, Any], run: Run | None) -> Judgement:
             in_ms(run.calibration.percentile_ms(50)),
             in_ms(run.calibration.percentile_ms(99)),
         )
-    for row in report["generator"]:
-        totals = None if run is None else run.steps.get(row["step"])
+    for row in report.generator:
+        totals = None if run is None else run.steps.get(row.step)
         failed = 0 if totals is None else totals.errors
         _LOGGER.info("%s", step_in_words(row))
         _LOGGER.info("%s", times_in_words(row, failed=failed))
         if totals is not None and failed:
             _LOGGER.warning(
                 "Step %s: %d of %d requests failed. They count in the times above.",
-                row["step"], failed, totals.requests,
+                row.step, failed, totals.requests,
             )  # fmt: skip
     return found
 
@@ -167,50 +169,55 @@ def _requests(out: Path, run: Run | None) -> pa.Table:
     return rows.filter(pc.invert(is_warmup))
 
 
-def step_in_words(row: dict[str, Any]) -> str:
+def step_in_words(row: Generator) -> str:
     """Return one step's self-check as a line."""
     return (
-        f"Step {row['step']}: offered {row['offered_per_s']:.2f}/s, achieved "
-        f"{row['achieved_per_s']:.2f}/s, {row['arrivals_sent']} of {row['arrivals_planned']} "
-        f"arrivals sent, schedule delay p99 {in_ms(row['lag_p99_ms'])} (at most "
-        f"{in_ms(row['lag_max_ms'])}), at most {row['in_flight_max']} in flight."
+        f"Step {row.step}: offered {row.offered_per_s:.2f}/s, achieved "
+        f"{row.achieved_per_s:.2f}/s, {row.arrivals_sent} of {row.arrivals_planned} "
+        f"arrivals sent, schedule delay p99 {in_ms(row.lag_p99_ms)} (at most "
+        f"{in_ms(row.lag_max_ms)}), at most {row.in_flight_max} in flight."
     )
 
 
-def times_in_words(row: dict[str, Any], *, failed: int = 0) -> str:
+def times_in_words(row: Generator, *, failed: int = 0) -> str:
     """Return one step's response and service time, and what makes the difference, in words.
 
     ``failed`` of its requests failed: where there are any, nothing is said to show the service.
     """
-    response, service = row["response_ms"], row["service_ms"]
-    if response["p50"] is None:
-        return f"Step {row['step']}: no request ended, so there is no response time."
+    response, service = row.response_ms or Percentiles(), row.service_ms or Percentiles()
+    if response.p50 is None or response.p99 is None:
+        return f"Step {row.step}: no request ended, so there is no response time."
+    why = _explanation(
+        row, p50=response.p50, p99=response.p99, service_p99=service.p99 or 0.0, failed=failed
+    )
     return (
-        f"Step {row['step']}: response time (from the intended send) {_three(response)}; "
-        f"service time (from the actual send) {_three(service)}. {_explanation(row, failed)}"
+        f"Step {row.step}: response time (from the intended send) {_three(response)}; "
+        f"service time (from the actual send) {_three(service)}. {why}"
     )
 
 
-def _explanation(row: dict[str, Any], failed: int) -> str:
-    response, service = row["response_ms"], row["service_ms"]
-    on_time, _ = lag_limits_ms(response["p50"] or 0.0)
-    late = response["p99"] > _LATE * service["p99"] and row["lag_p99_ms"] > LAG_VALID_MS
+def _explanation(
+    row: Generator, *, p50: float, p99: float, service_p99: float, failed: int
+) -> str:
+    on_time, _ = lag_limits_ms(p50)
+    delay = row.lag_p99_ms or 0.0
+    late = p99 > _LATE * service_p99 and delay > LAG_VALID_MS
     if late:
-        why = "the cap on requests in flight" if row["in_flight_cap_hits"] else "the generator"
+        why = "the cap on requests in flight" if row.in_flight_cap_hits else "the generator"
         return (
             f"They differ because {why} sent late (schedule delay p99 "
-            f"{in_ms(row['lag_p99_ms'])}): people would have waited the response time, "
+            f"{in_ms(row.lag_p99_ms)}): people would have waited the response time, "
             "whatever the service time says."
         )
-    if response["p99"] > _STALLED * response["p50"]:
+    if p99 > _STALLED * p50:
         return (
-            f"The slowest waited over {response['p99'] / response['p50']:.0f} times the median: "
-            f"the service stalled or queued while arrivals went on, up to {row['in_flight_max']} "
+            f"The slowest waited over {p99 / p50:.0f} times the median: "
+            f"the service stalled or queued while arrivals went on, up to {row.in_flight_max} "
             "in flight. A load that waits for answers would have paused with it and not seen this."
         )
-    if row["lag_p99_ms"] > on_time:
+    if delay > on_time:
         return (
-            f"Some arrivals were sent late (schedule delay p99 {in_ms(row['lag_p99_ms'])}), too "
+            f"Some arrivals were sent late (schedule delay p99 {in_ms(delay)}), too "
             "few or too little to part the two at p99."
         )
     if failed:
@@ -220,5 +227,5 @@ def _explanation(row: dict[str, Any], failed: int) -> str:
     return "They agree: every arrival was sent on time, so both show the service."
 
 
-def _three(times: dict[str, float | None]) -> str:
-    return ", ".join(f"{percent} {in_ms(times[percent])}" for percent in ("p50", "p95", "p99"))
+def _three(times: Percentiles) -> str:
+    return f"p50 {in_ms(times.p50)}, p95 {in_ms(times.p95)}, p99 {in_ms(times.p99)}"
