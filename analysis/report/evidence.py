@@ -20,6 +20,10 @@ from analysis.questions.timeline.answer import bin_width_ns, timeline
 from analysis.rundir.manifest import CrossCheck, Generator, Manifest
 from analysis.rundir.run import Run
 
+_ABOUT_OWN_PART = (
+    " The load's own p99 is what a request took against a server that answers at once, measured"
+    " before the run at its highest rate: so much of a response time may be the load's."
+)
 _SHOWN_EVENTS = {
     "fault_start": "fault",
     "fault_end": "repaired",
@@ -184,6 +188,10 @@ def generator_section(generator: Sequence[Generator], *, is_closed: bool = False
                 " schedule."
             ),
         )
+    calibrated = any(step.own_p99_ms is not None for step in generator)
+    own_part: tuple[Field[Generator], ...] = (
+        exact("Load's own p99", lambda step: step.own_p99_ms, "ms", why=OBSERVED),
+    )
     fields: tuple[Field[Generator], ...] = (
         exact("Step", lambda step: step.step, why=SET),
         exact("Offered", lambda step: step.offered_per_s, "per_s", why=SET),
@@ -194,6 +202,7 @@ def generator_section(generator: Sequence[Generator], *, is_closed: bool = False
         exact("Schedule delay p50", lambda step: step.lag_p50_ms, "ms", why=OBSERVED),
         exact("Schedule delay p99", lambda step: step.lag_p99_ms, "ms", why=OBSERVED),
         exact("Schedule delay max", lambda step: step.lag_max_ms, "ms", why=OBSERVED),
+        *own_part[:calibrated],
         exact("In flight, max", lambda step: step.in_flight_max, why=OBSERVED),
     )
     dropped = sum(step.dropped for step in generator)
@@ -214,6 +223,8 @@ def generator_section(generator: Sequence[Generator], *, is_closed: bool = False
             "The schedule delay is how late a request was handed to the socket after the schedule"
             " wanted it sent, without the time for making a connection."
             " Arrivals do not wait for answers, so a slow service cannot hide behind a slow load."
+            + _ABOUT_OWN_PART
+            * calibrated
         ),
         sample="Whole counts and the generator's own clock; no interval.",
         tables=(tabulate(generator, fields, "The generator, by step"),),

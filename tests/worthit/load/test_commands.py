@@ -36,7 +36,7 @@ QUIET = ("--headless", "--only-summary")
 OF_EVERY_RUN = {
     *("arrival_rate", "duration", "arrivals", "load_seed", "replay", "max_in_flight"),
     *("worthit_plan", "worthit_out", "worthit_run", "worthit_arm", "worthit_first_block"),
-    *("threshold", "recorder"),
+    *("threshold", "recorder", "calibrate"),
 }
 """Arguments, without their dashes, that are no scenario's."""
 
