@@ -206,7 +206,8 @@ def of_spans(spans: pd.DataFrame) -> Sampling:
     trace_ids = pd.Index(ids)
     smallest = np.full(len(ids), np.inf)
     chosen: dict[str, int] = {}
-    rows, texts = _mentioning(spans)
+    texts = _texts(spans)
+    rows = _mentioning(texts)
     if rows.size:
         parsed = [orjson.loads(text) for text in texts.take(pa.array(rows)).to_pylist()]
         said = pd.DataFrame(
@@ -227,12 +228,80 @@ def of_spans(spans: pd.DataFrame) -> Sampling:
     return Sampling(trace_ids=trace_ids, weights=weights, known=known, chosen=chosen)
 
 
+PROBABILITY: Final = "sampling_probability"
+"""Column of lean spans: the smallest probability that the span names, missing where none."""
+WEIGHT: Final = "sampling_weight"
+"""Column of the report's tables: how many requests the row's trace stands for. Only where some
+trace stands for more than itself; without it every row counts once."""
+
+
+def probabilities(texts: pa.Array, firsts: NDArray[np.bool_]) -> pa.Array:
+    """Read ``PROBABILITY`` out of some spans' attributes.
+
+    ``firsts`` are the spans that may begin a request: where none of them speaks of sampling, no
+    other is looked at, as in ``of_traces``.
+    """
+    found = np.full(len(texts), np.nan)
+    if _hints(texts.filter(pa.array(firsts))):
+        rows = _mentioning(texts)
+        said = (_smallest(orjson.loads(text)) for text in texts.take(pa.array(rows)).to_pylist())
+        found[rows] = [np.nan if one is None else one for one in said]
+    return pa.array(found, from_pandas=True)
+
+
+def by_trace(spans: pd.DataFrame) -> pd.Series[float] | None:
+    """Give the weight of each trace of lean spans, by its id; None if nothing is sampled."""
+    said = spans[PROBABILITY]
+    if not said.notna().any():
+        return None
+    smallest = said.groupby(spans["trace_id"], sort=False, observed=True).min()
+    weights: pd.Series[float] = (1 / smallest.astype("float64")).fillna(1.0)
+    return weights if (weights > 1 + SHARE_TOLERANCE).any() else None
+
+
+def weigh(table: pd.DataFrame, weights: pd.Series[float] | None) -> pd.DataFrame:
+    """Give a table with trace ids its ``WEIGHT``; a row without a trace stands for itself."""
+    if weights is None or "trace_id" not in table.columns:
+        return table
+    found = table["trace_id"].map(weights).astype("float64").fillna(1.0)
+    return table.assign(**{WEIGHT: found})
+
+
+def weights_of(table: pd.DataFrame) -> pd.Series[float]:
+    """How many requests each row stands for: its ``WEIGHT``, or 1."""
+    if WEIGHT in table.columns:
+        return table[WEIGHT]
+    return pd.Series(1.0, index=table.index)
+
+
+def counted(table: pd.DataFrame, by: str = "block") -> pd.Series[float]:
+    """Count rows by ``by``, each as often as its trace stands for."""
+    groups = table.groupby(by)
+    found = groups[WEIGHT].sum() if WEIGHT in table.columns else groups.size()
+    return found.astype("float64")
+
+
+def summed(values: pd.Series[float], table: pd.DataFrame, by: str = "block") -> pd.Series[float]:
+    """Add up one value a row of ``table`` by ``by``, each as often as its trace stands for."""
+    return (values * weights_of(table)).groupby(table[by]).sum()
+
+
+def weighted_mean(values: pd.Series[float], table: pd.DataFrame) -> float:
+    """Mean of one value a row, each as often as its trace stands for; not a number of none."""
+    known = values.notna()
+    weight = weights_of(table)[known]
+    total = float(weight.sum())
+    return float((values[known] * weight).sum()) / total if total > 0 else np.nan
+
+
 def of_traces(spans: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
     """Give the weight of each trace; None if nothing is sampled.
 
     ``rows`` has the earliest span of each: where none of these speaks of sampling, no other span
     is looked at, because a search of every span's attributes costs more than the shares.
     """
+    if WEIGHT in spans.columns:
+        return spans[WEIGHT].iloc[rows].to_numpy(np.float64)
     if "attributes" not in spans.columns or not _hints(_texts(spans.iloc[rows][["attributes"]])):
         return None
     found = of_spans(spans)
@@ -283,14 +352,13 @@ def products(
     return yy.reshape(groups, names), xy.reshape(groups, names), xx
 
 
-def _mentioning(spans: pd.DataFrame) -> tuple[NDArray[np.int64], pa.Array]:
-    """Give the rows whose attributes may speak of sampling, and the texts of all."""
-    texts = _texts(spans)
+def _mentioning(texts: pa.Array) -> NDArray[np.int64]:
+    """Give the rows whose attributes may speak of sampling."""
     found = np.zeros(len(texts), np.bool_)
     for hint in _hints(texts):
         mentioned = pc.fill_null(pc.match_substring(texts, hint), fill_value=False)
         found |= mentioned.to_numpy(zero_copy_only=False)
-    return np.flatnonzero(found), texts
+    return np.flatnonzero(found)
 
 
 def _texts(spans: pd.DataFrame) -> pa.Array:

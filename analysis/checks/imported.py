@@ -60,8 +60,10 @@ def about_sampling(manifest: Manifest, spans: pd.DataFrame) -> list[Issue]:
 
 
 NOT_WEIGHTED = (
-    "Traces were kept with different probabilities: worthit shares and analysis.queries weight "
-    "them, the report's other tables and figures do not and lean towards what was kept more often."
+    "Traces were kept with different probabilities: shares, queries, ceilings, and mean times are "
+    "weighted; percentiles of response time, the tables of the slowest requests, repeated "
+    "statements and the traces shown are of the traces that were kept, and lean towards what was "
+    "kept more often."
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.calls.classify import QUERY, find_calls
+from analysis.calltree.sampling import WEIGHT
 from analysis.formats.attributes import numbers_of
 from analysis.rundir.manifest import Manifest
 from worthit.contract.names import POOL_WAIT_NS as POOL_WAIT
@@ -17,6 +18,7 @@ def calls_of(manifest: Manifest, spans: pd.DataFrame) -> pd.DataFrame:
     """
     waited = POOL_WAIT if POOL_WAIT in spans.columns else "attributes"
     columns = ["name", "arm", "block", "db_collection", "duration_ns", waited]
+    columns += [WEIGHT] if WEIGHT in spans.columns else []
     found = find_calls(spans)
     calls = spans[columns].iloc[found.queries]
     codes = found.statement[found.kind == QUERY]

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from analysis.calltree import sampling
 from analysis.calltree.call_tree import CallTrees, build_trees
 from analysis.calltree.roots import spans_of
 from analysis.checks.cross_checks import roots
@@ -29,7 +30,7 @@ from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
 
 _OF_ROOTS = ("parent_span_id", "kind", "arm", "block", "start_ns", "duration_ns")
-"""What is asked of the spans that begin a request."""
+"""With the weight, if there is one, what is asked of the spans that begin a request."""
 
 T = TypeVar("T")
 
@@ -41,7 +42,10 @@ class Measured:
     run: Run
     """The run itself, for the few questions that need its warm-up or its events."""
     spans: pd.DataFrame
-    """The measured spans, without the columns that no answer needs."""
+    """The measured spans, without the columns that no answer needs.
+
+    Where the traces are a sample, this and the tables below have ``sampling.WEIGHT``.
+    """
     requests: pd.DataFrame
     """The measured arrivals."""
     roots: pd.DataFrame
@@ -59,6 +63,11 @@ class Measured:
     def manifest(self) -> Manifest:
         """What was meant and done."""
         return self.run.manifest
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether some trace stands for more requests than itself."""
+        return sampling.WEIGHT in self.spans.columns
 
     @property
     def call_trees(self) -> CallTrees:
@@ -91,6 +100,8 @@ def measured(run: Run, root: str | None = None) -> Measured:
         if len(lost):
             whole = whole[~whole["trace_id"].isin(lost)]
         arrivals = without_cut_off(arrivals)
+    weights = sampling.by_trace(whole)
+    whole, arrivals = sampling.weigh(whole, weights), sampling.weigh(arrivals, weights)
     call_trees = build_trees(whole)
     sent = arrivals["trace_id"] if "trace_id" in arrivals.columns else None
     kinds = root_operations(whole, call_trees, sent)
@@ -101,7 +112,8 @@ def measured(run: Run, root: str | None = None) -> Measured:
         others = arrivals["trace_id"].isin(whole["trace_id"])
         others &= ~arrivals["trace_id"].isin(spans["trace_id"])
         requests = arrivals[~others]
-    tops = roots(spans[list(_OF_ROOTS)], ids=spans["span_id"])
+    of_roots = [*_OF_ROOTS, *([] if weights is None else [sampling.WEIGHT])]
+    tops = roots(spans[of_roots], ids=spans["span_id"])
     return Measured(
         run=run,
         spans=spans,

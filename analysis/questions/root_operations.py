@@ -5,7 +5,8 @@ with most traffic of what is neither a health check, nor a long-lived stream, no
 The others are listed with their traffic.
 
 Answer: root, requests, part (of all requests), mean_ms, role (main, other, health check,
-long-lived stream, background work), main first, then most traffic.
+long-lived stream, background work), main first, then most traffic. Of a sample
+requests is an estimate.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 import numpy as np
 import pandas as pd
 
+from analysis.calltree import sampling
 from analysis.calltree.call_tree import CallTrees
 from analysis.calltree.roots import entries_of, roots_of
 from analysis.kernels.codes import SERVER
@@ -50,14 +52,18 @@ def root_operations(
             "sent": False,
         }
     )
+    weights = sampling.of_traces(spans, call_trees.order[call_trees.begins[:-1]])
+    table["weight"] = 1 if weights is None else weights
+    table["weighted"] = table["ns"] * table["weight"]
     if sent is not None:
         table["sent"] = spans["trace_id"].iloc[rows].isin(sent.dropna()).to_numpy()
     found = table.groupby("root", as_index=False).agg(
-        requests=("ns", "size"), mean_ms=("ns", "mean"), middle=("ns", "median"),
+        requests=("weight", "sum"), mean_ms=("weighted", "sum"), middle=("ns", "median"),
         serves=("serves", "mean"), sent=("sent", "mean"),
     )  # fmt: skip
-    found["mean_ms"] /= _NS_PER_MS
-    found["part"] = found["requests"] / max(len(table), 1)
+    found["mean_ms"] /= found["requests"] * _NS_PER_MS
+    found["part"] = found["requests"] / max(table["weight"].sum(), 1)
+    found["requests"] = found["requests"].round().astype("int64")
     asked = found["sent"] if (found["sent"] > 0).any() else found["serves"]
     found["role"] = "other"
     if (asked > 0).any():

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.calltree import sampling
 from analysis.checks.cross_checks import agrees
 from analysis.checks.schedule_delay import schedule_delay_ms
 from analysis.document import formatting
@@ -38,9 +39,9 @@ def timeline_section(run: Run, setting: Setting) -> Section:
     manifest = run.manifest
     started, ended = _span_of_time(run)
     width = bin_width_ns(started, ended)
-    table = timeline(
-        run.requests, run.projected_spans, run.counters, started_ns=started, bin_ns=width
-    )
+    spans = run.projected_spans
+    spans = sampling.weigh(spans, sampling.by_trace(spans))
+    table = timeline(run.requests, spans, run.counters, started_ns=started, bin_ns=width)
     question = "What happened when?"
     if table.empty:
         return Section(

@@ -5,7 +5,8 @@ ran next to each other with the same draws, so that what one request happened to
 
 Answer of ``block_table``: block, pair, arm, step, rate_per_s, seconds (for which its work went on:
 the schedule, longer where the answers came later and later), stretch (seconds over the schedule),
-requests. Of ``pairs``:
+requests. Where the traces are a sample, requests is an estimate and ``sampling.WEIGHT`` says how
+many the weightiest trace of the block stands for. Of ``pairs``:
 pair, step, first, second (block numbers).
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from analysis.calltree.sampling import WEIGHT, counted, weights_of
 from analysis.rundir.manifest import Manifest
 from analysis.stats.backlog import stretch
 from analysis.stats.intervals import Floats
@@ -40,9 +42,11 @@ def block_table(manifest: Manifest, requests: pd.DataFrame, roots: pd.DataFrame)
             "seconds": [(b.end_ns - b.start_ns) / 1e9 for b in manifest.measured_blocks],
         }
     )
-    counted = requests if len(requests) else roots
-    sent = counted.groupby("block").size()
-    table["requests"] = table["block"].map(sent).fillna(0).astype("int64")
+    known = requests if len(requests) else roots
+    sent = table["block"].map(counted(known)).fillna(0)
+    table["requests"] = sent if WEIGHT in known.columns else sent.astype("int64")
+    if WEIGHT in known.columns:
+        table[WEIGHT] = table["block"].map(known.groupby("block")[WEIGHT].max()).fillna(1.0)
     table["stretch"] = stretch(table, requests) if len(requests) else 1.0
     table["seconds"] *= table["stretch"]
     return table[table["requests"] > 0].reset_index(drop=True)
@@ -67,5 +71,8 @@ def _whole_run(roots: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     ends = roots["start_ns"].max() - roots["start_ns"].min()
     seconds = max(float(ends) / 1e9, 1e-9)
-    row = (WHOLE_RUN, WHOLE_RUN, None, 0, len(roots) / seconds, seconds, 1.0, len(roots))
-    return pd.DataFrame([row], columns=columns)
+    weights = weights_of(roots)
+    count = float(weights.sum()) if WEIGHT in roots.columns else len(roots)
+    row = (WHOLE_RUN, WHOLE_RUN, None, 0, count / seconds, seconds, 1.0, count)
+    table = pd.DataFrame([row], columns=columns)
+    return table.assign(**{WEIGHT: weights.max()}) if WEIGHT in roots.columns else table

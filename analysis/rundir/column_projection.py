@@ -6,7 +6,7 @@ Columns of few words (service, name, arm, ...) are kept as numbers of a sorted l
 
 Answer: the columns of spans.parquet without ``attributes``, those of ``analysis.calls.lean``, and
 one column for each of ``ATTRIBUTES``, read through
-``analysis.formats.attributes.numbers_of`` and ``words_of``.
+``analysis.formats.attributes.numbers_of`` and ``words_of``, and ``sampling.PROBABILITY``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 
 from analysis.calls.lean import LEAN_TEXTS, lean_texts
 from analysis.calls.texts import written
+from analysis.calltree import sampling
+from analysis.checks.cross_checks import SERVED_KINDS
 from analysis.formats.attributes import numbers_in, words_in
 from worthit.contract.names import (
     CACHE_KEY,
@@ -116,7 +118,18 @@ def _with_attributes(table: pa.Table) -> pa.Table:
         chunks = [read_out(chunk) for chunk in texts.chunks]
         kind = pa.large_string() if name in _TEXTS else pa.float64()
         found = found.append_column(name, pa.chunked_array(chunks, kind))
-    return found
+    parents, kinds = (_like(table.column(name), texts) for name in ("parent_span_id", "kind"))
+    chances = [
+        sampling.probabilities(chunk, _may_begin(above, kind))
+        for chunk, above, kind in zip(texts.chunks, parents, kinds, strict=True)
+    ]
+    return found.append_column(sampling.PROBABILITY, pa.chunked_array(chances, pa.float64()))
+
+
+def _may_begin(parents: pa.Array, kinds: pa.Array) -> NDArray[np.bool_]:
+    """Which spans may be the first of their request."""
+    serves = pc.is_in(kinds.cast(pa.string()), pa.array(SERVED_KINDS))
+    return np.asarray(pc.or_(pc.is_null(parents), serves))
 
 
 def _like(column: pa.ChunkedArray, other: pa.ChunkedArray) -> list[pa.Array]:
@@ -200,4 +213,7 @@ def from_frame(spans: pd.DataFrame) -> pd.DataFrame:
         kind = "str" if name in _TEXTS else "float64"
         values = read_out(texts).to_pandas().to_numpy()
         lean[name] = pd.Series(values, index=spans.index, dtype=kind)
+    begins = spans["parent_span_id"].isna() | spans["kind"].isin(SERVED_KINDS)
+    chances = sampling.probabilities(texts, begins.to_numpy(bool))
+    lean[sampling.PROBABILITY] = chances.to_numpy(zero_copy_only=False)
     return lean

@@ -227,13 +227,18 @@ def _lonely(strata: NDArray[np.int64] | None) -> str | None:
     return "a load level has one block: each needs two for an interval over all levels"
 
 
-def rate(events: Floats, exposure: Floats, *, unit: str, n: int | None = None) -> Estimate:
+def rate(
+    events: Floats, exposure: Floats, *, unit: str, n: int | None = None, weight: float = 1.0
+) -> Estimate:
     """Events per unit of exposure, from one count and one exposure a block.
 
     The intercept-only quasi-Poisson model (McCullagh and Nelder, Generalized Linear Models, 1989,
     section 6.2.3; ``statsmodels`` ``GLM(..., Poisson(), exposure=...).fit(scale="X2")``) in closed
     form, with t(K-1) for the normal quantile. Misses come in bursts: Poisson's own variance is far
     too small.
+
+    Of a sample both are estimates, and ``weight`` is the most that one seen event stands for: the
+    spread between blocks has the sampling in it, the limit of what was not seen has not.
     """
     fit = _fit_rate(events, exposure)
     total = round(float(np.sum(exposure))) if n is None else n
@@ -242,7 +247,7 @@ def rate(events: Floats, exposure: Floats, *, unit: str, n: int | None = None) -
     reason = too_few(fit.blocks)
     if fit.log is None:
         none = Estimate(value=0.0, unit=unit, n=total, blocks=fit.blocks, reason=reason)
-        limit = upper_of_none(float(np.sum(exposure)))
+        limit = upper_of_none(float(np.sum(exposure)) / weight)
         return none if reason else replace(none, low=0.0, high=limit, method=RULE_OF_THREE)
     value = math.exp(fit.log)
     if reason is not None:
@@ -259,25 +264,33 @@ def rate(events: Floats, exposure: Floats, *, unit: str, n: int | None = None) -
     )
 
 
-def share(events: Floats, whole: Floats, *, n: int | None = None) -> Estimate:
+def share(events: Floats, whole: Floats, *, n: int | None = None, weight: float = 1.0) -> Estimate:
     """Share of ``whole`` that were events, from both counts of each block; ends within 0 to 1.
 
     Of none and of all the interval is the rule of three's: 40 misses of 40 are no certainty.
+    ``weight`` as in ``rate``.
     """
     events, whole = np.asarray(events, np.float64), np.asarray(whole, np.float64)
     if whole.sum() > 0 and events.sum() >= whole.sum():
-        return rate(whole - events, whole, unit="share", n=n).complement()
-    found = rate(events, whole, unit="share", n=n)
+        return rate(whole - events, whole, unit="share", n=n, weight=weight).complement()
+    found = rate(events, whole, unit="share", n=n, weight=weight)
     return found if found.high is None else replace(found, high=min(found.high, 1.0))
 
 
-def rate_ratio(first: tuple[Floats, Floats], second: tuple[Floats, Floats], *, n: int) -> Estimate:
+def rate_ratio(
+    first: tuple[Floats, Floats],
+    second: tuple[Floats, Floats],
+    *,
+    n: int,
+    weight: float = 1.0,
+) -> Estimate:
     """Rate of ``first`` over rate of ``second``, each given as (events, exposure) by block.
 
     Each arm has its own dispersion: an arm without a cache makes exactly one query per request
     while the other's misses burst. Degrees of freedom are those of the smaller arm: Welch's would
     give false alarms in 6 % of A/A comparisons of counts that burst, these in 4 %. Where the
     second side saw no event the ratio has no value and no upper end, but a lower one: a bound.
+    ``weight`` as in ``rate``.
     """
     above, below = _fit_rate(*first), _fit_rate(*second)
     if above is None or below is None:
@@ -287,7 +300,7 @@ def rate_ratio(first: tuple[Floats, Floats], second: tuple[Floats, Floats], *, n
         return nothing("ratio", "the first side saw no event", n=n, blocks=blocks)
     reason = too_few(blocks)
     if below.log is None:
-        return _at_least(above, float(np.sum(second[1])), reason, n=n, blocks=blocks)
+        return _at_least(above, float(np.sum(second[1])) / weight, reason, n=n, blocks=blocks)
     log = above.log - below.log
     if reason is not None:
         return Estimate(value=math.exp(log), unit="ratio", n=n, blocks=blocks, reason=reason)

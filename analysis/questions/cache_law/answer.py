@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.calls.classify import queries_of
+from analysis.calltree.sampling import WEIGHT, counted, summed
 from analysis.formats.attributes import words_of
 from analysis.questions.database_load.answer import predicted_factor, without_cache
 from analysis.questions.measured import Measured
@@ -95,13 +96,14 @@ def answer(measured: Measured) -> CacheLaw:
     manifest, blocks, spans = measured.manifest, measured.blocks, measured.spans
     lookups = spans["name"] == manifest.cached_operation
     about = lookups | (spans["db_collection"] == manifest.cached_collection)
-    about_cache = spans.loc[about, list(NEEDED)]
+    about_cache = spans.loc[about, [*NEEDED, *([WEIGHT] if measured.is_sampled else [])]]
     everything = measured.run.projected_spans  # warm-up included, because it touched keys too
     asked = everything[everything["name"] == manifest.cached_operation]
     return CacheLaw(
         law=law(manifest, about_cache, blocks),
         explained=explained(manifest, about_cache, blocks),
-        misses=misses(manifest, asked, blocks, measured.run.events),
+        # the touches of a key that were not kept would make first touches of later ones
+        misses=() if measured.is_sampled else misses(manifest, asked, blocks, measured.run.events),
     )
 
 
@@ -278,7 +280,8 @@ def _counts(
 ) -> _Counts:
     """Lookups and queries of one arm by block, told apart by what the lookup had said."""
     key = ["trace_id", "span_id"]
-    asked = lookups[[*key, "block"]].assign(
+    weighed = [WEIGHT] if WEIGHT in lookups.columns else []
+    asked = lookups[[*key, "block", *weighed]].assign(
         hit=lookups["cache_hit"].fillna(value=False).astype(bool),
         known=lookups["cache_hit"].notna(),
         bypassed=words_of(lookups, SOURCE) == FALLBACK,
@@ -288,11 +291,11 @@ def _counts(
     asked = asked.join(of_lookup, on=key)
     asked["queries"] = asked["queries"].fillna(0)
     missed = asked["known"] & ~asked["hit"]
-    made = calls.groupby("block").size()
+    made = counted(calls)
     queries = by_block(made, own["block"])
 
     def count(values: pd.Series) -> Floats:
-        return by_block(values.groupby(asked["block"]).sum(), own["block"])
+        return by_block(summed(values, asked), own["block"])
 
     return _Counts(
         lookups=count(asked["known"].astype("int64")),

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.calls.classify import is_query
+from analysis.calltree import sampling
 from analysis.calltree.call_tree import CallTrees
 from analysis.questions.measured import Measured
 from analysis.questions.shares.answer import ShareRow
@@ -61,12 +62,14 @@ def answer(measured: Measured) -> Ceilings:
     verbs = [verb for verb in spans["db_operation"].unique() if isinstance(verb, str)]
     writes = [verb for verb in verbs if verb.upper() in WRITES]
     reads = calls & ~spans["db_operation"].isin(writes).to_numpy(bool)
+    weight = sampling.weights_of(spans).to_numpy(np.float64)
+    requests = float(sampling.weights_of(tops).sum())
     return ceilings(
         rows,
-        made=made_under(measured.call_trees, calls, len(tops)),
-        reads=made_under(measured.call_trees, reads, len(tops)),
-        all_per_request=float(calls.sum()) / max(len(tops), 1),
-        request_ms=float(tops["duration_ns"].astype("float64").mean()) / 1e6,
+        made=made_under(measured.call_trees, calls * weight, requests),
+        reads=made_under(measured.call_trees, reads * weight, requests),
+        all_per_request=float(weight[calls].sum()) / max(requests, 1),
+        request_ms=sampling.weighted_mean(tops["duration_ns"].astype("float64"), tops) / 1e6,
     )
 
 
@@ -112,14 +115,19 @@ def speedup_at_most(share: Estimate) -> Estimate:
     return replace(share, value=value, low=low, high=high, unit="ratio")
 
 
-def made_under(call_trees: CallTrees, calls: NDArray[np.bool_], requests: int) -> dict[str, float]:
+def made_under(
+    call_trees: CallTrees, calls: NDArray[np.float64], requests: float
+) -> dict[str, float]:
     """By operation, how many of ``calls`` a request makes directly under it.
 
-    ``calls`` says by row of the spans which are meant.
+    ``calls`` says of each row of the spans for how many calls it stands, 0 for what is none.
     """
-    above = call_trees.parent[calls[call_trees.order]]
+    counted = calls[call_trees.order]
+    below = (counted > 0) & (call_trees.parent >= 0)
     counts = np.bincount(
-        call_trees.operation[above[above >= 0]], minlength=len(call_trees.operations)
+        call_trees.operation[call_trees.parent[below]],
+        counted[below],
+        minlength=len(call_trees.operations),
     )
     made = pd.Series(counts / max(requests, 1), index=call_trees.operations["name"])
     return {str(name): float(each) for name, each in made.groupby(level=0).sum().items()}

@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from analysis.calltree.sampling import weights_of
 from analysis.checks.interleaving import said_of, took_turns
 from analysis.errors import InputError
 from analysis.questions.database_load import answer as database_load
@@ -429,7 +430,8 @@ class _Numbers:
     def _operations(self, own: pd.DataFrame) -> dict[str, Estimate]:
         spans = self.spans[self.spans["block"].isin(own["block"])]
         took = spans["duration_ns"].astype("float64") / 1e6
-        means = took.groupby([spans["name"], spans["block"]]).mean()
+        weight, place = weights_of(spans), [spans["name"], spans["block"]]
+        means = (took * weight).groupby(place).sum() / weight.groupby(place).sum()
         sizes = spans.groupby("name").size()
         return {
             f"{name}, mean": mean(list(cells), unit="ms", n=int(sizes[name]))

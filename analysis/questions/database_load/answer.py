@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from analysis.calltree.sampling import counted, summed, weights_of
 from analysis.formats.attributes import numbers_of
 from analysis.questions.measured import Measured
 from analysis.rundir.blocks import by_block
@@ -170,7 +171,7 @@ def by_step(calls: pd.DataFrame, blocks: pd.DataFrame) -> tuple[LoadRow, ...]:
         for collection in (None, *seen):
             chosen = _of_collection(here, collection)
             n = len(chosen)
-            held_s = by_block(chosen.groupby("block")["held_ns"].sum(), own["block"]) / 1e9
+            held_s = by_block(summed(chosen["held_ns"], chosen), own["block"]) / 1e9
             sent, seconds = (own[name].to_numpy(np.float64) for name in ("requests", "seconds"))
             rows.append(
                 LoadRow(
@@ -198,10 +199,16 @@ def by_step(calls: pd.DataFrame, blocks: pd.DataFrame) -> tuple[LoadRow, ...]:
 def _queries_per(
     what: Literal["request", "second"], calls: pd.DataFrame, blocks: pd.DataFrame
 ) -> Estimate:
-    counts = by_block(calls.groupby("block").size(), blocks["block"])
+    counts = by_block(counted(calls), blocks["block"])
     exposure = blocks["requests" if what == "request" else "seconds"].to_numpy(np.float64)
     unit = "per_request" if what == "request" else "per_s"
-    return rate(counts, exposure, unit=unit, n=int(blocks["requests"].sum()))
+    n = int(blocks["requests"].sum())
+    return rate(counts, exposure, unit=unit, n=n, weight=heaviest(blocks))
+
+
+def heaviest(blocks: pd.DataFrame) -> float:
+    """How many requests the weightiest trace of some blocks stands for."""
+    return float(weights_of(blocks).max()) if len(blocks) else 1.0
 
 
 def reductions(
@@ -216,7 +223,7 @@ def reductions(
         both = blocks[blocks["arm"].isin([baseline, arm])]
         for step, part in _scopes(both):
             for collection in dict.fromkeys((manifest.cached_collection, None)):
-                counts = _of_collection(calls, collection).groupby("block").size()
+                counts = counted(_of_collection(calls, collection))
                 rows.append(_reduction(counts, part, (baseline, arm), step, collection))
     return tuple(rows)
 
@@ -236,11 +243,13 @@ def _reduction(
         requests = own["requests"].to_numpy(np.float64)
         events = by_block(counts, own["block"])
         sides.append((events, requests))
-        rates.append(rate(events, requests, unit="per_request"))
+        rates.append(rate(events, requests, unit="per_request", weight=heaviest(own)))
     treated = blocks[blocks["arm"] == arms[1]]
     per_second = treated["requests"].sum() / max(float(treated["seconds"].sum()), 1e-9)
     saved = difference(rates[0], rates[1])
-    factor = rate_ratio(sides[0], sides[1], n=int(blocks["requests"].sum()))
+    factor = rate_ratio(
+        sides[0], sides[1], n=int(blocks["requests"].sum()), weight=heaviest(treated)
+    )
     return ReductionRow(
         arm=arms[1],
         step=step,
@@ -262,8 +271,7 @@ def hit_rates(
         return ()
     lookups = spans[(spans["name"] == manifest.cached_operation) & spans["cache_hit"].notna()]
     hit = lookups["cache_hit"].astype(bool)
-    seen = lookups.groupby("block").size()
-    missed = lookups[~hit].groupby("block").size()
+    seen, missed = counted(lookups), counted(lookups[~hit])
     rows = []
     for arm in dict.fromkeys(blocks["arm"]):
         if without_cache(manifest, arm):
@@ -274,7 +282,7 @@ def hit_rates(
             asked = by_block(seen, part["block"])
             if not asked.sum():
                 continue
-            misses = share(by_block(missed, part["block"]), asked)
+            misses = share(by_block(missed, part["block"]), asked, weight=heaviest(part))
             rows.append(
                 HitRateRow(
                     arm=arm,
@@ -349,13 +357,13 @@ def _statements(calls: pd.DataFrame, blocks: pd.DataFrame) -> Iterator[Statement
             names.index, names["statement"], names["db_collection"], strict=True
         ):
             chosen = here[order == number]
-            means = chosen.groupby("block")["ms"].mean().to_numpy(np.float64)
+            means = summed(chosen["ms"], chosen) / counted(chosen)
             yield StatementRow(
                 arm=_named(arm),
                 statement=text,
                 collection=_named(collection),
                 per_request=_queries_per("request", chosen, own),
-                mean_ms=mean(means, unit="ms", n=len(chosen)),
+                mean_ms=mean(np.asarray(means, np.float64), unit="ms", n=len(chosen)),
                 per_s=_queries_per("second", chosen[chosen["block"].isin(top["block"])], top),
             )
 
@@ -371,16 +379,15 @@ def pool_waits(calls: pd.DataFrame, blocks: pd.DataFrame) -> tuple[PoolWaitRow, 
         here = waits[waits["block"].isin(own["block"])]
         if here.empty:
             continue
-        groups = here.groupby("block")["ms"]
-        seen = by_block(groups.size(), own["block"])
-        total = by_block(groups.sum(), own["block"])
-        long = by_block(here[here["ms"] > WAITED_MS].groupby("block").size(), own["block"])
+        seen = by_block(counted(here), own["block"])
+        total = by_block(summed(here["ms"], here), own["block"])
+        long = by_block(counted(here[here["ms"] > WAITED_MS]), own["block"])
         rows.append(
             PoolWaitRow(
                 arm=_named(arm),
                 waits=len(here),
                 wait_ms=ratio_of_sums(total, seen, unit="ms", n=len(here)),
-                waited_share=share(long, seen, n=len(here)),
+                waited_share=share(long, seen, n=len(here), weight=heaviest(own)),
                 longest_ms=float(here["ms"].max()),
             )
         )

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.calltree.sampling import counted
 from analysis.questions.measured import Measured
 from analysis.rundir.blocks import by_block
 from analysis.stats.intervals import Estimate, share
@@ -61,9 +62,9 @@ def failures(requests: pd.DataFrame, blocks: pd.DataFrame) -> tuple[FailureRow, 
     """``answer`` of the tables alone."""
     status = requests["status_code"].astype("float64")
     broken = status.isna() | (status >= SERVER_ERROR)
-    failed = requests["block"][broken]
-    slow = requests["block"][broken & _slow(requests)]
-    refused = requests["block"][status == TOO_MANY_REQUESTS]
+    failed = counted(requests[broken])
+    slow = counted(requests[broken & _slow(requests)])
+    refused = counted(requests[status == TOO_MANY_REQUESTS])
     rows = []
     for arm, own in blocks.groupby("arm", dropna=False, sort=False):
         if requests.empty or not isinstance(arm, str):
@@ -73,9 +74,9 @@ def failures(requests: pd.DataFrame, blocks: pd.DataFrame) -> tuple[FailureRow, 
             FailureRow(
                 arm=arm,
                 requests=int(sent.sum()),
-                failed=share(by_block(failed.value_counts(), own["block"]), sent),
-                refused=share(by_block(refused.value_counts(), own["block"]), sent),
-                slow=share(by_block(slow.value_counts(), own["block"]), sent),
+                failed=share(by_block(failed, own["block"]), sent),
+                refused=share(by_block(refused, own["block"]), sent),
+                slow=share(by_block(slow, own["block"]), sent),
             )
         )
     return tuple(rows)

@@ -36,6 +36,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.calltree.sampling import WEIGHT, weights_of
 from analysis.questions.failures.answer import succeeded
 from analysis.questions.faster import kinds
 from analysis.questions.faster.kinds import QUANTILES, Difference, Traffic
@@ -220,9 +221,9 @@ def operations(
     manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame
 ) -> tuple[OperationRow, ...]:
     """Mean duration by operation, each treatment against the baseline, over pairs of blocks."""
-    timed = spans[["service", "name", "block", "cache_hit", "duration_ns"]].dropna(
-        subset=["duration_ns", "block"]
-    )
+    columns = ["service", "name", "block", "cache_hit", "duration_ns"]
+    columns += [WEIGHT] if WEIGHT in spans.columns else []
+    timed = spans[columns].dropna(subset=["duration_ns", "block"])
     rows: list[OperationRow] = []
     for (service, name), group in timed.groupby(["service", "name"], sort=True, observed=True):
         cells = _block_means(group)
@@ -232,19 +233,23 @@ def operations(
 
 
 def _block_means(group: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Mean ms and count by block: of all spans of an operation, of its hits, of its misses."""
-    durations = group["duration_ns"].astype("float64") / 1e6
+    """Mean ms and spans by block: of all spans of an operation, of its hits, of its misses."""
+    weight = weights_of(group)
+    durations = group["duration_ns"].astype("float64") / 1e6 * weight
+    cells = pd.DataFrame({"block": group["block"], "ms": durations, "weight": weight})
     hit = group["cache_hit"]
     masks = {
         ALL: pd.Series(data=True, index=group.index),
         "hits": hit.fillna(value=False).astype(bool),
         "misses": (~hit).fillna(value=False).astype(bool),
     }
-    return {
-        which: durations[mask].groupby(group.loc[mask, "block"]).agg(["mean", "size"])
-        for which, mask in masks.items()
-        if mask.any()
-    }
+    found = {}
+    for which, mask in masks.items():
+        if mask.any():
+            of_block = cells[mask].groupby("block")
+            means = of_block["ms"].sum() / of_block["weight"].sum()
+            found[which] = pd.DataFrame({"mean": means, "size": of_block.size()})
+    return found
 
 
 def _operation_rows(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.calltree import sampling
 from analysis.calltree.call_tree import CallTrees
 from analysis.calltree.roots import entries_of
 from analysis.calltree.stages import of_stages
@@ -262,12 +263,13 @@ def requests(roots: pd.DataFrame, blocks: pd.DataFrame) -> tuple[RequestRow, ...
     took = roots.assign(ms=roots["duration_ns"].astype("float64") / 1e6)
     if not len(blocks) or blocks["arm"].isna().all():
         took = took.assign(block=0)
-    sums = took.groupby("block")["ms"].agg(["sum", "size"])
+    sums = pd.DataFrame({"sum": sampling.summed(took["ms"], took), "size": sampling.counted(took)})
+    seen = took.groupby("block").size()
     rows = []
     for arm, own in blocks.groupby("arm", dropna=False, sort=False):
         total = by_block(sums["sum"], own["block"])
         count = by_block(sums["size"], own["block"])
-        mean_ms = ratio_of_sums(total, count, unit="ms", n=int(count.sum()))
+        mean_ms = ratio_of_sums(total, count, unit="ms", n=int(by_block(seen, own["block"]).sum()))
         rows.append(RequestRow(arm=_named(arm), mean_ms=mean_ms))
     return tuple(rows)
 

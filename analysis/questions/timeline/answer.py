@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.calls.classify import is_query
+from analysis.calltree.sampling import WEIGHT, weights_of
 from analysis.questions.calls import held_ns
 from worthit.contract.names import POOL_WAIT_NS as POOL_WAIT
 
@@ -87,7 +88,8 @@ def _from_spans(spans: pd.DataFrame, started_ns: int, bin_ns: int) -> list[pd.Da
         return []
     answers = []
     waited = POOL_WAIT if POOL_WAIT in spans.columns else "attributes"
-    columns = ["arm", "start_ns", "duration_ns", waited]
+    weighed = [WEIGHT] if WEIGHT in spans.columns else []
+    columns = ["arm", "start_ns", "duration_ns", waited, *weighed]
     queries = spans.loc[is_query(spans), columns]
     if not queries.empty:
         n = (
@@ -96,15 +98,24 @@ def _from_spans(spans: pd.DataFrame, started_ns: int, bin_ns: int) -> list[pd.Da
             .groupby(["arm", "bin"], dropna=False)
             .size()
         )
-        answers.append(_series("queries", n * 1e9 / bin_ns, n))
+        weight = weights_of(queries)
         place = [queries["arm"], (queries["start_ns"] - started_ns) // bin_ns]
-        busy = held_ns(queries).fillna(0.0).groupby(place, dropna=False).sum() / bin_ns
+        made = weight.groupby(place, dropna=False).sum().rename_axis(n.index.names)
+        answers.append(_series("queries", made * 1e9 / bin_ns, n))
+        held = held_ns(queries).fillna(0.0) * weight
+        busy = held.groupby(place, dropna=False).sum() / bin_ns
         answers.append(_series("busy", busy.rename_axis(n.index.names), n))
-    lookups = spans.loc[spans["cache_hit"].notna(), ["arm", "start_ns", "cache_hit"]]
+    needed = ["arm", "start_ns", "cache_hit", *weighed]
+    lookups = spans.loc[spans["cache_hit"].notna(), needed]
     if not lookups.empty:
-        binned = lookups.assign(bin=(lookups["start_ns"] - started_ns) // bin_ns)
-        grouped = binned.groupby(["arm", "bin"], dropna=False)["cache_hit"]
-        answers.append(_series("hit_rate", grouped.mean().astype("Float64"), grouped.size()))
+        binned = lookups.assign(
+            bin=(lookups["start_ns"] - started_ns) // bin_ns,
+            hits=lookups["cache_hit"].astype("float64") * weights_of(lookups),
+            weight=weights_of(lookups),
+        )
+        grouped = binned.groupby(["arm", "bin"], dropna=False)
+        hit_rate = (grouped["hits"].sum() / grouped["weight"].sum()).astype("Float64")
+        answers.append(_series("hit_rate", hit_rate, grouped.size()))
     return [answer.astype({"arm": "str"}) for answer in answers]
 
 

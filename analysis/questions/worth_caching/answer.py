@@ -66,11 +66,21 @@ def answer(measured: Measured) -> WorthCaching:
     if baseline is not None:
         needed = needed[spans["arm"] == baseline]
     most = measured.once(ceilings).rows
-    return WorthCaching(rows=tuple(_candidates(most, needed, measured.manifest.cached_operation)))
+    candidates = _candidates(
+        most,
+        needed,
+        measured.manifest.cached_operation,
+        is_sampled=measured.is_sampled,
+    )
+    return WorthCaching(rows=tuple(candidates))
 
 
 def _candidates(
-    most: Sequence[CeilingRow], spans: pd.DataFrame, cached_operation: str | None
+    most: Sequence[CeilingRow],
+    spans: pd.DataFrame,
+    cached_operation: str | None,
+    *,
+    is_sampled: bool,
 ) -> Iterator[CandidateRow]:
     """Every operation below the roots, in the order of their ceilings."""
     for one in most:
@@ -78,6 +88,7 @@ def _candidates(
         if own["parent_span_id"].isna().all():
             continue
         ratios, keys, lookups = expected_hit_ratios(own)
+        ratios = {} if is_sampled else ratios
         best = max(ratios.values(), default=None)
         saved_ms = one.saves_at_most_ms.value
         yield CandidateRow(
@@ -94,7 +105,9 @@ def _candidates(
             saves_queries_per_request=(best or 0.0) * one.reads_per_request,
             saves_at_best_ms=None if best is None or saved_ms is None else best * saved_ms,
             cached=one.operation == cached_operation,
-            sentence=_sentence(one.operation, best, one.reads_per_request),
+            sentence=_OF_A_SAMPLE.format(one.operation)
+            if is_sampled
+            else _sentence(one.operation, best, one.reads_per_request),
         )
 
 
@@ -132,6 +145,12 @@ def hit_ratio(keys: NDArray[np.int64], times_s: Floats, ttl_s: float) -> float:
         loads, following = loads[inside], following[inside]
         loads = following[keys[following] == keys[loads]]
     return 1.0 - misses / len(axis)
+
+
+_OF_A_SAMPLE = (
+    "The traces are a sample: how often a key of {} repeats is not known, because no weight brings"
+    " back the lookups that were not kept."
+)
 
 
 def _sentence(operation: str, best: float | None, queries: float) -> str:

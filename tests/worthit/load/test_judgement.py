@@ -221,8 +221,8 @@ def test_the_difference_is_explained(service_ms: list[float], delay_ms: float, w
 def test_failed_or_late_requests_are_not_said_to_show_the_service() -> None:
     """The closing words never contradict the warning about late arrivals, nor hide failures."""
     totals, late = StepTotals(sent=100), StepTotals(sent=100)
-    unpack_into(totals, pack(counts([10.0] * 100)))
-    unpack_into(late, pack(counts([4000.0] * 100, delay_ms=150.0)))
+    totals.add(counts([10.0] * 100))
+    late.add(counts([4000.0] * 100, delay_ms=150.0))
     punctual = step_rows(three_blocks(), DUE, {0: totals}, {}, 30 * 10**9)[0]
     behind = step_rows(three_blocks(), DUE, {0: late}, {}, 30 * 10**9)[0]
 
