@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
+# Many tests wait for real servers: three workers keep two cores busy.
+TEST_WORKERS ?= 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --only-binary :all:
 INSTALL_FAILED = The locked dependencies could not be installed; see above. Is the package index reachable, and is there a wheel for $$($(BIN)/python -c 'import platform; print(platform.platform())')?
@@ -40,7 +42,7 @@ demo: $(READY)
 # Static checks side by side; then tests (see tests/conftest.py for their order); whole runs alone.
 test: $(READY)
 	@$(MAKE) --no-print-directory -j $(WORKERS) lint types corpus
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/endtoend $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/endtoend $(ARGS)
 	$(BIN)/python -m pytest tests/endtoend
 
 lint: $(READY)

@@ -152,6 +152,8 @@ def _holes(
     own_ns = by_position(call_trees)[places]
     took = (call_trees.end - call_trees.start)[places]
     fast = _ranks(rows) <= FAST
+    if not fast.any():
+        return
     for code, spans_of_it in pd.Series(operation).value_counts().items():
         if spans_of_it < USUAL_SHARE * size / 2:
             break

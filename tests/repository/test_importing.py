@@ -106,6 +106,7 @@ OPTIONAL = {
     "worthit/cli/report.py": {"distributed"},
     "worthit/cli/terminal/tracefiles.py": {"distributed"},
     "worthit/run/importing.py": {"distributed"},
+    "worthit/counters/mysql_counters.py": {"pymysql"},
     "analysis/report/notebooks.py": {"nbclient", "nbconvert", "nbformat", "traitlets"},
 }
 """What an extra brings, and the modules that ask for it or, while types are checked, name it."""

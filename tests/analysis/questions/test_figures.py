@@ -16,6 +16,8 @@ from analysis.drawing import dots, labels, style
 from analysis.questions.cache_law import figure as law
 from analysis.questions.capacity import figure as capacity
 from analysis.questions.ceiling import figure as ceiling
+from analysis.questions.cost import figure as cost
+from analysis.questions.cost.answer import CostRow
 from analysis.questions.database_load import figure as load
 from analysis.questions.database_load.figure import Mark
 from analysis.questions.detectability import figure as detectability
@@ -188,7 +190,20 @@ def _every_figure(*, narrow: bool) -> dict[str, Figure]:
         }
     )
     path = pd.DataFrame({"span_id": ["a"], "start_ms": [8.0], "end_ms": [100.0]})
+    costs = [
+        CostRow(
+            resource="service_cpu",
+            arm=arm,
+            step=None,
+            per_request=_estimate(value, value - 0.5, value + 0.5),
+            idle_per_s=None,
+        )
+        for arm, value in (("off", 4.8), ("on", 4.9))
+    ]
     return {
+        "cost": cost.figure(
+            costs, {"service_cpu": "CPU of the service"}, ("off", "on"), narrow=narrow
+        ),
         "headline": _headline(narrow=narrow),
         "shares": shares.figure(_bars(), narrow=narrow),
         "load": load.figure(statements, ("off", "on"), narrow=narrow),

@@ -167,7 +167,8 @@ def test_compare_says_that_traffic_is_unlike(
         names = np.where(np.arange(len(requests)) % 2 == 0, "GET /status", "POST /chat")
         requests.assign(name=names).to_parquet(other / "requests.parquet")
     second = f"{other}{arms[1] if arms[1] != '2' else ''}"
-    done = CliRunner().invoke(command, [f"{unlike}{arms[0]}", second])
+    wide = {"COLUMNS": "200"}  # so that no cell of the table wraps
+    done = CliRunner().invoke(command, [f"{unlike}{arms[0]}", second], env=wide)
 
     assert "Simpson's paradox" in done.output
     assert "POST /chat, p95" in done.output

@@ -1,7 +1,7 @@
 """The synthetic runs whose findings are kept in ``tests/golden/``, and how two are compared.
 
-``python -m tests.support.runs.golden_runs`` writes the kept findings anew. Only a change that is meant
-to change what is found may do that.
+``python -m tests.support.runs.golden_runs`` writes the kept findings anew. Only a change that is
+meant to change what is found may do that.
 """
 
 from __future__ import annotations

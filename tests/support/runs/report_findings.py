@@ -22,9 +22,9 @@ from analysis.questions.findings import (
     Headline,
     RunFacts,
 )
-from analysis.rundir.manifest import CrossCheck, Generator
 from analysis.questions.published import read_back
 from analysis.questions.shares.answer import RequestRow, ShareRow, Shares, StageRow
+from analysis.rundir.manifest import CrossCheck, Generator
 from analysis.stats.intervals import Estimate
 
 

@@ -30,6 +30,7 @@ ADDED_BY_EXPORT = {
     "worthit.step",
     "worthit.block",
     "worthit.scenario",
+    "otel.scope.name",
 }
 
 
