@@ -430,6 +430,28 @@ def ratio_of_sums(above: Floats, below: Floats, *, unit: str, n: int) -> Estimat
     )
 
 
+def log_ratio_of_sums(above: Floats, below: Floats) -> Estimate:
+    """Logarithm of sum over sum, with ``ratio_of_sums``'s jackknife of the logarithm itself.
+
+    The difference of two is the logarithm of how many times one ratio is the other.
+    """
+    n, blocks = int(below.sum()), len(below)
+    if not blocks or below.sum() <= 0 or above.sum() <= 0:
+        return nothing("log", "nothing to take a logarithm of", n=n, blocks=blocks)
+    whole = math.log(above.sum() / below.sum())
+    reason = too_few(blocks)
+    if reason is None and not (above.sum() > above).all():
+        reason = "one block holds all of it"
+    if reason is not None:
+        return Estimate(value=whole, unit="log", n=n, blocks=blocks, reason=reason)
+    left_out = np.log((above.sum() - above) / (below.sum() - below))
+    low, high = jackknife_ends(whole, left_out)
+    return Estimate(
+        value=whole, unit="log", n=n, blocks=blocks, low=low, high=high,
+        method="ratio of sums, delete-one-block jackknife of its logarithm, t(K-1)",
+    )  # fmt: skip
+
+
 def jackknife_ends(
     whole: float, left_out: Floats, strata: NDArray[np.int64] | None = None
 ) -> tuple[float, float]:

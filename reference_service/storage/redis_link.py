@@ -49,6 +49,8 @@ class RedisUnavailableError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.error_type = reason
+        """Of its span: "TimeoutError" says more than that Redis could not be had."""
 
     @property
     def skipped(self) -> bool:

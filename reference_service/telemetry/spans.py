@@ -33,7 +33,7 @@ def recorded(
         try:
             yield span
         except BaseException as error:
-            mark_failed(span, type(error).__qualname__)
+            mark_failed(span, getattr(error, "error_type", type(error).__qualname__))
             raise
 
 

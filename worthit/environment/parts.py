@@ -7,11 +7,12 @@ recorder send a copy of everything there, since a run without a recording has no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Collection, Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
+from urllib.parse import urlsplit
 
 from worthit.environment.postgres import ExternalPostgres, Postgres
 from worthit.environment.recorder import Recorder
@@ -89,16 +90,32 @@ def forwarding_recorder(
 ) -> Recorder:
     """Give the recorder; OTEL_EXPORTER_OTLP_ENDPOINT, where set, is sent a copy of everything.
 
-    Without `path` nothing is kept, without `marks` no mark is taken.
+    Without `path` nothing is kept, without `marks` no mark is taken. Where the variable names the
+    recorder's own ports, as it does in a shell that was set up for the service, there is no copy:
+    the recorder would send itself each batch, without end.
     """
+    endpoint = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
+    if endpoint is not None and _is_here(endpoint, {http_port, grpc_port} - {0}):
+        endpoint = None
     return Recorder(
         workspace,
         path=path,
         marks=marks,
         keep=path is not None,
-        forward=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+        forward=endpoint,
         forward_headers=environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
         forward_traces=forward_traces,
         http_port=http_port,
         grpc_port=grpc_port,
     )
+
+
+_THIS_HOST: Final = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 - an address to compare with
+
+
+def _is_here(endpoint: str, ports: Collection[int]) -> bool:
+    """Whether an address is one of these ports of this host; what is no address is not."""
+    with suppress(ValueError):
+        parts = urlsplit(endpoint)
+        return parts.hostname in _THIS_HOST and parts.port in ports
+    return False

@@ -36,9 +36,10 @@ SCATTER: Final[dict[str, Scatter]] = {
     "seed": Scatter(between_requests=0.18, within_pairs=0.005, between_blocks=0.0002),
     "native": Scatter(between_requests=0.5, within_pairs=0.5, between_blocks=0.005),
 }
-"""By latency profile. ``seed``: measured in runs of the catalogue (0.15 to 0.19, and 0.002 to
-0.009; between blocks 0.0002), where the LLM's time, 80 % of a request, is drawn once for both arms
-of a pair. ``native``: a guess on the careful side."""
+"""By latency profile. ``seed``: between requests and within pairs as measured in runs of the
+catalogue (0.15 to 0.19, and 0.002 to 0.009), where the LLM's time, 80 % of a request, is drawn
+once for both arms of a pair; between blocks what the interval of one demo run comes to.
+``native``: a guess on the careful side."""
 
 
 def smallest_effects(plan: Plan) -> list[dict[str, Any]]:

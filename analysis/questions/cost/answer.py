@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -22,20 +22,24 @@ from analysis.questions.cost.attribution import (
     Times,
     abroad,
     streams,
+    turns,
     use_of,
     windows,
 )
 from analysis.questions.measured import Measured
-from analysis.rundir.blocks import pairs
 from analysis.stats.intervals import (
     Estimate,
+    Floats,
     decide,
     difference,
-    jackknife_ends,
+    log_ratio_of_sums,
     nothing,
     ratio_of_sums,
-    too_few,
 )
+
+MOST_MOVED: Final = 0.1
+"""From the lowest load level to the highest, where there are too few turns for an interval: with
+more, what a request costs is not carried on to another rate."""
 
 CPU: Final = "ms"
 """Unit of CPU per request: milliseconds of one core."""
@@ -173,7 +177,7 @@ class _Context:
     """The measured blocks in time, and all requests, those of the warm-up among them."""
 
     blocks: pd.DataFrame
-    """Columns of ``measured.blocks`` and start_ns."""
+    """Columns of ``measured.blocks``, start_ns and turn."""
     starts: pd.DataFrame
     """arm and start_ns of every block, the warm-up's too."""
     sent: pd.DataFrame
@@ -200,6 +204,7 @@ def _context(measured: Measured) -> _Context:
         {"start_ns": "int64", "end_ns": "int64"}
     )
     blocks = measured.blocks.merge(every[["block", "start_ns"]], on="block")
+    blocks["turn"] = blocks["block"].map(turns(every))
     return _Context(blocks=blocks, starts=every, sent=sent)
 
 
@@ -209,18 +214,22 @@ class _Use:
 
     resource: Resource
     blocks: pd.DataFrame
-    """Measured blocks with the columns arm, pair, step, rate_per_s, requests, used."""
+    """Measured blocks with the columns arm, turn, step, requests, used."""
     idle: dict[str | None, float | None]
     arms: tuple[str | None, ...]
 
     def of(self, arm: str | None, step: int | None = None) -> Estimate:
         """Use per request of an arm, at one load level or at all."""
+        used, requests = self.by_turn(arm, step)
+        return ratio_of_sums(used, requests, unit=self.resource.unit, n=int(requests.sum()))
+
+    def by_turn(self, arm: str | None, step: int | None = None) -> tuple[Floats, Floats]:
+        """What was used and how many requests were sent in each turn of an arm."""
         own = self.blocks if arm is None else self.blocks[self.blocks["arm"] == arm]
         if step is not None:
             own = own[own["step"] == step]
-        requests = own["requests"].to_numpy("float64")
-        used = own["used"].to_numpy("float64")
-        return ratio_of_sums(used, requests, unit=self.resource.unit, n=int(requests.sum()))
+        sums = own.groupby("turn")[["used", "requests"]].sum().to_numpy("float64")
+        return sums[:, 0], sums[:, 1]
 
     def rows(self, measured: Measured) -> Iterator[CostRow]:
         """All load levels together, then each where there are several."""
@@ -345,35 +354,15 @@ def _changes(measured: Measured, use: _Use) -> Iterator[CostChange]:
 
 
 def _relative(use: _Use, baseline: str, arm: str) -> Estimate:
-    """After over before minus 1: the logarithm, delete-one-pair jackknife, taken back."""
-    both = pairs(use.blocks, baseline, arm)
-    rows = use.blocks.set_index("block")[["used", "requests"]].astype("float64")
-    sides = [rows.loc[both[side]].to_numpy().T for side in ("second", "first")]
+    """After over before minus 1: logarithms of both ratios, each with its jackknife's error."""
+    sides = [use.by_turn(name) for name in (arm, baseline)]
     n = int(sum(requests.sum() for _, requests in sides))
-    if not len(both):
-        return nothing("share", "no pair of blocks holds both", n=n)
-    ratios = [used.sum() / requests.sum() for used, requests in sides]
-    if not all(ratio > 0 for ratio in ratios):
+    logs = [log_ratio_of_sums(used, requests) for used, requests in sides]
+    if any(log.value is None for log in logs):
         return nothing("share", "one side used nothing that could be measured", n=n)
-    whole = math.log(ratios[0] / ratios[1])
-    reason = too_few(len(both))
-    value = math.expm1(whole)
-    if reason is not None:
-        return Estimate(value=value, unit="share", n=n, blocks=len(both), reason=reason)
-    left = [(used.sum() - used) / (requests.sum() - requests) for used, requests in sides]
-    if not all((part > 0).all() for part in left):
-        why = "one pair of blocks holds nearly all of it"
-        return Estimate(value=value, unit="share", n=n, blocks=len(both), reason=why)
-    low, high = jackknife_ends(whole, np.log(left[0] / left[1]))
-    return Estimate(
-        value=value,
-        unit="share",
-        n=n,
-        blocks=len(both),
-        low=math.expm1(low),
-        high=math.expm1(high),
-        method="ratio of ratios, delete-one-pair jackknife of its logarithm, t(K-1)",
-    )
+    gap = difference(*logs)
+    ends = [None if end is None else math.expm1(end) for end in (gap.value, gap.low, gap.high)]
+    return replace(gap, value=ends[0], low=ends[1], high=ends[2], unit="share", n=n)
 
 
 def _cores(use: _Use) -> Iterator[CoresRow]:
@@ -382,8 +371,7 @@ def _cores(use: _Use) -> Iterator[CoresRow]:
     for arm in use.arms:
         idle = (use.idle.get(arm) or 0.0) if arm is not None else 0.0
         cost = use.of(arm)
-        moved = difference(use.of(arm, steps[-1]), use.of(arm, steps[0]))
-        if len(steps) > 1 and decide(moved) != "not decided":
+        if _moves(use.of(arm, steps[0]), use.of(arm, steps[-1])):
             cores = nothing("cores", "what a request costs moves with the rate", n=cost.n)
         elif cost.value is None or cost.value <= 0:
             cores = nothing("cores", cost.reason or "nothing was measured", n=cost.n)
@@ -392,3 +380,11 @@ def _cores(use: _Use) -> Iterator[CoresRow]:
         yield CoresRow(
             resource=use.resource.key, arm=arm, rate_per_s=EXPECTED_RATE_PER_S, cores=cores
         )
+
+
+def _moves(lowest: Estimate, highest: Estimate) -> bool:
+    """Whether what a request costs is another at the highest load level than at the lowest."""
+    moved = difference(highest, lowest)
+    if moved.has_interval:
+        return decide(moved) != "not decided"
+    return abs(moved.value or 0.0) > MOST_MOVED * abs(lowest.value or 0.0)

@@ -12,6 +12,9 @@ next. Two cases:
       on                 |--2--||--3--|
       window of 1: from 1's start to 4's start, with all that its requests took to their end
 
+  Block 2's window ends where 3 begins, and what 2's last requests took is 3's. Such neighbours
+  differ by far more than two repeats do, so they are one ``turn``, the unit of the interval.
+
 - **The counter is shared by the arms** (one service, one server without databases of their own). A
   block's window reaches to the next block, and is the work of that block's arm. That is right
   while few requests are under way at a block's end. Where more than ``MOST_ABROAD`` of the
@@ -97,6 +100,13 @@ def windows(starts: Times, all_starts: Times, last_ns: int) -> Windows:
     """
     later = np.append(np.sort(all_starts), last_ns + _AFTER_LAST_NS)
     return Windows(start=starts, end=later[np.searchsorted(later, starts, side="right")])
+
+
+def turns(blocks: pd.DataFrame) -> pd.Series:
+    """Number the stretches in which one arm was on, by block; ``blocks``: block, arm, start_ns."""
+    ordered = blocks.sort_values("start_ns")
+    changed = ordered["arm"].ne(ordered["arm"].shift())
+    return pd.Series(changed.cumsum().to_numpy(), index=ordered["block"])
 
 
 def use_of(

@@ -68,9 +68,9 @@ def section(findings: Findings, setting: Setting) -> Section | None:
             "Nothing of this: the time that the profile adds is waited, not computed."
         ),
         sample=(
-            f"{formatting.count(n.n)} requests per arm in {formatting.count(n.blocks)} blocks;"
+            f"{formatting.count(n.n)} requests per arm in {formatting.count(n.blocks)} turns;"
             " counters of the processes and servers, sampled every second; 95 % intervals from the"
-            " spread between blocks."
+            " spread between an arm's turns: blocks of it without one of another arm between."
         ),
         drawings=(_drawing(computing, setting),) if computing else (),
         tables=(_by_part(whole, setting), *_changed(cost, setting), *_cores(cost)),

@@ -67,7 +67,7 @@ def test_errors_from_one_level_on_are_a_knee() -> None:
 
 
 def test_errors_that_every_level_has_are_no_knee() -> None:
-    """5 % failing at every rate: in 40 sweeps at most 6 knees (5 % are allowed; 7: 1 in 10^4)."""
+    """5 % failing at every rate: in 40 sweeps at most 6 knees (5 % are allowed; 7: 3 in 10^3)."""
     rng = np.random.default_rng(3)
 
     said = sum(knee(rng, failing=(0.05,) * 4).knee_per_s is not None for _ in range(40))

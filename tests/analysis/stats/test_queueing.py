@@ -108,7 +108,7 @@ def test_a_peak_that_was_passed_has_an_interval() -> None:
     """A law that peaks at 96.5, measured to 216 with 1 % error of both axes, 60 runs.
 
     The peak is said in at least 50, and at least 45 of 60 intervals contain it (fewer would come
-    by chance in 1 of 10^4 runs at 90 %).
+    by chance in 2 of 10^4 runs at 90 %).
     """
     rng = np.random.default_rng(96)
     loads = np.geomspace(1.0, 216.0, 8)
