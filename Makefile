@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
-# Many tests wait for real servers: three workers keep two cores busy.
-TEST_WORKERS ?= 3
+# Many tests wait for real servers: four workers keep two cores busy.
+TEST_WORKERS ?= 4
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --only-binary :all:
 INSTALL_FAILED = The locked dependencies could not be installed; see above. Is the package index reachable, and is there a wheel for $$($(BIN)/python -c 'import platform; print(platform.platform())')?

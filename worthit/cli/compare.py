@@ -79,6 +79,11 @@ def command(
 def _two(sides: tuple[str, ...], *, campaign: str | None) -> tuple[str, str]:
     """Give the two that are compared: those named, or the two arms of a campaign."""
     if campaign is None:
+        if len(sides) == 1:
+            raise UsageError(
+                f"Two are compared and {sides[0]} alone was named; name another run, or two arms"
+                f" of this one: {sides[0]}:off {sides[0]}:on."
+            )
         if len(sides) != 2:  # noqa: PLR2004 - A and B
             raise UsageError(
                 f"{len(sides)} were named and two are compared, A and B; several recordings of one"

@@ -168,6 +168,14 @@ def test_a_mistyped_command_is_told_the_one_that_was_meant(
     assert "'worthit --help' lists them." in capsys.readouterr().err
 
 
+def test_one_run_to_compare_is_told_how_its_arms_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A run by itself has two arms to compare; the sentence writes them out."""
+    assert main(["compare", "runs/mine"]) == ExitCode.WRONG_USAGE
+    assert "runs/mine:off runs/mine:on" in capsys.readouterr().err
+
+
 def test_experiments_that_come_along_go_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     """The demo and its quick form have names of their own, and each is run by its name."""
     names = []
