@@ -21,6 +21,7 @@ from analysis.questions.cost.attribution import (
     Stream,
     Times,
     abroad,
+    divided,
     streams,
     turns,
     use_of,
@@ -286,7 +287,10 @@ def _shared(
         context.starts["start_ns"].to_numpy("int64"),
         int(sent["end_ns"].max()),
     )
-    grown, idle = use_of(found, window, *_times(sent))
+    starts, order = context.starts["start_ns"].to_numpy("int64"), list(context.starts["arm"])
+    last_ns = int(sent["end_ns"].max())
+    at_blocks = [divided(stream, starts, order, last_ns) for stream in found]
+    grown, idle = use_of(at_blocks, window, *_times(sent))
     used = blocks.assign(used=grown * resource.factor)
     place = pd.Series(np.arange(len(blocks)), index=blocks["block"])
     inside = sent[sent["block"].isin(place.index)]

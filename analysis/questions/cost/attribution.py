@@ -16,9 +16,10 @@ next. Two cases:
   differ by far more than two repeats do, so they are one ``turn``, the unit of the interval.
 
 - **The counter is shared by the arms** (one service, one server without databases of their own). A
-  block's window reaches to the next block, and is the work of that block's arm. That is right
-  while few requests are under way at a block's end. Where more than ``MOST_ABROAD`` of the
-  requests' time lies outside their own window, the arms are not told apart.
+  block's window reaches to the next block, and is the work of that block's arm. Where a block
+  begins between two samples, what grew between them is divided by both arms' rates (see
+  ``divided``). That is right while few requests are under way at a block's end. Where more than
+  ``MOST_ABROAD`` of the requests' time lies outside their own window, the arms are not told apart.
 
 What the part costs without any request is measured in the gaps (``MIN_GAP_NS`` or longer) in which
 none was under way, and taken out at that rate.
@@ -27,7 +28,7 @@ none was under way, and taken out at that rate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -66,6 +67,44 @@ class Stream:
         """How much it grew in each window; straight lines between samples, flat outside them."""
         value = np.interp(np.stack([start, end]), self.at_ns, self.grown)
         return np.asarray(value[1] - value[0], np.float64)
+
+
+def divided(stream: Stream, starts: Times, arms: Sequence[str], last_ns: int) -> Stream:
+    """Put a point at each block's start, at the height that the rates of both arms give.
+
+    ``starts`` are those of all blocks, ``arms`` their arms, and the last ends at ``last_ns``. A
+    straight line would give each arm a part of the other's work at every boundary: with samples a
+    second apart and blocks of 5 s the arms would differ by a fifteenth too little. With "off" at 3
+    a second, "on" at 1 and a block's start in the middle between two samples, of the 2 that grew
+    1.5 are "off"'s, not 1.
+
+    The rates are those that explain all samples best (least squares of each interval's growth on
+    the seconds of each arm in it). Where they make no sense, the line stays straight.
+    """
+    order = np.argsort(starts, kind="stable")
+    starts = np.append(starts[order], last_ns)
+    names = [*np.array([*arms], object)[order], None]
+    at = stream.at_ns
+    # Before the first block and after the last there is another load or none: column None.
+    columns = {name: place for place, name in enumerate(dict.fromkeys([None, *names]))}
+    edges = np.union1d(at, starts[(starts > at[0]) & (starts < at[-1])])
+    block = np.searchsorted(starts, edges[:-1], side="right") - 1
+    column = np.array([columns[names[each] if each >= 0 else None] for each in block], np.intp)
+    interval = np.searchsorted(at, edges[:-1], side="right") - 1
+    seconds = np.diff(edges) / 1e9
+    exposed = np.zeros((len(at) - 1, len(columns)))
+    np.add.at(exposed, (interval, column), seconds)
+    grown = np.diff(stream.grown)
+    used = exposed.any(axis=0)
+    rates = np.zeros(len(columns))
+    rates[used] = np.linalg.lstsq(exposed[:, used], grown, rcond=None)[0]
+    if np.any(rates[used] < 0):
+        return stream
+    expected = rates[column] * seconds
+    whole = np.bincount(interval, expected, minlength=len(grown))[interval]
+    part = np.divide(expected, whole, out=seconds / (np.diff(at) / 1e9)[interval], where=whole > 0)
+    steps = np.concatenate([[0.0], grown[interval] * part])
+    return replace(stream, at_ns=edges, grown=np.cumsum(steps) + stream.grown[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

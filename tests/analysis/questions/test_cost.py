@@ -104,6 +104,45 @@ def test_a_shared_counter_is_told_apart_by_blocks_where_requests_are_short() -> 
     assert min(held.values()) >= 180
 
 
+def test_a_block_that_begins_between_two_samples_takes_nothing_of_the_other_arm() -> None:
+    """Straight lines would make the difference a fifteenth too small: both ways are tried."""
+    gaps: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(60):
+        run = Simulated(seed, lasting_s=0.02)
+        run.at = run.at + S // 2
+        straight = run.stream({"off", "on"}, None)
+        for by_rate, stream in (
+            (False, straight),
+            (
+                True,
+                attribution.divided(straight, run.block_start, list(run.arm), int(run.end.max())),
+            ),
+        ):
+            means = [run.found(arm, stream, run.block_start)[0].value for arm in ("off", "on")]
+            assert means[0] is not None
+            assert means[1] is not None
+            gaps[by_rate].append(means[0] - means[1])
+
+    truth = COST["off"] - COST["on"]
+    assert np.mean(gaps[True]) == pytest.approx(truth, rel=0.02)
+    assert np.mean(gaps[False]) < 0.96 * truth
+
+
+def test_a_counter_that_is_divided_at_the_blocks_grows_no_more_and_no_less() -> None:
+    """The samples themselves stay where they were, also where a rate makes no sense."""
+    run = Simulated(3, lasting_s=0.02)
+    run.at = run.at + S // 3
+    for stream in (
+        run.stream({"off", "on"}, None),
+        attribution.Stream(arm=None, at_ns=run.at, grown=np.zeros(len(run.at))),
+    ):
+        finer = attribution.divided(stream, run.block_start, list(run.arm), int(run.end.max()))
+        kept = np.isin(finer.at_ns, stream.at_ns)
+        assert finer.at_ns[kept].tolist() == stream.at_ns.tolist()
+        assert finer.grown[kept] == pytest.approx(stream.grown)
+        assert np.all(np.diff(finer.grown) >= 0)
+
+
 def test_requests_that_lie_in_the_other_arms_block_are_seen() -> None:
     """3 s of requests in blocks of 5 s: a third of their time is abroad; of 20 ms nearly none."""
     shares = []

@@ -56,7 +56,7 @@ sys.stdin.readline()
 target = time.process_time()
 due = time.monotonic()
 for block in range({BLOCKS}):
-    arm = ("off", "on", "on", "off")[block % 4]
+    arm = ("off", "on")[block % 2]
     marks = {{"worthit.arm": arm, "worthit.block": block}}
     for _ in range({PER_BLOCK}):
         due += {PERIOD_S}
@@ -74,7 +74,10 @@ provider.shutdown()
 
 
 def test_a_known_cost_per_request_is_found_by_pid(tmp_path: Path) -> None:
-    """Both arms' truth is inside the interval; all together is what the process table says."""
+    """Both arms' cost is within 3 % of the truth; all together is what the process table says.
+
+    How often the interval holds the truth is counted in 200 simulated runs (test_cost.py).
+    """
     port = free_port()
     environ = child_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"})
     with subprocess.Popen(
@@ -119,8 +122,8 @@ def test_a_known_cost_per_request_is_found_by_pid(tmp_path: Path) -> None:
     }
     assert set(rows) == {"off", "on"}
     for arm, found in rows.items():
-        assert found.includes(COST_S[arm] * 1e3), (arm, found)
-        assert found.value == pytest.approx(COST_S[arm] * 1e3, rel=0.06)
+        assert found.has_interval
+        assert found.value == pytest.approx(COST_S[arm] * 1e3, rel=0.03)
     each = PER_BLOCK * BLOCKS / 2
     whole = sum((found.value or 0.0) * each for found in rows.values()) / 1e3
     assert whole == pytest.approx(burnt, rel=0.03)
