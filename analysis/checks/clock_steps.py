@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
-from analysis.checks.cross_checks import roots
+from analysis.checks.counts.cross_checks import roots
 from analysis.checks.run_checks import Issue, Level
 
 WINDOW = 10

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.checks.cross_checks import json_object
+from analysis.checks.counts.cross_checks import json_object
 
 RECOVERY_NS = 10_000_000_000
 """Errors up to 10 s after an injected fault ended are the fault's, not the run's."""

@@ -11,7 +11,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from analysis.checks.cross_checks import roots
+from analysis.checks.counts.cross_checks import roots
 from analysis.checks.run_checks import Issue, Level
 from worthit.contract.marks import MARK, mark_from, windows
 

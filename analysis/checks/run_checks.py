@@ -12,7 +12,7 @@ from enum import IntEnum
 
 import pandas as pd
 
-from analysis.checks.cross_checks import (
+from analysis.checks.counts.cross_checks import (
     LLM_KINDS,
     LLM_LOG,
     calls_of_llm,

@@ -30,7 +30,16 @@ import pandas as pd
 
 from analysis.calls.classify import cache_calls_of
 from analysis.checks.clock_steps import about_clocks
-from analysis.checks.cross_checks import ANSWERED, cross_checks, json_object, off_by, unanswered
+from analysis.checks.counts.cross_checks import (
+    ANSWERED,
+    cross_checks,
+    json_object,
+    off_by,
+    unanswered,
+)
+from analysis.checks.counts.served import about_unserved, served_traces
+from analysis.checks.counts.server_counts import about_mysql, about_postgres, about_redis
+from analysis.checks.counts.statement_windows import by_arm
 from analysis.checks.cut_off import without_cut_off
 from analysis.checks.failing_requests import about_errors, about_unended
 from analysis.checks.fault_windows import arms_of_parts, in_fault
@@ -46,9 +55,6 @@ from analysis.checks.run_checks import (
     about_simulator,
     about_traces,
 )
-from analysis.checks.served import about_unserved, served_traces
-from analysis.checks.server_counts import about_mysql, about_postgres, about_redis
-from analysis.checks.statement_windows import by_arm
 from analysis.rundir.manifest import CrossCheck, Manifest, Verdict
 from analysis.rundir.run import Run, measured
 
@@ -66,7 +72,7 @@ class Judgement:
     issues: tuple[Issue, ...]
     """Everything that speaks against the run, worst first."""
     cross_checks: pd.DataFrame
-    """As ``analysis.checks.cross_checks.cross_checks``."""
+    """As ``analysis.checks.counts.cross_checks.cross_checks``."""
     set_aside: tuple[int, ...] = ()
     """Steps of which nothing may be computed though the others stand."""
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from analysis.kernels import texts as texts_kernel
+from analysis.kernels.reading import texts as texts_kernel
 
 
 def numbers_of(spans: pd.DataFrame, key: str) -> pd.Series:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from analysis.kernels import elements
+from analysis.kernels.reading import elements
 
 _DOCUMENT = (dict, list)
 _CRI = re.compile(rb"^\d{4}-\d\d-\d\dT\S+ (?:stdout|stderr) ([FP])(?: |$)")

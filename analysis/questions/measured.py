@@ -20,9 +20,9 @@ import pandas as pd
 from analysis.calltree import sampling
 from analysis.calltree.call_tree import CallTrees, build_trees
 from analysis.calltree.roots import spans_of
-from analysis.checks.cross_checks import roots
+from analysis.checks.counts.cross_checks import roots
+from analysis.checks.counts.served import unserved
 from analysis.checks.cut_off import cut_off, without_cut_off
-from analysis.checks.served import unserved
 from analysis.questions.calls import calls_of
 from analysis.questions.root_operations import root_operations
 from analysis.rundir.blocks import block_table

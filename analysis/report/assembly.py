@@ -5,7 +5,7 @@ Nothing is computed here.
 
 from __future__ import annotations
 
-from analysis.checks.cross_checks import agrees
+from analysis.checks.counts.cross_checks import agrees
 from analysis.claims import section as claims
 from analysis.document.document import Document, Section
 from analysis.document.setting import Setting, setting_of

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.calltree import sampling
-from analysis.checks.cross_checks import agrees
+from analysis.checks.counts.cross_checks import agrees
 from analysis.checks.schedule_delay import schedule_delay_ms
 from analysis.document import formatting
 from analysis.document.document import Drawing, Section, Tone

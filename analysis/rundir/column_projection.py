@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from analysis.calls.lean import LEAN_TEXTS, lean_texts
 from analysis.calls.texts import written
 from analysis.calltree import sampling
-from analysis.checks.cross_checks import SERVED_KINDS
+from analysis.checks.counts.cross_checks import SERVED_KINDS
 from analysis.formats.attributes import numbers_in, words_in
 from worthit.contract.names import (
     CACHE_KEY,

@@ -25,8 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from analysis.checks.cross_checks import SERVED_KINDS
-from analysis.checks.cross_checks import roots as begun
+from analysis.checks.counts.cross_checks import SERVED_KINDS
+from analysis.checks.counts.cross_checks import roots as begun
 from analysis.formats.attributes import words_in
 from analysis.rundir.manifest import Arm, Block, Manifest, Placed, Step
 from worthit.contract.marks import MARK, Window, mark_from, windows

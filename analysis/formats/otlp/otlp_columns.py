@@ -23,7 +23,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from analysis.formats.columns import COLUMN_SOURCES
 from analysis.formats.otlp.otlp_json import KINDS, LONGEST_NS, SAMPLED, STATUSES, of_scope
 from analysis.formats.resource_attributes import asked_for
-from analysis.kernels import wire
+from analysis.kernels.reading import wire
 from worthit.contract.names import ARM, SERVICE_NAME, TRACE_STATE
 from worthit.contract.tables import RESOURCE, SPANS
 

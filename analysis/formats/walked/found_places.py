@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from analysis.formats.columns import COLUMN_SOURCES, without_zeros
 from analysis.formats.walked.shape import Shape, bytes_of
-from analysis.kernels import json_walk as kernel
-from analysis.kernels import wire
+from analysis.kernels.reading import json_walk as kernel
+from analysis.kernels.reading import wire
 from worthit.contract.tables import SPANS
 
 Rows = NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""What is looked for in a JSON format, as an automaton for ``analysis.kernels.json_walk``.
+"""What is looked for in a JSON format, as an automaton for ``analysis.kernels.reading.json_walk``.
 
 A shape is written as the documents look: a dict of members (a tuple names several spellings, ``*``
 any other member), a list of the one kind of its elements, and ``Node`` where something is noted.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.kernels import json_walk as kernel
+from analysis.kernels.reading import json_walk as kernel
 
 Members = dict[str | tuple[str, ...], Any]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.checks.cross_checks import roots
+from analysis.checks.counts.cross_checks import roots
 from analysis.critical_path import sections
 from analysis.document import formatting
 from analysis.document.document import Drawing, TraceView

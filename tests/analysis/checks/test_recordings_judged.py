@@ -7,9 +7,14 @@ import json
 import pandas as pd
 import pytest
 
+from analysis.checks.counts.served import about_unserved
+from analysis.checks.counts.server_counts import (
+    about_mysql,
+    about_postgres,
+    about_redis,
+    of_postgres,
+)
 from analysis.checks.cut_off import STOPPED, cut_off
-from analysis.checks.served import about_unserved
-from analysis.checks.server_counts import about_mysql, about_postgres, about_redis, of_postgres
 from analysis.rundir.manifest import Arm, Block, Manifest
 
 SECOND = 10**9

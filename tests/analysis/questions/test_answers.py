@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 import analysis
-from analysis.checks.cross_checks import roots
+from analysis.checks.counts.cross_checks import roots
 from analysis.questions.asking import findings
 from analysis.questions.cache_law import answer as cache_law
 from analysis.questions.calls import calls_of

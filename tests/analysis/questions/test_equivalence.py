@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.stats import weightstats
 
-from analysis.checks.cross_checks import roots
+from analysis.checks.counts.cross_checks import roots
 from analysis.questions.equivalence import answer as equivalence
 from analysis.rundir.blocks import block_table
 from analysis.rundir.run import Run

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.checks.cross_checks import roots
+from analysis.checks.counts.cross_checks import roots
 from analysis.document.setting import setting_of
 from analysis.questions.asking import findings
 from analysis.questions.comparison import answer as compare

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from analysis.checks.cross_checks import roots
+from analysis.checks.counts.cross_checks import roots
 from analysis.questions.faster import answer as faster
 from analysis.questions.faster.answer import EndToEndRow
 from analysis.rundir.blocks import block_table, pairs

@@ -18,9 +18,9 @@ from dataclasses import astuple, dataclass
 import pandas as pd
 
 from analysis.calls.classify import cache_calls_of, queries_of, queries_to
-from analysis.checks.mysql_counts import of_mysql
-from analysis.checks.statement_counts import statements
-from analysis.checks.statement_windows import by_arm
+from analysis.checks.counts.mysql_counts import of_mysql
+from analysis.checks.counts.statement_counts import statements
+from analysis.checks.counts.statement_windows import by_arm
 from analysis.formats.attributes import numbers
 from analysis.rundir.manifest import CrossCheck, Manifest
 from worthit.contract.names import POOL_WAIT_NS, REDIS_HITS, REDIS_MISSES
@@ -218,7 +218,7 @@ def _their_database(
 ) -> Iterator[Count]:
     """Somebody else's database, one for all arms, if it was asked.
 
-    Shown here; ``analysis.checks.server_counts`` judges it by what each count leaves open.
+    Shown here; ``analysis.checks.counts.server_counts`` judges it by what each count leaves open.
     """
     told = statements(counters)
     total, counted_by = _transactions(grown, None), TRANSACTIONS

@@ -4,12 +4,11 @@ Their servers are not ours: others may use them, and a transaction may hold seve
 the counts need not be equal, and what each method leaves open is not held against the run:
 
 - ``pg_stat_statements`` counts every statement, as spans do. Where it was read while the run went
-  on, each arm is held against what was counted within its blocks
-  (``analysis.checks.statement_windows``); else the whole recording is, unless somebody reset the
-  counts meanwhile.
+  on, each arm is held against what was counted within its blocks (``statement_windows``); else
+  the whole recording is, unless somebody reset the counts meanwhile.
 - ``pg_stat_database`` counts transactions: a lower bound of the statements. The scans of all
   tables and the rows written are an upper bound of the statements that touch a table.
-- MySQL and MariaDB: see ``analysis.checks.mysql_counts``.
+- MySQL and MariaDB: see ``analysis.checks.counts.mysql_counts``.
 
 Spans that tell of more queries than the server can have had counted one query twice, or something
 that is none. Fewer spans than the server counted: somebody else asked as well, or spans were lost.
@@ -27,12 +26,12 @@ import pandas as pd
 
 from analysis.calls.classify import calls as all_calls
 from analysis.calls.classify import queries_to
-from analysis.checks.cross_checks import SERVED_KINDS, growth, roots, their_redis
-from analysis.checks.mysql_counts import of_mysql
+from analysis.checks.counts.cross_checks import SERVED_KINDS, growth, roots, their_redis
+from analysis.checks.counts.mysql_counts import of_mysql
+from analysis.checks.counts.served import served_traces
+from analysis.checks.counts.statement_counts import ServerCount, growth_of, statements
+from analysis.checks.counts.statement_windows import ArmCount, by_arm, short_of_readings
 from analysis.checks.run_checks import Issue, Level
-from analysis.checks.served import served_traces
-from analysis.checks.statement_counts import ServerCount, growth_of, statements
-from analysis.checks.statement_windows import ArmCount, by_arm, short_of_readings
 from analysis.rundir.manifest import Block, Manifest
 
 COUNTS_SUSPECT_SHARE = 0.02

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.checks.cross_checks import SERVED_KINDS
+from analysis.checks.counts.cross_checks import SERVED_KINDS
 from analysis.checks.run_checks import Issue, Level
 
 UNSERVED_INVALID_SHARE = 0.05

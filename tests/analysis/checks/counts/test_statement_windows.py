@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.checks.server_counts import about_postgres
-from analysis.checks.statement_windows import by_arm, short_of_readings
+from analysis.checks.counts.server_counts import about_postgres
+from analysis.checks.counts.statement_windows import by_arm, short_of_readings
 from analysis.rundir.manifest import Arm, Block, Manifest
 
 SECOND = 10**9

@@ -22,7 +22,7 @@ import pandas as pd
 
 from analysis.calls.classify import find_calls, queries_to
 from analysis.calls.statements import of_texts
-from analysis.checks.statement_counts import is_query
+from analysis.checks.counts.statement_counts import is_query
 from analysis.rundir.manifest import Block, Manifest
 from analysis.stats.intervals import Floats
 

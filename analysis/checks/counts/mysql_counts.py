@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.checks.statement_counts import ServerCount, growth_of, statements
+from analysis.checks.counts.statement_counts import ServerCount, growth_of, statements
 
 DIGESTS = "performance_schema"
 COMMANDS = "SHOW GLOBAL STATUS"

@@ -1,0 +1,1 @@
+"""What servers counted themselves, held against what the spans say."""
