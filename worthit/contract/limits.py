@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 LAG_VALID_MS: Final = 5.0
@@ -23,6 +24,9 @@ RATE_VALID_SHARE: Final = 0.01
 RATE_SUSPECT_SHARE: Final = 0.05
 """More than 5 % of the arrivals missing: the step's name says a rate that never was."""
 
+WORKER_RATE_PER_S: Final = 1000.0
+"""Arrivals per second that one core sends on time: 0.56 ms of CPU each, measured at this rate."""
+
 WORKER_CPU_SUSPECT: Final = 0.9
 """A worker at 90 % of its core is about to queue its own arrivals, and then measures itself."""
 
@@ -40,6 +44,11 @@ this at p99 is its ordinary jitter, as with lag."""
 OWN_VALID_SHARE: Final = 0.15
 """Of a slower service's p99 the load's own may be so much: beyond it, services whose p99 differ by
 15 % would look alike."""
+
+
+def workers_wanted(peak_per_s: float) -> int:
+    """Give how many load processes, each with a core, send a plan of this highest rate on time."""
+    return max(math.ceil(peak_per_s / WORKER_RATE_PER_S), 1)
 
 
 def own_limit_ms(p99_response_ms: float) -> float:

@@ -103,6 +103,11 @@ class Plan:
         """When the last block ends, in seconds from the schedule's zero."""
         return max((block.end_s for block in self.blocks), default=0.0)
 
+    @property
+    def peak_per_s(self) -> float:
+        """The highest rate of any block, in arrivals per second."""
+        return max(max(block.rate_per_s, block.final_rate_per_s) for block in self.blocks)
+
     def numbered_from(self, first: int) -> Plan:
         """Return the plan with this added to the number of every block."""
         blocks = tuple(replace(block, block=block.block + first) for block in self.blocks)

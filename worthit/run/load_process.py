@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from worthit.contract.exit_codes import ExitCode
+from worthit.contract.limits import workers_wanted
 from worthit.contract.plan import Plan
 from worthit.contract.scenario_files import scenarios_folder
 from worthit.environment.server import child_environment
@@ -72,8 +74,17 @@ def load_plan(plan: experiments.Plan, run_id: str, hosts: Mapping[str, str]) -> 
 
 
 async def start_load(workspace: Workspace, plan: Plan, folder: Path) -> Process:
-    """Start Locust with `plan`; it writes what it sends to `folder`."""
+    """Start Locust with `plan`; it writes what it sends to `folder`.
+
+    It gets as many processes as the plan's highest rate wants, while there is a core for each.
+    """
     plan_file = _write_plan(plan, folder)
+    processes = min(workers_wanted(plan.peak_per_s), os.cpu_count() or 1)
+    several = ["--processes", str(processes)] if processes > 1 else []
+    if several:
+        port = str(workspace.free_port())
+        several += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port]
+        several += ["--master-port", port]
     return await workspace.start(
         "locust",
         [
@@ -89,6 +100,7 @@ async def start_load(workspace: Workspace, plan: Plan, folder: Path) -> Process:
                 "--worthit-out",
                 str(folder),
             ),
+            *several,
         ],
         env=child_environment(),
     )

@@ -7,7 +7,6 @@ workers. A worker that has not reported for a moment is assigned nothing new.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +16,7 @@ import gevent
 from locust.rpc import Message
 from locust.runners import MasterRunner, Runner
 
+from worthit.contract.limits import WORKER_RATE_PER_S, workers_wanted
 from worthit.contract.manifest import LoadReport
 from worthit.contract.plan import Plan
 from worthit.load.chat_population import personalities_wanted
@@ -49,8 +49,6 @@ _CLOSE_SECONDS = 5.0
 """The end waits this long beyond --stop-timeout for the workers' last reports."""
 _REPORTED_LATE_NS = 300_000_000
 """What the workers have reported as sent is this old at most: so is what it is held against."""
-_PER_WORKER_PER_S = 1000.0
-"""Arrivals per second that one core sends on time: 0.56 ms of CPU each, measured at this rate."""
 _LOCAL = "local"
 """The only process there is, when there is only one."""
 _LOGGER = logging.getLogger("worthit.load")
@@ -73,22 +71,17 @@ def _warn_of_missing_names(plan: Plan) -> None:
             return
 
 
-def _peak_per_s(plan: Plan) -> float:
-    return max(max(block.rate_per_s, block.rate_end_per_s or 0.0) for block in plan.blocks)
-
-
 def _advise_more_processes(plan: Plan, workers: int) -> None:
     """Say it before the run if its highest rate is more than its workers can send on time."""
-    peak = _peak_per_s(plan)
-    needed = math.ceil(peak / _PER_WORKER_PER_S)
+    needed = workers_wanted(plan.peak_per_s)
     if needed > max(workers, 1):
         _LOGGER.warning(
             "This schedule asks for up to %.0f arrivals/s of %d load %s; one core sends about "
             "%.0f on time. Use --processes %d, with a core for each.",
-            peak,
+            plan.peak_per_s,
             max(workers, 1),
             "process" if workers <= 1 else "processes",
-            _PER_WORKER_PER_S,
+            WORKER_RATE_PER_S,
             needed,
         )
 
@@ -201,7 +194,7 @@ class Coordinator:
         """
         if not run.calibrate or time.time_ns() > run.t0_ns - int(_CALIBRATING_SECONDS * _NS):
             return None
-        return _peak_per_s(run.plan) / len(self._names_there())
+        return run.plan.peak_per_s / len(self._names_there())
 
     def _on_progress(self, msg: Message, **_: object) -> None:
         report, name = Progress.from_wire(msg.data), msg.node_id
