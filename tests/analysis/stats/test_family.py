@@ -14,7 +14,7 @@ from analysis.stats.family import Hypothesis, decisions, holm, p_value
 def test_holm_is_that_of_statsmodels() -> None:
     """Without a primary question the same hypotheses are rejected as by ``multipletests``."""
     rng = np.random.default_rng(1)
-    for _ in range(200):
+    for _ in range(20):
         p_values = rng.beta(0.2, 3.0, 9)
         expected = multipletests(p_values, alpha=0.05, method="holm")[0]
 

@@ -39,7 +39,7 @@ async def test_the_load_gets_a_process_for_each_thousand_per_second(
             process = await start_load(workspace, plan, folder)
             await await_zero(process, folder)
             async with asyncio.timeout(60):
-                while process.alive:
+                while process.alive:  # noqa: ASYNC110 - a process of Locust's sets no event
                     await asyncio.sleep(0.05)
 
     wanted = min(workers_wanted(rate_per_s), os.cpu_count() or 1)
