@@ -56,6 +56,10 @@ class Histogram:
         self.count += other.count
         self.max_ns = max(self.max_ns, other.max_ns)
 
+    def to_wire(self) -> dict[str, Any]:
+        """Give it as msgpack takes it: a copy, for this one goes on counting."""
+        return {"counts": dict(self.counts), "count": self.count, "max_ns": self.max_ns}
+
     def percentile_ms(self, percent: float) -> float | None:
         """Return the smallest duration, in ms, that ``percent`` of the values do not exceed.
 
@@ -99,9 +103,14 @@ class StepCounts:
         for name in _HISTOGRAMS:
             getattr(self, name).merge(getattr(other, name))
 
+    def to_wire(self) -> dict[str, Any]:
+        """Give them as msgpack takes them."""
+        histograms = {name: getattr(self, name).to_wire() for name in _HISTOGRAMS}
+        return {"requests": self.requests, "errors": self.errors, **histograms}
+
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> StepCounts:
-        """Read what ``dataclasses.asdict`` gave."""
+        """Read what ``to_wire`` gave."""
         return cls(**{**data, **{name: Histogram(**data[name]) for name in _HISTOGRAMS}})
 
 
