@@ -173,9 +173,11 @@ def _found(spans: pd.DataFrame, trees: CallTrees) -> Calls:
     one = _Asked(
         trees=trees, rows=rows, operation=operation, kind=decided, statement=statement,
         family=np.where(any_system, -1, codes[system]), system=system, scope=texts.scope,
+        collection=numbered_column(those, "db_collection")[0],
+        is_layer=_are_layers(texts.scope, system, systems),
     )  # fmt: skip
     one.settle_connections(forms)
-    counted = np.flatnonzero(one.counted())
+    counted = np.flatnonzero(one.counted(forms))
     statement, forms = _with_fallbacks(those, texts, statement, forms)
     return Calls(
         rows=rows[counted],
@@ -217,6 +219,8 @@ class _Asked:
     family: Codes
     system: Codes
     scope: pa.Array
+    collection: Codes
+    is_layer: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         place = np.empty(self.trees.order.size, np.int64)
@@ -239,8 +243,9 @@ class _Asked:
             self.kind[asks & (above[self.position] >= 0)] = KINDS.index("setting")
             self.load = self.kind <= CACHE
 
-    def counted(self) -> NDArray[np.bool_]:
+    def counted(self, forms: list[str]) -> NDArray[np.bool_]:
         """Whether each candidate is a call of its own, not one around another."""
+        is_document = np.array([*(form.startswith(("{", "[")) for form in forms), True])
         counted = np.ones(self.rows.size, np.bool_)
         chosen = np.flatnonzero(self.load)
         if chosen.size:
@@ -252,10 +257,24 @@ class _Asked:
                 service=services[self.operation[chosen]].astype(np.int64),
                 family=self.family[chosen],
                 statement=self.statement[chosen],
+                sql=np.where(is_document[self.statement], -1, self.statement)[chosen],
+                collection=self.collection[chosen],
+                is_layer=self.is_layer[chosen],
                 form=_forms(scope, self.operation[chosen], self.system[chosen]),
             )
             counted[chosen] = ~wrapping(told, self.trees, self.above(self.load))
         return counted
+
+
+def _are_layers(scope: pa.Array, system: Codes, systems: list[str]) -> NDArray[np.bool_]:
+    """Whether each call was told by a layer above the driver: by its system or instrumentation."""
+    by_scope, scopes = numbered(scope)
+    of_scope, of_system = (
+        np.append(_matches(_lower(pa.array(names, pa.large_string())), known.LAYERS), False)
+        for names in (scopes, systems)
+    )
+    found: NDArray[np.bool_] = of_scope[by_scope] | of_system[system]
+    return found
 
 
 def _forms(scope: Codes, operation: Codes, system: Codes) -> Codes:

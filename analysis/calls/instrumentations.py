@@ -53,6 +53,17 @@ ANY_SYSTEM: Final = frozenset(
 )  # fmt: skip
 """Not systems but layers above one (OpenTracing's ``db.type=sql``, ORMs): they wrap any."""
 
+LAYERS: Final = (
+    r"\b(?:mongoose|sequelize|typeorm|knex|prisma|mikro-?orm|objection|drizzle|sqlalchemy|django"
+    r"|tortoise|peewee|mongoengine|hibernate|jpa|spring-data|mybatis|jooq|active_?record|mongoid"
+    r"|otelgorm|gorm|entgo|ent|bun|doctrine|eloquent|efcore|entityframework\w*|dapper)\b"
+)
+"""ORMs and the like in the lower-case name of a system or of an instrumentation: their spans lie
+around a driver's. ``@opentelemetry/instrumentation-mongoose``, ``.sequelize``, ``.sqlalchemy``,
+``io.opentelemetry.hibernate-6.0``, ``OpenTelemetry.Instrumentation.EntityFrameworkCore``:
+OpenTelemetry's registry of instrumentations.
+"""
+
 DOUBLE_QUOTED: Final = frozenset({"mysql", "bigquery", "spanner", "spark", "hive", "databricks"})
 """Families in which "..." is a string and ``#`` begins a comment."""
 BACKSLASH_IS_PLAIN: Final = frozenset(

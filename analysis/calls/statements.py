@@ -154,6 +154,38 @@ _TYPED = frozenset({"DATE", "TIME", "TIMESTAMP", "INTERVAL", "DATETIME"})
 """Words before a string that make a literal of it: DATE '2026-01-01'."""
 _NAME_QUOTES = ('"', "`")
 _BRACKETED_NAME = re.compile(r"\[[A-Za-z_][^\[\](){}'?]*\]")
+_CLAUSES = frozenset(
+    {
+        "ALL", "ANALYZE", "AND", "ANY", "ARRAY", "AS", "ASC", "AT", "BETWEEN", "BY", "CALL",
+        "CASE", "CAST", "COLLATE", "COPY", "CREATE", "CROSS", "CURRENT_DATE", "CURRENT_TIME",
+        "CURRENT_TIMESTAMP", "CURRENT_USER", "CURSOR", "DEFAULT", "DELETE", "DESC", "DISTINCT",
+        "DO", "DROP", "ELSE", "END", "EXCEPT", "EXEC", "EXECUTE", "EXISTS", "EXPLAIN", "FETCH",
+        "FOR", "FROM", "FULL", "GROUP", "HAVING", "IF", "IGNORE", "ILIKE", "IN", "INNER", "INSERT",
+        "INTERSECT", "INTERVAL", "INTO", "IS", "ISNULL", "JOIN", "LATERAL", "LEFT", "LIKE",
+        "LIMIT", "MATERIALIZED", "MERGE", "NATURAL", "NOT", "NOTNULL", "NOWAIT", "NULLS", "OFFSET",
+        "ON", "ONLY", "OR", "ORDER", "OUTER", "OVER", "OVERLAPS", "PARTITION", "PREWHERE",
+        "RECURSIVE", "REGEXP", "REPLACE", "RETURN", "RETURNING", "RIGHT", "RLIKE", "ROLLUP",
+        "ROWS", "SELECT", "SET", "SIMILAR", "SOME", "STDIN", "STDOUT", "TABLE", "TABLESAMPLE",
+        "THEN", "TO", "TRUNCATE", "UNBOUNDED", "UNION", "UNNEST", "UPDATE", "UPSERT", "USING",
+        "VALUES", "WHEN", "WHERE", "WINDOW", "WITH", "WITHIN", "WITHOUT", "XOR",
+    }
+)  # fmt: skip
+"""Words of statements on data that are no column's name: the reserved ones of the SQL standard and
+of PostgreSQL (its appendix C), MySQL, SQL Server, and what else begins a clause."""
+_PHRASES = re.compile(
+    r"\b(?:ON (?:DUPLICATE KEY|CONFLICT)|DO NOTHING|(?:FOR|NO) KEY|FOR SHARE|KEY SHARE|SKIP LOCKED"
+    r"|NULLS (?:FIRST|LAST)|FETCH (?:FIRST|NEXT)|AT TIME ZONE|(?:NOT )?MATCHED THEN|FILTER \()",
+    re.IGNORECASE,
+)
+"""Words that are a column's name elsewhere."""
+_OF_SESSIONS = frozenset(
+    {
+        "ABORT", "BEGIN", "CLOSE", "COMMIT", "DEALLOCATE", "DISCARD", "END", "LISTEN", "MOVE",
+        "NOTIFY", "PRAGMA", "PREPARE", "RELEASE", "RESET", "ROLLBACK", "SAVE", "SAVEPOINT", "SET",
+        "SHOW", "START", "UNLISTEN", "VACUUM", "XA",
+    }
+)  # fmt: skip
+"""First words of statements that name no columns: their other words are keywords too."""
 _OPERAND = re.compile(r"[\w\"`)\]?]$")
 _OPERAND_BEFORE = frozenset(
     {
@@ -195,15 +227,26 @@ def _add(words: list[str], kind: object, token: str) -> None:
     upper = " ".join(token.upper().split())
     if upper in _LITERAL_WORDS and (not words or words[-1] not in ("IS", "NOT", "IS NOT")):
         _add_value(words, token)
-    elif kind in kinds.Keyword or _is_keyword(upper):
+    elif (kind in kinds.Keyword or _is_keyword(upper)) and _is_one_here(words, upper):
         words.extend(upper.split())
     else:
         words.append(token)
 
 
+def _is_one_here(words: list[str], upper: str) -> bool:
+    """Whether a keyword after these words is meant as one: it may be a column's name."""
+    before = words[-1] if words else ";"
+    if before == ".":
+        return False
+    if before in (";", "::") or upper in _CLAUSES or " " in upper:
+        return True
+    begin = len(words) - words[::-1].index(";") if ";" in words else 0
+    return words[begin] in _OF_SESSIONS
+
+
 def _add_value(words: list[str], token: str) -> None:
     signed = token[0] in "+-"
-    if words and words[-1] in _TYPED and token == VALUE:
+    if words and words[-1].upper() in _TYPED and token == VALUE:
         words.pop()
     if words and words[-1] in ("-", "+"):
         before = words[-2] if len(words) > 1 else "("
@@ -236,7 +279,8 @@ _APART = (
 _CALLED = re.compile(rf"(?<!INTO )\b(?!(?:{_APART}) \()(\w+) (?=\()")
 _CAST = re.compile(
     r"\?(?: ?:: ?(?:\w+\.)?[\w\"]+(?: PRECISION| VARYING)?(?: ?\(\?(?:, \?)*\))?"
-    r"(?: WITH(?:OUT)? TIME ZONE)?(?: ?\[\])*)+"
+    r"(?: WITH(?:OUT)? TIME ZONE)?(?: ?\[\])*)+",
+    re.IGNORECASE,
 )
 _CAST_CALL = re.compile(r"\bCAST ?\(\? AS [\w ]+(?: ?\(\?(?:, \?)*\))?\)")
 _LISTED = re.compile(r"([(\[])\?(?:, \?)+([)\]])")
@@ -248,12 +292,19 @@ _CUT_ROWS = re.compile(r"\(\?\), ?\(?\??$|\(\?\),$")
 _SAVEPOINT = re.compile(r"^(SAVEPOINT|RELEASE(?: SAVEPOINT)?|ROLLBACK TO(?: SAVEPOINT)?) [^ ]+$")
 
 
+def _called(match: re.Match[str]) -> str:
+    """Write a function's name: in capitals where it is a keyword, as COUNT."""
+    upper = match[1].upper()
+    return upper if _is_keyword(upper) and match.string[match.start() - 1] != "." else match[1]
+
+
 def _joined(words: list[str]) -> str:
     """Write the tokens with single spaces, casts of values and lengths of lists left out."""
     text = _SAVEPOINT.sub(r"\1 ?", " ".join(words))
     for pattern, put in _SPACES:
         text = pattern.sub(put, text)
-    text = _CALLED.sub(r"\1", text)
+    text = _PHRASES.sub(lambda match: match[0].upper(), text)
+    text = _CALLED.sub(_called, text)
     text = _CAST_CALL.sub(VALUE, _CAST.sub(VALUE, text.rstrip("; ")))
     if text.count("(") > text.count(")"):
         text = _CUT_LIST.sub("(?)", text)

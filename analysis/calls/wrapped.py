@@ -2,6 +2,8 @@
 
 An ORM's span over a driver's, one client's over another's, or one around the other below the same
 parent: one call went to the database. A span over several different calls wraps all of them.
+Below the same parent both must have the same statement. An ORM often tells none, or a document of
+its own: its system and collection must be the driver's.
 """
 
 from __future__ import annotations
@@ -29,6 +31,12 @@ class Told:
     """The system, by one spelling; -1 where it may be any, as of an ORM."""
     statement: NDArray[np.int64]
     """-1 where no text is known."""
+    sql: NDArray[np.int64]
+    """The statement, which a layer passes on as it is; -1 for none and for documents."""
+    collection: NDArray[np.int64]
+    """-1 where it is not known."""
+    is_layer: NDArray[np.bool_]
+    """Written by an ORM or the like, not by a driver."""
     form: NDArray[np.int64]
     """The instrumentation: its scope, the name as it writes it, the spelling of the system."""
 
@@ -38,6 +46,9 @@ def wrapping(told: Told, call_trees: CallTrees, above: NDArray[np.int32]) -> NDA
     found = _over(told, call_trees, above)
     inner = ~found
     found[inner] = _around(told, call_trees, np.flatnonzero(inner))
+    if told.is_layer.any():
+        inner = ~found
+        found[inner] = _layers_around(told, call_trees, np.flatnonzero(inner))
     return found
 
 
@@ -67,9 +78,7 @@ def _over(told: Told, call_trees: CallTrees, above: NDArray[np.int32]) -> NDArra
 def _around(told: Told, call_trees: CallTrees, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
     known = chosen[told.statement[chosen] >= 0]
     position = told.position[known]
-    trace = np.searchsorted(call_trees.begins, position, side="right") - 1
-    parent = call_trees.parent[position].astype(np.int64)
-    parent = np.where(parent >= 0, parent, -1 - trace)
+    parent = _parents(call_trees, position)
     group = pair_codes(
         pair_codes(parent, told.statement[known]),
         pair_codes(told.service[known], told.kind[known]),
@@ -83,6 +92,29 @@ def _around(told: Told, call_trees: CallTrees, chosen: NDArray[np.int64]) -> NDA
     outer = wrappers.outer_twins(group[order], end[order], told.form[known][order])
     found[known[order]] = outer
     return found[chosen]
+
+
+def _layers_around(
+    told: Told, call_trees: CallTrees, chosen: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    position = told.position[chosen]
+    group = pair_codes(
+        _parents(call_trees, position), pair_codes(told.service[chosen], told.kind[chosen])
+    )
+    start, end = call_trees.start[position], call_trees.end[position]
+    is_layer = told.is_layer[chosen]
+    order = np.lexsort((~is_layer, -end, start, group))
+    about = np.stack([one[chosen][order] for one in (told.family, told.collection, told.sql)])
+    found = np.zeros(chosen.size, np.bool_)
+    found[order] = wrappers.layers_around(group[order], end[order], is_layer[order], about)
+    return found
+
+
+def _parents(call_trees: CallTrees, position: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give each span's parent; of one without, a number for its trace."""
+    trace = np.searchsorted(call_trees.begins, position, side="right") - 1
+    parent = call_trees.parent[position].astype(np.int64)
+    return np.where(parent >= 0, parent, -1 - trace)
 
 
 def pair_codes(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -49,3 +49,31 @@ def outer_twins(
                 outer[around] = True
                 break
     return outer
+
+
+@compiled
+def layers_around(
+    group: NDArray[np.int64],
+    end: NDArray[np.int64],
+    is_layer: NDArray[np.bool_],
+    about: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Tell a layer's calls around a driver's call of the same group, each of one.
+
+    Rows are in order of group, start, and the longest first. ``about`` has what both must agree
+    on, a row each, -1 where it is not known.
+    """
+    outer = np.zeros(group.size, np.bool_)
+    for inner in range(group.size):
+        if is_layer[inner]:
+            continue
+        for around in range(inner - 1, max(-1, inner - 1 - _LOOK_BACK), -1):
+            if group[around] != group[inner]:
+                break
+            if not is_layer[around] or outer[around] or end[around] < end[inner]:
+                continue
+            known = (about[:, around] >= 0) & (about[:, inner] >= 0)
+            if not (known & (about[:, around] != about[:, inner])).any():
+                outer[around] = True
+                break
+    return outer

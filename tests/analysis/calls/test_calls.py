@@ -201,6 +201,37 @@ def test_parallel_calls_of_one_instrumentation_are_two() -> None:
     )
 
 
+def test_an_orms_call_beside_the_drivers_is_the_same_call() -> None:
+    """An ORM tells a collection and no text; of two at once each has its own driver's call."""
+    orm = {"db": "mongoose", "operation": "findOne", "collection": "users", "takes": 20}
+    driver = {"db": "mongodb", "operation": "find", "collection": "users", "takes": 5,
+              "text": '{"_id":"?"}'}  # fmt: skip
+
+    assert {"query": 1} == _kinds(
+        _call("1", "mongoose.User.findOne", start=10, **orm),
+        _call("2", "mongodb.find", start=12, **driver),
+    )
+    assert {"query": 2} == _kinds(
+        _call("1", "mongoose.User.findOne", start=10, **orm),
+        _call("2", "mongoose.User.findOne", start=11, **orm),
+        _call("3", "mongodb.find", start=12, **driver),
+        _call("4", "mongodb.find", start=13, **driver),
+    )
+
+
+@pytest.mark.parametrize(
+    "differently", [{"collection": "carts"}, {"db": "postgresql"}, {"start": 40}, {"service": "b"}]
+)
+def test_an_orms_call_is_not_one_beside_it_to_something_else(differently: dict[str, Any]) -> None:
+    """Another collection, system, time or service is another call."""
+    found = _kinds(
+        _call("1", "q", db="mongoose", collection="users", start=10, takes=20),
+        _call("2", "q", **{"db": "mongodb", "collection": "users", "start": 12, **differently}),
+    )
+
+    assert {"query": 2} == found
+
+
 _STATEMENTS = ("SELECT a FROM t WHERE id = 1", "SELECT a FROM t WHERE id = 2", "UPDATE t SET a = 'x'",
                "BEGIN", "COMMIT", "INSERT INTO t VALUES (1, 2)")  # fmt: skip
 _OTHER_SPELLINGS = {"postgresql": "postgres", "mysql": "mariadb", "mongodb": "mongoose",
