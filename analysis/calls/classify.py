@@ -236,12 +236,17 @@ class _Asked:
 
     def settle_connections(self, forms: list[str]) -> None:
         """What a driver asks of a new connection belongs to the connection."""
-        own = _matches(pa.array(forms, pa.large_string()), known.OWN_OF_DRIVERS)
-        asks = (self.kind == QUERY) & np.append(own, False)[self.statement]
-        if asks.any():
-            above = self.above(self.kind == KINDS.index("connect"))
-            self.kind[asks & (above[self.position] >= 0)] = KINDS.index("setting")
-            self.load = self.kind <= CACHE
+        texts = pa.array(forms, pa.large_string())
+        for pattern, kind, below in (
+            (known.OWN_OF_DRIVERS, "setting", ("connect",)),
+            (known.ASKS_NOTHING, "ping", ("connect", "pool wait")),
+        ):
+            asks = np.append(_matches(texts, pattern), False)[self.statement]
+            asks &= self.kind == QUERY
+            if asks.any():
+                over = np.isin(self.kind, [KINDS.index(one) for one in below])
+                self.kind[asks & (self.above(over)[self.position] >= 0)] = KINDS.index(kind)
+        self.load = self.kind <= CACHE
 
     def counted(self, forms: list[str]) -> NDArray[np.bool_]:
         """Whether each candidate is a call of its own, not one around another."""
@@ -299,7 +304,11 @@ def _by_texts(
     of_call = np.append(
         _first_match(_lower(pa.array(names, pa.large_string())), known.OF_CALLS), _UNKNOWN
     )[name]
-    kind = np.where(named >= 0, named, np.where(of_call >= 0, of_call, of_text[statement]))
+    kind = of_text[statement]
+    kind = np.where((of_call >= 0) & (kind <= QUERY), of_call, kind)
+    prepares = np.append(np.asarray(pc.equal(lower, "prepare")), False)[operation]
+    kind[prepares & (kind == QUERY)] = KINDS.index("prepare")  # and carries the statement
+    kind = np.where(named >= 0, named, kind)
     kind = np.where(kind == _UNKNOWN, of_operation[operation], kind)
     kind = np.where(kind == _UNKNOWN, of_name[name], kind)
     if not is_cache.any():
@@ -321,7 +330,7 @@ def _whole(table: _Table, before: str = "^", after: str = "$") -> tuple[tuple[st
 
 _COMMANDS = _whole(known.CACHE_STAGES, after=r"(?: \?.*)?$")
 _WORDS = _whole(known.CACHE_STAGES)
-_ENDS = _whole(known.CACHE_STAGES, before=r"(?:^|[.: -])")
+_ENDS = (("cache", r"^redis\.command$"), *_whole(known.CACHE_STAGES, before=r"(?:^|[.: -])"))
 _OPERATIONS = (*_whole(known.STAGES), *_whole(known.FIRST_WORDS, after=r"\b"), ("query", "."))
 _PREFIX = r"^(?:pg\.query:|[\w.-]*\.query[: ]|(?:batch )?query )?"
 _ENDINGS = tuple(part for part in known.STAGES if part[0] != "setting")
@@ -329,7 +338,7 @@ _NAMES = (
     ("query", rf"{_PREFIX}(?:{known.DATA})\b"),
     *_whole(known.FIRST_WORDS, before=_PREFIX, after=r"\b"),
     *_whole(known.STAGES),
-    *_whole(_ENDINGS, before=r"[.: ]"),
+    *_whole(_ENDINGS, before=r"[.: /]"),
     ("query", ""),
 )
 _STATEMENTS = tuple((KINDS.index(kind), re.compile(pattern)) for kind, pattern in known.TEXTS)

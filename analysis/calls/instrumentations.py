@@ -77,14 +77,16 @@ EMPTY_STATEMENT: Final = r'"(?:db\.query\.text|db\.statement)":\s*(?:null|"")'
 
 STATEMENTS: Final = (
     "db.query.text", "db.statement", "sql.query", "jdbc.query[0]", "jdbc.query", "db.sql.query",
-    "db.query", "mongodb.query", "cassandra.query", "elasticsearch.body",
+    "db.query", "r2dbc.query[0]", "redis.raw_command", "mongodb.query", "cassandra.query",
+    "elasticsearch.body",
 )  # fmt: skip
 """Attributes that hold the statement, newest first.
 
 ``db.query.text``, ``db.statement``: semantic conventions of today and before 1.25. ``sql.query``:
 Datadog's and OpenTracing's older SQL tags, Brave's MySQL interceptor. ``jdbc.query[0]``:
-datasource-micrometer (JdbcObservationDocumentation.java); ``jdbc.query``: spring-cloud-sleuth. The
-others: Datadog's tracers for those systems, from memory.
+datasource-micrometer (JdbcObservationDocumentation.java); ``jdbc.query``: spring-cloud-sleuth;
+``r2dbc.query[0]``: r2dbc-proxy (R2dbcObservationDocumentation.java). The others: Datadog's tracers
+for those systems, from memory.
 """
 
 SUMMARY: Final = "db.query.summary"
@@ -94,12 +96,12 @@ OLDER_SCOPE_NAME: Final = "otel.library.name"
 """As exporters to Jaeger and Zipkin wrote the instrumentation (OpenTelemetry specification,
 mapping to non-OTLP formats: deprecated for ``otel.scope.name``)."""
 
-MARKS: Final = ('"db.', '"sql.query"', '"jdbc.')
+MARKS: Final = ('"db.', '"sql.query"', '"jdbc.', '"r2dbc.')
 """One of these in a span's attributes says that it may be a database call without a system."""
 
 PLAIN_MARKS: Final = (
     *STATEMENTS, "db.type", "db.instance", "jdbc.datasource.name", "jdbc.datasource.driver",
-    "jdbc.row-count", "jdbc.row-affected", "jdbc.generated-keys",
+    "jdbc.row-count", "jdbc.row-affected", "jdbc.generated-keys", "r2dbc.connection",
 )  # fmt: skip
 """Attributes that only a database call has (``jdbc.*``: JdbcObservationDocumentation.java)."""
 
@@ -149,6 +151,7 @@ DEFINITE: Final[_Table] = (
     ("pool wait", (r"^(?:acquire|acquiring|checkout|check out|borrow|wait(?:ing)? for)\b.*\b"
                   r"(?:connection|conn|pool|client)$")),
     ("pool wait", r"\b(?:connection|conn|pool)[ ._-]?(?:acquire|acquisition|wait|checkout)$"),
+    ("not a call", r"^(?:request_encoding|dispatch_to_server|response_decoding)$"),
     ("not a call", (r"^prisma:(?:client|engine):(?:\w*serialize\w*|compile|middleware|"
                    r"load_engine|detach\w*|query_plan)$")),
     ("wrapper", r"^prisma:client:(?:operation|db_query_wrapper)$|^prisma:engine(?::query)?$"),
@@ -177,7 +180,8 @@ Read in these sources, of November 2026 where nothing else is said:
 - ``getMore``: the MongoDB command of a cursor's next batch (MongoDB manual)
 
 From memory, not read: ``fetchall`` of Datadog's dbapi integration, ``prisma:*`` of Prisma's
-instrumentation and engine, ``CACHE ... Load`` of ActiveRecord's log.
+instrumentation and engine, ``CACHE ... Load`` of ActiveRecord's log, ``dispatch_to_server`` of
+Couchbase's SDKs (its RFC 67), which lies below the operation's span.
 """
 
 OF_CALLS: Final[_Table] = (
@@ -208,15 +212,16 @@ Sources as of ``DEFINITE``; the last two lines are whole statements as names.
 STAGES: Final[_Table] = (
     ("session reset", r"reset|reset[ _]?session|discard|sp_reset_connection|change ?user"),
     ("ping", r"ping|isvalid|is_valid|keep_?alive"),
-    ("pool wait", (r"acquire(?: connection)?|get_?connection|checkout|check out|borrow"
+    ("pool wait", (r"acquire(?:[ _]?connection)?|get_?connection|checkout|check out|borrow"
                    r"|pool[._ -]?wait")),
     ("connect", (r"connect|open(?: connection)?|dial|hello|auth(?:enticate)?|client(?: ?setinfo)?"
                 r"|select db|login|logout|quit|close connection|disconnect|handshake|startup"
                 r"|sasl(?:start|continue)|is_?master|open_?connection|create_?connection"
-                r"|end_?sessions|build_?info|get_?nonce|open_?bucket")),
+                r"|end_?sessions|build_?info|get_?nonce|open_?bucket"
+                r"|(?:batch_?)?create_?sessions?|delete_?sessions?")),
     ("prepare", r"prepare|parse|describe"),
     ("fetch", (r"fetch(?:one|all|many|row|val)?|cursor|close cursor|rows|rows?[._]next"
-              r"|rows[._]close|get_?more|kill_?cursors|result-?set|close|next")),
+              r"|rows[._]close|get_?more|kill_?cursors|result-?set|close|next|(?:clear_?)?scroll")),
     ("transaction", (r"begin(?:[ _]?(?:tx|transaction|tran|work))?|start[ _]?transaction"
                     r"|commit(?:[ _]?transaction)?|rollback(?:[ _]?(?:transaction|to savepoint))?"
                     r"|abort(?:[ _]?transaction)?|(?:release )?savepoint|release|xa"
@@ -225,7 +230,8 @@ STAGES: Final[_Table] = (
 )  # fmt: skip
 """Kind, and the lower-case operations that are one; also how a name ends (``pool.connect``).
 
-The words of the databases' protocols and of database/sql, JDBC and DB-API (PEP 249) methods.
+The words of the databases' protocols and of database/sql, JDBC and DB-API (PEP 249) methods;
+``CreateSession``: Cloud Spanner's; ``scroll``: Elasticsearch's cursor.
 """
 
 FIRST_WORDS: Final[_Table] = (
@@ -244,11 +250,13 @@ DATA: Final = (
 CACHE_STAGES: Final[_Table] = (
     ("ping", r"ping"),
     ("connect", (r"connect|dial|hello|auth|client(?: \w+)?|select|quit|command(?: \w+)?|readonly"
-                r"|cluster (?:slots|shards|nodes)|info")),
-    ("transaction", r"multi|discard|watch|unwatch"),
+                r"|cluster (?:slots|shards|nodes)|info|hello \d|sentinel(?: \S+)?|role")),
+    ("transaction", r"multi|exec|discard|watch|unwatch"),
+    ("prepare", r"(?:script|function) load"),
     ("pool wait", r"pool[.: ]\w+|acquire|get_?connection"),
 )  # fmt: skip
-"""The same of a cache: what a client does by itself. A pipeline is one call: one round trip.
+"""The same of a cache: what a client does by itself. A pipeline is one call: one round trip; so is
+a MULTI of which the client tells all commands in one text.
 
 Redis commands (redis.io, connection management); ``redis-connect``: opentelemetry-js-contrib;
 ``redis.dial``: redis/go-redis, extra/redisotel, tracing.go.
@@ -291,4 +299,10 @@ OWN_OF_DRIVERS: Final = (
 
 SQLAlchemy's ``Dialect.initialize``, MySQL Connector/J's session variables, the type look-ups of
 asyncpg and Npgsql.
+"""
+
+ASKS_NOTHING: Final = r"^SELECT \?(?: FROM (?i:DUAL|SYSIBM\.SYSDUMMY1))?$"
+"""A pool's validation query: a ping where it lies below the wait for a connection or a connect.
+
+Elsewhere nothing tells it from a health check that somebody wrote, and it is a query.
 """

@@ -158,10 +158,11 @@ def _truth(value: object) -> bool | None:
 
 _SUPERSEDED: Mapping[str, tuple[str, ...]] = {
     "db_system": ("db.system", "db.type"),
-    "db_operation": ("db.operation",),
+    "db_operation": ("db.operation", "sql.query_type"),
     "db_collection": ("db.sql.table", "db.mongodb.collection", "db.cassandra.table"),
 }
-"""Older names of the semantic conventions, those of the best known first."""
+"""Older names of the semantic conventions, those of the best known first; ``sql.query_type`` is
+Datadog's (dd-trace-go, contrib/database/sql): Connect, Query, Exec, Prepare, Begin."""
 
 _READERS: Mapping[str, Callable[[object], object]] = {
     "step": _whole,

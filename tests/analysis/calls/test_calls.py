@@ -123,6 +123,57 @@ def test_what_a_driver_asks_of_a_new_connection_is_no_query() -> None:
     assert {"connect": 1, "setting": 1, "query": 1} == found
 
 
+def test_what_a_pool_asks_of_a_connection_is_a_ping() -> None:
+    """SELECT 1 while a connection is waited for; asked elsewhere, somebody wrote it."""
+    found = _kinds(
+        _call("1", "HikariDataSource.getConnection", db=None, kind="INTERNAL", takes=50),
+        _call("2", "SELECT", parent="1", text="SELECT 1"),
+        _call("9", "SELECT", text="SELECT 1"),
+        _call("a", "SELECT", text="/* ping */ SELECT 1 FROM dual", parent="1"),
+    )
+
+    assert {"pool wait": 1, "ping": 2, "query": 1} == found
+
+
+TREES = {
+    "prisma": ([("op", "prisma:client:operation", "r", None), ("e", "prisma:engine", "op", None),
+                ("q", "prisma:engine:query", "e", None),
+                ("c", "prisma:engine:connection", "q", None),
+                ("d1", "prisma:engine:db_query", "q", "SELECT a FROM t"),
+                ("d2", "prisma:engine:db_query", "q", "SELECT b FROM u"),
+                ("s", "prisma:engine:serialize", "e", None)], {"query": 2, "pool wait": 1}),
+    "pgx batch": ([("b", "batch start", "r", None),
+                   ("q1", "batch query SELECT a", "b", "SELECT a FROM t"),
+                   ("q2", "batch query SELECT b", "b", "SELECT b FROM t")], {"query": 2}),
+    "couchbase": ([("g", "get", "r", None), ("x", "request_encoding", "g", None),
+                   ("y", "dispatch_to_server", "g", None)], {"query": 1}),
+    "EF Core": ([("e", "shop", "r", "SELECT a FROM t"), ("n", "postgresql", "e", "SELECT a FROM t"),
+                 ("c", "CONNECT shop", "e", None)], {"query": 1, "connect": 1}),
+    "knex": ([("k", "select items", "r", "select * from items where id = ?"),
+              ("p", "pg-pool.connect", "k", None),
+              ("q", "pg.query:SELECT shop", "k", "select * from items where id = $1")],
+             {"query": 1, "pool wait": 1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_spans_within_spans_of_one_library_are_the_queries_that_it_made(tree: str) -> None:
+    """An engine, a batch or an ORM around its statements is no query more."""
+    told, expected = TREES[tree]
+    about = {"start": 1, "takes": 50, "kind": "CLIENT"}
+    table = spans(
+        {"id": "r", "kind": "SERVER", "takes": 1000},
+        *(
+            {"id": one, "name": name, "parent": parent, **about,
+             "db": None if "prisma" in name else "postgresql",
+             "attributes": None if text is None else _said(db__statement=text)}
+            for one, name, parent, text in told
+        ),
+    )  # fmt: skip
+
+    assert expected == queries.per_request(table).groupby("call")["calls"].sum().to_dict()
+
+
 def test_an_empty_statement_asks_nothing() -> None:
     """A pool of pgjdbc's connections asks whether one lives by an empty statement.
 
