@@ -122,6 +122,7 @@ def main(argv: Sequence[str]) -> int:
     """
     # Where the home cannot be written it says so in three lines, and works all the same.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    _show_what_takes_long()
     try:
         result = worthit.main(args=list(argv), prog_name="worthit", standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - the one place where every error becomes a sentence
@@ -130,6 +131,15 @@ def main(argv: Sequence[str]) -> int:
         _say("Stopped by Ctrl-C; nothing was left running.")
         return int(ExitCode.INTERRUPTED)
     return int(result) if isinstance(result, int) else int(ExitCode.DONE)
+
+
+def _show_what_takes_long() -> None:
+    """Pass on to stderr what the analysis says while it works."""
+    shown = logging.StreamHandler()
+    shown.setFormatter(logging.Formatter("worthit: %(message)s"))
+    analysis = logging.getLogger("analysis")
+    analysis.setLevel(logging.INFO)
+    analysis.handlers, analysis.propagate = [shown], False
 
 
 def _explain(error: Exception) -> int:
