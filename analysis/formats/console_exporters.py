@@ -121,13 +121,17 @@ def _add(batch: Batch, spans: list[dict[str, Any]], names: _Names) -> None:
         batch.promote(attributes)
 
 
+_PARENTS = ("Parent", "parent_id", "parent_span_id", "ParentSpanID")
+"""``ParentSpanID``: Go's before 1.0."""
+
+
 def _id(value: Any) -> str | None:
     """Python puts 0x before its ids."""
     return str(value).lower().removeprefix("0x") if value else None
 
 
 def _parent(span: Mapping[str, Any], names: _Names) -> str | None:
-    parent = span.get("Parent") or span.get("parent_id") or span.get("parent_span_id")
+    parent = next((span[name] for name in _PARENTS if span.get(name)), None)
     if isinstance(parent, dict):
         parent = parent.get(names.span_id)
     return _id(parent)

@@ -96,6 +96,7 @@ def _header(content: bytes) -> tuple[list[str] | None, str]:
         and sum(bool(one) for one in names) >= len(names) - 1  # an index has no name
         and all(len(one) <= _LONGEST_NAME and not one[:1].isdigit() for one in names)
         and not names[0].startswith("#")  # Markdown
+        and '{"' not in line  # a log of JSON
         and len(set(names)) == len(names)
     )
     return (names if likely else None), separator

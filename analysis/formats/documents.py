@@ -23,12 +23,16 @@ _CRI = re.compile(rb"^\d{4}-\d\d-\d\dT\S+ (?:stdout|stderr) ([FP])(?: |$)")
 """A line of the Kubernetes container runtime interface: time, stream, Full or Partial, then what
 the container wrote (kubernetes/kubernetes, pkg/kubelet/kuberuntime/logs)."""
 _PREFIXES = (
+    re.compile(rb"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*(?: [+-]\d{4})?[ \t][\w.-]+[:\t] ?(?=\{)"),
+    # ^ fluentd's out_file and out_stdout: time, tag, record
     re.compile(rb"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S* "),  # docker logs -t, kubectl --timestamps
     re.compile(rb"^\[?[\w./-]+\]?\s*\| ?"),  # docker compose logs
     re.compile(rb"^\[pod/[^\]]+\] ?"),  # kubectl logs --prefix
     re.compile(rb"^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ [^\s:]+: ?"),  # journalctl, syslog
 )
 """What log readers put before each line."""
+_COLOURS = re.compile(rb"\x1b\[[\d;]*m")
+"""Compose's, of each service's name."""
 _MOST_LINES = 0.9
 """A prefix is one if so many of the lines have it."""
 _WRAPPERS = ("log", "message", "msg", "MESSAGE", "line", "textPayload", "body", "event")
@@ -101,6 +105,8 @@ def parts(content: bytes, is_traces: Callable[[Any], bool]) -> Iterator[Part | B
 
 def _unprefixed(content: bytes) -> bytes:
     """Take what a log reader put before each line away."""
+    if b"\x1b[" in content[: 1 << 16]:
+        content = _COLOURS.sub(b"", content)
     sample = [line for line in content[: 1 << 16].split(b"\n")[:_SAMPLE_LINES] if line.strip()]
     if sample and sum(_CRI.match(line) is not None for line in sample) >= _MOST_LINES * len(
         sample

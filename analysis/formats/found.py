@@ -44,20 +44,35 @@ _JSON: tuple[ModuleType, ...] = (
 )
 """Readers of JSON documents; each knows its own by their keys (``matches``)."""
 
-_OTHER_JSON: tuple[tuple[frozenset[str], str], ...] = (
-    (frozenset({"resourceMetrics"}), "OTLP metrics, no traces"),
-    (frozenset({"resource_metrics"}), "OTLP metrics, no traces"),
-    (frozenset({"scopeMetrics"}), "OTLP metrics, no traces"),
-    (frozenset({"resourceLogs"}), "OTLP logs, no traces"),
-    (frozenset({"resource_logs"}), "OTLP logs, no traces"),
-    (frozenset({"scopeLogs"}), "OTLP logs, no traces"),
-    (frozenset({"resourceProfiles"}), "OTLP profiles, no traces"),
-    (frozenset({"traceEvents"}), "a Chrome trace of one process, no distributed traces"),
-    (frozenset({"nbformat", "cells"}), "a notebook"),
-    (frozenset({"openapi", "paths"}), "an OpenAPI description"),
-    (frozenset({"status", "data"}), "an answer of Prometheus or Loki, no traces"),
+_OTHER_JSON: tuple[tuple[str, frozenset[str], str], ...] = (
+    ("", frozenset({"resourceMetrics"}), "OTLP metrics, no traces"),
+    ("", frozenset({"resource_metrics"}), "OTLP metrics, no traces"),
+    ("", frozenset({"scopeMetrics"}), "OTLP metrics, no traces"),
+    ("", frozenset({"resourceLogs"}), "OTLP logs, no traces"),
+    ("", frozenset({"resource_logs"}), "OTLP logs, no traces"),
+    ("", frozenset({"scopeLogs"}), "OTLP logs, no traces"),
+    ("", frozenset({"resourceProfiles"}), "OTLP profiles, no traces"),
+    ("", frozenset({"traceEvents"}), "a Chrome trace of one process, no distributed traces"),
+    ("", frozenset({"nbformat", "cells"}), "a notebook"),
+    ("", frozenset({"openapi", "paths"}), "an OpenAPI description"),
+    ("", frozenset({"status", "data"}), "an answer of Prometheus or Loki, no traces"),
+    ("", frozenset({"ph", "ts"}), "a Chrome trace of one process, no distributed traces"),
+    ("", frozenset({"TraceSummaries"}), "an answer of AWS X-Ray's"),
+    ("", frozenset({"Traces"}), "an answer of AWS X-Ray's"),
+    ("", frozenset({"Segments"}), "a trace of AWS X-Ray's"),
+    ("", frozenset({"trace_id", "start_time", "id"}), "a segment of AWS X-Ray's"),
+    ("", frozenset({"processor", "timestamp", "trace"}), "a document of Elastic APM's"),
+    ("", frozenset({"event_id", "contexts"}), "an event of Sentry's"),
+    ("", frozenset({"common", "spans"}), "a batch of New Relic's"),
+    ("", frozenset({"projectId", "traceId", "spans"}), "a trace of Google Cloud Trace's API v1"),
+    ("", frozenset({"tables"}), "an answer of Azure Monitor's"),
+    ("", frozenset({"error"}), "an error's answer"),
+    ("log", frozenset({"entries"}), "a HAR file, no traces"),
+    ("trace", frozenset({"root_id"}), "a trace of Datadog's pages"),
+    ("data", frozenset({"trace"}), "an answer of SkyWalking's"),
+    ("data", frozenset({"type", "attributes"}), "an answer of Datadog's API"),
 )
-"""Keys of JSON documents that are something else, and what."""
+"""Where in a JSON document which keys say that it is something else, and what."""
 _GROUP = 64
 _GROUP_OF_ONE_SPAN = 8192
 """Documents that become columns at once, of many spans each or of one."""
@@ -116,6 +131,7 @@ def table_of(
 def _text(content: bytes, name: str, reading: Reading) -> pa.Table:
     """Read JSON, a table as text, or one protobuf message; they cannot be told by a first byte."""
     begins = content.lstrip()[:1]
+    content = otlp_protobuf.without_answer(content)
     signal = otlp_protobuf.signal(content) if begins not in b"{[" else None
     if signal == "traces":
         return _binary(content, name, reading) or empty()
@@ -281,8 +297,10 @@ def _flat(document: Any) -> Iterator[Any]:
             stack.extend(reversed(one))
         elif isinstance(one, dict) and (inner := one.get("hits")) and _is_hits(inner):
             stack.extend(reversed(inner["hits"]))  # Elasticsearch's search answer
+        elif isinstance(one, dict) and isinstance(source := one.get("_source"), dict):
+            stack.append(source)
         elif isinstance(one, dict) and named_columns.is_clickhouse_answer(one):
-            stack.extend(reversed(one["data"]))
+            stack.extend(reversed(named_columns.rows_of_answer(one)))
         elif one != {}:
             yield one
 
@@ -308,20 +326,27 @@ def what(document: Any) -> str:
     """Say what a JSON document is that is no traces."""
     if not isinstance(document, dict):
         return f"JSON without spans (found {type(document).__name__})"
-    if isinstance(document.get("log"), dict) and "entries" in document["log"]:
-        return "a HAR file, no traces"
+    if isinstance(_at(document, "data"), str):
+        return "a list of names, as Jaeger's /api/services gives it"
     if isinstance(document.get("traces"), list):
         return (
             "a page of Tempo's search results (ids of traces, without spans); "
             "save each trace from /api/v2/traces/ID"
         )
-    for wanted, told in _OTHER_JSON:
-        if wanted <= document.keys():
+    for place, wanted, told in _OTHER_JSON:
+        part = _at(document, place)
+        if isinstance(part, dict) and wanted <= part.keys():
             return told
     keys = sorted(map(str, document))[:6]
     column = named_columns.lacking(document)
     lacks = f" and without {column}" if column else ""
     return f"JSON without spans{lacks} (found {keys})"
+
+
+def _at(document: dict[str, Any], place: str) -> Any:
+    """Give the document, or what it has under a key; of a list there the first."""
+    part = document.get(place) if place else document
+    return part[0] if isinstance(part, list) and part else part
 
 
 _WRONG = (

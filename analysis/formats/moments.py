@@ -82,15 +82,21 @@ def _scaled_whole(column: pa.Array, unit: str | None) -> pa.Array:
     return pc.multiply_checked(column, UNITS[unit])
 
 
+_NS_PER_US = 1000
+
+
 def _scaled(column: pa.Array, unit: str | None) -> pa.Array:
     values = column.to_numpy(zero_copy_only=False).astype(np.float64)
     factor = UNITS[unit or unit_of_size(values)]
     values = np.where(np.isfinite(values), values, np.nan)
     whole = np.floor(values)
+    largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
+    step = _NS_PER_US if np.spacing(largest) * factor > 1 else 1  # a double holds no more of now
     with np.errstate(invalid="ignore"):
         known = ~np.isnan(values) & (np.abs(whole) < _MOST_NS / factor)
         ns = np.where(known, whole, 0).astype(np.int64) * factor
-        ns += np.rint(np.where(known, values - whole, 0) * factor).astype(np.int64)
+        parts = np.rint(np.where(known, values - whole, 0) * (factor / step))
+        ns += parts.astype(np.int64) * step
     return pa.array(ns, mask=~known)
 
 

@@ -46,6 +46,8 @@ class Layout:
     """Of ``start``, ``end`` and ``duration``; by the column's name or size where absent."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Attribute: the column that it is."""
+    rootless: bool = False
+    """Whether roots lack the parent's column."""
     parent_in_id: bool = False
     """Whether a span's id is its parent's and one more part, as in 0.1.2."""
 
@@ -62,6 +64,29 @@ LAYOUTS = (
         },
         units={"duration": "ns"},
         extra={SCOPE_NAME: "ScopeName", TRACE_STATE: "TraceState"},
+    ),
+    # opentelemetry-collector-contrib, exporter/elasticsearchexporter, mapping mode otel
+    Layout(
+        name="OpenTelemetry's documents of Elasticsearch",
+        columns={
+            "trace_id": "trace_id", "span_id": "span_id", "parent_span_id": "parent_span_id",
+            "name": "name", "kind": "kind", "start": "@timestamp", "duration": "duration",
+            "attributes": "attributes",
+        },
+        units={"duration": "ns"},
+        rootless=True,
+    ),
+    # what dd-trace sends its agent (docs.datadoghq.com, Send traces to the Agent by API)
+    Layout(
+        name="Datadog's spans",
+        columns={
+            "trace_id": "trace_id", "span_id": "span_id", "parent_span_id": "parent_id",
+            "service": "service", "name": "resource", "start": "start", "duration": "duration",
+            "attributes": "meta",
+        },
+        units={"start": "ns", "duration": "ns"},
+        extra={"operation.name": "name"},
+        rootless=True,
     ),
     # RCAEval (phamquiluan/RCAEval, traces.csv of RE2 and RE3): Jaeger's names, microseconds
     Layout(
@@ -174,7 +199,13 @@ _ERRORS = frozenset({"error", "status_code_error", "false", "err"})
 
 def matches(document: object) -> bool:
     """Whether a parsed JSON document is a row that has all that a span needs."""
-    return isinstance(document, dict) and layout_of(document.keys()) is not None
+    if not isinstance(document, dict) or layout_of(document.keys()) is None:
+        return False
+    return not str(document.get("trace_id", "")).startswith(_X_RAY)  # spans lie inside of it
+
+
+_X_RAY = "1-"
+"""How AWS X-Ray's trace ids begin."""
 
 
 def is_clickhouse_answer(document: Mapping[str, Any]) -> bool:
@@ -184,6 +215,15 @@ def is_clickhouse_answer(document: Mapping[str, Any]) -> bool:
         and isinstance(document.get("data"), list)
         and bool(document.keys() & {"rows", "statistics"})
     )
+
+
+def rows_of_answer(document: Mapping[str, Any]) -> list[Any]:
+    """Give the rows of ClickHouse's FORMAT JSON and JSONCompact, which has them as lists."""
+    names = [one.get("name") for one in document["meta"]]
+    return [
+        dict(zip(names, row, strict=False)) if isinstance(row, list) else row
+        for row in document["data"]
+    ]
 
 
 _MOST_SEEN = 1000
@@ -204,7 +244,12 @@ def layout_of(names: Iterable[str], told: Mapping[str, str] | None = None) -> La
 
 def _known(names: Sequence[str]) -> Layout | None:
     there = set(names)
-    return next((one for one in LAYOUTS if there.issuperset(one.columns.values())), None)
+    return next((one for one in LAYOUTS if there.issuperset(_needed(one))), None)
+
+
+def _needed(layout: Layout) -> set[str]:
+    wanted = set(layout.columns.values())
+    return wanted - {layout.columns["parent_span_id"]} if layout.rootless else wanted
 
 
 def _told(names: Sequence[str], told: Mapping[str, str]) -> Layout:
@@ -271,18 +316,23 @@ def table(documents: Sequence[Any]) -> pa.Table:
         if len(parts) == 1:
             raise InputError("a row lacks what every span has")
         return pa.concat_tables([table(rows) for rows in parts.values()])
-    wanted = {*layout.columns.values(), *layout.extra.values(), "ResourceAttributes", *_LINKS}
+    wanted = {*layout.columns.values(), *layout.extra.values(), *_RESOURCES, *_LINKS}
     columns = {name: [row[name] for row in documents] for name in wanted if name in keys}
     return spans_of(columns, layout, Reading())
 
 
+_RESOURCES = ("ResourceAttributes", "resource")
 _LINKS = ("Links.TraceId", "Links.SpanId")
 
 
 def spans_of(columns: Mapping[str, Any], layout: Layout, reading: Reading) -> pa.Table:
     """Turn columns, lists or Arrow arrays, into spans columns."""
     of = layout.columns
-    texts = {what: _texts(columns[of[what]]) for what in of if what in _TEXT_FIELDS}
+    texts = {
+        what: _texts(columns[name])
+        for what, name in of.items()
+        if what in _TEXT_FIELDS and name in columns
+    }
     for what in ("trace_id", "span_id"):
         if pc.any(pc.is_null(texts[what])).as_py():
             raise InputError(f"a row has no {of[what]}, which spans need")
@@ -310,7 +360,7 @@ def spans_of(columns: Mapping[str, Any], layout: Layout, reading: Reading) -> pa
     found["name"] = texts.get("name", service)
     if "name" in texts and service is not None:
         found["name"] = pc.coalesce(texts["name"], service)
-    resources = columns.get("ResourceAttributes")
+    resources = columns.get("ResourceAttributes", columns.get("resource"))
     found["service"] = _services(service, resources, rows)
     found["kind"] = _kinds(texts.get("kind"), rows)
     found["status"] = _statuses(texts.get("status"), of.get("status", ""), rows)
@@ -424,7 +474,8 @@ def _services(service: pa.Array | None, resources: Any, rows: int) -> pa.Array:
         return service
     if resources is None:
         return pa.nulls(rows, pa.large_string())
-    return pa.array([one.get(SERVICE_NAME) for one in _objects(resources)], pa.large_string())
+    found = ({**one, **_object(one.get("attributes"))} for one in _objects(resources))
+    return pa.array([one.get(SERVICE_NAME) for one in found], pa.large_string())
 
 
 def _kinds(kinds: pa.Array | None, rows: int) -> pa.Array:

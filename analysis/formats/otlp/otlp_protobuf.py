@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -253,4 +254,18 @@ def signal(message: bytes) -> str | None:
     return None
 
 
+def without_answer(content: bytes) -> bytes:
+    """Give the traces in a ``TraceByIDResponse`` of Tempo's API v2; anything else as it is.
+
+    Its first field is a message of traces, statistics follow (grafana/tempo, tempo.proto).
+    """
+    if content[:1] != _FIRST_FIELD:
+        return content
+    length, used = _varint(BytesIO(content[1 : 1 + _MAX_VARINT_BYTES]))
+    inner = content[1 + used : 1 + used + length]
+    return inner if 0 < length == len(inner) and signal(inner) == "traces" else content
+
+
+_FIRST_FIELD = b"\x0a"
+"""Of a message, with its length after it."""
 _TRACE_ID_BYTES, _SPAN_ID_BYTES = 16, 8

@@ -168,6 +168,30 @@ def _elastic(*, fields: bool) -> list[Any]:
     ]  # fmt: skip
 
 
+def _elastic_otel() -> list[Any]:
+    return [
+        {
+            "@timestamp": _moment(row["at"]), "trace_id": files.TRACE, "span_id": row["id"],
+            **({"parent_span_id": row["parent"]} if row["parent"] else {}), "name": row["name"],
+            "kind": row["kind"], "duration": row["took"] * 1000, "status": {"code": "Unset"},
+            "resource": {"attributes": {"service.name": "chat"}}, "attributes": {"a": "b"},
+        }
+        for row in ROWS
+    ]  # fmt: skip
+
+
+def _grafana() -> list[Any]:
+    """Times in milliseconds under Jaeger's names."""
+    return [
+        {
+            "traceID": files.TRACE, "spanID": row["id"], "parentSpanID": row["parent"],
+            "operationName": row["name"], "serviceName": "chat", "serviceTags": [], "tags": [],
+            "startTime": (START_US + row["at"]) / 1000, "duration": row["took"] / 1000,
+        }
+        for row in ROWS
+    ]  # fmt: skip
+
+
 def _csv(header: str, line: str, separator: str = ",") -> bytes:
     lines = [header, *(line.format(t=files.TRACE, s=START_US + row["at"], **row) for row in ROWS)]
     return "\n".join(lines).replace(",", separator).encode()
@@ -233,6 +257,30 @@ FORMS: dict[str, Callable[[], bytes]] = {
         'LowCardinality(String),LowCardinality(String),"Map(String, String)",UInt64,String',
         "{s}000,{t},{id},{parent},{name},Server,chat,{{}},{took}000,Unset",
     ),
+    "tempo 2, protobuf": lambda: b"\x0a" + files.delimited(files.request()) + b"\x12\x02\x08\x05",
+    "elastic, zipkin's": lambda: _lines([{"_source": one} for one in files.zipkin()]),
+    "elastic, bulk": lambda: _lines(
+        [line for one in _elastic(fields=False) for line in ({"index": {"_index": "j"}}, one)]
+    ),
+    "elastic, OpenTelemetry's": lambda: _lines(_elastic_otel()),
+    "grafana's table": lambda: files.text(_grafana()),
+    "clickhouse, compact json": lambda: files.text(
+        {
+            "meta": [{"name": name, "type": "String"} for name in _clickhouse()[0]],
+            "data": [list(row.values()) for row in _clickhouse()],
+            "rows": 2,
+        }
+    ),
+    "go before 1.0": lambda: _lines(
+        [{**one, "Parent": None, "ParentSpanID": one["Parent"]["SpanID"]} for one in _go()]
+    ),
+    "python in compose, in colours": lambda: _prefixed(
+        b"\x1b[36mweb-1  | \x1b[0m", _pretty(_python())
+    ),
+    "python behind a logger": lambda: _prefixed(b"INFO:shop:", _lines(_python()).rstrip()),
+    "fluentd": lambda: _prefixed(
+        b"2026-11-30 12:00:00 +0000 docker.web: ", _docker(_lines(_python()).rstrip()).rstrip()
+    ),
     "zipkin 1": lambda: files.text(_zipkin_1()),
     "zipkin 1, lines": lambda: _lines(_zipkin_1()),
     "zipkin 2, lines": lambda: _lines(files.zipkin()),
@@ -293,6 +341,14 @@ def test_a_trace_is_the_same_in_every_form(tmp_path: Path, name: str) -> None:
         (_framed(_metrics()), "holds OTLP metrics, no traces"),
         (b'{"log": {"version": "1.2", "entries": []}}', "is a HAR file"),
         (b'{"traces": [{"traceID": "a"}], "metrics": {}}', "a page of Tempo's search results"),
+        (b'{"data": ["chat"], "total": 1}', "is a list of names"),
+        (b'{"data": {"trace": {"spans": []}}}', "is an answer of SkyWalking's"),
+        (b'{"data": [{"type": "spans", "attributes": {}}]}', "is an answer of Datadog's API"),
+        (b'{"trace": {"root_id": "1", "spans": {}}}', "is a trace of Datadog's pages"),
+        (b'{"Traces": [{"Id": "1-5f", "Segments": []}]}', "is an answer of AWS X-Ray's"),
+        (b'{"id": "a", "name": "x", "trace_id": "1-58-a", "start_time": 1.5, "end_time": 2.5}',
+         "is a segment of AWS X-Ray's"),
+        (b'{"event_id": "a", "contexts": {}, "spans": []}', "is an event of Sentry's"),
         (b"{\n  traceId: 'abc',\n  parentId: undefined,\n}\n", "Node's ConsoleSpanExporter"),
         (b"Activity.TraceId:            abc\n", ".NET's console exporter"),
         (b"", "is empty"),
@@ -322,6 +378,27 @@ def test_a_folder_of_three_signals_gives_its_traces(tmp_path: Path) -> None:
 
     assert 2 == len(found)
     assert 2 == len(found.attrs["passed_over"])
+
+
+def test_a_span_of_datadogs_is_named_by_its_resource(tmp_path: Path) -> None:
+    """The agent's payload: lists of spans of a trace, decimal ids, attributes in meta."""
+    about = {"trace_id": 123, "service": "shop", "start": START_US * 1000, "metrics": {}}
+    spans = [
+        {"span_id": 1, "parent_id": 0, "name": "web.request", "resource": "GET /items",
+         "duration": 9000, "meta": {"http.method": "GET"}, **about},
+        {"span_id": 2, "parent_id": 1, "name": "postgres.query", "resource": "SELECT a FROM t",
+         "duration": 5000, **about,
+         "meta": {"db.system": "postgresql", "sql.query_type": "Query"}},
+    ]  # fmt: skip
+    (tmp_path / "x").write_bytes(files.text([spans]))
+
+    found = traces.read(tmp_path / "x")
+
+    assert ["GET /items", "SELECT a FROM t"] == found["name"].tolist()
+    assert ["1"] == found["parent_span_id"].dropna().tolist()
+    assert ["postgresql"] == found["db_system"].dropna().tolist()
+    assert ["Query"] == found["db_operation"].dropna().tolist()
+    assert [9000, 5000] == found["duration_ns"].tolist()
 
 
 def test_a_span_of_alibabas_call_graphs_is_below_the_one_whose_id_it_continues(

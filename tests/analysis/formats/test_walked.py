@@ -41,7 +41,7 @@ def _documents(content: bytes) -> list[Any]:
 def _flat(documents: list[Any]) -> list[Any]:
     while documents and isinstance(documents[0], list):
         documents = [one for inner in documents for one in inner]
-    return documents
+    return [one.get("_source", one) for one in documents]  # of Elasticsearch
 
 
 def _by_reader(name: str, content: bytes) -> pd.DataFrame:
