@@ -89,6 +89,14 @@ class CacheLaw:
     law: tuple[LawRow, ...]
     explained: tuple[ExplainedRow, ...]
     misses: tuple[MissRow, ...]
+    causes_unknown: str | None = None
+    """Why the misses' causes are not told."""
+
+
+OF_A_SAMPLE = (
+    "Why lookups missed is not told: the traces are a sample, and where a key's earlier lookups"
+    " were not kept, an expired or flushed value looks like the key's first touch."
+)
 
 
 def answer(measured: Measured) -> CacheLaw:
@@ -99,12 +107,14 @@ def answer(measured: Measured) -> CacheLaw:
     about_cache = spans.loc[about, [*NEEDED, *([WEIGHT] if measured.is_sampled else [])]]
     everything = measured.run.projected_spans  # warm-up included, because it touched keys too
     asked = everything[everything["name"] == manifest.cached_operation]
-    return CacheLaw(
+    found = CacheLaw(
         law=law(manifest, about_cache, blocks),
         explained=explained(manifest, about_cache, blocks),
-        # the touches of a key that were not kept would make first touches of later ones
-        misses=() if measured.is_sampled else misses(manifest, asked, blocks, measured.run.events),
+        misses=(),
     )
+    if measured.is_sampled:
+        return replace(found, causes_unknown=OF_A_SAMPLE if found.law else None)
+    return replace(found, misses=misses(manifest, asked, blocks, measured.run.events))
 
 
 def law(manifest: Manifest, spans: pd.DataFrame, blocks: pd.DataFrame) -> tuple[LawRow, ...]:

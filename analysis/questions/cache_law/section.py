@@ -66,7 +66,9 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         ),
         drawings=_drawings(every, rates, setting),
         tables=(_law_table(every), *_tables(found, rates, setting)),
-        notes=tuple(note for note in (came_about, _ABOUT_TIME_TO_LIVE) if note),
+        notes=tuple(
+            note for note in (came_about, _ABOUT_TIME_TO_LIVE, found.causes_unknown) if note
+        ),
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from analysis.calltree.sampling import WEIGHT
+from analysis.questions.cache_law import answer as cache_law
 from analysis.questions.ceiling import answer as ceiling
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.measured import Measured, measured
@@ -156,6 +157,16 @@ def test_a_sample_answers_as_the_whole_does_within_its_intervals(
     for name, value in truth.items():
         error = float(np.std(values[name])) / draws**0.5
         assert float(np.mean(values[name])) == pytest.approx(value, abs=5 * error), name
+
+
+def test_a_sample_tells_no_causes_of_misses_and_says_so(run: Run) -> None:
+    """A key's lookups that were not kept would make first touches of later ones."""
+    every = np.full(run.spans["trace_id"].nunique(), 0.25)
+
+    asked, sample = (measured(one).once(cache_law.answer) for one in (run, _kept(run, every, 1)))
+
+    assert (True, None) == (bool(asked.misses), asked.causes_unknown)
+    assert ((), cache_law.OF_A_SAMPLE) == (sample.misses, sample.causes_unknown)
 
 
 def test_ceilings_and_traffic_are_weighted_and_hit_ratios_are_not_given(whole: Run) -> None:
