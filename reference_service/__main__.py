@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from reference_service.settings import DatabaseSettings, Settings
 from reference_service.storage import schema
+from reference_service.telemetry import setup
 
 _WRONG_USAGE: Final = 2
 
@@ -25,7 +26,7 @@ def main(context: click.Context, host: str, port: int, workers: int) -> None:
     """Serve the reference chat service; settings come from the environment and `.env`."""
     if context.invoked_subcommand is not None:
         return
-    settings = Settings()  # type: ignore[call-arg]  # the environment has them
+    settings = _checked()
     uvicorn.run(
         "reference_service.application:from_environment",
         factory=True,
@@ -45,7 +46,14 @@ def main(context: click.Context, host: str, port: int, workers: int) -> None:
 @main.command("check-settings")
 def check_settings() -> None:
     """Say what is wrong with the settings in the environment, and start nothing."""
-    Settings()  # type: ignore[call-arg]  # the environment has them
+    _checked()
+
+
+def _checked() -> Settings:
+    """Return the settings; raises when they, or those of OpenTelemetry, are wrong."""
+    setup.protocol("TRACES")
+    setup.protocol("METRICS")
+    return Settings()  # type: ignore[call-arg]  # the environment has them
 
 
 @main.command("init-db")
@@ -90,6 +98,9 @@ def run() -> None:
     except ValidationError as error:
         for problem in error.errors():
             click.echo(_sentence(problem), err=True)
+        sys.exit(_WRONG_USAGE)
+    except setup.UnknownExporterError as error:
+        click.echo(error, err=True)
         sys.exit(_WRONG_USAGE)
 
 

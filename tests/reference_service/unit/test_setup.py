@@ -53,17 +53,26 @@ def _busy(state: Receiver) -> None:
     state.answers = [(503, {})]
 
 
+def _rejecting(state: Receiver) -> None:
+    state.reject = 2
+
+
 @pytest.mark.parametrize(
     ("change", "counted"),
-    [(lambda _: None, {"": 5}), (_busy, {"": 5}), (_refusing, {"export_failed": 5})],
-    ids=["taken", "busy at first", "refused"],
+    [
+        (lambda _: None, {"": 5}),
+        (_busy, {"": 5}),
+        (_refusing, {"export_failed": 5}),
+        (_rejecting, {"": 3, "rejected": 2}),
+    ],
+    ids=["taken", "busy at first", "refused", "taken in part"],
 )
 async def test_what_became_of_each_span_is_counted(
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[Receiver], None],
     counted: dict[str, int],
 ) -> None:
-    """Spans that a collector took, also at the second try, are told from those it refused."""
+    """Spans that a collector took, also at the second try, are told from those that it did not."""
     async with receiver(change) as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         telemetry = await asyncio.to_thread(_work, 5, stop=False)
@@ -76,7 +85,7 @@ async def test_what_became_of_each_span_is_counted(
         await asyncio.to_thread(telemetry.shutdown)
 
     assert counted == found
-    assert counted.get("", 0) == len(collector.spans)
+    assert sum(counted.values()) - counted.get("export_failed", 0) == len(collector.spans)
 
 
 async def test_spans_that_find_the_queue_full_are_counted(
@@ -138,3 +147,60 @@ def test_without_a_collector_nothing_is_recorded(
     with telemetry.tracer.start_as_current_span("x") as span:
         assert not span.is_recording()
     telemetry.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("environment", "by"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}, ("http/protobuf", "http/protobuf")),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c/v1/traces"}, ("http/protobuf", None)),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            ("grpc", "grpc"),
+        ),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+            },
+            ("http/protobuf", "grpc"),
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_METRICS_EXPORTER": "none"},
+            ("http/protobuf", None),
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "none"},
+            (None, "http/protobuf"),
+        ),
+    ],
+)
+def test_exporters_and_protocols_are_those_of_the_standard_variables(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], by: tuple[str | None, ...]
+) -> None:
+    """A signal's own variable comes before the one for all, as OpenTelemetry's page has it."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert by == (setup.protocol("TRACES"), setup.protocol("METRICS"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("OTEL_TRACES_EXPORTER", "zipkin", "otlp or none"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json", "http/protobuf or grpc"),
+    ],
+)
+def test_an_exporter_that_is_not_here_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    """The sentence names the variable, what it is and what it may be."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c")
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(setup.UnknownExporterError) as raised:
+        setup.from_environment()
+
+    assert f"{name} is '{value}'; expected {said}." == str(raised.value)
