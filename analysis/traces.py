@@ -99,7 +99,7 @@ def read(
         raise InputError("Name the traces: a run directory, files, folders or a Jaeger address.")
     reading = Reading(skip_damaged=skip_damaged, columns=column_map)
     wanted = None if columns is None else [*REQUIRED, *columns]
-    with _collector_paused():
+    with _collector_paused(), _memory_in_small_pages():
         if partitions is not None:
             parts = Partitions(partitions, folder)
             try:
@@ -270,6 +270,21 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
+
+
+@contextmanager
+def _memory_in_small_pages() -> Iterator[None]:
+    """Let Arrow take its memory from malloc while it reads.
+
+    Its own allocator asks for huge pages: where the system must first make room for one, as a
+    virtual machine's does, the first touch of memory costs more than all the decoding.
+    """
+    usual = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(usual)
 
 
 def attribute(spans: pd.DataFrame, key: str) -> pd.Series:
