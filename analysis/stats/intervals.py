@@ -99,6 +99,10 @@ class Estimate:
         )
         return replace(self, value=value, low=low, high=high)
 
+    def at_least(self, bound: float) -> Estimate:
+        """The interval cut where the quantity cannot be: no time or count is below 0."""
+        return replace(self, low=None if self.low is None else max(self.low, bound))
+
     def complement(self) -> Estimate:
         """1 minus the estimate, the ends exchanged and kept within 0 and 1."""
         low = None if self.high is None else max(0.0, 1.0 - self.high)
@@ -403,7 +407,10 @@ def upper_of_none(exposure: float) -> float:
 
 
 def ratio_of_sums(above: Floats, below: Floats, *, unit: str, n: int) -> Estimate:
-    """Sum over sum, delete-one-block jackknife, t(K-1); the ends of a share stay in 0 to 1."""
+    """Sum over sum, delete-one-block jackknife, t(K-1).
+
+    The ends of a share stay in 0 to 1, and a ratio of what cannot be negative above 0.
+    """
     above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
     if not len(below) or below.sum() <= 0:
         return nothing(unit, "nothing to divide by", n=n, blocks=len(below))
@@ -418,7 +425,9 @@ def ratio_of_sums(above: Floats, below: Floats, *, unit: str, n: int) -> Estimat
     left_out = (above.sum() - above) / rest
     low, high = jackknife_ends(whole, left_out)
     if unit == "share":
-        low, high = max(low, 0.0), min(high, 1.0)
+        high = min(high, 1.0)
+    if (above >= 0).all():
+        low = max(low, 0.0)
     return Estimate(
         value=whole,
         unit=unit,

@@ -177,7 +177,11 @@ def _ends(one: Pool, two: Pool | None, q: float) -> tuple[float, float] | tuple[
     if two is not None:
         return low, high
     least, most = _woodruff(one, q, whole)
-    return (min(low, least), max(high, most)) if math.isfinite(most) else (None, None)
+    if not math.isfinite(most):
+        return None, None
+    # times are not negative, and neither is what lies among them
+    floor = 0.0 if one.ordered[0] >= 0 else -math.inf
+    return max(min(low, least), floor), max(high, most)
 
 
 def _woodruff(held: Pool, q: float, value: float) -> tuple[float, float]:

@@ -592,7 +592,8 @@ def extrapolation(load: Iterable[LoadRow]) -> tuple[ExtrapolationRow, ...]:
                 extrapolates=fine,
                 sentence=(
                     f"{word}: {hidden.offered_per_s:g}/s was hidden, {predicted:.3g} busy"
-                    f" connections predicted and {measured:.3g} measured ({error:+.1%})."
+                    f" connections predicted and {measured:.3g} measured"
+                    f" ({abs(error):.1%} too {'much' if error > 0 else 'little'})."
                 ),
             )
         )

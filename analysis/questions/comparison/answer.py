@@ -422,7 +422,7 @@ class _Numbers:
         means = [float(block.mean()) for block in came if len(block)]
         n = sum(len(block) for block in came)
         held = pool([each.slowest_if_never for each in chosen], [each.exact for each in chosen])
-        found = {"response time, mean": mean(means, unit="ms", n=n)}
+        found = {"response time, mean": mean(means, unit="ms", n=n).at_least(0.0)}
         for name, q in kinds.QUANTILES.items():
             found[f"response time, {name}"] = quantile(held, q, unit="ms")
         return found
@@ -434,7 +434,7 @@ class _Numbers:
         means = (took * weight).groupby(place).sum() / weight.groupby(place).sum()
         sizes = spans.groupby("name").size()
         return {
-            f"{name}, mean": mean(list(cells), unit="ms", n=int(sizes[name]))
+            f"{name}, mean": mean(list(cells), unit="ms", n=int(sizes[name])).at_least(0.0)
             for name, cells in means.groupby(level=0)
         }
 

@@ -187,7 +187,7 @@ def by_step(calls: pd.DataFrame, blocks: pd.DataFrame) -> tuple[LoadRow, ...]:
                         unit="connections",
                         n=n,
                         method="time in queries over time, by block, t(K-1)",
-                    ),
+                    ).at_least(0.0),
                     held_s_per_request=ratio_of_sums(held_s, sent, unit="s", n=n)
                     if n
                     else nothing("s", "no query was made", blocks=len(own)),
@@ -363,7 +363,9 @@ def _statements(calls: pd.DataFrame, blocks: pd.DataFrame) -> Iterator[Statement
                 statement=text,
                 collection=_named(collection),
                 per_request=_queries_per("request", chosen, own),
-                mean_ms=mean(np.asarray(means, np.float64), unit="ms", n=len(chosen)),
+                mean_ms=mean(
+                    np.asarray(means, np.float64), unit="ms", n=len(chosen)
+                ).at_least(0.0),
                 per_s=_queries_per("second", chosen[chosen["block"].isin(top["block"])], top),
             )
 

@@ -442,7 +442,8 @@ def _statistics(kept: Pairs, steps: tuple[int, ...]) -> Iterator[_Statistic]:
 
 def _mean_of(blocks: list[Floats], steps: tuple[int, ...]) -> Estimate:
     means = [float(block.mean()) if len(block) else math.nan for block in blocks]
-    return mean(means, unit="ms", n=sum(len(block) for block in blocks), strata=steps)
+    found = mean(means, unit="ms", n=sum(len(block) for block in blocks), strata=steps)
+    return found.at_least(0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

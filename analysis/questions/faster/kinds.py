@@ -213,7 +213,7 @@ def _mean(sums: Floats, weights: Floats) -> tuple[Estimate, Floats | None]:
     whole = float(weights @ (totals[:, 0] / totals[:, 1]))
     rest = totals[:, :, None] - sums
     left = weights @ (rest[:, 0] / rest[:, 1]) if (rest[:, 1] > 0).all() else None
-    return _with_ends(whole, left, bare, None), left
+    return _with_ends(whole, left, bare, None).at_least(0.0), left
 
 
 def _with_ends(

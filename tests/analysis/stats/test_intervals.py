@@ -132,6 +132,28 @@ def test_a_mean_is_scipys_t_interval() -> None:
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
+SKEWED = np.array([0.1, 0.1, 0.1, 0.1, 0.1, 18.0])
+"""Means of blocks of which one was slow: a symmetric interval would reach below 0."""
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        intervals.mean(SKEWED, unit="ms", n=600).at_least(0.0),
+        intervals.ratio_of_sums(SKEWED * 100, np.full(6, 100.0), unit="ms", n=600),
+        quantile(
+            [np.random.default_rng(1).exponential(one, 300) for one in SKEWED], 0.9, unit="ms"
+        ),
+    ],
+)
+def test_the_interval_of_a_time_holds_no_time_below_0(found: Estimate) -> None:
+    """Whatever one slow block does to it; a difference's may."""
+    assert found.low == 0.0
+    assert found.high is not None
+    assert found.high > 0.0
+    assert (intervals.mean(SKEWED, unit="ms", n=600).low or 0.0) < 0.0
+
+
 def test_load_levels_are_strata() -> None:
     """Three levels 100, 200 and 400 ms apart: as narrow as their own scatter, and it covers.
 
