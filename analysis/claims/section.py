@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from analysis.claims.ledger import Decision, LedgerRow
 from analysis.document import formatting
@@ -27,10 +28,8 @@ def section(findings: Findings) -> Section | None:
     rows = ledger.claims
     said = ", ".join(f"{count} {_plural(one, count)}" for one, count in ledger.counts.items())
     measured = [row for row in rows if row.is_measured]
-    others = [row for row in rows if not row.is_measured]
     tables = [_measured(measured, ledger.file)] if measured else []
-    tables += [_elsewhere(others)] if others else []
-    noted = [row for row in rows if row.note]
+    noted = [row for row in measured if row.note]
     tables += [_put_right(noted)] if noted else []
     return Section(
         key="claims",
@@ -46,6 +45,24 @@ def section(findings: Findings) -> Section | None:
         ),
         tables=tuple(tables),
         emulated=_about_emulated(measured),
+    )
+
+
+def elsewhere(findings: Findings) -> Section | None:
+    """The claims that another experiment is for."""
+    ledger = findings.claims
+    others = [row for row in ledger.claims if not row.is_measured] if ledger else []
+    if ledger is None or not others:
+        return None
+    noted = [row for row in others if row.note]
+    return Section(
+        key="claims-elsewhere",
+        question="Which claims are for another experiment?",
+        answer=(
+            f"{len(others)} of {len(ledger.claims)} claims are about something that this run did"
+            " not measure."
+        ),
+        tables=(_elsewhere(others), *([_put_right(noted)] if noted else [])),
     )
 
 
@@ -80,7 +97,8 @@ def _measured(rows: Sequence[LedgerRow], file: str) -> Table:
         words("What would decide it", lambda row: row.would_decide, missing=""),
     )
     tones = [_TONES[row.verdict] for row in rows]
-    return tabulate(rows, fields, f"Claims of {file} that this run measured", tones)
+    table = tabulate(rows, fields, f"Claims of {file} that this run measured", tones)
+    return replace(table, folded=False)
 
 
 def _elsewhere(rows: Sequence[LedgerRow]) -> Table:

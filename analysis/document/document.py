@@ -7,7 +7,7 @@ cannot disagree.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -51,6 +51,8 @@ class Table:
     """Cells, as many a row as there are columns."""
     tones: tuple[Tone, ...] = ()
     """One a row, or none: colours the row's first cell's mark."""
+    folded: bool = True
+    """Whether the page shows it only when asked: what an expert wants. Paper shows it always."""
 
     @property
     def without_interval(self) -> str:
@@ -115,6 +117,12 @@ class Section:
     """What limits the answer, a sentence each."""
 
     @property
+    def has_more(self) -> bool:
+        """Whether there is anything for the page to fold."""
+        folded = any(table.folded for table in self.tables)
+        return folded or bool(self.reading or self.sample or self.emulated or self.notes)
+
+    @property
     def without_interval(self) -> tuple[str, ...]:
         """By table, which columns have no interval and why; said at the first table alone."""
         said: set[str] = set()
@@ -124,6 +132,23 @@ class Section:
             sentences.append("" if sentence in said else sentence)
             said.add(sentence)
         return tuple(sentences)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Respect:
+    """Whether the change was worth it in one respect: a line of the first screen."""
+
+    subject: str
+    """Users, database or cost."""
+    verdict: str
+    """yes, no, not decided, or not measured."""
+    why: str
+    """The estimate that says so, in words."""
+
+    @property
+    def tone(self) -> Tone:
+        """By the verdict."""
+        return {"yes": Tone.GOOD, "no": Tone.PLAIN}.get(self.verdict, Tone.DOUBT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +197,8 @@ class Document:
     """Why, a sentence each."""
     meaning: str = ""
     """What the verdict means for the person who decides."""
+    respects: tuple[Respect, ...] = ()
+    """Yes or no in each respect; empty where nothing was compared."""
     answer: tuple[str, ...] = ()
     """The answer in two sentences; empty when the run is INVALID."""
     gain: Drawing | None = None
@@ -196,6 +223,23 @@ class Document:
         """Whether no number of the run may be believed."""
         return self.verdict == "INVALID"
 
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """The answer without its first sentence where the respects say that already."""
+        return self.answer[1:] if self.respects else self.answer
+
+    def shortened(self) -> Document:
+        """What decides, the claims, and each question's answer: no tables, figures or notes."""
+        return replace(
+            self,
+            headline=None,
+            ledger=_bare(self.ledger) if self.ledger else None,
+            sections=tuple(map(_bare, self.sections)),
+            traces=(),
+            evidence=tuple(map(_bare, self.evidence)),
+            facts=(),
+        )
+
     def drawings(self) -> tuple[Drawing, ...]:
         """All figures of the report in reading order."""
         return tuple(drawing for drawing, _ in self.titled_drawings())
@@ -215,3 +259,8 @@ class Document:
         first = [*gain, *([(self.headline, ("", ""))] if self.headline else [])]
         traces = [(trace.drawing, (trace.label, trace.summary)) for trace in self.traces]
         return (*first, *inner, *traces)
+
+
+def _bare(section: Section) -> Section:
+    """The question and its answer alone."""
+    return Section(key=section.key, question=section.question, answer=section.answer)

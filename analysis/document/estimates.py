@@ -1,8 +1,9 @@
 """How an estimate is written: the one place, for the page, Markdown and the terminal.
 
-A table writes ``20.1× [18.4, 21.9]``. A sentence says "20.1 times (18.4 to 21.9)", and says the
-direction in words instead of by a sign or by a factor below 1. A bound is "at least 640×", and
-what is missing is a dash: its reason stands in the estimate.
+A table writes ``20.1× [18.4, 21.9]``. A sentence says "20.1 times (18.4 to 21.9)" in three digits
+at most, says the direction in words instead of by a sign or by a factor below 1, and a factor
+below 2 as "19.0 % fewer". A bound is "at least 640×", and what is missing is a dash: its reason
+stands in the estimate.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ def brief(estimate: Estimate) -> str:
     return formatting.brief(estimate.value, estimate.low, estimate.high, estimate.unit)
 
 
+IN_PROSE = 3
+"""Digits of a number in a sentence; the tables have what the interval supports."""
+
+IN_TIMES = 2.0
+"""A factor from here on is said as so many times; below, in percent."""
+
+
 def said(estimate: Estimate, noun: str = "") -> str:
     """An estimate in running text, ``0.30 % (0.20 to 0.40)``; ``noun`` stands for the unit."""
     unit = "count" if noun else estimate.unit
@@ -41,24 +49,43 @@ def said(estimate: Estimate, noun: str = "") -> str:
         return words
     if not estimate.has_interval:
         return f"{words} (no interval)"
-    bounds = formatting.interval(estimate.value, estimate.low, estimate.high, unit)
-    ends = bounds.strip("[]").replace("×", "").replace(", ", " to ")
-    return f"{words} ({ends})"
+    bounds = formatting.interval(
+        estimate.value, estimate.low, estimate.high, unit, digits=IN_PROSE
+    ).strip("[]")
+    ends = bounds.replace("×", "").split(", ")
+    if len(ends) == 2 and ends[0] == ends[1]:  # noqa: PLR2004 - low and high
+        return words  # the interval is narrower than the last digit that a sentence shows
+    return f"{words} ({' to '.join(ends)})"
 
 
 def said_point(estimate: Estimate) -> str:
     """The value alone in running text, or that it is at least so much."""
-    words = point(estimate)
+    words = formatting.point(
+        estimate.value, estimate.low, estimate.high, estimate.unit, digits=IN_PROSE
+    )
     for unit, spoken in _SPOKEN.items():
         words = words.replace(unit, spoken)
     return words
 
 
-def times_less(factor: Estimate) -> str:
-    """A factor in words: so many times less, or more where it is below 1; empty for none."""
+def saving(factor: Estimate) -> Estimate:
+    """A factor of reduction as it is said: as it is from 2 times on, else as the share saved."""
+    value = factor.low if factor.value is None else factor.value
+    if value is None or value >= IN_TIMES or value <= 0:
+        return factor
+    return factor.inverse().negated().shifted(1.0, "share")
+
+
+def less(factor: Estimate, word: str = "less") -> str:
+    """A factor of reduction in words, ``20.1 times less`` or ``19.0 % less``; empty for none.
+
+    Below 1 it is more: of so many times, or of so many percent.
+    """
     value = factor.low if factor.value is None else factor.value
     if value is None or value <= 0:
         return ""
     if value >= 1.0:
-        return f"{said(factor)} less"
-    return f"{said(replace(factor, value=value).inverse())} more"
+        return f"{said(saving(factor))} {word}"
+    more = replace(factor, value=value).inverse()
+    is_small = (more.value or 0.0) < IN_TIMES
+    return f"{said(more.shifted(-1.0, 'share') if is_small else more)} more"

@@ -149,17 +149,23 @@ def bound(low: float | None, unit: str) -> str:
     return f"at least {_with_unit(number(floored, decimals), scale.unit)}"
 
 
-def point(value: float | None, low: float | None, high: float | None, unit: str) -> str:
-    """Write the value alone, with the digits its interval supports."""
+def point(
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    unit: str,
+    *,
+    digits: int | None = None,
+) -> str:
+    """Write the value alone, with the digits its interval supports, and at most ``digits``."""
     if is_missing(value):
         return bound(low, unit) if high is None else MISSING
     width = _half_width(low, high)
     if width is None:
         return plain(value, unit)
     scale = scale_for(_magnitude(value, low, high), unit)
-    return _with_unit(
-        number(float(value or 0.0) * scale.factor, decimals_for(width * scale.factor)), scale.unit
-    )
+    decimals = _decimals(width * scale.factor, _shown(value, low, high, scale), digits)
+    return _with_unit(number(float(value or 0.0) * scale.factor, decimals), scale.unit)
 
 
 def brief(value: float | None, low: float | None, high: float | None, unit: str) -> str:
@@ -178,7 +184,14 @@ def brief(value: float | None, low: float | None, high: float | None, unit: str)
     return _with_unit(number(shown, decimals), scale.unit)
 
 
-def interval(value: float | None, low: float | None, high: float | None, unit: str) -> str:
+def interval(
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    unit: str,
+    *,
+    digits: int | None = None,
+) -> str:
     """Write ``[18.4, 21.9]`` on the scale and to the place of the value.
 
     Nothing when there is no interval; words where it has no width, because no block differed.
@@ -189,7 +202,7 @@ def interval(value: float | None, low: float | None, high: float | None, unit: s
     if width is None:
         return ""
     scale = scale_for(_magnitude(value, low, high), unit)
-    decimals = decimals_for(width * scale.factor)
+    decimals = _decimals(width * scale.factor, _shown(value, low, high, scale), digits)
     ends = [number(float(end or 0.0) * scale.factor, decimals) for end in (low, high)]
     return f"[{ends[0]}, {ends[1]}]"
 
@@ -207,6 +220,18 @@ def is_missing(value: float | None) -> bool:
 def _magnitude(value: float | None, low: float | None, high: float | None) -> float | None:
     """What the scale is chosen by: a value near 0 is read on the scale of its interval."""
     return max(abs(value or 0.0), _half_width(low, high) or 0.0) if value is not None else None
+
+
+def _shown(value: float | None, low: float | None, high: float | None, scale: Scale) -> float:
+    return (_magnitude(value, low, high) or 0.0) * scale.factor
+
+
+def _decimals(width: float, shown: float, digits: int | None) -> int:
+    """Decimal places that the interval supports, and that ``digits`` in all leave."""
+    supported = decimals_for(width)
+    if digits is None or not shown:
+        return supported
+    return min(supported, digits - 1 - math.floor(math.log10(shown)))
 
 
 def _half_width(low: float | None, high: float | None) -> float | None:

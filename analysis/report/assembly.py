@@ -11,7 +11,7 @@ from analysis.document.document import Document, Section
 from analysis.document.setting import Setting, setting_of
 from analysis.questions.catalogue import QUESTIONS
 from analysis.questions.findings import Findings
-from analysis.questions.headline import gain_panel
+from analysis.questions.headline import decision, gain_panel
 from analysis.questions.headline import section as headline
 from analysis.questions.single_traces import section as single_traces
 from analysis.report import evidence, method
@@ -35,6 +35,7 @@ def assemble(run: Run, findings: Findings, *, jaeger_url: str | None = None) -> 
         verdict=findings.verdict.verdict,
         reasons=findings.verdict.reasons,
         meaning=_meaning(findings, has_schedule=not is_closed),
+        respects=decision.respects(findings) if trusted else (),
         answer=told.sentences if told and trusted else (),
         gain=gain_panel.drawing(findings, setting) if trusted else None,
         headline=headline.drawing(findings, setting) if trusted else None,
@@ -56,7 +57,8 @@ def assemble(run: Run, findings: Findings, *, jaeger_url: str | None = None) -> 
 def _sections(findings: Findings, setting: Setting) -> tuple[Section, ...]:
     """What each question has to say, in the catalogue's order."""
     written = [question.section(findings, setting) for question in QUESTIONS if question.section]
-    return tuple(section for section in written if section is not None)
+    elsewhere = claims.elsewhere(findings)  # what this run cannot say stands below what it can
+    return tuple(section for section in (*written, elsewhere) if section is not None)
 
 
 def _meaning(findings: Findings, *, has_schedule: bool = True) -> str:

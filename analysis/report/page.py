@@ -48,5 +48,13 @@ def html(document: Document, drawn: Mapping[str, Pictures] | None = None) -> str
 def _contents(document: Document) -> tuple[Section, ...]:
     """What the table of contents lists: only worth its room when there are several sections."""
     traces = (Section(key="traces", question="What does a single request look like?", answer=""),)
-    entries = (*document.sections, *(traces if document.traces else ()), *document.evidence)
-    return entries if len(entries) > 2 else ()  # noqa: PLR2004 # two need no list
+    ledger = (document.ledger,) if document.ledger else ()
+    method = (Section(key="method", question="How was it measured?", answer=""),)
+    entries = (
+        *ledger,
+        *document.sections,
+        *(traces if document.traces else ()),
+        *document.evidence,
+        *method,
+    )
+    return entries if len(entries) > 3 else ()  # noqa: PLR2004 # three need no list

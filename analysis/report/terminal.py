@@ -23,7 +23,11 @@ def _parts(document: Document) -> list[RenderableType]:
     """What is printed, in order."""
     parts: list[RenderableType] = [Text(document.question, style="bold"), _verdict(document)]
     parts += [Text(f"  {reason}") for reason in document.reasons]
-    parts += [Text(), *(Text(sentence) for sentence in document.answer)]
+    parts += [Text()] if document.answer else []
+    for one in document.respects:
+        word = (f"{one.verdict.capitalize()}. ", f"bold {_TONES[one.tone]}".strip())
+        parts.append(Text.assemble(f"{one.subject}: ", word, one.why))
+    parts += [Text(), *(Text(sentence) for sentence in document.explained)]
     ledger = (document.ledger,) if document.ledger else ()
     for block in (*ledger, *document.sections, *document.evidence):
         parts.append(Padding(_section(block), (1, 0, 0, 0)))

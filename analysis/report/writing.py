@@ -20,8 +20,10 @@ def write(
     findings: Findings,
     folder: Path,
     drawn: Mapping[str, Pictures] | None = None,
+    *,
+    brief: bool = False,
 ) -> Path:
-    """Write the three into ``folder`` and give the page's path.
+    """Write the three into ``folder`` and give the page's path; ``brief`` the short page as well.
 
     A file appears under its name only when it is whole. ``drawn`` saves drawing again what is
     drawn already.
@@ -31,7 +33,11 @@ def write(
     _replace(folder / "findings.json", as_json(findings).encode())
     report = folder / "report.html"
     _replace(report, page.html(document, drawn).encode())
-    return report
+    if not brief:
+        return report
+    short = folder / "brief.html"
+    _replace(short, page.html(document.shortened(), drawn).encode())
+    return short
 
 
 def _write_figures(drawn: Mapping[str, Pictures], folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,12 @@ a report, which makes many objects and hardly any cycle."""
     metavar="NAME",
     help="Report the recordings of this campaign in runs/ as one run.",
 )
+@click.option(
+    "--brief",
+    is_flag=True,
+    help="Print what decides and each question's answer, and write them to brief.html as well.",
+)
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown summary for a pull request.")
 @click.option(
     "--notebook", is_flag=True, help="Also execute the notebooks, as HTML beside the report."
@@ -72,6 +79,8 @@ def command(
     arm_from: str | None,
     operation: str | None,
     statement: str | None,
+    brief: bool,
+    opens: bool,
     markdown: bool,
     notebook: bool,
     as_json: bool,
@@ -97,14 +106,17 @@ def command(
         files = answering.claims_of(opened.manifest, claim_files)
         found = answering.with_claims(findings(opened, client=client), files)
         document = assembly.assemble(opened, found, jaeger_url=jaeger_url)
-        written = [writing.write(document, found, opened.path)]
+        written = [writing.write(document, found, opened.path, brief=brief)]
         if notebook:
             from analysis.report import notebooks  # noqa: PLC0415 - Jupyter's client, rarely wanted
 
             written += notebooks.as_html(opened.path, opened.path / "notebooks")
-    _print(document, found, markdown=markdown, as_json=as_json)
+    shown = document.shortened() if brief else document
+    _print(shown, found, markdown=markdown, as_json=as_json)
     for path in written:
         click.echo(f"Written: {path}", err=True)
+    if opens and not webbrowser.open(written[0].resolve().as_uri()):
+        click.echo(f"No browser was found; open {written[0]} yourself.", err=True)
     return int(ExitCode.RUN_INVALID if document.is_invalid else ExitCode.DONE)
 
 

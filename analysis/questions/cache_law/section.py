@@ -52,7 +52,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         key="law",
         question=QUESTION,
         answer=(
-            f"Measured {written.text(own.measured)}, predicted {written.text(own.predicted)}."
+            f"Measured {written.said(own.measured)}, predicted {written.said(own.predicted)}."
             f" {own.sentence}{_of_all(every)}"
         ),
         reading=(
@@ -82,14 +82,14 @@ def _how_it_came_about(findings: Findings, rates: Sequence[HitRateRow], setting:
     if isinstance(cold, int | float) and cold and abs(1.0 - cold - hit.value) <= SET_WITHIN:
         share = formatting.plain(cold, "share")
         return (
-            f"The hit rate of {written.point(hit)} was set, not found: the load was told that"
+            f"The hit rate of {written.said_point(hit)} was set, not found: the load was told that"
             f" {share} of the arrivals ask for what nobody asked for before (cold_fraction). What"
             " follows from it was found."
         )
     told = ", ".join(f"{name} {value}" for name, value in knobs.items())
     return (
-        f"The hit rate of {written.point(hit)} follows from what the load was told ({told}), the"
-        " arm's settings and the length of the run."
+        f"The hit rate of {written.said_point(hit)} follows from what the load was told ({told}),"
+        " the arm's settings and the length of the run."
     )
 
 
@@ -116,8 +116,8 @@ def _drawings(
             continue
         name = f"{setting.label(row.arm)}: " if len(rows) > 1 else ""
         said.append(
-            f"{name}at a hit rate of {written.text(hit)} the queries were reduced"
-            f" {written.text(measured)}"
+            f"{name}at a hit rate of {written.said(hit)} the queries were reduced"
+            f" {written.said(measured)}"
         )
         label = f"{name}{written.point(measured)}"
         points.append(Point(label=label, hit_rate=hit, reduction=measured))

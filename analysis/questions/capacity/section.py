@@ -95,7 +95,7 @@ def _answer(knees: Iterable[KneeRow], expected: list[ExpectationRow], setting: S
     what = f"queries of {setting.cached_collection}" if setting.cached_collection else "queries"
     parts += [
         f"{_at(row)}, {setting.label(row.arm)}:"
-        f" {written.text(row.queries_per_s)} {what} expected{_busy(row)}."
+        f" {written.said(row.queries_per_s)} {what} expected{_busy(row)}."
         for row in expected
         if row.arm in {*setting.shown, None} and row.queries_per_s.is_known
     ]
@@ -106,7 +106,7 @@ def _busy(row: ExpectationRow) -> str:
     """Connections busy with them, or why that is not told."""
     busy = row.busy_connections
     if busy.is_known:
-        return f", {written.text(busy)} connections busy with them"
+        return f", {written.said(busy)} connections busy with them"
     return f"; busy connections cannot be told: {busy.reason}"
 
 

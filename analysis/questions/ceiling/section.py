@@ -74,14 +74,14 @@ def _answer(rows: Sequence[CeilingRow], setting: Setting) -> str:
         if row.operation == setting.cached_operation:
             return (
                 f"Without {row.operation} altogether a request would be"
-                f" {written.text(row.saves_at_most_ms)} shorter, {written.text(row.share)} of it:"
+                f" {written.said(row.saves_at_most_ms)} shorter, {written.said(row.share)} of it:"
                 " nothing done about it can give more."
             )
     longest = rows[0]
     if not longest.share.is_known:
         return "No span took any time, so nothing can be saved."
     return (
-        f"The longest operation is {longest.operation} with {written.text(longest.share)} of a"
+        f"The longest operation is {longest.operation} with {written.said(longest.share)} of a"
         " request's time."
     )
 

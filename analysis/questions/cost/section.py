@@ -98,12 +98,12 @@ def _answer(cost: Cost, setting: Setting) -> str:
 
 def _sentence(change: CostChange) -> str:
     """A part's CPU before and after, and whether it differs."""
-    what = f"{LABELS[change.resource]} per request: {written.point(change.before)}"
+    what = f"{LABELS[change.resource]} per request: {written.said_point(change.before)}"
     if decide(change.difference) == "not decided":
         why = "; no difference could be decided" if change.difference.has_interval else ""
-        return f"{what} and {written.point(change.after)}{why}."
-    by = f" ({written.text(change.relative)})" if change.relative.has_interval else ""
-    return f"{what}, then {written.point(change.after)}{by}."
+        return f"{what} and {written.said_point(change.after)}{why}."
+    by = f" ({written.said(change.relative)})" if change.relative.has_interval else ""
+    return f"{what}, then {written.said_point(change.after)}{by}."
 
 
 def _drawing(rows: Sequence[CostRow], setting: Setting) -> Drawing:

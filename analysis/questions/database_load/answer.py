@@ -363,9 +363,9 @@ def _statements(calls: pd.DataFrame, blocks: pd.DataFrame) -> Iterator[Statement
                 statement=text,
                 collection=_named(collection),
                 per_request=_queries_per("request", chosen, own),
-                mean_ms=mean(
-                    np.asarray(means, np.float64), unit="ms", n=len(chosen)
-                ).at_least(0.0),
+                mean_ms=mean(np.asarray(means, np.float64), unit="ms", n=len(chosen)).at_least(
+                    0.0
+                ),
                 per_s=_queries_per("second", chosen[chosen["block"].isin(top["block"])], top),
             )
 

@@ -95,8 +95,8 @@ def _answer(whole: ReductionRow | None, cached: ReductionRow | None, setting: Se
             continue
         what = f"Queries of {name}" if name else "All queries together"
         parts.append(
-            f"{what}: {written.point(row.before)} per request in"
-            f" {setting.label(setting.baseline)}, {written.point(row.after)} in"
+            f"{what}: {written.said_point(row.before)} per request in"
+            f" {setting.label(setting.baseline)}, {written.said_point(row.after)} in"
             f" {setting.label(setting.treatment)}{_fewer(row)}."
         )
     return " ".join(parts) or "There is one arm only, so nothing is compared."
@@ -106,12 +106,10 @@ def _fewer(row: ReductionRow) -> str:
     """So many times fewer; or more, where the factor is below 1."""
     factor = row.factor
     if factor.has_interval and row.decided == NOT_DECIDED and factor.low != factor.high:
-        return f", no difference decided ({written.text(factor)} fewer)"
+        return f", no difference decided ({written.less(factor, 'fewer')})"
     if not factor.is_known and not factor.is_bound:
         return ""
-    if factor.is_known and (factor.value or 0.0) < 1:
-        return f", {written.text(factor.inverse())} more"
-    return f", {written.text(factor)} fewer"
+    return f", {written.less(factor, 'fewer')}"
 
 
 _ALL = "all queries"

@@ -49,7 +49,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
 def _answer(rows: list[FailureRow], setting: Setting) -> str:
     """The arms with failures, each with its shares; or that there were none."""
     said = [
-        f"{setting.label(row.arm)}: {written.text(share)} {word}"
+        f"{setting.label(row.arm)}: {written.said(share)} {word}"
         for row in rows
         for share, word in (
             (row.failed, "failed"),

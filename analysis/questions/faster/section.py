@@ -91,8 +91,8 @@ def _answer(
     """The operation: so many times. The request: so many milliseconds, or not decided."""
     together = ", hits and misses together" if _knows_hits(operations) else ""
     parts = [
-        f"{row.operation} takes {written.point(row.after)} instead of {written.point(row.before)}:"
-        f" {_times(row)}{together}."
+        f"{row.operation} takes {written.said_point(row.after)} instead of"
+        f" {written.said_point(row.before)}: {_times(row)}{together}."
         for row in operations
         if row.operation == setting.cached_operation and row.which in _WHOLE and row.ratio.is_known
     ]
@@ -107,8 +107,8 @@ def _times(row: OperationRow) -> str:
     if ratio.has_interval and row.decided == NOT_DECIDED:
         return f"no difference could be decided, a ratio of {written.text(ratio)}"
     if (ratio.value or 0.0) >= 1:
-        return f"{written.text(ratio)} faster"
-    return f"{written.text(ratio.inverse())} slower"
+        return f"{written.said(ratio)} faster"
+    return f"{written.said(ratio.inverse())} slower"
 
 
 def _said_of_mean(row: EndToEndRow) -> str:
@@ -118,13 +118,13 @@ def _said_of_mean(row: EndToEndRow) -> str:
         return f"The whole request: {difference.reason or 'not known'}."
     if not difference.has_interval:
         reason = difference.reason or "not decided"
-        return f"The whole request: {written.text(difference)}; {reason}."
+        return f"The whole request: {written.said(difference)}; {reason}."
     if row.decided == NOT_DECIDED:
-        return f"The whole request: no difference could be decided ({written.text(difference)})."
+        return f"The whole request: no difference could be decided ({written.said(difference)})."
     word = "shorter" if (difference.value or 0.0) < 0 else "longer"
     return (
-        f"The whole request is {word} by {written.text(difference.without_sign())},"
-        f" {written.text(row.relative.without_sign())} of it."
+        f"The whole request is {word} by {written.said(difference.without_sign())},"
+        f" {written.said(row.relative.without_sign())} of it."
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from analysis.document import formatting
-from analysis.document.estimates import said, said_point, times_less
+from analysis.document.estimates import less, said, said_point
 from analysis.questions.cache_law.answer import CacheLaw, LawRow
 from analysis.questions.capacity.answer import Capacity
 from analysis.questions.cost.answer import Cost
@@ -130,8 +130,10 @@ def _of_cache(found: Findings, arm: str, law: LawRow) -> Headline:
     database = _database(
         _which(found, arm), str(collection), law, _hits(found, arm, rate), is_decided=is_decided
     )
-    if whole and times_less(whole.factor) and not whole.factor.low == whole.factor.high == 1.0:
-        database += f"; all queries of a request together {times_less(whole.factor)}"
+    if whole and less(whole.factor) and not whole.factor.low == whole.factor.high == 1.0:
+        database += f"; all queries of a request together: {less(whole.factor, 'fewer')}"
+        if whole.before.is_known and whole.after.is_known:
+            database += f", {said_point(whole.before)} to {said_point(whole.after)} per request"
     scale, at_scale = _at_scale(found, arm, str(collection))
     following, next_sentence = _next(found)
     sentences = [
@@ -218,14 +220,14 @@ def _hits(found: Findings, arm: str, rate: Estimate | None) -> str:
 
 def _database(the: str, collection: str, law: LawRow, hits: str, *, is_decided: bool) -> str:
     """How much less the database works on the cached collection, and whether as predicted."""
-    less = times_less(law.measured)
-    if not less:
+    how_much = less(law.measured)
+    if not how_much:
         why = law.measured.reason or "nothing was measured"
         return f"{the} database's work on {collection} cannot be compared: {why}"
     if law.measured.has_interval and not is_decided:
-        text = f"{the} database's work on {collection} {_unchanged(law.measured, less)}"
+        text = f"{the} database's work on {collection} {_unchanged(law.measured, how_much)}"
     else:
-        text = f"{the} database does {less} work on {collection}"
+        text = f"{the} database does {how_much} work on {collection}"
     compared = {
         "as predicted": ", which is what {} predicts",
         "more than predicted": ", more than {} predicts",
@@ -234,11 +236,11 @@ def _database(the: str, collection: str, law: LawRow, hits: str, *, is_decided: 
     return text + (compared.format(hits) if hits else "")
 
 
-def _unchanged(factor: Estimate, less: str) -> str:
+def _unchanged(factor: Estimate, how_much: str) -> str:
     """A factor whose interval holds 1."""
     if factor.low == factor.high:
         return "is the same in every block"
-    return f"shows no decided difference, {less}"
+    return f"shows no decided difference, {how_much}"
 
 
 def _at_scale(
@@ -407,12 +409,10 @@ def _all_queries(reduction: ReductionRow, baseline: str | None) -> str:
         return ""
     if factor.value == 1.0:
         return f"A request makes {said(before)} database queries in both arms."
-    is_more = factor.is_known and (factor.value or 0.0) < 1.0
-    times = f"{said(factor.inverse())} more" if is_more else f"{said(factor)} fewer"
     numbers = f"{said_point(before)} in {baseline}, {said_point(after)} in {reduction.arm}"
     if reduction.decided == NOT_DECIDED and factor.has_interval:
         return f"No difference of the database queries per request was decided: {numbers}."
-    return f"A request makes {times} database queries: {numbers}."
+    return f"A request makes {less(factor, 'fewer')} database queries: {numbers}."
 
 
 def _of_one_arm(found: Findings) -> Headline:

@@ -1,4 +1,4 @@
-"""Is it worth it, and for whom? One sentence: the query rate, the users, the database's CPU.
+"""Is it worth it, and for whom? One sentence, or a line each: users, database, cost.
 
 Each word rests on one estimate. *Yes* and *no* need its whole interval on one side of what
 matters, so that "no" says more than that nothing was found; else it is *not decided*.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from analysis.document import estimates
+from analysis.document.document import Respect
 from analysis.questions.cost.answer import Cost
 from analysis.questions.database_load.answer import DatabaseLoad
 from analysis.questions.faster.answer import Faster
@@ -41,6 +43,49 @@ def sentence(decided: tuple[Decided, ...]) -> str:
         return ""
     said = ", ".join(f"{one.verdict} for {_called(one, decided)}" for one in decided)
     return f"{said[0].upper()}{said[1:]}."
+
+
+def respects(found: Findings) -> tuple[Respect, ...]:
+    """Give users, database and cost a line each, in this order; none where nothing was decided."""
+    told = found.headline
+    if told is None or not told.decided:
+        return ()
+    decided = {one.subject: one for one in told.decided}
+    return tuple(
+        Respect(
+            subject=subject,
+            verdict=decided[key].verdict,
+            why=_moved(decided[key].change, what, *words)
+            + (_per_request(found, told.arm) if key == "query_rate" else "")
+            + ".",
+        )
+        if key in decided
+        else Respect(subject=subject, verdict="not measured", why=f"{what} were not compared.")
+        for key, subject, what, words in _LINES
+    )
+
+
+_LINES: Final = (
+    ("users", "Users", "Response times", ("shorter", "longer")),
+    ("query_rate", "Database", "Queries per request", ("fewer", "more")),
+    ("database_cpu", "Cost", "CPU seconds of the database", ("fewer", "more")),
+)
+
+
+def _moved(change: Estimate, what: str, fewer: str, more: str) -> str:
+    """Such as ``Queries per request: 19.0 % fewer``; both ends where no direction is known."""
+    if change.includes(0.0):
+        return f"{what}: no difference decided, {estimates.said(change)}"
+    word = fewer if (change.value or 0.0) < 0 else more
+    return f"{what}: {estimates.said(change.without_sign())} {word}"
+
+
+def _per_request(found: Findings, arm: str | None) -> str:
+    """Where all queries of a request went from, and to."""
+    for row in found.of(DatabaseLoad).reductions:
+        if (row.arm, row.step, row.collection) == (arm, None, None):
+            return f", {estimates.said_point(row.before)} to {estimates.said_point(row.after)}"
+    return ""
 
 
 def _called(one: Decided, all_of_them: tuple[Decided, ...]) -> str:

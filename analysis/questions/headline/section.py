@@ -162,8 +162,9 @@ def _words(findings: Findings, shown: Shown, setting: Setting) -> headline_figur
     what = f"queries of {setting.cached_collection}" if setting.cached_collection else "queries"
     right, gap = f"{what.capitalize()} per second", ""
     if factor is not None and _is_fewer(factor):
-        right = f"{estimates.brief(factor)} fewer {what}"
-        gap = f"{estimates.brief(factor)}\nfewer"
+        saved = estimates.brief(estimates.saving(factor))
+        right = f"{saved} fewer {what}"
+        gap = f"{saved}\nfewer"
     return headline_figure.Words(
         left=left,
         right=right,
@@ -203,8 +204,8 @@ def _note(findings: Findings, setting: Setting, factor: Estimate | None) -> tupl
     whole = _factor(findings, None, setting)
     if setting.cached_collection and factor and whole and _is_fewer(whole) and _is_fewer(factor):
         lines.append(
-            f"{estimates.text(factor)} fewer of these queries; {estimates.text(whole)} fewer of"
-            " all queries that a request makes."
+            f"{estimates.less(factor, 'fewer')} of these queries; {estimates.less(whole, 'fewer')}"
+            " of all queries that a request makes."
         )
     return tuple(lines)
 

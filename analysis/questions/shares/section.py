@@ -157,9 +157,9 @@ def _answer(stages: Sequence[StageRow], setting: Setting) -> str:
     longest = max(own, key=lambda row: row.share.value or 0.0)
     if not longest.share.is_known:
         return "No span took any time, so there is nothing to share out."
-    parts = [f"The largest part, {written.text(longest.share)}, goes to {longest.operation}."]
+    parts = [f"The largest part, {written.said(longest.share)}, goes to {longest.operation}."]
     cached = {
-        row.arm: written.text(row.share)
+        row.arm: written.said(row.share)
         for row in stages
         if row.operation == setting.cached_operation
     }
@@ -185,7 +185,7 @@ def _sample(shares: Shares, setting: Setting) -> str:
     """How many requests took how long."""
     parts = [
         f"{setting.label(row.arm)}: {formatting.count(row.mean_ms.n)} requests of"
-        f" {written.text(row.mean_ms)} in {formatting.count(row.mean_ms.blocks)} blocks"
+        f" {written.said(row.mean_ms)} in {formatting.count(row.mean_ms.blocks)} blocks"
         for row in shares.requests
     ]
     return f"{'; '.join(parts)}." if parts else ""

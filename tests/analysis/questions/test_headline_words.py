@@ -69,16 +69,16 @@ def test_what_is_not_decided_is_not_said(
 
 
 def test_a_factor_below_one_is_more_work(found: dict[str, Any]) -> None:
-    """0.8 times is said as 1.25 times more, and what is needed is not called saved."""
+    """0.8 times is said as 25 % more, and what is needed is not called saved."""
     other = _changed(found)
     law = other["law"]["law"][0]
     _set(law["measured"], 0.8, 0.75, 0.85)
     _set(_saved(other, "saved_queries_per_s"), -250.0, -300.0, -200.0)
     _set(_saved(other, "saved_connections"), -2.0, -2.5, -1.5)
 
-    said = " ".join(_sentences(other))
+    said = " ".join(_sentences(other)).replace("\u202f", " ")
 
-    assert "does 1.25 times (1.18 to 1.33) more work on personalities" in said
+    assert "does 25 % (18 to 33) more work on personalities" in said
     assert (
         "250 (200 to 300) more queries per second" in said or "250 more queries per second" in said
     )

@@ -133,6 +133,7 @@ def test_figures_follow_the_theme(browser: Browser, report: Path) -> None:
 def test_a_screen_reader_meets_every_figure_by_name(browser: Browser, report: Path) -> None:
     """In the tree that assistive technology reads, each figure is one image with a sentence."""
     page = _Visit(browser, report).page
+    page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
     images = page.get_by_role("img").all()
     names = [image.get_attribute("aria-label") for image in images]
 

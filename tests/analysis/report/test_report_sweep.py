@@ -138,4 +138,4 @@ def test_the_load_section_tells_of_the_arm_that_it_names() -> None:
     section = load.section(findings, setting_of(_manifest(), ARMS[3]))
 
     assert section is not None
-    assert "in cold fraction 0.01, 100×" in section.answer
+    assert "in cold fraction 0.01, 100 times" in section.answer

@@ -63,6 +63,10 @@ RUN_ELSEWHERE: dict[str, str] = {
     "worthit check RUN --claims claims/background.toml --json": _CHECK,
     "worthit check RUN --claims FILE --junit report.xml": _CHECK,
     "worthit report runs/RUN": _DEMO,
+    "worthit report runs/RUN --open": _TYPED
+    + "test_the_short_page_is_written_beside_the_report_and_opened",
+    "worthit report runs/RUN --brief": _TYPED
+    + "test_the_short_page_is_written_beside_the_report_and_opened",
     "worthit report runs/RUN --markdown": _TYPED + "test_markdown_is_all_there_is_on_stdout",
     "worthit report runs/RUN --json": _TYPED
     + "test_json_is_one_document_that_keeps_to_the_schema",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,30 @@ def test_json_is_one_document_that_keeps_to_the_schema(
     jsonschema.validate(document, schema)
     assert json.loads((run / "findings.json").read_text()) == document
     assert f"Written: {run / 'report.html'}" in printed.err
+
+
+@pytest.mark.usefixtures("_blank")
+def test_the_short_page_is_written_beside_the_report_and_opened(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--brief leaves out every table, and --open gives the browser that page."""
+    seen = tmp_path / "seen"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {seen}\n')
+    browser.chmod(0o755)
+    monkeypatch.setattr(webbrowser, "_tryorder", None)  # the variable is read once
+    monkeypatch.setenv("BROWSER", str(browser))
+
+    code = main(["report", str(run), "--brief", "--open"])
+    printed = capsys.readouterr().out
+    page = (run / "brief.html").read_text(encoding="utf-8")
+
+    assert code == ExitCode.DONE
+    assert seen.read_text().strip() == (run / "brief.html").resolve().as_uri()
+    assert "Where does one request's time go?" in printed
+    assert "By operation" not in printed
+    assert "<table" not in page
+    assert "<table" in (run / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("_blank")
