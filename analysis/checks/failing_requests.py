@@ -71,16 +71,18 @@ def _issues(requests: pd.DataFrame, bad: pd.Series, limits: _Limits) -> list[Iss
         .reset_index()
     )
     beyond = cells[cells["mean"] > limits.valid].sort_values("mean", ascending=False)
+    several = len(cells["step"].unique()) > 1
     return [
-        _issue(arms.to_dict("records"), limits) for _, arms in beyond.groupby("step", dropna=False)
+        _issue(arms.to_dict("records"), limits, several=several)
+        for _, arms in beyond.groupby("step", dropna=False)
     ]
 
 
-def _issue(arms: Sequence[Mapping[Any, Any]], limits: _Limits) -> Issue:
+def _issue(arms: Sequence[Mapping[Any, Any]], limits: _Limits, *, several: bool) -> Issue:
     worst, *others = arms
     step = None if pd.isna(worst["step"]) else int(worst["step"])
     names = [
-        *([] if step is None else [f"step {step}"]),
+        *([f"step {step}"] if several and step is not None else []),
         *([f"arm {worst['arm']}"] if isinstance(worst["arm"], str) else []),
     ]
     place = f"{', '.join(names)}: " if names else ""

@@ -6,7 +6,6 @@ Each check takes tables and gives a list of ``Issue``, empty when all is well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -74,10 +73,10 @@ def about_generator(
     manifest: Manifest, requests: pd.DataFrame, counted: pd.DataFrame
 ) -> list[Issue]:
     """Did the generator keep its schedule, and was it short of CPU?"""
-    issues = [*_about_lag(counted, manifest.generator), *_about_silence(manifest)]
+    issues = [*_about_lag(counted, manifest), *_about_silence(manifest)]
     for row in manifest.generator:
         if row.step not in manifest.set_aside:
-            issues += _about_step(row)
+            issues += _about_step(row, _at(manifest, row.step))
     issues += _about_rows(manifest, requests)
     # A worker's CPU is known for the whole run alone, steps that were set aside included.
     for worker in manifest.workers if not manifest.set_aside else ():
@@ -127,12 +126,22 @@ def _accounted_blocks(manifest: Manifest) -> list[int]:
     return [block.block for block in manifest.blocks if block.pair in counted]
 
 
-def _about_lag(counted: pd.DataFrame, generator: Sequence[Generator]) -> list[Issue]:
+def _at(manifest: Manifest, step: int) -> str:
+    """Name the step, where the run had others too."""
+    steps = {row.step for row in manifest.generator} | {block.step for block in manifest.blocks}
+    return f"Step {step}: " if len(steps) > 1 else ""
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _about_lag(counted: pd.DataFrame, manifest: Manifest) -> list[Issue]:
     """Lag p99 by step, from the requests themselves, against the limits and the response time.
 
     What the generator was late by because a stalled service answered all at once is not its fault.
     """
-    apart = {row.step: row.lag_apart_p99_ms for row in generator if row.sent_into_floods}
+    apart = {row.step: row.lag_apart_p99_ms for row in manifest.generator if row.sent_into_floods}
     if counted.empty:
         return []
     response_ms = (counted["end_ns"] - counted["intended_ns"]).astype("float64") / 1e6
@@ -151,21 +160,22 @@ def _about_lag(counted: pd.DataFrame, generator: Sequence[Generator]) -> list[Is
         if p99 <= valid or (without_floods is not None and without_floods <= valid):
             continue
         level = Level.INVALID if p99 > suspect else Level.SUSPECT
+        at = _at(manifest, int(str(step)))
         sentence = (
-            f"Step {step}: arrivals were sent late, schedule delay p99 {p99:.1f} ms, above"
+            f"{at}arrivals were sent late, schedule delay p99 {p99:.1f} ms, above"
             f" {valid:.1f} ms: the generator did not keep its schedule."
         )
-        issues.append(Issue(level, sentence, step=int(str(step))))
+        issues.append(Issue(level, _capital(sentence), step=int(str(step))))
     return issues
 
 
-def _about_step(row: Generator) -> list[Issue]:
+def _about_step(row: Generator, at: str) -> list[Issue]:
     issues = []
     p99_ms = row.response_ms.p99 if row.response_ms else None
     limit_ms = own_limit_ms(p99_ms or 0.0)
     if row.own_p99_ms is not None and row.own_p99_ms > limit_ms:
         sentence = (
-            f"Step {row.step}: {row.own_p99_ms:.1f} ms of the response time's p99 may be the"
+            f"{at}{row.own_p99_ms:.1f} ms of the response time's p99 may be the"
             f" load's own, above {limit_ms:.1f} ms: so much it took against a server that answers"
             " at once."
         )
@@ -177,20 +187,20 @@ def _about_step(row: Generator) -> list[Issue]:
     if abs(missing) > RATE_VALID_SHARE:
         level = Level.INVALID if abs(missing) > RATE_SUSPECT_SHARE else Level.SUSPECT
         sentence = (
-            f"Step {row.step}: {1 - missing:.1%} of the planned arrivals were sent"
+            f"{at}{1 - missing:.1%} of the planned arrivals were sent"
             f" ({row.offered_per_s:g}/s offered)."
         )
         issues.append(Issue(level, sentence, row.step))
     if row.dropped:
         many = row.dropped > RATE_VALID_SHARE * max(row.arrivals_planned, 1)
-        sentence = f"Step {row.step}: {row.dropped} arrivals were dropped."
+        sentence = f"{at}{row.dropped} arrivals were dropped."
         issues.append(Issue(Level.INVALID if many else Level.SUSPECT, sentence, row.step))
     if row.in_flight_cap_hits:
         sentence = (
-            f"Step {row.step}: the cap on requests in flight was reached"
+            f"{at}the cap on requests in flight was reached"
             f" {row.in_flight_cap_hits} times, so the loop was not open."
         )
-        issues.append(Issue(Level.SUSPECT, sentence, row.step))
+        issues.append(Issue(Level.SUSPECT, _capital(sentence), row.step))
     return issues
 
 

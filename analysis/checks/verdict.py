@@ -38,8 +38,8 @@ from analysis.checks.counts.cross_checks import (
     unanswered,
 )
 from analysis.checks.counts.served import about_unserved, served_traces
-from analysis.checks.counts.server_counts import about_mysql, about_postgres, about_redis
-from analysis.checks.counts.statement_windows import by_arm
+from analysis.checks.counts.server_counts import about_database, about_redis
+from analysis.checks.counts.statement_windows import SERVERS, by_arm
 from analysis.checks.cut_off import without_cut_off
 from analysis.checks.failing_requests import about_errors, about_unended
 from analysis.checks.fault_windows import arms_of_parts, in_fault
@@ -185,10 +185,8 @@ def _hold(
         *about_losses(manifest, spans, counters),
         *about_lost_spans(measured(spans, manifest)),
         *_about_cross_checks(table if manifest.scenario else table[table["what"] != ANSWERED]),
-        *(() if manifest.scenario else about_postgres(manifest, spans, counters)),
-        *(() if manifest.scenario else about_mysql(manifest, spans, counters)),
+        *(() if manifest.scenario else _about_their_servers(manifest, spans, counters)),
         *(() if manifest.scenario else about_marked_blocks(spans, events)),
-        *(() if manifest.scenario else about_redis(spans, counters)),
         *_about_cut_off(len(arrivals) - len(counted)),
         *_about_unanswered_caches(spans, events),
         *about_simulator(manifest, spans, llm_calls),
@@ -242,20 +240,33 @@ def _about_unrecorded_load(
 ) -> Issue:
     """A load that left no rows: is there anybody else who says that no trace is missing?
 
-    PostgreSQL does, where it counted in each arm's blocks what the spans say: a trace that was
+    A database does, where it counted in each arm's blocks what the spans say: a trace that was
     lost took its queries with it. Of the schedule nobody knows, and no answer is about it.
     """
-    arms = by_arm(manifest, spans, counters)
-    if arms and not about_postgres(manifest, spans, counters):
-        return Issue(
-            Level.NOTED,
-            "The load was not recorded, so times are those of the service alone; PostgreSQL's own"
-            " count in each arm's blocks says that no query is missing.",
-        )
+    for server, called in SERVERS.items():
+        arms = by_arm(manifest, spans, counters, server)
+        counted = any(arm.counted for arm in arms)
+        if counted and not about_database(manifest, spans, counters, server):
+            return Issue(
+                Level.NOTED,
+                f"The load was not recorded, so times are those of the service alone; {called}'s"
+                " own count in each arm's blocks says that no query is missing.",
+            )
     return Issue(
         Level.SUSPECT,
         "The load was not recorded, so nothing vouches for the schedule or for whole traces.",
     )
+
+
+def _about_their_servers(
+    manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame
+) -> list[Issue]:
+    """Somebody else's databases and Redis, where they were asked."""
+    databases = (about_database(manifest, spans, counters, server) for server in SERVERS)
+    return [
+        *(issue for found in databases for issue in found),
+        *about_redis(manifest, spans, counters),
+    ]
 
 
 def _about_traces(manifest: Manifest, spans: pd.DataFrame, requests: pd.DataFrame) -> list[Issue]:

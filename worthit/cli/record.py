@@ -66,8 +66,8 @@ STDERR = 2
     envvar="DATABASE_URL",
     show_envvar=True,
     metavar="URL",
-    help="Your service's PostgreSQL, MySQL or MariaDB (mysql://, extra worthit[mysql]); its own"
-    " count of queries is read, nothing is written.",
+    help="Your service's PostgreSQL, MySQL or MariaDB (mysql://, extra worthit[mysql]) or MongoDB"
+    " (mongodb://, extra worthit[mongo]); its own count of queries is read, nothing is written.",
 )
 @click.option(
     "--redis-url",

@@ -2,12 +2,13 @@
 
 The servers are named by `--database-url` and `--redis-url`, or by DATABASE_URL and REDIS_URL. They
 are only read: PostgreSQL's counts through its database `postgres`, so that those of the service's
-own database stand still, MySQL's and MariaDB's at begin and end, Redis' by INFO.
+own database stand still, Redis' by INFO, MongoDB's by serverStatus.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,10 @@ import psycopg
 from redis.exceptions import RedisError
 
 from worthit.contract.manifest import Part
+from worthit.counters.mongo_counters import MongoError, is_mongo, mongo_counters
 from worthit.counters.mysql_counters import (
     MysqlError,
+    MysqlReadings,
     first_mysql_counters,
     is_mysql,
     last_mysql_counters,
@@ -38,7 +41,12 @@ LAST_COUNTS_SECONDS = 10.5
 PATIENCE_SECONDS = 30.0
 """How long one server's counts may take: a hung one must not hold the recording."""
 
-NAMES = {"postgres": "PostgreSQL", "mysql": "MySQL or MariaDB", "redis": "Redis"}
+NAMES = {
+    "postgres": "PostgreSQL",
+    "mysql": "MySQL or MariaDB",
+    "mongodb": "MongoDB",
+    "redis": "Redis",
+}
 """By source of their rows."""
 
 DRIVER = re.compile(r"^(postgres(?:ql)?)\+\w+://")
@@ -67,6 +75,7 @@ class ExternalCounters:
 
     postgres: str | None = None
     mysql: str | None = None
+    mongodb: str | None = None
     redis: str | None = None
     silent: dict[str, str] = field(default_factory=dict)
     """By source, why one of them could not be asked after all."""
@@ -78,8 +87,7 @@ class ExternalCounters:
 
     @property
     def _sources(self) -> list[str]:
-        servers = (("postgres", self.postgres), ("mysql", self.mysql), ("redis", self.redis))
-        return [source for source, url in servers if url is not None]
+        return [source for source in NAMES if getattr(self, source) is not None]
 
     @property
     def names(self) -> list[str]:
@@ -92,10 +100,16 @@ class ExternalCounters:
 
     def sampler(self, first: Sequence[Sample]) -> Sampler:
         """Samples them every second; `first` tells whether statements are counted."""
-        counted = any((row.source, row.name) == ("postgres", "statement_calls") for row in first)
+        counted = {row.source for row in first if row.name == "statement_calls"}
+        others: list[Callable[[float], Awaitable[list[Sample]]]] = []
+        if self.mysql is not None:
+            others.append(MysqlReadings(url=self.mysql, by_digest="mysql" in counted).read)
+        if self.mongodb is not None:
+            others.append(functools.partial(_mongo, self.mongodb))
         return Sampler(
+            others=others,
             statements=StatementReadings(url=self.postgres, database=database_of(self.postgres))
-            if counted and self.postgres is not None
+            if "postgres" in counted and self.postgres is not None
             else None,
             postgres=self.postgres,
             databases=self.databases,
@@ -107,26 +121,28 @@ class ExternalCounters:
         return [
             *await self._asked("postgres", self.postgres, self._first_of_postgres),
             *await self._asked("mysql", self.mysql, first_mysql_counters),
+            *await self._asked("mongodb", self.mongodb, mongo_counters),
             *await self._asked("redis", self.redis, redis_counters),
         ]
 
     async def last_counts(self, first: Sequence[Sample]) -> list[Sample]:
         """The closing bracket, once everybody has handed in what they counted.
 
-        A command that Redis was first sent after `first` was counted from 0 on.
+        A command that Redis or MongoDB was first sent after `first` was counted from 0 on.
         """
         rows = [
             *await self._asked("redis", self.redis, redis_counters),
             *await self._asked("mysql", self.mysql, last_mysql_counters),
+            *await self._asked("mongodb", self.mongodb, mongo_counters),
             *await self._asked("postgres", self.postgres, self._last_of_postgres),
         ]
-        known = {(row.name, row.labels) for row in first}
+        known = {(row.source, row.labels) for row in first}
         return rows + [
             replace(row, t_ns=first[0].t_ns, value=0.0)
             for row in rows
-            if row.source == "redis"
+            if row.source in {"redis", "mongodb"}
             and row.name == "command_calls"
-            and (row.name, row.labels) not in known
+            and (row.source, row.labels) not in known
         ]
 
     def kept(self, rows: Sequence[Sample]) -> list[Sample]:
@@ -153,7 +169,7 @@ class ExternalCounters:
                 return await ask(url)
         except TimeoutError:
             self.silent[source] = f"no answer within {PATIENCE_SECONDS:g} s"
-        except (psycopg.Error, MysqlError, RedisError, OSError) as error:
+        except (psycopg.Error, MysqlError, MongoError, RedisError, OSError) as error:
             self.silent[source] = (str(error).strip() or type(error).__name__).splitlines()[0]
         return []
 
@@ -181,10 +197,14 @@ async def find(database: Named | None, cache: Named | None) -> tuple[ExternalCou
         A server that an option names cannot be reached or may not be read.
     """
     notes: list[str] = []
-    of_mysql = database is not None and is_mysql(database.url)
+    kind = "postgres"
+    if database is not None:
+        kind = "mysql" if is_mysql(database.url) else "mongodb" if is_mongo(database.url) else kind
+    asked = {kind: database}
     return ExternalCounters(
-        postgres=await _usable(None if of_mysql else database, _check_postgres, notes),
-        mysql=await _usable(database if of_mysql else None, _check_mysql, notes),
+        postgres=await _usable(asked.get("postgres"), _check_postgres, notes),
+        mysql=await _usable(asked.get("mysql"), _check_mysql, notes),
+        mongodb=await _usable(asked.get("mongodb"), _check_mongo, notes),
         redis=await _usable(cache, _check_redis, notes),
     ), notes
 
@@ -210,9 +230,10 @@ async def _check_postgres(url: str, by: str) -> None:
     scheme = urlsplit(url).scheme
     if scheme and scheme not in {"postgres", "postgresql"}:
         raise UsageError(
-            f"{by} is an address of {scheme}, and only PostgreSQL, MySQL and MariaDB are "
-            "asked for their counts; write it as postgresql://user:password@host:5432/database"
-            f" or mysql://user:password@host:3306/database, or {OTHERWISE}."
+            f"{by} is an address of {scheme}, and only PostgreSQL, MySQL, MariaDB and MongoDB "
+            "are asked for their counts; write it as postgresql://user:password@host:5432/database"
+            ", mysql://user:password@host:3306/database or mongodb://user:password@host:27017/, "
+            f"or {OTHERWISE}."
         )
     await ExternalPostgres(url, named_by=NamedBy(by, OTHERWISE)).check()
     await _may_be_read(url, by)
@@ -226,6 +247,20 @@ async def _check_mysql(url: str, by: str) -> None:
             f"{by} names a MySQL or MariaDB that could not be asked for its counts ({error}); "
             f"correct it, or {OTHERWISE}."
         ) from error
+
+
+async def _check_mongo(url: str, by: str) -> None:
+    try:
+        await mongo_counters(url)
+    except MongoError as error:
+        raise PartError(
+            f"{by} names a MongoDB that could not be asked for its counts"
+            f" ({str(error).partition(', Timeout')[0]}); correct it, or {OTHERWISE}."
+        ) from error
+
+
+async def _mongo(url: str, timeout_seconds: float) -> list[Sample]:
+    return await mongo_counters(url, timeout_seconds=timeout_seconds)
 
 
 async def _check_redis(url: str, by: str) -> None:

@@ -4,7 +4,8 @@ Where ``performance_schema`` is on, it counts every statement of a database by i
 statement without its values; MariaDB's leaves out those that a client prepared in the binary
 protocol. ``SHOW GLOBAL STATUS`` counts commands of the whole server, those too
 (``Com_select``; seen on MariaDB 10.11). Reading digests is itself a SELECT: at the begin it comes
-before the reading of the commands, at the end after it.
+before the reading of the commands, at the end after it; in between each reading of digests is one
+SELECT more, and told as one.
 
 PyMySQL is asked in a thread; it is an extra, imported when a server is named.
 """
@@ -14,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -41,6 +44,10 @@ STATUS = "SHOW GLOBAL STATUS"
 IS_ON = "SHOW GLOBAL VARIABLES LIKE 'performance_schema'"
 IS_COUNTED = """
 SELECT enabled FROM performance_schema.setup_consumers WHERE name = 'statements_digest'
+"""
+DIGEST_CALLS = """
+SELECT digest, SUM(count_star) FROM performance_schema.events_statements_summary_by_digest
+WHERE schema_name = %s AND digest IS NOT NULL GROUP BY digest
 """
 DIGESTS = """
 SELECT digest, digest_text, SUM(count_star)
@@ -70,7 +77,58 @@ async def last_mysql_counters(url: str) -> list[Sample]:
     return await asyncio.to_thread(_read, url, is_last=True)
 
 
+@dataclass(slots=True, kw_only=True)
+class MysqlReadings:
+    """Its counts again and again, while a recording goes on."""
+
+    url: str
+    by_digest: bool
+    """Whether it counts digests of this database, as the opening bracket found out."""
+    _known: dict[str, Sample] = field(default_factory=dict)
+
+    async def read(self, timeout_seconds: float) -> list[Sample]:
+        """Commands, and a row that says how many seconds the reading took.
+
+        By digest that is `statement_reading`, with `statement_calls_by_id` of the statements
+        called since the last one; else `reading`. Raises MysqlError.
+        """
+        return await asyncio.to_thread(self._read, timeout_seconds)
+
+    def _read(
+        self, timeout_seconds: float, now_ns: Callable[[], int] = time.time_ns
+    ) -> list[Sample]:
+        database = unquote(urlsplit(self.url).path.strip("/"))
+        with _cursor(self.url, timeout_seconds) as cursor:
+            before_ns = now_ns()
+            rows: list[Sample] = []
+            if self.by_digest:
+                cursor.execute(DIGEST_CALLS, (database,))
+                for digest, calls in cursor.fetchall():
+                    row = sample(
+                        before_ns, "mysql", "statement_calls_by_id", float(calls), queryid=digest
+                    )
+                    known = self._known.get(digest)
+                    if known is None or known.value != row.value:
+                        self._known[digest] = row
+                        rows.append(row)
+            rows += _commands(cursor, before_ns)
+            name = "statement_reading" if self.by_digest else "reading"
+            return [*rows, sample(before_ns, "mysql", name, (now_ns() - before_ns) / 1e9)]
+
+
 def _read(url: str, *, is_last: bool, now_ns: Callable[[], int] = time.time_ns) -> list[Sample]:
+    database = unquote(urlsplit(url).path.strip("/"))
+    with _cursor(url, ANSWER_SECONDS) as cursor:
+        asked: list[Callable[[], list[Sample]]] = [
+            lambda: list(_digests(cursor, database, now_ns())),
+            lambda: list(_commands(cursor, now_ns())),
+        ]
+        return [row for ask in (reversed(asked) if is_last else asked) for row in ask()]
+
+
+@contextmanager
+def _cursor(url: str, timeout_seconds: float) -> Iterator[Any]:  # ships no types
+    """Ask the server over a connection to no database: our readings are then counted in none."""
     try:
         import pymysql  # noqa: PLC0415 - an extra that most have no use for
     except ImportError:
@@ -79,25 +137,19 @@ def _read(url: str, *, is_last: bool, now_ns: Callable[[], int] = time.time_ns) 
             " install 'worthit[mysql]'); or leave the address out to record without its counts."
         ) from None
     parts = urlsplit(url)
-    database = unquote(parts.path.strip("/"))
     try:
-        # connected to no database: our own readings are then counted in none
         with (
             pymysql.connect(
                 host=parts.hostname or "127.0.0.1",
                 port=parts.port or 3306,
                 user=unquote(parts.username or ""),
                 password=unquote(parts.password or ""),
-                connect_timeout=ANSWER_SECONDS,
-                read_timeout=ANSWER_SECONDS,
+                connect_timeout=timeout_seconds,
+                read_timeout=timeout_seconds,
             ) as connection,
             connection.cursor() as cursor,
         ):
-            asked: list[Callable[[], list[Sample]]] = [
-                lambda: list(_digests(cursor, database, now_ns())),
-                lambda: list(_commands(cursor, now_ns())),
-            ]
-            return [row for ask in (reversed(asked) if is_last else asked) for row in ask()]
+            yield cursor
     except (pymysql.MySQLError, OSError, ValueError) as error:  # ValueError: no number as a port
         raise MysqlError(str(error)) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -20,6 +20,8 @@ from redis.exceptions import RedisError
 
 from worthit.contract.tables import COUNTERS
 from worthit.counters.backends import BACKENDS, BackendMeter
+from worthit.counters.mongo_counters import MongoError
+from worthit.counters.mysql_counters import MysqlError
 from worthit.counters.postgres_connection import connect
 from worthit.counters.postgres_counters import database_counters
 from worthit.counters.sample import Sample, sample
@@ -50,13 +52,17 @@ async def redis_counters(
 ) -> list[Sample]:
     """INFO's counts, the number of keys, and `command_calls` by command (INFO is one too).
 
-    A label without a value, as of a Redis that is no arm's own, is left out.
+    The value of `reading` is the seconds that INFO took. A label without a value, as of a Redis
+    that is no arm's own, is left out.
     """
     labels = {name: label for name, label in labels.items() if label}
     async with ask(url, timeout_seconds) as client:
+        t_ns = now_ns()
         info = await client.info("everything")
-    t_ns = now_ns()
+        took_s = (now_ns() - t_ns) / 1e9
     found = [
+        sample(t_ns, "redis", "reading", took_s, **labels),
+    ] + [
         sample(t_ns, "redis", ours, info[theirs], **labels)
         for theirs, ours in REDIS_COUNTS.items()
     ]
@@ -160,6 +166,8 @@ class Sampler:
     statements: StatementReadings | None = None
     """Where pg_stat_statements works in somebody else's database."""
     redis: Mapping[str, str] = field(default_factory=dict)
+    others: Sequence[Callable[[float], Awaitable[list[Sample]]]] = ()
+    """Further servers, each asked with a patience in seconds."""
     services: Mapping[str, Callable[[], Sequence[int]]] = field(default_factory=dict)
     parts: Mapping[str, Callable[[], Sequence[int]]] = field(default_factory=dict)
     watched: Sequence[Readable] = ()
@@ -187,6 +195,7 @@ class Sampler:
             self._sample_postgres(),
             self._sample_statements(),
             *map(self._sample_redis, self.redis),
+            *map(self._sample_other, self.others),
         )
 
     async def _sample_postgres(self) -> None:
@@ -227,6 +236,12 @@ class Sampler:
                 self.redis[arm], timeout_seconds=SAMPLE_SECONDS, arm=arm
             )
         except (RedisError, OSError, TimeoutError):
+            return
+
+    async def _sample_other(self, read: Callable[[float], Awaitable[list[Sample]]]) -> None:
+        try:
+            self.rows += await read(SAMPLE_SECONDS)
+        except (MysqlError, MongoError):
             return
 
     async def _run(self) -> None:

@@ -18,9 +18,17 @@ from dataclasses import astuple, dataclass
 import pandas as pd
 
 from analysis.calls.classify import cache_calls_of, queries_of, queries_to
+from analysis.checks.counts.arm_windows import ArmCount
+from analysis.checks.counts.mongo_counts import of_mongo
 from analysis.checks.counts.mysql_counts import of_mysql
-from analysis.checks.counts.statement_counts import statements
-from analysis.checks.counts.statement_windows import by_arm
+from analysis.checks.counts.statement_counts import ServerCount, statements
+from analysis.checks.counts.statement_windows import (
+    INFO,
+    SERVERS,
+    by_arm,
+    redis_by_arm,
+    redis_commands,
+)
 from analysis.formats.attributes import numbers
 from analysis.rundir.manifest import CrossCheck, Manifest
 from worthit.contract.names import POOL_WAIT_NS, REDIS_HITS, REDIS_MISSES
@@ -167,18 +175,26 @@ def _their_servers(
 ) -> Iterator[Count]:
     """Somebody else's, if they were asked."""
     yield from _their_database(spans, grown, counters)
-    yield from _their_mysql(spans, counters)
-    for arm in by_arm(manifest, spans, counters):
-        yield Count(
-            what="database calls between readings",
-            arm=arm.arm,
-            from_spans=arm.from_spans,
-            independent=arm.counted,
-            counted_by=STATEMENTS,
-            exact=False,
-            tolerance=arm.under_way,
-        )
+    yield from _in_all(spans, "mysql", of_mysql(counters))
+    yield from _in_all(spans, "mongodb", of_mongo(counters))
+    for server in SERVERS:
+        for arm in by_arm(manifest, spans, counters, server):
+            yield _in_windows("database calls", arm, f"{SERVERS[server]}: {arm.counted_by}")
     yield from their_redis(spans, grown)
+    for what, arm in redis_by_arm(manifest, spans, counters):
+        yield _in_windows(what, arm, arm.counted_by)
+
+
+def _in_windows(what: str, arm: ArmCount, counted_by: str) -> Count:
+    return Count(
+        what=f"{what} between readings",
+        arm=arm.arm,
+        from_spans=arm.from_spans,
+        independent=arm.counted,
+        counted_by=counted_by,
+        exact=False,
+        tolerance=arm.under_way + round(arm.apart),
+    )
 
 
 def _database(manifest: Manifest, spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[Count]:
@@ -237,16 +253,14 @@ def _their_database(
     )
 
 
-def _their_mysql(spans: pd.DataFrame, counters: pd.DataFrame) -> Iterator[Count]:
-    count = of_mysql(counters)
+def _in_all(spans: pd.DataFrame, server: str, count: ServerCount | None) -> Iterator[Count]:
     if count is not None:
-        calls = queries_to(spans, "mysql")
         yield Count(
             what="database calls",
             arm=None,
-            from_spans=len(calls),
+            from_spans=len(queries_to(spans, server)),
             independent=count.least,
-            counted_by=f"MySQL: {count.counted_by}",
+            counted_by=f"{SERVERS[server]}: {count.counted_by}",
             exact=False,
             tolerance=round(count.most - count.least),
         )
@@ -255,8 +269,7 @@ def _their_mysql(spans: pd.DataFrame, counters: pd.DataFrame) -> Iterator[Count]
 def their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[Count]:
     """Somebody else's Redis, if it was asked: the commands that the spans name, and its hits."""
     calls = cache_calls_of(spans, "redis")
-    named = calls["db_operation"].fillna(calls["name"].str.split(" ").str[0])  # as OpenTelemetry's
-    for operation, seen in named.value_counts().items():
+    for operation, seen in redis_commands(calls).value_counts().items():
         counted = _sum(grown, "redis", "command_calls", command=str(operation).lower())
         if counted is not None:
             yield Count(
@@ -264,7 +277,7 @@ def their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[Count]:
                 arm=None,
                 from_spans=int(seen),
                 independent=counted,
-                counted_by="Redis INFO: command_calls",
+                counted_by=f"{INFO}: command_calls",
                 exact=False,
             )
     told = spans["cache_hit"].dropna()
@@ -275,7 +288,7 @@ def their_redis(spans: pd.DataFrame, grown: pd.DataFrame) -> Iterator[Count]:
             arm=None,
             from_spans=int(told.sum()),
             independent=hits,
-            counted_by="Redis INFO: keyspace_hits",
+            counted_by=f"{INFO}: keyspace_hits",
             exact=False,
         )
 

@@ -3,9 +3,10 @@
 Their servers are not ours: others may use them, and a transaction may hold several statements. So
 the counts need not be equal, and what each method leaves open is not held against the run:
 
-- ``pg_stat_statements`` counts every statement, as spans do. Where it was read while the run went
-  on, each arm is held against what was counted within its blocks (``statement_windows``); else
-  the whole recording is, unless somebody reset the counts meanwhile.
+- ``pg_stat_statements`` counts every statement, as spans do, and so do MySQL, MongoDB (commands)
+  and Redis. Where they were read while the run went on, each arm is held against what was counted
+  within its blocks (``arm_windows``); else the whole recording is, unless somebody reset the
+  counts meanwhile.
 - ``pg_stat_database`` counts transactions: a lower bound of the statements. The scans of all
   tables and the rows written are an upper bound of the statements that touch a table.
 - MySQL and MariaDB: see ``analysis.checks.counts.mysql_counts``.
@@ -26,11 +27,19 @@ import pandas as pd
 
 from analysis.calls.classify import calls as all_calls
 from analysis.calls.classify import queries_to
+from analysis.checks.counts.arm_windows import ArmCount, Readings, short_of_readings
 from analysis.checks.counts.cross_checks import SERVED_KINDS, growth, roots, their_redis
+from analysis.checks.counts.mongo_counts import of_mongo
 from analysis.checks.counts.mysql_counts import of_mysql
 from analysis.checks.counts.served import served_traces
 from analysis.checks.counts.statement_counts import ServerCount, growth_of, statements
-from analysis.checks.counts.statement_windows import ArmCount, by_arm, short_of_readings
+from analysis.checks.counts.statement_windows import (
+    SERVERS,
+    by_arm,
+    database_readings,
+    redis_by_arm,
+    redis_readings,
+)
 from analysis.checks.run_checks import Issue, Level
 from analysis.rundir.manifest import Block, Manifest
 
@@ -79,33 +88,43 @@ def of_postgres(counters: pd.DataFrame, beside: int = 0) -> ServerCount | None:
     return ServerCount(least=least, most=most, counted_by="transactions")
 
 
-def about_postgres(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame) -> list[Issue]:
-    """Hold the spans' queries against PostgreSQL's own count."""
-    arms = by_arm(manifest, spans, counters)
+def about_database(
+    manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame, server: str
+) -> list[Issue]:
+    """Hold the spans' queries against the own count of one of ``SERVERS``."""
+    arms = by_arm(manifest, spans, counters, server)
     if arms:
-        return [issue for arm in arms for issue in _about_arm(arm, spans)]
+        return [issue for arm in arms for issue in _about_arm(arm, spans, SERVERS[server])]
+    found = _about_whole(
+        manifest,
+        spans,
+        queries_to(spans, server),
+        counters,
+        _of(server, spans, counters),
+        server=SERVERS[server],
+    )
+    short = _about_short(manifest, database_readings(counters, server), SERVERS[server])
+    return [*found, *short]
+
+
+def _of(server: str, spans: pd.DataFrame, counters: pd.DataFrame) -> ServerCount | None:
+    if server == "mysql":
+        return of_mysql(counters)
+    if server == "mongodb":
+        return of_mongo(counters)
     told, _ = all_calls(spans)
-    count = of_postgres(counters, int(told["call"].isin(BESIDE_QUERIES).sum()))
-    calls = queries_to(spans, "postgresql")
-    found = _about_whole(manifest, spans, calls, counters, count, server="PostgreSQL")
-    short = short_of_readings(manifest, counters)
+    return of_postgres(counters, int(told["call"].isin(BESIDE_QUERIES).sum()))
+
+
+def _about_short(manifest: Manifest, read: Readings | None, server: str) -> Iterator[Issue]:
+    short = short_of_readings(manifest, read)
     if short:
-        found.append(
-            Issue(
-                Level.NOTED,
-                f"PostgreSQL's count is held against the whole recording: no block of"
-                f" {' or of '.join(short)} holds two of its readings, of which there is one a"
-                " second. Longer blocks are judged by arm.",
-            )
+        yield Issue(
+            Level.NOTED,
+            f"{server}'s count is held against the whole recording: no block of"
+            f" {' or of '.join(short)} holds two of its readings, of which there is one a"
+            " second. Longer blocks are judged by arm.",
         )
-    return found
-
-
-def about_mysql(manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame) -> list[Issue]:
-    """Hold the spans' queries against MySQL's or MariaDB's own count over the whole recording."""
-    calls = queries_to(spans, "mysql")
-    count = of_mysql(counters)
-    return _about_whole(manifest, spans, calls, counters, count, server="MySQL")
 
 
 def _about_whole(
@@ -139,14 +158,18 @@ def _about_whole(
     return [Issue(level, sentence[0].upper() + sentence[1:] + why)]
 
 
-def _about_arm(count: ArmCount, spans: pd.DataFrame) -> Iterator[Issue]:
-    """Hold an arm's queries against what PostgreSQL counted in its blocks."""
-    open_to = ServerCount(
+def _open_to(count: ArmCount) -> ServerCount:
+    """What the server can have had, given the calls under way at the readings."""
+    return ServerCount(
         least=max(0.0, count.counted - count.under_way),
-        most=count.counted + count.under_way,
-        counted_by="pg_stat_statements",
+        most=count.most + count.under_way,
+        counted_by=count.counted_by,
     )
-    apart, share = _apart(count.from_spans, open_to)
+
+
+def _about_arm(count: ArmCount, spans: pd.DataFrame, server: str) -> Iterator[Issue]:
+    """Hold an arm's queries against what the database counted in its blocks."""
+    apart, share = _apart(count.from_spans, _open_to(count))
     if apart == 0:
         return
     tops = roots(spans)
@@ -154,7 +177,12 @@ def _about_arm(count: ArmCount, spans: pd.DataFrame) -> Iterator[Issue]:
     starts = (tops if served.empty else served).drop_duplicates("trace_id")["start_ns"]
     requests = sum(int(starts.between(*stretch).sum()) for stretch in count.stretches)
     more = count.from_spans > count.counted
-    worst = count.statements[0]
+    worst = count.names[0]
+    most_apart = (
+        f" Most apart is {_short(worst.name)}: {worst.from_spans} and {worst.counted:.0f}."
+        if worst.name
+        else ""
+    )
     own = more or worst.from_spans > 0
     level = Level.INVALID if own and share > COUNTS_INVALID_SHARE else Level.SUSPECT
     why = (
@@ -168,10 +196,9 @@ def _about_arm(count: ArmCount, spans: pd.DataFrame) -> Iterator[Issue]:
     yield Issue(
         level,
         f"In arm {count.arm} spans say {count.from_spans / max(1, requests):.1f} queries per"
-        f" request, PostgreSQL says {count.counted / max(1, requests):.1f} (pg_stat_statements);"
+        f" request, {server} says {count.counted / max(1, requests):.1f} ({count.counted_by});"
         f" {count.from_spans} and {count.counted:.0f} between the readings in"
-        f" {len(count.stretches)} blocks. Most apart is {_short(worst.statement)}:"
-        f" {worst.from_spans} and {worst.counted:.0f}. {why}",
+        f" {len(count.stretches)} blocks.{most_apart} {why}",
     )
 
 
@@ -179,27 +206,54 @@ def _short(statement: str) -> str:
     return statement if len(statement) <= LONGEST_SHOWN else f"{statement[:LONGEST_SHOWN]}..."
 
 
-def about_redis(spans: pd.DataFrame, counters: pd.DataFrame) -> Iterator[Issue]:
-    """Hold the spans' cache calls and hits against Redis' own counts."""
-    for row in their_redis(spans, growth(counters)):
-        if row.independent is None:
-            continue
-        count = ServerCount(least=row.independent, most=row.independent, counted_by=row.counted_by)
-        apart, share = _apart(row.from_spans, count)
-        if apart == 0:
-            continue
-        more = row.from_spans > row.independent
-        level = Level.INVALID if more and share > COUNTS_INVALID_SHARE else Level.SUSPECT
-        why = (
-            "Spans count a call twice."
-            if more
-            else "Others used Redis as well, or spans were lost."
-        )
-        yield Issue(
-            level,
-            f"{row.what[0].upper()}{row.what[1:]}: spans say {row.from_spans:.0f}, Redis says"
-            f" {row.independent:.0f}. {why}",
-        )
+def about_redis(
+    manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame
+) -> Iterator[Issue]:
+    """Hold the spans' cache calls and hits against Redis' own counts, by arm where that can be."""
+    arms = list(redis_by_arm(manifest, spans, counters))
+    for what, arm in arms:
+        where = f" between the readings in {len(arm.stretches)} blocks of arm {arm.arm}"
+        own = arm.from_spans > 0  # else others alone asked Redis for it
+        yield from _about_cache(what, arm.from_spans, arm.counted, _open_to(arm), where, own=own)
+    if arms:
+        return
+    whole = list(their_redis(spans, growth(counters)))
+    for row in whole:
+        if row.independent is not None:
+            count = ServerCount(
+                least=row.independent, most=row.independent, counted_by=row.counted_by
+            )
+            yield from _about_cache(row.what, row.from_spans, row.independent, count)
+    if whole:
+        read = redis_readings(counters[counters["source"] == "redis"], None)
+        yield from _about_short(manifest, read, "Redis")
+
+
+def _about_cache(
+    what: str,
+    said: float,
+    counted: float,
+    count: ServerCount,
+    where: str = "",
+    *,
+    own: bool = False,
+) -> Iterator[Issue]:
+    apart, share = _apart(said, count)
+    if apart == 0:
+        return
+    more = said > counted
+    why = (
+        "Spans count a call twice."
+        if more
+        else "Spans were lost, or somebody asked the same without spans."
+        if own
+        else "Others used Redis as well, or spans were lost."
+    )
+    yield Issue(
+        Level.INVALID if (more or own) and share > COUNTS_INVALID_SHARE else Level.SUSPECT,
+        f"{what[0].upper()}{what[1:]}: spans say {said:.0f}, Redis says {counted:.0f}{where}."
+        f" {why}",
+    )
 
 
 def _apart(said: float, count: ServerCount) -> tuple[float, float]:

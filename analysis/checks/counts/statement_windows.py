@@ -1,10 +1,7 @@
-"""What did PostgreSQL execute in each arm's blocks, statement by statement?
+"""What did PostgreSQL, MySQL, MongoDB and Redis execute in each arm's blocks?
 
-The recorder reads ``pg_stat_statements`` once a second. Of each block the stretch between its
-first and its last reading is taken; the spans of queries that ended in it are held against what
-was counted in it. Nothing else is in a stretch: no start-up, no warm-up, no other arm. PostgreSQL
-counts a statement when it ends, which is while its span lasts, so what remains open are the calls
-that were under way at one of the two readings; they are counted from the spans themselves.
+PostgreSQL is read by statement (``pg_stat_statements``), MySQL and MariaDB by digest or else by
+command, MongoDB and Redis by command; ``arm_windows`` makes the windows.
 
 Not counted: control statements, which are no queries in spans either; the recorder's own readings;
 statements inside of functions, unless the extension is older than PostgreSQL 14's. Autovacuum
@@ -15,181 +12,141 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from analysis.calls.classify import find_calls, queries_to
+from analysis.calls.classify import cache_calls_of, find_calls, queries_to
 from analysis.calls.statements import of_texts
-from analysis.checks.counts.statement_counts import is_query
-from analysis.rundir.manifest import Block, Manifest
-from analysis.stats.intervals import Floats
+from analysis.checks.counts.arm_windows import (
+    ArmCount,
+    Readings,
+    count_by_arm,
+    readings,
+    spans_of,
+)
+from analysis.checks.counts.mongo_counts import QUERIES
+from analysis.checks.counts.mongo_counts import SERVER_STATUS as MONGO_STATUS
+from analysis.checks.counts.mysql_counts import COMMANDS, DIGESTS
+from analysis.checks.counts.statement_counts import growth_of, is_query
+from analysis.rundir.manifest import Manifest
 
-NS_PER_S = 1e9
+SERVERS = {"postgresql": "PostgreSQL", "mysql": "MySQL", "mongodb": "MongoDB"}
+"""Databases by their ``db.system``, and what they are called."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatementCount:
-    """One statement in an arm's stretches, as the spans and PostgreSQL counted it."""
-
-    statement: str
-    from_spans: int
-    counted: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmCount:
-    """An arm's stretches together."""
-
-    arm: str
-    stretches: tuple[tuple[float, float], ...]
-    """Begin and end of each, ns."""
-    from_spans: int
-    """Queries that ended in them."""
-    under_way: int
-    """Queries that were under way at the begin or end of one: each may be in it or not."""
-    counted: float
-    statements: tuple[StatementCount, ...]
-    """Those on which the two differ most come first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Readings:
-    """All readings: when each began and ended, and the calls of each statement by then."""
-
-    begins: Floats
-    ends: Floats
-    calls: Floats
-    """One row a reading, one column a statement."""
-    statements: tuple[str, ...]
-    """Their normal forms."""
+INFO = "Redis INFO"
 
 
 def by_arm(
-    manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame
+    manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame, server: str
 ) -> tuple[ArmCount, ...]:
-    """Hold spans and PostgreSQL against each other in each arm's blocks.
+    """Hold the queries and one database's count against each other in each arm's blocks.
 
-    Nothing where a block of some arm lasted for less than two readings, where somebody reset the
-    counts meanwhile, or where the extension was not asked.
+    Nothing where ``count_by_arm`` gives nothing.
     """
-    readings = _readings(counters)
-    if readings is None:
-        return ()
-    calls = _queries(spans)
-    counts = []
-    for arm in [one.name for one in manifest.arms]:
-        own = [block for block in manifest.measured_blocks if block.arm == arm]
-        pairs = list(_stretches(own, readings))
-        if not pairs:
-            return ()
-        counts.append(_of_arm(arm, pairs, readings, calls))
-    if any((np.diff(readings.calls[a : b + 1], axis=0) < 0).any() for a, b in _all(counts)):
-        return ()
-    return tuple(count for count, _ in counts)
+    read = database_readings(counters, server)
+    return () if read is None else count_by_arm(manifest, read, _queries(spans, server, read))
 
 
-def short_of_readings(manifest: Manifest, counters: pd.DataFrame) -> tuple[str, ...]:
-    """Arms none of whose blocks holds two readings, where there are readings."""
-    readings = _readings(counters)
-    if readings is None:
-        return ()
-    blocks = {
-        arm.name: [block for block in manifest.measured_blocks if block.arm == arm.name]
-        for arm in manifest.arms
-    }
-    return tuple(arm for arm, own in blocks.items() if own and not list(_stretches(own, readings)))
+def database_readings(counters: pd.DataFrame, server: str) -> Readings | None:
+    """Give the readings of one of ``SERVERS``."""
+    if server == "postgresql":
+        rows = counters[counters["source"] == "postgres"]
+        return _by_statement(rows, server, "pg_stat_statements")
+    if server == "mysql":
+        rows = counters[counters["source"] == "mysql"]
+        if (rows["name"] == "statement_reading").any():
+            if growth_of(rows, "digests_lost", source="mysql"):
+                return None
+            return _by_statement(
+                rows, server, DIGESTS, apart=("prepared_calls", "query_cache_hits")
+            )
+        rows = rows.assign(name=rows["name"].replace("query_cache_hits", "command_calls"))
+        labels = rows.loc[rows["name"] == "command_calls", "labels"].unique()
+        commands = [str(json.loads(label).get("command", "")) for label in labels]
+        return readings(
+            rows,
+            dict.fromkeys(commands, ""),  # one count of all: spans need not name a command
+            counter="command_calls",
+            label="command",
+            counted_by=COMMANDS,
+        )
+    return readings(
+        counters[counters["source"] == "mongodb"],
+        {command: command for command in QUERIES},
+        counter="command_calls",
+        label="command",
+        counted_by=MONGO_STATUS,
+    )
 
 
-_Pairs = list[tuple[int, int]]
+def redis_by_arm(
+    manifest: Manifest, spans: pd.DataFrame, counters: pd.DataFrame
+) -> Iterator[tuple[str, ArmCount]]:
+    """Hold each command that spans name, and hits where spans tell of them, against Redis."""
+    rows = counters[counters["source"] == "redis"]
+    calls = cache_calls_of(spans, "redis")
+    named = redis_commands(calls).str.lower()
+    for command in named.unique():
+        read = redis_readings(rows, {command: command})
+        if read is not None and read.calls.any():
+            own = named == command
+            for count in count_by_arm(manifest, read, spans_of(calls[own], named[own])):
+                yield f"cache calls: {command.upper()}", count
+    hits = calls[calls["cache_hit"].fillna(value=False).astype(bool)]
+    told = calls["cache_hit"].notna().any()
+    read = readings(rows, None, counter="keyspace_hits", label="", counted_by=INFO)
+    if told and read is not None:
+        names = pd.Series("", index=hits.index)
+        for count in count_by_arm(manifest, read, spans_of(hits, names)):
+            yield "cache hits", count
 
 
-def _all(counts: list[tuple[ArmCount, _Pairs]]) -> Iterator[tuple[int, int]]:
-    for _, pairs in counts:
-        yield from pairs
+def redis_readings(rows: pd.DataFrame, names: dict[str, str] | None) -> Readings | None:
+    """Give the readings of Redis' commands out of its rows."""
+    return readings(rows, names, counter="command_calls", label="command", counted_by=INFO)
 
 
-def _readings(counters: pd.DataFrame) -> _Readings | None:
-    """Read the recorder's readings; None where there are fewer than two."""
-    rows = counters[counters["source"] == "postgres"]
-    taken = rows[rows["name"] == "statement_reading"].sort_values("t_ns")
+def redis_commands(calls: pd.DataFrame) -> pd.Series:
+    """Give the command of each cache call: its operation, or the first word of its name."""
+    named: pd.Series = calls["db_operation"].fillna(calls["name"].str.split(" ").str[0])
+    return named
+
+
+def _by_statement(
+    rows: pd.DataFrame, server: str, counted_by: str, apart: tuple[str, ...] = ()
+) -> Readings | None:
+    """Texts are long and were read at the begin and end alone, the counts by their ids."""
     texts = {
         str(label["queryid"]): str(label["query"])
         for label in map(
             json.loads, rows.loc[rows["name"] == "statement_calls", "labels"].unique()
         )
-        if "queryid" in label
+        if label.get("queryid")
     }
     queries = {number: text for number, text in texts.items() if is_query(text)}
-    if len(taken) < 2 or not queries:  # noqa: PLR2004 - begin and end
-        return None
-    said = rows[rows["name"] == "statement_calls_by_id"]
-    said = said.assign(queryid=[json.loads(label)["queryid"] for label in said["labels"]])
-    table = said.pivot_table(index="t_ns", columns="queryid", values="value", aggfunc="last")
-    table = table.reindex(taken["t_ns"]).ffill().fillna(0.0).reindex(columns=list(queries))
-    begins = taken["t_ns"].to_numpy(np.float64)
-    forms = of_texts(pd.Series(list(queries.values()), dtype="str"), "postgresql")
-    return _Readings(
-        begins=begins,
-        ends=begins + taken["value"].to_numpy(np.float64) * NS_PER_S,
-        calls=table.fillna(0.0).to_numpy(np.float64),
-        statements=tuple(map(str, forms)),
+    forms = of_texts(pd.Series(list(queries.values()), dtype="str"), server)
+    return readings(
+        rows,
+        dict(zip(queries, map(str, forms), strict=True)),
+        counter="statement_calls_by_id",
+        label="queryid",
+        counted_by=counted_by,
+        mark="statement_reading",
+        apart=apart,
     )
 
 
-def _queries(spans: pd.DataFrame) -> pd.DataFrame:
-    """Give begin, end and statement of each query that PostgreSQL may have counted."""
+def _queries(spans: pd.DataFrame, server: str, read: Readings) -> pd.DataFrame:
+    """Give each query that the server may have counted, named as in its readings."""
     if not spans.index.is_unique:
         spans = spans.reset_index(drop=True)
-    chosen = queries_to(spans, "postgresql")
+    chosen = queries_to(spans, server)
+    if read.counted_by == MONGO_STATUS:
+        first = chosen["name"].str.split(" ").str[0].str.split(".").str[-1]
+        return spans_of(chosen, chosen["db_operation"].fillna(first).str.lower())
+    if read.counted_by == COMMANDS:
+        return spans_of(chosen, pd.Series("", index=chosen.index))
     found = find_calls(spans)
     forms = pd.Series(found.statements, dtype="str").reindex(found.statement).to_numpy()
     by_row = pd.Series(forms, index=spans.index[found.rows])
-    starts = chosen["start_ns"].to_numpy(np.float64)
-    took = chosen["duration_ns"].fillna(0).to_numpy(np.float64)
-    statements = by_row.reindex(chosen.index).to_numpy()
-    return pd.DataFrame({"start": starts, "end": starts + took, "statement": statements})
-
-
-def _stretches(blocks: list[Block], readings: _Readings) -> Iterator[tuple[int, int]]:
-    """Give the first and last reading in each block that holds two."""
-    for block in blocks:
-        first = int(np.searchsorted(readings.begins, block.start_ns, side="left"))
-        last = int(np.searchsorted(readings.ends, block.end_ns, side="right")) - 1
-        if last > first:
-            yield first, last
-
-
-def _of_arm(
-    arm: str, pairs: _Pairs, readings: _Readings, calls: pd.DataFrame
-) -> tuple[ArmCount, _Pairs]:
-    start, end = calls["start"].to_numpy(), calls["end"].to_numpy()
-    ended = np.zeros(len(calls), bool)
-    under_way = 0
-    grown = np.zeros(len(readings.statements))
-    for first, last in pairs:
-        ended |= (end > readings.ends[first]) & (end <= readings.begins[last])
-        for at in (first, last):
-            # a call that ended just before the reading, or began while it was taken, is settled
-            under_way += int(((start <= readings.ends[at]) & (end >= readings.begins[at])).sum())
-        grown += readings.calls[last] - readings.calls[first]
-    spoken = calls["statement"][ended].value_counts()
-    counted = pd.Series(grown, index=list(readings.statements)).groupby(level=0).sum()
-    both = pd.DataFrame({"spans": spoken, "counted": counted}).fillna(0.0)
-    both = both[(both > 0).any(axis=1)]
-    both = both.loc[(both["spans"] - both["counted"]).abs().sort_values(ascending=False).index]
-    return (
-        ArmCount(
-            arm=arm,
-            stretches=tuple((readings.ends[a], readings.begins[b]) for a, b in pairs),
-            from_spans=int(ended.sum()),
-            under_way=under_way,
-            counted=float(grown.sum()),
-            statements=tuple(
-                StatementCount(statement=str(name), from_spans=int(told), counted=float(own))
-                for name, told, own in zip(both.index, both["spans"], both["counted"], strict=True)
-            ),
-        ),
-        pairs,
-    )
+    return spans_of(chosen, by_row.reindex(chosen.index))

@@ -9,8 +9,7 @@ import pytest
 
 from analysis.checks.counts.served import about_unserved
 from analysis.checks.counts.server_counts import (
-    about_mysql,
-    about_postgres,
+    about_database,
     about_redis,
     of_postgres,
 )
@@ -63,7 +62,7 @@ def test_statements_that_postgres_counted_are_believed(queries: int, verdict: st
         ("statement_calls", "SELECT $1 FROM pg_extension WHERE extname = $2", 1, 2),
     )
 
-    issues = about_postgres(PLAIN, spans(100, queries), counted)
+    issues = about_database(PLAIN, spans(100, queries), counted, "postgresql")
 
     assert ([verdict] if verdict else []) == [issue.level.name for issue in issues]
     if queries == 3:
@@ -84,9 +83,9 @@ def test_transactions_leave_open_how_many_statements_each_holds() -> None:
 
     assert count is not None
     assert (100, 300) == (count.least, count.most)
-    assert [] == about_postgres(PLAIN, spans(100, 1), counted)
-    assert [] == about_postgres(PLAIN, spans(100, 3), counted)
-    (issue,) = about_postgres(PLAIN, spans(100, 6), counted)
+    assert [] == about_database(PLAIN, spans(100, 1), counted, "postgresql")
+    assert [] == about_database(PLAIN, spans(100, 3), counted, "postgresql")
+    (issue,) = about_database(PLAIN, spans(100, 6), counted, "postgresql")
     assert "INVALID" == issue.level.name
     assert "600 and 300" in issue.sentence
 
@@ -130,7 +129,9 @@ def test_an_arm_is_held_against_its_own_windows() -> None:
     table = pd.DataFrame(samples, columns=COLUMNS)
     scans = counters(("table_scans", "products", 0, 120))
 
-    (issue,) = about_postgres(manifest, pd.concat([off, on]), pd.concat([table, scans]))
+    (issue,) = about_database(
+        manifest, pd.concat([off, on]), pd.concat([table, scans]), "postgresql"
+    )
 
     assert "In arm off spans say 6.0 queries per request, PostgreSQL says 2.0" in issue.sentence
 
@@ -144,7 +145,7 @@ def test_redis_is_believed_about_its_commands() -> None:
         columns=COLUMNS,
     )
 
-    (issue,) = about_redis(calls, counted)
+    (issue,) = about_redis(PLAIN, calls, counted)
 
     assert "INVALID" == issue.level.name
     assert "Cache calls: GET: spans say 200, Redis says 100." in issue.sentence
@@ -200,6 +201,6 @@ def test_what_mariadbs_digests_leave_out_is_left_open(said: int, *, is_doubted: 
         columns=COLUMNS,
     )
 
-    issues = about_mysql(Manifest(format_version=1, run_id="r"), calls, counted)
+    issues = about_database(Manifest(format_version=1, run_id="r"), calls, counted, "mysql")
 
     assert is_doubted == bool(issues)

@@ -60,7 +60,7 @@ def test_a_request_held_up_behind_the_clients_call_speaks_against_the_run() -> N
 
     said = about_generator(Manifest(format_version=1, run_id="run"), table, table)
 
-    late = [issue for issue in said if "arrivals were sent late" in issue.sentence]
-    assert [issue.sentence.split(":")[1] for issue in late] == [
-        " arrivals were sent late, schedule delay p99 40.0 ms, above 5.0 ms"
+    late = [issue for issue in said if "rrivals were sent late" in issue.sentence]
+    assert [issue.sentence.split(":")[0] for issue in late] == [
+        "Arrivals were sent late, schedule delay p99 40.0 ms, above 5.0 ms"
     ]

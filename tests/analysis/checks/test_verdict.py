@@ -27,8 +27,8 @@ def test_a_whole_run_is_valid(run: Run) -> None:
     ("damage", "verdict", "reason"),
     [
         ({"empty": True}, "INVALID", "No span was recorded"),
-        ({"lag_ms": 30.0}, "SUSPECT", "arrivals were sent late"),
-        ({"lag_ms": 900.0}, "INVALID", "arrivals were sent late"),
+        ({"lag_ms": 30.0}, "SUSPECT", "rrivals were sent late"),
+        ({"lag_ms": 900.0}, "INVALID", "rrivals were sent late"),
         ({"dropped": 1}, "SUSPECT", "1 arrivals were dropped"),
         ({"dropped": 10}, "INVALID", "of the planned arrivals were sent"),
         ({"worker_cpu": 0.95}, "SUSPECT", "used 95% of its core"),

@@ -147,7 +147,7 @@ def check_the_standstill(out: Path) -> None:
     assert row["achieved_per_s"] > 0.99 * row["offered_per_s"]
     assert row["lag_max_ms"] > 500
     assert [issue.level for issue in issues] == [Level.INVALID]
-    assert "arrivals were sent late" in issues[0].sentence
+    assert "rrivals were sent late" in issues[0].sentence
 
 
 def test_an_interrupted_run_loses_nothing(tmp_path: Path) -> None:

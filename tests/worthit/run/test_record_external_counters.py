@@ -112,9 +112,9 @@ async def test_their_servers_counts_stand_beside_the_spans(tmp_path: Path) -> No
     [
         (
             "--database-url",
-            "mongodb://a:b@c/d",
+            "oracle://a:b@c/d",
             2,
-            "--database-url is an address of mongodb, and only",
+            "--database-url is an address of oracle, and only",
         ),
         (
             "--database-url",
@@ -146,7 +146,7 @@ def test_an_option_that_names_no_server_is_a_sentence(
 
 async def test_a_variable_meant_for_the_service_alone_stops_nothing() -> None:
     """DATABASE_URL in the shell may name what is not up yet, or another kind: a note."""
-    database = Named(url="mongodb://a:b@c/d", by="DATABASE_URL", asked_for=False)
+    database = Named(url="oracle://a:b@c/d", by="DATABASE_URL", asked_for=False)
     cache = Named(url="redis://127.0.0.1:1/0", by="REDIS_URL", asked_for=False)
 
     external, notes = await find(database, cache)

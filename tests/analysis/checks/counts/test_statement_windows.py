@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.checks.counts.server_counts import about_postgres
-from analysis.checks.counts.statement_windows import by_arm, short_of_readings
+from analysis.checks.counts.arm_windows import short_of_readings
+from analysis.checks.counts.server_counts import about_database, about_redis
+from analysis.checks.counts.statement_windows import by_arm, database_readings
+from analysis.checks.run_checks import Issue
 from analysis.rundir.manifest import Arm, Block, Manifest
 
 SECOND = 10**9
@@ -96,12 +98,12 @@ def test_no_true_run_is_doubted(seed: int) -> None:
     recorded = spans(rng)
     counted = counters(rng, recorded)
 
-    arms = by_arm(MANIFEST, recorded, counted)
+    arms = by_arm(MANIFEST, recorded, counted, "postgresql")
 
     assert [arm.arm for arm in arms] == ["off", "on"]
     assert all(abs(arm.from_spans - arm.counted) <= arm.under_way for arm in arms)
     assert max(arm.under_way / arm.counted for arm in arms) < 0.04
-    assert about_postgres(MANIFEST, recorded, counted) == []
+    assert about_database(MANIFEST, recorded, counted, "postgresql") == []
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,9 @@ def test_lost_spans_are_seen_in_the_arm_that_lost_them(share: float, verdict: st
     lost = (recorded["arm"] == "off") & (recorded["kind"] == "CLIENT")
     lost &= rng.uniform(size=len(recorded)) < share
 
-    (issue,) = about_postgres(MANIFEST, recorded[~lost].reset_index(drop=True), counted)
+    (issue,) = about_database(
+        MANIFEST, recorded[~lost].reset_index(drop=True), counted, "postgresql"
+    )
 
     assert issue.level.name == verdict
     assert issue.sentence.startswith("In arm off spans say ")
@@ -131,7 +135,9 @@ def test_queries_that_are_counted_twice_are_invalid() -> None:
     again = recorded[recorded["kind"] == "CLIENT"]
     again = again.assign(span_id="a" + again["span_id"].str[1:])
 
-    issues = about_postgres(MANIFEST, pd.concat([recorded, again], ignore_index=True), counted)
+    issues = about_database(
+        MANIFEST, pd.concat([recorded, again], ignore_index=True), counted, "postgresql"
+    )
 
     assert [issue.level.name for issue in issues] == ["INVALID", "INVALID"]
     assert "spans say 6.0 queries per request, PostgreSQL says 3.0" in issues[0].sentence
@@ -143,7 +149,7 @@ def test_others_in_the_database_make_no_number_wrong() -> None:
     rng = np.random.default_rng(3)
     recorded = spans(rng)
 
-    issues = about_postgres(MANIFEST, recorded, counters(rng, recorded, others=30))
+    issues = about_database(MANIFEST, recorded, counters(rng, recorded, others=30), "postgresql")
 
     assert {issue.level.name for issue in issues} == {"SUSPECT"}
     assert "Most apart is SELECT COUNT(*) FROM jobs: 0 and" in issues[0].sentence
@@ -163,12 +169,106 @@ def test_a_reset_or_blocks_without_readings_are_no_answer() -> None:
         blocks=tuple(replace(b, end_ns=b.start_ns + SECOND) for b in MANIFEST.blocks),
     )
 
-    assert by_arm(MANIFEST, recorded, reset) == ()
-    assert by_arm(short, recorded, counted) == ()
-    assert short_of_readings(short, counted) == ("off", "on")
-    assert short_of_readings(MANIFEST, counted) == ()
+    assert by_arm(MANIFEST, recorded, reset, "postgresql") == ()
+    assert by_arm(short, recorded, counted, "postgresql") == ()
+    assert short_of_readings(short, database_readings(counted, "postgresql")) == ("off", "on")
+    assert short_of_readings(MANIFEST, database_readings(counted, "postgresql")) == ()
     (note,) = [
-        one for one in about_postgres(short, recorded, counted) if one.level.name == "NOTED"
+        one
+        for one in about_database(short, recorded, counted, "postgresql")
+        if one.level.name == "NOTED"
     ]
     assert "no block of off or of on holds two of its readings" in note.sentence
-    assert by_arm(MANIFEST, recorded, counted[counted["name"] != "statement_reading"]) == ()
+    assert (
+        by_arm(MANIFEST, recorded, counted[counted["name"] != "statement_reading"], "postgresql")
+        == ()
+    )
+
+
+SERVERS = {
+    "mysql by digest": ("mysql", "statement_reading", "statement_calls_by_id", "queryid"),
+    "mysql by command": ("mysql", "reading", "command_calls", "command"),
+    "mongodb": ("mongodb", "reading", "command_calls", "command"),
+    "redis": ("redis", "reading", "command_calls", "command"),
+}
+"""Source, and how the recorder writes a reading of it."""
+
+COMMANDS = {"mysql by digest": "d1", "mysql by command": "select", "mongodb": "find",
+            "redis": "get"}  # fmt: skip
+
+
+def as_asked_of(
+    server: str, recorded: pd.DataFrame, counted: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The same calls and readings, made to another server; every call a hit."""
+    source, reading, calls, label = SERVERS[server]
+    client = recorded["kind"] == "CLIENT"
+    recorded = recorded.assign(
+        db_system=recorded["db_system"].where(~client, source),
+        db_operation=recorded["db_operation"].where(
+            ~client, {"redis": "GET", "mongodb": "find"}.get(source, "SELECT")
+        ),
+        attributes=recorded["attributes"].where(client & (source == "mysql"), "{}"),
+        cache_hit=client.where(client & (source == "redis"), None),
+    )
+    own = counted[counted["labels"].isin(["{}", '{"queryid": "1"}'])]
+    name = COMMANDS[server]
+    rows = own.assign(
+        source=source,
+        name=own["name"].replace({"statement_reading": reading, "statement_calls_by_id": calls}),
+        labels=own["labels"].replace({'{"queryid": "1"}': json.dumps({label: name})}),
+    )
+    if server == "mysql by digest":
+        text = {"t_ns": 0, "source": source, "name": "statement_calls", "value": 0.0,
+                "labels": json.dumps({"query": TEXT, "queryid": name})}  # fmt: skip
+        rows = pd.concat([rows, pd.DataFrame([text])])
+    if server == "redis":
+        hits = rows[rows["name"] == calls].assign(name="keyspace_hits", labels="{}")
+        rows = pd.concat([rows, hits])
+    return recorded, rows.reset_index(drop=True)
+
+
+def about(server: str, recorded: pd.DataFrame, counted: pd.DataFrame) -> list[Issue]:
+    """What is said of the server."""
+    if server == "redis":
+        return list(about_redis(MANIFEST, recorded, counted))
+    return about_database(MANIFEST, recorded, counted, SERVERS[server][0])
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_other_servers_are_held_against_each_arm_in_the_same_windows(server: str) -> None:
+    """No true run is doubted; an arm that lost 40 % of its calls is told, and only that one."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        recorded = spans(rng)
+        recorded, counted = as_asked_of(server, recorded, counters(rng, recorded))
+        assert about(server, recorded, counted) == []
+    lost = (recorded["arm"] == "off") & (recorded["kind"] == "CLIENT")
+    lost &= rng.uniform(size=len(recorded)) < 0.4
+
+    issues = about(server, recorded[~lost].reset_index(drop=True), counted)
+
+    if server == "redis":
+        assert [issue.level.name for issue in issues] == ["INVALID", "INVALID"]
+        assert issues[0].sentence.startswith("Cache calls: GET: spans say ")
+        assert issues[1].sentence.startswith("Cache hits: spans say ")
+        assert all("in 2 blocks of arm off. Spans were lost" in issue.sentence for issue in issues)
+    else:
+        (issue,) = issues
+        assert issue.level.name == "INVALID"
+        assert issue.sentence.startswith("In arm off spans say 1.8 queries per request, M")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_calls_that_spans_count_twice_are_told_of_every_server(server: str) -> None:
+    """Both arms, INVALID."""
+    rng = np.random.default_rng(2)
+    recorded = spans(rng)
+    recorded, counted = as_asked_of(server, recorded, counters(rng, recorded))
+    again = recorded[recorded["kind"] == "CLIENT"]
+    again = again.assign(span_id="a" + again["span_id"].str[1:])
+
+    issues = about(server, pd.concat([recorded, again], ignore_index=True), counted)
+
+    assert len(issues) == (4 if server == "redis" else 2)
+    assert {issue.level.name for issue in issues} == {"INVALID"}
