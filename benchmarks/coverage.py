@@ -11,17 +11,24 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from analysis.questions.faster.answer import paired_difference
 from analysis.stats import intervals
+from analysis.stats.backlog import overloaded
 from analysis.stats.intervals import Estimate, decide
 from analysis.stats.quantiles import quantile, quantile_difference
 from tests.support.runs import paired_arms
-from tests.support.runs.queue_simulation import bursting_misses, mm1_quantile, mm1_response_times
+from tests.support.runs.queue_simulation import (
+    blocks_of_a_queue,
+    bursting_misses,
+    mm1_quantile,
+    mm1_response_times,
+)
 
 COMPARISONS = ("paired mean", "p50", "p90", "ratio of means", "reduction factor")
 """What ``equal_arms`` compares, in its order."""
@@ -115,7 +122,35 @@ def outcomes(rng: np.random.Generator, repeats: int) -> list[Outcome]:
         name = f"0.2 % planted, paired, {requests} requests an arm: decided"
         target, met = (">= 80 %", share >= 0.8) if requests == 500 else ("", True)
         found.append(Outcome(name, share, repeats, target, met))
-    return found
+    return found + list(_overload(rng, repeats))
+
+
+def _overload(rng: np.random.Generator, repeats: int) -> Iterator[Outcome]:
+    """Two arms at 10, 30 and 60/s, blocks of 5 s: is any of the six called overloaded?"""
+    for utilisation, blocks, bursts in (
+        *((1.2, blocks, False) for blocks in (6, 8, 18)),
+        *((0.8, blocks, True) for blocks in (6, 8, 18)),
+    ):
+        share = _share(lambda u=utilisation, n=blocks, b=bursts: grows(rng, u, n, b), repeats)
+        over = utilisation > 1.0
+        name = f"60/s at {utilisation:g} of capacity, {blocks} blocks: overloaded"
+        met = share >= 0.8 if over else share <= 0.05
+        yield Outcome(name, share, repeats, ">= 80 %" if over else "<= 5 %", met)
+
+
+def grows(rng: np.random.Generator, utilisation: float, blocks: int, bursts: bool) -> bool:  # noqa: FBT001 - simulated as told
+    """One run of the demo's shape, its baseline at this utilisation of 60/s."""
+    table, requests = [], []
+    for step, rate in enumerate((10.0, 30.0, 60.0)):
+        for arm in ("off", "on"):
+            own = utilisation if (arm, rate) == ("off", 60.0) else 0.5
+            for sent, took in blocks_of_a_queue(rng, blocks, rate, own, bursts=bursts):
+                table.append((len(table), arm, step))
+                ns = (sent * 1e9).astype(np.int64)
+                times = {"intended_ns": ns, "end_ns": ns + (took * 1e9).astype(np.int64)}
+                requests.append(pd.DataFrame({"block": len(table) - 1, **times}))
+    columns = pd.DataFrame(table, columns=["block", "arm", "step"])
+    return bool(overloaded(columns, pd.concat(requests, ignore_index=True)).any())
 
 
 def _wolves(rng: np.random.Generator, repeats: int) -> list[Outcome]:

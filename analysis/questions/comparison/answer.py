@@ -26,11 +26,11 @@ from analysis.questions.faster import answer as faster
 from analysis.questions.faster import kinds
 from analysis.questions.faster.times import times_by_block, without_fast_failures
 from analysis.questions.measured import Measured, measured
-from analysis.rundir.blocks import WHOLE_RUN, block_table, pairs
+from analysis.rundir.blocks import WHOLE_RUN, block_table, pairs, why_no_mean
 from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
 from analysis.stats.family import Hypothesis, decisions
-from analysis.stats.intervals import Estimate, decide, difference, mean
+from analysis.stats.intervals import Estimate, decide, difference, mean, nothing
 from analysis.stats.quantiles import pool, quantile
 
 MEMORY_TOLERANCE = 0.02
@@ -226,7 +226,11 @@ def _by_kind(
         for tables, own in zip((one, two), blocks, strict=True)
     ]
     said = kinds.unlike(sides[0], sides[1])
-    if said is None:
+    grows = [
+        why_no_mean(tables.blocks[tables.blocks["block"].isin(own)])
+        for tables, own in zip((one, two), blocks, strict=True)
+    ]
+    if said is None or any(grows):
         return None, []
     whole = kinds.standardised(sides[0], sides[1], kinds.in_both(sides[0], sides[1]), steps=steps)
     each = kinds.by_kind(sides[0], sides[1], steps=steps)
@@ -416,6 +420,9 @@ class _Numbers:
         return found
 
     def _response_times(self, own: pd.DataFrame) -> dict[str, Estimate]:
+        if grows := why_no_mean(own):
+            names = ("mean", *kinds.QUANTILES)
+            return {f"response time, {name}": nothing("ms", grows) for name in names}
         times = times_by_block(self.requests, "intended_ns")
         chosen = [without_fast_failures(times[block]) for block in own["block"] if block in times]
         came = [each.ms[np.isfinite(each.ms)] for each in chosen]

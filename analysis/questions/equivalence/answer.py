@@ -19,7 +19,7 @@ from scipy.special import stdtr, stdtrit
 from analysis.questions.faster.answer import comparable, match
 from analysis.questions.faster.times import times_by_block
 from analysis.questions.measured import Measured
-from analysis.rundir.blocks import pairs
+from analysis.rundir.blocks import pairs, why_no_mean
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import Estimate, Floats, nothing, too_few
 
@@ -78,12 +78,15 @@ def equivalence(
         kept = comparable(times, pairs(blocks, manifest.baseline, arm)).pairs
         matched = [each for each in (match(one, two) for one, two in kept) if each.is_known]
         n = sum(each.n for each in matched)
+        grows = why_no_mean(blocks[blocks["arm"].isin([manifest.baseline, arm])])
         sides = [
             [(each.first_at_most.mean(), each.second.mean()) for each in matched],
             [(each.first.mean(), each.second_at_most.mean()) for each in matched],
         ]  # what failed slowly would have taken longer: both ways must be within the margin
         tested = [
-            same(*np.asarray(means, np.float64).reshape(-1, 2).T, margin=margin, n=n)
+            same(
+                *np.asarray(means, np.float64).reshape(-1, 2).T, margin=margin, n=n, why_not=grows
+            )
             for means in sides
         ]
         found = max(tested, key=lambda one: 1.0 if one.p_value is None else one.p_value)
@@ -114,10 +117,12 @@ class Sameness:
     sentence: str
 
 
-def same(first: Floats, second: Floats, *, margin: float, n: int = 0) -> Sameness:
-    """Test whether paired block means differ by more than ``margin``."""
+def same(
+    first: Floats, second: Floats, *, margin: float, n: int = 0, why_not: str | None = None
+) -> Sameness:
+    """Test whether paired block means differ by more than ``margin``, unless ``why_not`` is."""
     gap = np.log(second) - np.log(first)
-    why_not = too_few(len(first))
+    why_not = why_not or too_few(len(first))
     if why_not is None and not np.isfinite(gap).all():
         why_not = "the test could not be made"
     if why_not is not None:

@@ -42,7 +42,7 @@ from analysis.questions.faster import kinds
 from analysis.questions.faster.kinds import QUANTILES, Difference, Traffic
 from analysis.questions.faster.times import FAST_SHARE, Times, times_by_block
 from analysis.questions.measured import Measured
-from analysis.rundir.blocks import pairs
+from analysis.rundir.blocks import pairs, why_no_mean
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import (
     Estimate,
@@ -169,6 +169,8 @@ def _kind_by_kind(manifest: Manifest, requests: pd.DataFrame, blocks: pd.DataFra
         if said is None:
             continue
         unlike.append(UnlikeTraffic(arm=arm, sentence=f"{said}. {_left_alone(one, two)}".rstrip()))
+        if why_no_mean(blocks[blocks["arm"].isin([manifest.baseline, arm])]) is not None:
+            continue
         rows += [
             KindRow(
                 arm=arm,
@@ -321,6 +323,10 @@ def end_to_end(
                         said, kinds.standardised(one, two, kinds.in_both(one, two), steps=steps)
                     )
                 )
+                own = blocks["block"].isin([*chosen["first"], *chosen["second"]])
+                grows = why_no_mean(blocks[own])
+                if grows is not None:
+                    standard = _refused(("mean", *QUANTILES), grows)
                 rows += _end_to_end_rows(comparable(values, chosen), standard, arm, step, time)
     return tuple(rows)
 
@@ -332,9 +338,14 @@ _Statistic = tuple[str, Estimate, Estimate, Estimate]
 def _standardised(said: str, mean: Difference) -> Iterator[_Statistic]:
     """The statistics of unlike traffic: a mean by the pooled mix, and no percentile."""
     yield mean.statistic, mean.before, mean.after, mean.difference
-    none = nothing("ms", f"{said[0].lower()}{said[1:]}: see each kind of request by itself")
-    for name in QUANTILES:
-        yield name, none, none, none
+    why = f"{said[0].lower()}{said[1:]}: see each kind of request by itself"
+    yield from _refused(tuple(QUANTILES), why)
+
+
+def _refused(names: tuple[str, ...], why: str) -> Iterator[_Statistic]:
+    """Statistics that do not exist, and why."""
+    none = nothing("ms", why)
+    return ((name, none, none, none) for name in names)
 
 
 def _end_to_end_rows(
@@ -344,7 +355,7 @@ def _end_to_end_rows(
     step: int | None,
     time: str,
 ) -> Iterator[EndToEndRow]:
-    """One row a statistic of what can be compared; ``standard`` are those of unlike traffic."""
+    """One row a statistic of what can be compared; ``standard`` instead, where not all can."""
     found = standard or _statistics(compared.pairs, compared.steps)
     for statistic, before, after, difference in found:
         yield EndToEndRow(

@@ -22,6 +22,7 @@ from analysis.questions.findings import Findings, Headline
 from analysis.questions.headline import decision
 from analysis.questions.shares.answer import Shares
 from analysis.questions.worth_caching.answer import WorthCaching
+from analysis.rundir.blocks import NO_MEAN
 from analysis.stats.family import NOT_DECIDED
 from analysis.stats.intervals import Estimate
 
@@ -93,13 +94,13 @@ def _which(found: Findings, arm: str) -> str:
 
 
 def _why_no_interval(numbers: Mapping[str, Estimate | float | None]) -> list[str]:
-    """One sentence for all numbers that have no interval, instead of one with each."""
-    reasons = [
-        number.reason
-        for number in numbers.values()
-        if isinstance(number, Estimate) and number.value is not None and number.low is None
+    """One sentence for all numbers that have no interval, and one for times without a mean."""
+    estimates = [number for number in numbers.values() if isinstance(number, Estimate)]
+    reasons = [one.reason for one in estimates if one.value is not None and one.low is None]
+    grows = [one.reason for one in estimates if (one.reason or "").startswith(NO_MEAN)]
+    return [f"The whole request has no number: {reason}." for reason in grows[:1]] + [
+        f"Where no interval is given: {reason}." for reason in reasons[:1]
     ]
-    return [f"Where no interval is given: {reasons[0]}."] if reasons else []
 
 
 def _of_cache(found: Findings, arm: str, law: LawRow) -> Headline:

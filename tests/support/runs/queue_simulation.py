@@ -37,3 +37,43 @@ def bursting_misses(
     sent = rng.poisson(requests, blocks).astype(np.float64)
     missed = rng.poisson(sent * miss_rate * rng.gamma(burst, 1.0 / burst, blocks))
     return np.minimum(missed, sent).astype(np.float64), sent
+
+
+def blocks_of_a_queue(
+    rng: np.random.Generator,
+    blocks: int,
+    rate_per_s: float,
+    utilisation: float,
+    *,
+    seconds: float = 5.0,
+    bursts: bool = False,
+    empty: bool = False,
+    cold_s: float = 0.0,
+) -> list[tuple[Floats, Floats]]:
+    """Sends and response times, in s, of each block of one server and 3.7 s of a model.
+
+    Service times are log-normal. In steady state where there is one, reached before each block;
+    ``empty``: each block begins idle; of the first one's requests ``cold_s`` more is asked for,
+    less and less. In ``bursts`` the rate changes at each half second (gamma, shape 2).
+    """
+    settle = (
+        0.0 if empty or utilisation >= 1.0 else min(100.0 / rate_per_s / (1 - utilisation), 60)
+    )
+    settle = math.ceil(4 * settle)
+    found = []
+    for block in range(blocks):
+        halves = round(2 * (settle + seconds))
+        weight = rng.gamma(2.0, 0.5, halves) if bursts else np.ones(halves)
+        count = rng.poisson(rate_per_s * (settle + seconds))
+        place = rng.choice(halves, count, p=weight / weight.sum())
+        sent = np.sort((place + rng.random(count)) / 2.0)
+        service = utilisation / rate_per_s * rng.lognormal(-0.125, 0.5, count)
+        walk = np.concatenate([[0.0], np.cumsum(service[:-1] - np.diff(sent))])
+        took = walk - np.minimum.accumulate(walk) + service
+        kept = sent >= settle
+        sent, took = (
+            sent[kept] - settle,
+            took[kept] + 3.7 * rng.lognormal(-0.016, 0.18, kept.sum()),
+        )
+        found.append((sent, took + (cold_s * np.exp(-sent) if block == 0 else 0.0)))
+    return found
