@@ -21,6 +21,8 @@ from analysis.questions.ceiling import answer as ceiling
 from analysis.questions.ceiling import section as ceiling_section
 from analysis.questions.cost import answer as cost
 from analysis.questions.cost import section as cost_section
+from analysis.questions.cpu_profile import answer as cpu_profile
+from analysis.questions.cpu_profile import section as cpu_profile_section
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.database_load import section as database_load_section
 from analysis.questions.detectability import answer as detectability
@@ -76,6 +78,12 @@ QUESTIONS: tuple[Question[Any], ...] = (
         of=cost.Cost,
         answer=cost.answer,
         section=cost_section.section,
+    ),
+    Question(
+        key="cpu_profile",
+        of=cpu_profile.CpuProfile,
+        answer=cpu_profile.answer,
+        section=cpu_profile_section.section,
     ),
     Question(
         key="faster",

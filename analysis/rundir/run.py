@@ -25,6 +25,7 @@ from analysis.formats.columns import with_numbers
 from analysis.rundir import column_projection
 from analysis.rundir.manifest import FORMAT_VERSION, Manifest, parse
 from analysis.rundir.placing import Placement, is_recording, place
+from analysis.rundir.profiles import Sampled, read_profiles
 from analysis.rundir.renumbering import follow, is_needed, renumbered
 from worthit.contract.tables import NEVER_NULL, OPTIONAL_COLUMNS, TABLES
 
@@ -90,6 +91,11 @@ class Run:
     def events(self) -> pd.DataFrame:
         """All events; columns as ``TABLE_COLUMNS['events']``."""
         return read_table(self.path, "events")
+
+    @cached_property
+    def profile(self) -> tuple[Sampled, ...]:
+        """The service's stacks in each block; none of a run without a CPU profile."""
+        return read_profiles(self.path)
 
     @cached_property
     def measured_spans(self) -> pd.DataFrame:

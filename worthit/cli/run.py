@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 @click.argument(
     "file", metavar="[EXPERIMENT.toml]", required=False, type=click.Path(path_type=Path)
 )
+@click.option(
+    "--profile",
+    "cpu_profile",
+    is_flag=True,
+    help="Sample the service's stacks in every measured block (py-spy, extra worthit[profile]).",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and start nothing.")
 @click.option(
     "--resume",
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 def command(
     *,
     file: Path | None,
+    cpu_profile: bool,
     dry_run: bool,
     resume: Path | None,
     out: Path,
@@ -47,20 +54,30 @@ def command(
     VALID; --resume continues it. Exit codes: 0 done, 3 a claim or threshold of the experiment
     does not hold, 4 the run is INVALID, 130 stopped.
     """
-    from worthit.experiments.plan import make_plan  # noqa: PLC0415 - --help is fast
+    from worthit.counters.profiling import sampler  # noqa: PLC0415 - --help is fast
+    from worthit.experiments.plan import make_plan  # noqa: PLC0415 - as above
     from worthit.experiments.reading import read_experiment  # noqa: PLC0415 - as above
     from worthit.run.resume import unfinished  # noqa: PLC0415 - as above
 
     if (file is None) == (resume is None):
         raise UsageError("Name an experiment file, or an interrupted run with --resume RUN.")
+    if cpu_profile and resume is not None:
+        raise UsageError(
+            "--resume goes on as the run began, with a profile or without; leave out --profile."
+        )
     earlier = None if resume is None else unfinished(resume)
     if earlier is not None:
         plan = earlier.plan
     else:
         file = catalogue.experiment_file(file or Path())
-        plan = make_plan(read_experiment(file), catalogue.called(file))
+        experiment = read_experiment(file)
+        if cpu_profile:
+            experiment = experiment.model_copy(update={"cpu_profile": True})
+        plan = make_plan(experiment, catalogue.called(file))
     if earlier is None:
         _check_arms(plan)
+    if plan.experiment.cpu_profile:
+        sampler()
     if dry_run:
         from worthit.cli.terminal.plan_text import describe, lines  # noqa: PLC0415 - as above
         from worthit.experiments.power import smallest_effects  # noqa: PLC0415 - as above

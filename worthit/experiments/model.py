@@ -275,6 +275,8 @@ class Experiment(_Table):
     profile: Literal["seed", "native"] = "seed"
     seed: int = Field(default=1, ge=0, lt=2**31)
     instances: int = Field(default=1, ge=1, le=16)
+    cpu_profile: bool = False
+    """Whether the service's stacks are sampled during every measured block."""
     cached_operation: str | None = None
     """The span of the operation that the change is about."""
     cached_collection: str | None = None

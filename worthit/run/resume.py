@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from worthit.contract.manifest import Arm, Generator, Manifest, Recorded, Segment
 from worthit.contract.plan import Block
+from worthit.contract.profiles import PROFILES, block_of
 from worthit.errors import UsageError
 from worthit.experiments.model import Experiment
 from worthit.experiments.plan import CLOCK_TICK_S, SETTLE_S, Plan, make_plan
@@ -146,6 +147,10 @@ def merge_tables(earlier: Unfinished, folder: Path, arms: Iterable[Arm]) -> None
             first = renamed(first, _database_names(earlier, arms))
             second = carried_on(first, second)
         pq.write_table(pa.concat_tables([first, second]), folder / f"{name}.parquet")
+    for file in (earlier.folder / PROFILES).glob("*"):
+        if block_of(file.name) not in earlier.set_aside:
+            (folder / PROFILES).mkdir(exist_ok=True)
+            shutil.copyfile(file, folder / PROFILES / file.name)
     for log in (earlier.folder / "logs").iterdir():
         _prepend(log, folder / "logs" / log.name)
 

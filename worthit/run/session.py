@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from worthit.contract.manifest import PassedOn, Verdict
+from worthit.contract.profiles import PROFILES
 from worthit.counters.postgres_counters import first_postgres_counters, last_postgres_counters
+from worthit.counters.profiling import Profiler
 from worthit.counters.sample import Sample
 from worthit.counters.sampling import Sampler, recorder_counters, redis_counters
 from worthit.environment.arm_services import ArmServices
@@ -144,11 +146,17 @@ class RunSession:
         faults = Faults(self.plan, environment.caches, self.events.add)
         async with ArmServices(environment, self.plan) as services:
             sampler.services = services.pids()
-            async with sampler, faults:
-                return await self._load(environment, sampler, services, faults)
+            profiler = Profiler(self.plan, self.workspace, services.pids(), self.profiles)
+            async with sampler, faults, profiler:
+                return await self._load(environment, sampler, services, faults, profiler)
 
     async def _load(
-        self, environment: RunEnvironment, sampler: Sampler, services: ArmServices, faults: Faults
+        self,
+        environment: RunEnvironment,
+        sampler: Sampler,
+        services: ArmServices,
+        faults: Faults,
+        profiler: Profiler,
     ) -> LoadResult:
         folder = self.directory.raw / "load"
         self.say(0.9 * SET_UP_S, "starting Locust")
@@ -158,13 +166,14 @@ class RunSession:
         sampler.parts = {**sampler.parts, "locust": locust.pids}
         services.follow(t0_ns)
         faults.follow(t0_ns)
+        profiler.follow(t0_ns)
         stopped = await await_end(
             locust,
             load_s=self.plan.load_s,
             elapsed=lambda: (time.time_ns() - t0_ns) / 1e9,
             on_tick=self._tell,
             stop=self.stop,
-            check=lambda: self._check(environment, services, faults),
+            check=lambda: self._check(environment, services, faults, profiler),
         )
         if not stopped:
             self.say(SET_UP_S + self.plan.load_s, "watching the idle parts")
@@ -179,16 +188,28 @@ class RunSession:
             begun_until_s=until_s,
         )
 
+    @property
+    def profiles(self) -> Path:
+        """Where the stacks of the profiled blocks go."""
+        return self.directory.path / PROFILES
+
     def blocks_done(self) -> int:
         """Count the blocks that have run to their end by now."""
         if self.t0_ns is None:
             return 0
         return self.plan.blocks_ended_by((time.time_ns() - self.t0_ns) / 1e9)
 
-    def _check(self, environment: RunEnvironment, services: ArmServices, faults: Faults) -> None:
+    def _check(
+        self,
+        environment: RunEnvironment,
+        services: ArmServices,
+        faults: Faults,
+        profiler: Profiler,
+    ) -> None:
         """Note a part that died; stop with a sentence when nothing can be measured without it."""
         services.check()
         faults.check()
+        profiler.check()
         for name, process in {**environment.processes(), **services.processes()}.items():
             if process.alive or name in self._dead:
                 continue

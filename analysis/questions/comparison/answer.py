@@ -302,6 +302,11 @@ def _roots_against(first: list[str], second: list[str], *, by_root: bool) -> Ite
         )
 
 
+def is_profiled(manifest: Manifest) -> str:
+    """Whether the service's stacks were sampled, which costs it CPU."""
+    return "on" if manifest.experiment.get("cpu_profile") else "off"
+
+
 def _checked(one: Manifest, two: Manifest) -> list[tuple[str, object, object]]:
     machine = [
         (f"The machine's {words}", getattr(one.machine, key), getattr(two.machine, key))
@@ -320,6 +325,7 @@ def _checked(one: Manifest, two: Manifest) -> list[tuple[str, object, object]]:
         *machine,
         ("The latency profile", one.profile, two.profile),
         ("The scenario", one.scenario, two.scenario),
+        ("The sampling of a CPU profile", is_profiled(one), is_profiled(two)),
         *versions,
     ]
 

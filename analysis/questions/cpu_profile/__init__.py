@@ -1,0 +1,1 @@
+"""Which code burns the service's CPU?"""
