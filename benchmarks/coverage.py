@@ -22,6 +22,7 @@ from analysis.stats import intervals
 from analysis.stats.backlog import overloaded
 from analysis.stats.intervals import Estimate, decide
 from analysis.stats.quantiles import quantile, quantile_difference
+from analysis.stats.sequential import decided_after
 from tests.support.runs import paired_arms
 from tests.support.runs.queue_simulation import (
     blocks_of_a_queue,
@@ -122,7 +123,26 @@ def outcomes(rng: np.random.Generator, repeats: int) -> list[Outcome]:
         name = f"0.2 % planted, paired, {requests} requests an arm: decided"
         target, met = (">= 80 %", share >= 0.8) if requests == 500 else ("", True)
         found.append(Outcome(name, share, repeats, target, met))
-    return found + list(_overload(rng, repeats))
+    return [*found, *_sequential(rng, repeats), *_overload(rng, repeats)]
+
+
+def _sequential(rng: np.random.Generator, repeats: int) -> Iterator[Outcome]:
+    """18 rounds, looked at after each: decided where nothing differs, and how soon else."""
+    shapes: dict[str, Callable[[tuple[int, ...]], np.ndarray]] = {
+        "normal": rng.standard_normal,
+        "Student's t(3)": lambda size: rng.standard_t(3, size),
+        "log-normal 1.5": lambda size: -np.diff(rng.lognormal(0.0, 1.5, (2, *size)), axis=0)[0],
+        "Pareto 1.5": lambda size: -np.diff(rng.pareto(1.5, (2, *size)), axis=0)[0],
+    }
+    for name, draw in shapes.items():
+        found = [decided_after([draw((18,))])[0] for _ in range(5 * repeats)]
+        share = float(np.mean([after is not None for after in found]))
+        title = f"A/A looked at 13 times, {name}: decided"
+        yield Outcome(title, share, len(found), "<= 5 %", share <= 0.05)
+    after = [decided_after([rng.normal(3.0, 1.0, 18)])[0] or 18 for _ in range(repeats)]
+    saved = 1.0 - float(np.mean(after)) / 18
+    title = "3 standard deviations of a round: rounds saved"
+    yield Outcome(title, saved, repeats, ">= 50 %", saved >= 0.5)
 
 
 def _overload(rng: np.random.Generator, repeats: int) -> Iterator[Outcome]:
@@ -140,7 +160,8 @@ def _overload(rng: np.random.Generator, repeats: int) -> Iterator[Outcome]:
 
 def grows(rng: np.random.Generator, utilisation: float, blocks: int, bursts: bool) -> bool:  # noqa: FBT001 - simulated as told
     """One run of the demo's shape, its baseline at this utilisation of 60/s."""
-    table, requests = [], []
+    table: list[tuple[int, str, int]] = []
+    requests = []
     for step, rate in enumerate((10.0, 30.0, 60.0)):
         for arm in ("off", "on"):
             own = utilisation if (arm, rate) == ("off", 60.0) else 0.5

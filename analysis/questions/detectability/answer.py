@@ -10,7 +10,7 @@ load are strata. Under six pairs there is no interval, and nothing is promised.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,10 @@ from scipy.special import ndtri, stdtrit
 from analysis.questions.faster.answer import comparable, match
 from analysis.questions.faster.times import times_by_block
 from analysis.questions.measured import Measured
-from analysis.rundir.blocks import pairs
+from analysis.rundir.blocks import pairs, why_no_mean
 from analysis.rundir.manifest import Manifest
 from analysis.stats.intervals import CONFIDENCE, MIN_BLOCKS, Floats, finite
+from analysis.stats.sequential import by_round, decided_after
 
 POWER = 0.80
 """Share of the runs in which a change of that size is to be decided."""
@@ -52,6 +53,11 @@ class DetectabilityRow:
     smallest_unpaired: float | None
     """The smallest relative change that this run could see."""
     smallest_paired: float | None
+    rounds: int
+    """Rounds, of a pair of blocks of each load level, that an always-valid test can look at."""
+    decided_after: int | None
+    """Of these, after how many that test would have decided that the mean differs."""
+    decided_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +79,7 @@ def detectability(
     if manifest.baseline is None or requests.empty or blocks.empty:
         return Detectability(rows=())
     times = times_by_block(requests, "intended_ns")
-    rows = []
+    rows, gaps = [], []
     for arm in manifest.treatments:
         both = pairs(blocks, manifest.baseline, arm)
         compared = comparable(times, both)
@@ -88,7 +94,21 @@ def detectability(
             continue
         own = blocks[blocks["block"].isin(both["first"])]
         rows.append(_row(arm, means, steps, float(own["requests"].mean()), own["seconds"].mean()))
-    return Detectability(rows=tuple(rows))
+        grows = why_no_mean(blocks[blocks["arm"].isin([manifest.baseline, arm])])
+        differences = by_round(means[:, 1] - means[:, 0], steps.tolist())
+        gaps.append(differences if grows is None else np.empty(0))
+    seconds = 2.0 * blocks.groupby("step")["seconds"].mean().sum()
+    return Detectability(
+        rows=tuple(
+            replace(
+                row,
+                rounds=len(own),
+                decided_after=after,
+                decided_seconds=None if after is None else float(after * seconds),
+            )
+            for row, own, after in zip(rows, gaps, decided_after(gaps), strict=True)
+        )
+    )
 
 
 def _row(
@@ -121,6 +141,9 @@ def _row(
         paired_seconds=per_block(needed[1], 2.0 * seconds),
         smallest_unpaired=smallest(alone / mean, len(means)),
         smallest_paired=smallest(paired / mean, len(means)),
+        rounds=0,
+        decided_after=None,
+        decided_seconds=None,
     )
 
 

@@ -12,6 +12,7 @@ from analysis.questions.detectability import figure as detectability_figure
 from analysis.questions.detectability.answer import Detectability, DetectabilityRow
 from analysis.questions.detectability.figure import Needed
 from analysis.questions.findings import Findings
+from analysis.stats.intervals import MIN_BLOCKS
 
 QUESTION = "How much would I have to run to know?"
 
@@ -57,6 +58,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
         ),
         drawings=(_drawing(row),),
         tables=(tabulate(rows, fields, "Two-sided 5 %, power 80 %"),),
+        notes=_sooner(row),
     )
 
 
@@ -80,6 +82,18 @@ def _answer(row: DetectabilityRow, setting: Setting) -> str:
     if least is None:
         return f"{text} This run had too few blocks for an interval, so nothing is promised of it."
     return f"{text} This run could see a change of {formatting.plain(least, 'share')}."
+
+
+def _sooner(row: DetectabilityRow) -> tuple[str, ...]:
+    """After how much of the run one would have known, had one looked all the time."""
+    if row.rounds < MIN_BLOCKS:
+        return ()
+    test = "An always-valid test, looked at after each round of a pair of blocks per load level,"
+    if row.decided_after is None or row.decided_seconds is None:
+        return (f"{test} would not have decided the mean in the {row.rounds} rounds of this run.",)
+    minutes = formatting.plain(row.decided_seconds / 60, "")
+    rounds = f"{row.decided_after} of {row.rounds} rounds"
+    return (f"{test} would have decided the mean after {rounds} ({minutes} minutes of load).",)
 
 
 def _length(blocks: int, seconds: float) -> str:
