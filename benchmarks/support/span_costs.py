@@ -19,7 +19,7 @@ from reference_service.telemetry.metrics import Instruments
 from reference_service.telemetry.spans import recorded
 
 CALLS = 20_000
-SPANS_OF_A_CHAT, RECORDINGS_OF_A_CHAT, CALLS_OF_A_CHAT = 14, 13, 2
+SPANS_OF_A_CHAT, RECORDINGS_OF_A_CHAT, CALLS_OF_A_CHAT = 14, 8, 2
 """With the personality cache on, and hit; the last are the model's, which are sent the context."""
 ATTRIBUTES: names.Attributes = {
     **names.postgres(

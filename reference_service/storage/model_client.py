@@ -83,7 +83,7 @@ class ModelClient:
         max_connections: int,
     ) -> None:
         self._tracer = tracer
-        self._instruments = instruments
+        self._duration = instruments.model_duration
         self._budget = budget
         self._rng = rng
         self._chat_model = chat_model
@@ -132,7 +132,7 @@ class ModelClient:
         body = orjson.dumps({"model": self._chat_model, "messages": messages})
         with self._call(self._chat) as span:
             completion = openai_api.completion(await self._post(self._chat, body, span))
-            self._note_completion(span, completion)
+            _note_completion(span, completion)
             return completion
 
     @asynccontextmanager
@@ -159,7 +159,7 @@ class ModelClient:
                 yield streamed
             finally:
                 await response.aclose()
-            self._note_completion(span, streamed.completion())
+            _note_completion(span, streamed.completion())
 
     async def embed(self, text: str) -> FloatArray:
         """Return the text's embedding. Raises as `chat`."""
@@ -175,7 +175,7 @@ class ModelClient:
             content = await self._post(self._embeddings, body, span)
             embedding = openai_api.embedding(content, self._dimensions)
             _note(span, "gen_ai.response.model", embedding.model)
-            self._note_tokens(span, self._embeddings, "input", embedding.input_tokens)
+            _note(span, "gen_ai.usage.input_tokens", embedding.input_tokens)
             return FloatArray(embedding.packed)
 
     @contextmanager
@@ -195,7 +195,7 @@ class ModelClient:
             raise
         finally:
             self._calls -= 1
-            self._instruments.model_duration.record(perf_counter() - began, ended)
+            self._duration.record(perf_counter() - began, ended)
 
     def _refuse_queues(self) -> None:
         if self._calls > self._max_connections:  # it would wait here, and not for the model
@@ -257,20 +257,6 @@ class ModelClient:
             span.set_attribute(names.EMULATED_NS, int(emulated))
         return response
 
-    def _note_completion(self, span: Span, completion: Completion) -> None:
-        _note(span, "gen_ai.response.model", completion.model)
-        self._note_tokens(span, self._chat, "input", completion.input_tokens)
-        self._note_tokens(span, self._chat, "output", completion.output_tokens)
-        if completion.finish_reason is not None:
-            span.set_attribute("gen_ai.response.finish_reasons", [completion.finish_reason])
-
-    def _note_tokens(self, span: Span, endpoint: _Endpoint, kind: str, count: int | None) -> None:
-        if count is not None:
-            span.set_attribute(f"gen_ai.usage.{kind}_tokens", count)
-            self._instruments.model_tokens.record(
-                count, {**endpoint.attributes, "gen_ai.token.type": kind}
-            )
-
 
 @contextmanager
 def _transport_errors() -> Iterator[None]:
@@ -316,7 +302,15 @@ class _Paced:
             self._left -= clock() - began
 
 
-def _note(span: Span, key: str, value: str | None) -> None:
+def _note_completion(span: Span, completion: Completion) -> None:
+    _note(span, "gen_ai.response.model", completion.model)
+    _note(span, "gen_ai.usage.input_tokens", completion.input_tokens)
+    _note(span, "gen_ai.usage.output_tokens", completion.output_tokens)
+    if completion.finish_reason is not None:
+        span.set_attribute("gen_ai.response.finish_reasons", [completion.finish_reason])
+
+
+def _note(span: Span, key: str, value: str | int | None) -> None:
     """Set what the server said, and nothing for what it did not say."""
     if value is not None:
         span.set_attribute(key, value)

@@ -1,8 +1,8 @@
 """The service's instruments: each metric's name, unit and buckets stand here once.
 
 Names are those of the semantic conventions 1.44 where they have one; the GenAI conventions are
-still moving. What spans say already (waits for a connection, each Redis command) is not measured
-a second time: a recording costs 11 us, 15 where it is pushed, too.
+still moving. What spans say already (waits for a connection, each Redis command, tokens) is not
+measured a second time: a recording costs 11 us, 15 where it is pushed, too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ _REQUEST: Final = (
 )  # fmt: skip
 _DATABASE: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 _MODEL: Final = tuple(0.01 * 2**power for power in range(14))
-_TOKENS: Final = tuple(4.0**power for power in range(14))
 
 
 class Instruments:
@@ -37,10 +36,6 @@ class Instruments:
         self.model_duration = meter.create_histogram(
             "gen_ai.client.operation.duration", "s", "Duration of model calls.",
             explicit_bucket_boundaries_advisory=_MODEL,
-        )  # fmt: skip
-        self.model_tokens = meter.create_histogram(
-            "gen_ai.client.token.usage", "{token}", "Tokens of model calls.",
-            explicit_bucket_boundaries_advisory=_TOKENS,
         )  # fmt: skip
         self.shed = meter.create_counter(
             "chat.shed", "{chat}", "Chats refused because too many are under way."

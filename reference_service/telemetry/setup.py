@@ -47,6 +47,9 @@ DEFAULTS: Final = {
     # Seconds for a batch with its retries. The usual 10 lose spans in an outage of 12.
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "60",
     "OTEL_METRIC_EXPORT_INTERVAL": "5000",
+    # An exemplar leads from a metric to a trace. Here traces say more than metrics anyway, and
+    # each recording would offer one to both readers: a twentieth of a chat's calls.
+    "OTEL_METRICS_EXEMPLAR_FILTER": "always_off",
     # `otel.sdk.processor.span.processed` counts the spans that found the queue full.
     "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "true",
 }

@@ -289,7 +289,6 @@ def test_metrics_are_exported_under_their_conventional_names(recorded: Recorded)
         "db.client.connection.pending_requests",
         "db.client.connection.timeouts",
         "gen_ai.client.operation.duration",
-        "gen_ai.client.token.usage",
         "chat.cache.lookups",
         "chat.redis.breaker",
     }
