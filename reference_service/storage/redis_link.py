@@ -110,9 +110,9 @@ class RedisLink:
             url,
             max_connections=max_connections,
             timeout=timeout_seconds / 2,  # who waits longer would get no answer in the rest
-            # The deadline below ends a caller's wait; these end a call that it left alone.
-            socket_connect_timeout=timeout_seconds + _LEFT_ALONE_SECONDS,
-            socket_timeout=timeout_seconds + _LEFT_ALONE_SECONDS,
+            # `_ended` has one for all; redis-py's would make a task of each sending.
+            socket_connect_timeout=None,
+            socket_timeout=None,
             # A command that was sent may have been carried out: none is sent twice.
             retry=Retry(NoBackoff(), 0),
             # RESP3 and driver_info would add round trips to every new connection, for nothing.
@@ -206,10 +206,15 @@ class RedisLink:
             1 ms  The call goes on. Its connection is not free, so B, who sends GET b, has another.
             2 ms  The reply to GET a is read and dropped. Now the connection is free.
         """
-        task = asyncio.ensure_future(call())
+        task = asyncio.ensure_future(self._ended(call))
         task.add_done_callback(_see)
         async with deadline(self._timeout_seconds):
             return await asyncio.shield(task)
+
+    async def _ended(self, call: Callable[[], Awaitable[T]]) -> T:
+        """End a call that was left alone and holds its connection for too long."""
+        async with asyncio.timeout(self._timeout_seconds + _LEFT_ALONE_SECONDS):
+            return await call()
 
     async def open(self) -> None:
         """Ask Redis for a sign of life; raises RedisUnavailableError."""
