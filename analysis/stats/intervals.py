@@ -442,23 +442,31 @@ def ratio_of_sums(above: Floats, below: Floats, *, unit: str, n: int) -> Estimat
 def log_ratio_of_sums(above: Floats, below: Floats) -> Estimate:
     """Logarithm of sum over sum, with ``ratio_of_sums``'s jackknife of the logarithm itself.
 
-    The difference of two is the logarithm of how many times one ratio is the other.
+    A side may be several counts of each block, one row each: their sums are multiplied. The
+    difference of two logarithms is that of how many times one ratio is the other.
     """
-    n, blocks = int(below.sum()), len(below)
-    if not blocks or below.sum() <= 0 or above.sum() <= 0:
+    above, below = np.atleast_2d(above), np.atleast_2d(below)
+    n, blocks = int(below[0].sum()), below.shape[1]
+    if not blocks or (below.sum(axis=1) <= 0).any() or (above.sum(axis=1) <= 0).any():
         return nothing("log", "nothing to take a logarithm of", n=n, blocks=blocks)
-    whole = math.log(above.sum() / below.sum())
+    whole = _log_of_sums(above.sum(axis=1)) - _log_of_sums(below.sum(axis=1))
     reason = too_few(blocks)
-    if reason is None and not (above.sum() > above).all():
+    rest_above, rest_below = (side.sum(axis=1, keepdims=True) - side for side in (above, below))
+    if reason is None and not ((rest_above > 0).all() and (rest_below > 0).all()):
         reason = "one block holds all of it"
     if reason is not None:
-        return Estimate(value=whole, unit="log", n=n, blocks=blocks, reason=reason)
-    left_out = np.log((above.sum() - above) / (below.sum() - below))
-    low, high = jackknife_ends(whole, left_out)
+        return Estimate(value=float(whole), unit="log", n=n, blocks=blocks, reason=reason)
+    low, high = jackknife_ends(float(whole), _log_of_sums(rest_above) - _log_of_sums(rest_below))
     return Estimate(
-        value=whole, unit="log", n=n, blocks=blocks, low=low, high=high,
+        value=float(whole), unit="log", n=n, blocks=blocks, low=low, high=high,
         method="ratio of sums, delete-one-block jackknife of its logarithm, t(K-1)",
     )  # fmt: skip
+
+
+def _log_of_sums(sums: Floats) -> Floats:
+    """Logarithm of the product of the counts' sums."""
+    logs: Floats = np.log(sums).sum(axis=0)
+    return logs
 
 
 def jackknife_ends(

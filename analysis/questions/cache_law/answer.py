@@ -9,6 +9,7 @@ touch, its expiry, a flush, a cache that did not answer, or none of these.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,15 @@ from analysis.questions.database_load.answer import predicted_factor, without_ca
 from analysis.questions.measured import Measured
 from analysis.rundir.blocks import by_block
 from analysis.rundir.manifest import Manifest
-from analysis.stats.intervals import Estimate, Floats, nothing, rate_ratio, ratio_of_sums, share
+from analysis.stats.intervals import (
+    Estimate,
+    Floats,
+    difference,
+    log_ratio_of_sums,
+    nothing,
+    rate_ratio,
+    share,
+)
 from worthit.contract.names import CACHE_KEY
 from worthit.contract.names import CACHE_SOURCE as SOURCE
 
@@ -324,24 +333,51 @@ def _counts(
 
 
 def _residual(counts: _Counts, n: int) -> Estimate:
-    """Measured over predicted, minus 1.
-
-    Queries and misses of a block rise and fall together, so their ratio is taken block by block
-    and not as two separate estimates.
-    """
+    """Measured over predicted, minus 1."""
     if not counts.queries.sum() or not counts.misses.sum():
         seen = "misses" if counts.misses.sum() else "queries" if counts.queries.sum() else None
         why = f"{seen} were seen, but not the other" if seen else "no lookup missed, no query"
         return nothing("share", f"{why}: there is nothing to divide", n=n)
-    before = counts.before.sum() / counts.requests_before.sum()
-    asked = counts.lookups.sum() / counts.requests.sum()
-    per_query = ratio_of_sums(counts.misses, counts.queries, unit="ratio", n=n)
-    scaled = per_query.scaled(float(before / asked), "share")
-    value, low, high = (
-        None if end is None else end - 1.0 for end in (scaled.value, scaled.low, scaled.high)
+    if not counts.before.sum():
+        return nothing("share", "the baseline made no query: nothing was reduced", n=n)
+    return residual(
+        misses=counts.misses,
+        queries=counts.queries,
+        lookups=counts.lookups,
+        requests=counts.requests,
+        before=counts.before,
+        requests_before=counts.requests_before,
+        n=n,
     )
-    method = "misses per query by block, delete-one-block jackknife, t(K-1)"
-    return replace(scaled, value=value, low=low, high=high, method=method)
+
+
+def residual(
+    *,
+    misses: Floats,
+    queries: Floats,
+    lookups: Floats,
+    requests: Floats,
+    before: Floats,
+    requests_before: Floats,
+    n: int,
+) -> Estimate:
+    """Measured over predicted reduction minus 1, from each arm's counts by block.
+
+    An arm's queries, misses and lookups rise and fall together, so what they come to is taken of
+    all of them with the same block left out. How many lookups a request makes is known of neither
+    arm exactly: the baseline's queries per request have a scatter of their own.
+    """
+    without = log_ratio_of_sums(before, requests_before)
+    cached = log_ratio_of_sums(np.array([queries, lookups]), np.array([requests, misses]))
+    log = difference(without, cached)
+    value, low, high = (
+        None if end is None else math.expm1(end) for end in (log.value, log.low, log.high)
+    )
+    return replace(
+        log, value=value, low=low, high=high, unit="share", n=n,
+        method="misses per query and lookups per request of both arms, "
+        "delete-one-block jackknife of the logarithm by arm, t(K-1)",
+    )  # fmt: skip
 
 
 def _verdict(residual: Estimate) -> tuple[str, str]:
