@@ -7,7 +7,8 @@ Requests that made no query, or spent no time in an operation, are a zero as lon
 the query or operation from elsewhere (another arm, the warm-up). Without any request, or of what
 the run never saw, nothing can be said, and nothing said is not within a limit.
 
-Answer of ``evaluate``: threshold, metric, observed, n, within.
+Answer of ``evaluate``: threshold, metric, observed, n, within, arm (the one that decides, where
+several were held against the limit).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from analysis.queries import per_request
 from analysis.questions.root_operations import root_operations
 from analysis.shares import from_sums, request_shares, sums_of
 from worthit.contract import thresholds
-from worthit.contract.thresholds import Threshold
+from worthit.contract.thresholds import Held, Threshold
 
 if TYPE_CHECKING:
     from analysis.rundir.run import Run
@@ -65,29 +66,35 @@ def evaluate(
                 f"{'spans' if threshold.needs_spans else 'requests'}, and there are none; "
                 "record the run with them, or leave the threshold out."
             )
-        chosen = _chosen(threshold, table)
-        observed = thresholds.observed(threshold, chosen)
-        rows.append(
-            (threshold.text, threshold.metric, observed, len(chosen), threshold.holds(observed))
-        )
-    answer = pd.DataFrame(rows, columns=["threshold", "metric", "observed", "n", "within"])
-    return answer.astype({"observed": "float64", "n": "int64", "within": "bool"})
+        rows.append(_row(threshold, thresholds.held(threshold, _as_arrow(threshold, table))))
+    answer = pd.DataFrame(rows, columns=["threshold", "metric", "observed", "n", "within", "arm"])
+    return answer.astype({"observed": "float64", "n": "int64", "within": "bool", "arm": "str"})
+
+
+def _row(threshold: Threshold, held: Held) -> tuple[str, str, float, int, bool, str | None]:
+    within = threshold.holds(held.observed)
+    return (threshold.text, threshold.metric, held.observed, held.rows, within, held.arm)
+
+
+def _as_arrow(threshold: Threshold, table: pd.DataFrame) -> pa.Table:
+    columns = [name for name in threshold.columns if name in table.columns]
+    return pa.Table.from_pandas(table[columns], preserve_index=False)
 
 
 def _chosen(threshold: Threshold, table: pd.DataFrame) -> pa.Table:
-    columns = [name for name in threshold.columns if name in table.columns]
-    return thresholds.chosen(threshold, pa.Table.from_pandas(table[columns], preserve_index=False))
+    return thresholds.chosen(threshold, _as_arrow(threshold, table))
 
 
 def of_run(wanted: Iterable[Threshold], run: Run) -> pd.DataFrame:
     """Hold each threshold against a recorded run, its warm-up left out; answer as ``evaluate``.
 
-    Without the tag ``arm``, shares and queries are those of all arms together; without ``root``,
-    those of the main root operation. Their ``n`` is the number of requests.
+    Without the tag ``arm`` each arm is held against the limit and the worst decides; without
+    ``root`` shares and queries are those of the main root operation. Their ``n`` is the number of
+    requests.
     """
     kinds = _Kinds(run)
     answers = [
-        _of_spans(threshold, kinds)
+        _of_arms(threshold, kinds)
         if threshold.needs_spans
         else evaluate([threshold], requests=run.measured_requests)
         for threshold in wanted
@@ -124,6 +131,21 @@ class _Kinds:
 def _named(asked: str, roots: Iterable[str]) -> str:
     """Give the root operation of a name, with its service or without."""
     return next((root for root in roots if asked in (root, root.partition(": ")[2])), asked)
+
+
+def _of_arms(threshold: Threshold, kinds: _Kinds) -> pd.DataFrame:
+    """Hold a threshold on spans against each arm, unless it names one; the worst decides."""
+    arms = [arm.name for arm in kinds.run.manifest.arms]
+    if "arm" in threshold.tags or len(arms) < 2:  # noqa: PLR2004 - one arm is all there is
+        return _of_spans(threshold, kinds)
+    tables = {arm: _of_spans(threshold.of_arm(arm), kinds) for arm in arms}
+    by_arm = {
+        arm: Held(observed=float(table["observed"].iloc[0]), rows=int(table["n"].iloc[0]))
+        for arm, table in tables.items()
+    }
+    worst = _row(threshold, thresholds.worst(threshold, by_arm))
+    first = next(iter(tables.values()))
+    return pd.DataFrame([worst], columns=first.columns).astype(first.dtypes)
 
 
 def _of_spans(threshold: Threshold, kinds: _Kinds) -> pd.DataFrame:
@@ -180,20 +202,20 @@ def _nothing_of_what_is_known(threshold: Threshold, kinds: _Kinds) -> pd.DataFra
 def claim_rows(answer: pd.DataFrame) -> list[dict[str, Any]]:
     """Say each row of an ``evaluate`` answer as a row of a claims ledger."""
     columns = zip(
-        answer["threshold"], answer["observed"], answer["n"], answer["within"], strict=True
+        *(answer[name] for name in ("threshold", "observed", "n", "within", "arm")), strict=True
     )
     return [
         {
             "id": f"threshold {text}",
             "text": f"{text} holds.",
             "verdict": _verdict(observed, within=within),
-            "sentence": _in_words(observed, n),
+            "sentence": _in_words(observed, n, None if pd.isna(arm) else arm),
             "n": n,
             "would_decide": "a run in which what it names occurs"
             if math.isnan(observed)
             else None,
         }
-        for text, observed, n, within in columns
+        for text, observed, n, within, arm in columns
     ]
 
 
@@ -203,9 +225,10 @@ def _verdict(observed: float, *, within: bool) -> str:
     return "holds" if within else "does not hold"
 
 
-def _in_words(observed: float, n: int) -> str:
+def _in_words(observed: float, n: int, arm: str | None) -> str:
     if math.isnan(observed):
         return "Too little was recorded to say it of." if n else NOTHING_RECORDED
     if math.isinf(observed):
         return "A request that it speaks of never ended."
-    return f"{observed:.6g} was measured."
+    of_arm = f" in the arm {arm}, the worst" if arm else ""
+    return f"{observed:.6g} was measured{of_arm}."

@@ -14,7 +14,7 @@ import click
 from worthit.cli.terminal.console import table_console
 from worthit.cli.terminal.options import json_option
 from worthit.contract.exit_codes import ExitCode
-from worthit.contract.thresholds import parse
+from worthit.contract.thresholds import parse_all
 from worthit.errors import UsageError, WorthitError
 from worthit.experiments import catalogue
 from worthit.experiments.reading import read_experiment
@@ -72,7 +72,7 @@ def command(
     if not claim_files and not limits:
         raise UsageError("Nothing is to be checked; give --claims FILE or --threshold.")
     files = [claims.read(catalogue.claims_file(file)) for file in claim_files]
-    wanted = [parse(text) for text in limits]
+    wanted = parse_all(limits)
     opened = [_trusted(run) for run in runs]
     found = [one for _, one in opened]
     lines, ledgers = [], []

@@ -20,6 +20,13 @@ rates and shares are fractions. Metrics, their aggregations and tags:
 ``root`` is a root operation, ``shop: POST /orders`` or ``POST /orders``; without it the main one.
 A comma in a value begins a tag only before ``word:``.
 
+A percentile, mean, share or number per request of several arms is no arm's: without the tag
+``arm`` each arm is held against the limit by itself and the worst decides. Rates per second are
+over the time of the arms and load levels that the tags choose, each block's own stretch.
+
+k6's array ``http_req_duration: ['p(95)<500', {threshold: 'max<2000'}]`` is as many thresholds;
+``abortOnFail``, which acts while the load runs, is refused in words.
+
 k6's own ``http_req_failed`` is errors, ``http_reqs`` is requests, and ``http_req_duration`` is
 service_time: that is what k6 measures under this name. A request that never ended is slower than
 every limit. Of nothing nothing can be said, and nothing said is not within a limit.
@@ -30,8 +37,8 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
@@ -88,9 +95,11 @@ _SPAN_TAGS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 _REQUEST_COLUMNS = (
     *_REQUEST_TAGS.values(),
-    *("error", "intended_ns", "sent_ns", "end_ns", "wire_ns", "connect_ns"),
+    *("block", "error", "intended_ns", "sent_ns", "end_ns", "wire_ns", "connect_ns"),
     *TOKEN_COLUMNS,
 )
+_WHEN = ("arm", "step")
+"""Tags that choose some of a run's time."""
 _OF_TOKENS = frozenset({*TOKEN_TIMES, "output_tokens", "goodput"})
 _GOODPUT_LIMITS = ("response_time", *TOKEN_TIMES)
 _SPAN_COLUMNS = {"share": ("share", "inclusive"), "queries_per_request": ("call", "per_request")}
@@ -109,6 +118,16 @@ _WHOLE = re.compile(
     r"(?P<aggregation>[a-z]+)\s*(?:\(\s*(?P<argument>[^)]*?)\s*\))?\s*"
     rf"(?P<operator><=|>=|===|==|!=|<|>)\s*(?P<limit>{_NUMBER})\s*"
 )
+_LIST = re.compile(r"(?P<metric>\s*\w+\s*(?:\{.*\})?\s*:)\s*\[(?P<items>.*)\]\s*", re.DOTALL)
+"""k6's array of expressions for one metric."""
+_ITEM = re.compile(
+    r"""\s*(?:(?P<quote>['"])(?P<text>[^'"]*)(?P=quote)|\{(?P<fields>[^{}]*)\})\s*(?:,|$)"""
+)
+_FIELD = re.compile(
+    r"""\s*['"]?(?P<name>\w+)['"]?\s*:\s*(?:(?P<quote>['"])(?P<text>[^'"]*)(?P=quote)|(?P<word>\w+))"""
+    r"""\s*(?:,|$)"""
+)
+_NS_PER_S = 1e9
 _NS_PER_MS = 1e6
 _HIGHEST_PERCENT = 100.0
 
@@ -147,9 +166,73 @@ class Threshold:
             return (*self.tag_columns.values(), *_SPAN_COLUMNS[self.metric])
         return _REQUEST_COLUMNS
 
+    @property
+    def is_per_arm(self) -> bool:
+        """Whether its figure of several arms together would be no arm's: all but sums."""
+        is_sum = self.aggregation == "count" or (
+            self.aggregation == "rate" and self.metric != "errors"
+        )
+        return "arm" not in self.tags and not is_sum
+
+    def of_arm(self, arm: str) -> Threshold:
+        """The same limit, of one arm."""
+        return replace(self, tags={**self.tags, "arm": arm})
+
     def holds(self, observed: float) -> bool:
         """Say whether a value is within the limit; NaN, of which nothing is known, is not."""
         return not math.isnan(observed) and _OPERATORS[self.operator](observed, self.limit)
+
+
+def parse_all(texts: Iterable[str]) -> list[Threshold]:
+    """Read thresholds, one of each text, or as many as k6's array in it has."""
+    return [parse(one) for text in texts for one in _expressions(text)]
+
+
+def _expressions(text: str) -> Iterator[str]:
+    """Give the thresholds of a text, each as ``METRIC: EXPRESSION``."""
+    several = _LIST.fullmatch(text)
+    if several is None:
+        yield text
+        return
+    for item in _matches(_ITEM, several["items"], text):
+        expression = item["text"] if item["fields"] is None else _of_object(item["fields"], text)
+        yield f"{several['metric'].strip()} {expression}"
+
+
+def _of_object(fields: str, text: str) -> str:
+    """Give the expression of k6's ``{threshold: 'p(95)<500', abortOnFail: false}``."""
+    given = {
+        field["name"]: field["word"] if field["text"] is None else field["text"]
+        for field in _matches(_FIELD, fields, text)
+    }
+    unknown = sorted(set(given) - {"threshold", "abortOnFail", "delayAbortEval"})
+    if "threshold" not in given or unknown:
+        found = f"{unknown[0]!r}" if unknown else "no 'threshold'"
+        raise ThresholdError(
+            f"The threshold {text!r} has {found} in braces; k6's form is"
+            " {threshold: 'p(95)<500'}."
+        )
+    if given.get("abortOnFail", "false") != "false":
+        raise ThresholdError(
+            f"The threshold {text!r} asks for abortOnFail, which is not supported: thresholds are"
+            " held when the run is over, and a run that ends early has no even number of blocks."
+            " Leave abortOnFail and delayAbortEval out."
+        )
+    return given["threshold"]
+
+
+def _matches(pattern: re.Pattern[str], within: str, text: str) -> Iterator[re.Match[str]]:
+    """Match a list item by item to its end."""
+    place = 0
+    while place < len(within.rstrip()):
+        match = pattern.match(within, place)
+        if match is None:
+            raise ThresholdError(
+                f"The threshold {text!r} cannot be read at {within[place:].strip()!r}; k6's array"
+                " is METRIC: ['p(95)<500', {threshold: 'max<2000'}]."
+            )
+        yield match
+        place = match.end()
 
 
 def parse(text: str) -> Threshold:
@@ -255,8 +338,45 @@ def _as_type(text: str, kind: pa.DataType) -> str | float | None:
         return None
 
 
-def observed(threshold: Threshold, rows: pa.Table) -> float:
-    """Give the figure that the chosen rows have, NaN where nothing can be said."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a table says of a threshold."""
+
+    observed: float
+    """NaN where nothing can be said."""
+    rows: int
+    arm: str | None = None
+    """The arm that decides, where several were held against the limit."""
+
+
+def held(threshold: Threshold, table: pa.Table) -> Held:
+    """Hold a threshold against a table; of several arms each by itself, and the worst decides."""
+    rows = chosen(threshold, table)
+    arms = []
+    if threshold.is_per_arm and "arm" in rows.column_names:
+        arms = sorted(str(arm) for arm in pc.unique(rows["arm"]).to_pylist() if arm is not None)
+    if len(arms) > 1:
+        return worst(threshold, {arm: held(threshold.of_arm(arm), table) for arm in arms})
+    return Held(observed=_observed(threshold, rows, table), rows=rows.num_rows)
+
+
+def worst(threshold: Threshold, by_arm: Mapping[str, Held]) -> Held:
+    """Give the arm that is farthest from keeping to the limit, among those that say anything."""
+    known = {arm: one for arm, one in by_arm.items() if not math.isnan(one.observed)}
+    if not known:
+        return Held(observed=math.nan, rows=sum(one.rows for one in by_arm.values()))
+    sign = {"<": 1.0, "<=": 1.0, ">": -1.0, ">=": -1.0}.get(threshold.operator)
+
+    def badness(arm: str) -> float:
+        observed = known[arm].observed
+        return float(not threshold.holds(observed)) if sign is None else sign * observed
+
+    arm = max(known, key=badness)
+    return replace(known[arm], arm=arm)
+
+
+def _observed(threshold: Threshold, rows: pa.Table, table: pa.Table) -> float:
+    """Give the figure that the chosen rows of the table have, NaN where nothing can be said."""
     if not rows.num_rows:
         return 0.0 if threshold.aggregation == "count" else math.nan
     if threshold.metric == "share":
@@ -266,12 +386,12 @@ def observed(threshold: Threshold, rows: pa.Table) -> float:
         queries = rows.filter(pc.equal(rows["call"], "query"))
         return float(pc.sum(queries["per_request"], min_count=0).as_py())
     if threshold.metric in {"errors", "requests", "output_tokens", "goodput"}:
-        return _count(threshold, rows)
+        return _count(threshold, rows, table)
     times_ms = _durations_ms(threshold.metric, rows)
     return _trend(threshold, times_ms)
 
 
-def _count(threshold: Threshold, rows: pa.Table) -> float:
+def _count(threshold: Threshold, rows: pa.Table, table: pa.Table) -> float:
     count = float(rows.num_rows)
     if threshold.metric == "errors":
         count -= rows["error"].null_count
@@ -283,9 +403,24 @@ def _count(threshold: Threshold, rows: pa.Table) -> float:
         return count
     if threshold.metric == "errors" or threshold.aggregation == "share":
         return count / float(rows.num_rows)
-    ends = pc.min_max(rows["intended_ns"]).as_py()
-    seconds = (ends["max"] - ends["min"]) / 1e9
+    seconds = _seconds(threshold, table)
     return float(count / seconds) if seconds > 0 else math.nan
+
+
+def _seconds(threshold: Threshold, table: pa.Table) -> float:
+    """Give how long the arms and load levels were loaded that the threshold is about.
+
+    Other arms' turns do not count, and those seconds do in which a rare name was not asked for.
+    """
+    when = {tag: value for tag, value in threshold.tags.items() if tag in _WHEN}
+    # of tokens too: a second in which no reply streamed was a second of load
+    loaded = chosen(replace(threshold, metric="requests", tags=when), table)
+    if "block" not in loaded.column_names:
+        loaded = loaded.append_column("block", pa.nulls(loaded.num_rows, pa.int32()))
+    keys = [name for name in ("arm", "block") if name in loaded.column_names]
+    ends = loaded.group_by(keys).aggregate([("intended_ns", "min"), ("intended_ns", "max")])
+    took = pc.subtract(ends["intended_ns_max"], ends["intended_ns_min"])
+    return float(pc.sum(took, min_count=0).as_py()) / _NS_PER_S
 
 
 def is_good(rows: pa.Table, limits_ms: Mapping[str, float]) -> pa.ChunkedArray:

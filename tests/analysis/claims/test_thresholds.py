@@ -130,6 +130,39 @@ def test_tags_choose_requests() -> None:
     assert found == pytest.approx([1.0, 3.0, 2.0, 2.0, 3.0])
 
 
+def test_a_rate_is_over_the_time_of_what_it_is_about() -> None:
+    """Arms took turns of 10 s at 10/s: each has 10/s, and a name of every fifth request 2/s."""
+    at_s = np.arange(0, 40, 0.1)
+    table = requests([1.0] * len(at_s)).assign(
+        intended_ns=ZERO_NS + (at_s * 1e9).astype(np.int64),
+        block=(at_s // 10).astype(np.int32),
+        arm=np.where(at_s // 10 % 2 == 0, "off", "on"),
+        name=np.where(np.arange(len(at_s)) % 5 == 0, "/rare", "/chat"),
+    )
+
+    assert observed("requests: rate>1", requests=table) == pytest.approx(10, rel=0.02)
+    assert observed("requests{arm:on}: rate>1", requests=table) == pytest.approx(10, rel=0.02)
+    assert observed("requests{arm:on,name:/rare}: rate>1", requests=table) == pytest.approx(
+        2, rel=0.02
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "figure", "within"),
+    [("response_time: p(95)<6", 9.0, False), ("response_time: p(95)>6", 1.0, False),
+     ("response_time: p(95)<10", 9.0, True)],
+)  # fmt: skip
+def test_of_several_arms_the_worst_decides(text: str, figure: float, *, within: bool) -> None:
+    """98 requests of 1 ms in one arm would hide 2 of 9 ms in the other from the pooled p95."""
+    table = requests([1.0] * 98 + [9.0] * 2, arm=["off"] * 98 + ["on"] * 2)
+
+    answer = evaluate([parse(text)], requests=table)
+    (row,) = claim_rows(answer)
+
+    assert (figure, within) == (answer["observed"].iloc[0], answer["within"].iloc[0])
+    assert "the worst" in row["sentence"]
+
+
 @pytest.mark.parametrize(
     ("operator", "expected"),
     [

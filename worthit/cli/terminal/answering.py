@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worthit.contract.thresholds import parse
+from worthit.contract.thresholds import parse_all
 from worthit.errors import UsageError
 from worthit.experiments import catalogue
 
@@ -83,7 +83,7 @@ def _held(thresholds: Sequence[str], run: Run) -> list[dict[str, Any]]:
     from analysis.claims import thresholds as limits  # noqa: PLC0415 - pandas, which --help never needs
     from analysis.stats.intervals import finite  # noqa: PLC0415 - as above
 
-    table = limits.of_run([parse(text) for text in thresholds], run)
+    table = limits.of_run(parse_all(thresholds), run)
     said = limits.claim_rows(table)
     return [
         {
@@ -119,8 +119,7 @@ def check_before_running(claim_files: Sequence[Path], thresholds: Sequence[str])
         if not file.is_file():
             raise UsageError(f"The experiment names claims in {file}, and there is no such file.")
         claims.read(file)
-    for text in thresholds:
-        parse(text)
+    parse_all(thresholds)
 
 
 def claims_of(manifest: Manifest, named: Sequence[Path] = ()) -> list[Path]:

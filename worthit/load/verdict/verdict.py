@@ -32,7 +32,7 @@ _LOGGER = logging.getLogger("worthit.load")
 
 def parse(texts: Sequence[str]) -> list[Threshold]:
     """Read the thresholds that Locust was given; those that need spans are refused."""
-    found = [thresholds.parse(text) for text in texts]
+    found = thresholds.parse_all(texts)
     for threshold in found:
         if threshold.needs_spans:
             raise UserMistakeError(
@@ -137,15 +137,16 @@ def _crossed(limits: Sequence[Threshold], run: Run | None, out: Path | None) -> 
     requests = _requests(out, run)
     crossed = False
     for threshold in limits:
-        rows = thresholds.chosen(threshold, requests)
-        observed = thresholds.observed(threshold, rows)
-        within = threshold.holds(observed)
-        count = rows.num_rows
+        held = thresholds.held(threshold, requests)
+        within = threshold.holds(held.observed)
+        arm = f" of the arm {held.arm}, the worst" if held.arm else ""
         _LOGGER.log(
             logging.INFO if within else logging.ERROR,
             "Threshold %s: %s, it %s.",
             threshold.text,
-            f"{observed:.6g} in {count} requests" if count else "no request to say it of",
+            f"{held.observed:.6g} in {held.rows} requests{arm}"
+            if held.rows
+            else "no request to say it of",
             "holds" if within else "is crossed",
         )
         crossed |= not within
