@@ -149,6 +149,7 @@ def _print(result: Comparison) -> None:
 
     for sentence in result.reasons_against:
         click.echo(f"Compared anyway: {sentence}")
+    click.echo(result.summary)
     table = Table(title=escape(f"{result.second} against {result.first}"))
     by_root = len({row.root for row in result.rows}) > 1
     of_root = ["Root operation"] if by_root else []

@@ -20,6 +20,7 @@ import pandas as pd
 
 from analysis.calltree.sampling import weights_of
 from analysis.checks.interleaving import said_of, took_turns
+from analysis.document.estimates import said, said_point
 from analysis.errors import InputError
 from analysis.questions.database_load import answer as database_load
 from analysis.questions.faster import answer as faster
@@ -29,7 +30,7 @@ from analysis.questions.measured import Measured, measured
 from analysis.rundir.blocks import WHOLE_RUN, block_table, pairs, why_no_mean
 from analysis.rundir.manifest import Manifest
 from analysis.rundir.run import Run
-from analysis.stats.family import Hypothesis, decisions
+from analysis.stats.family import NOT_DECIDED, Hypothesis, decisions
 from analysis.stats.intervals import Estimate, decide, difference, mean, nothing
 from analysis.stats.quantiles import pool, quantile
 
@@ -72,6 +73,41 @@ class Comparison:
     root_operations: str
     """Which root operations were compared and which not; empty where there is one."""
     rows: tuple[Row, ...]
+
+    @property
+    def summary(self) -> str:
+        """The response time first, then how many rows are decided, and which moved most."""
+        primary = next((row for row in self.rows if _is_primary(row)), None)
+        parts = [] if primary is None else [f"The {primary.what}: {_said_of(primary)}."]
+        decided = [row for row in self.rows if row.decided != NOT_DECIDED]
+        parts.append(f"{len(decided)} of {len(self.rows)} rows are decided.")
+        others = [row for row in decided if row is not primary and row.before.value]
+        if others:
+            most = max(others, key=lambda row: abs(row.difference.value or 0.0) / _size(row))
+            at = f" at {most.rate_per_s:g}/s" if most.rate_per_s is not None else ""
+            root = f" of {most.root}" if most.root else ""
+            parts.append(f"Most moved {most.what}{root}{at}: {_said_of(most)}.")
+        return " ".join(parts)
+
+
+def _is_primary(row: Row) -> bool:
+    """Whether it is the mean response time over all rates."""
+    return row.rate_per_s is None and row.what in ("response time, mean", BY_POOLED_MIX)
+
+
+def _size(row: Row) -> float:
+    return abs(row.before.value or 0.0) or 1.0
+
+
+def _said_of(row: Row) -> str:
+    """Such as ``21.0 % (18.2 to 24.0) lower, 6.21 ms to 4.90 ms``."""
+    if not row.difference.is_known:
+        return row.difference.reason or "not known"
+    if row.decided == NOT_DECIDED:
+        return f"no difference decided, {said(row.difference)}"
+    relative = row.difference.scaled(1.0 / _size(row), "share").without_sign()
+    values = f"{said_point(row.before)} to {said_point(row.after)}"
+    return f"{said(relative)} {row.decided}, {values}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,10 +202,10 @@ def compare(first: Side, second: Side, *, by_root: bool = False) -> Comparison:
             if paired
             else _unpaired(_Numbers(one, first.arm), _Numbers(two, second.arm))
         )
-        said, by_kind = _by_kind((one, first.arm), (two, second.arm), paired=paired)
-        if said is not None:
+        unlike_mix, by_kind = _by_kind((one, first.arm), (two, second.arm), paired=paired)
+        if unlike_mix is not None:
             found = (row for row in found if not row.what.startswith(_OF_A_TOTAL))
-            unlike.append(said)
+            unlike.append(unlike_mix)
         rows += [replace(row, root=_label(pair)) for row in (*by_kind, *found)]
     against = reasons_against(first, second, by_root=by_root)
     return Comparison(
@@ -189,7 +225,7 @@ def _decided_together(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     family = [
         Hypothesis(
             estimate=row.difference,
-            primary=row.rate_per_s is None and row.what in ("response time, mean", BY_POOLED_MIX),
+            primary=_is_primary(row),
         )
         for row in rows
     ]
@@ -225,12 +261,12 @@ def _by_kind(
         kinds.traffic(tables.requests, own, "intended_ns")
         for tables, own in zip((one, two), blocks, strict=True)
     ]
-    said = kinds.unlike(sides[0], sides[1])
+    unlike = kinds.unlike(sides[0], sides[1])
     grows = [
         why_no_mean(tables.blocks[tables.blocks["block"].isin(own)])
         for tables, own in zip((one, two), blocks, strict=True)
     ]
-    if said is None or any(grows):
+    if unlike is None or any(grows):
         return None, []
     whole = kinds.standardised(sides[0], sides[1], kinds.in_both(sides[0], sides[1]), steps=steps)
     each = kinds.by_kind(sides[0], sides[1], steps=steps)
@@ -251,7 +287,7 @@ def _by_kind(
         )
         for what, found in named
     ]
-    return said, rows
+    return unlike, rows
 
 
 _Pair = tuple[str | None, str | None]

@@ -118,6 +118,19 @@ def test_two_arms_are_compared_pair_by_pair(
     assert "not decided" == said["emotion.detect, mean"]
 
 
+def test_a_sentence_says_what_differs_before_the_table(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The response time first, then what moved most: the queries that the cache took away."""
+    main(["compare", f"{runs / 'good'}:off", f"{runs / 'good'}:on"])
+    printed = capsys.readouterr().out.replace("\u202f", " ")
+    first = printed.split("\n", 1)[0]
+
+    assert first.startswith("The response time, mean: ")
+    assert "Most moved queries per request, personalities: " in first
+    assert "lower, 1" in first
+
+
 def test_the_other_way_round_changes_the_sign(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
