@@ -125,13 +125,24 @@ def _draw(axes: Axes, panel: Panel, *, narrow: bool) -> None:
     axes.set_xlim(low, high)
     if panel.band is not None:
         axes.axvspan(*panel.band, color=style.GREYS[-1], linewidth=0, zorder=-1)
-    if panel.reference is not None:
-        axes.axvline(panel.reference, color=style.INK, linewidth=1.0, zorder=1)
+    _draw_reference(axes, panel, narrow=narrow)
     if not panel.log:
         axes.locator_params(axis="x", nbins=4 if narrow else 6)
     else:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}".replace(",", "\u202f"))
         axes.minorticks_off()
+
+
+def _draw_reference(axes: Axes, panel: Panel, *, narrow: bool) -> None:
+    """A line from top to bottom; on a phone beside each row's marks alone, below its words."""
+    if panel.reference is None:
+        return
+    if not narrow:
+        axes.axvline(panel.reference, color=style.INK, linewidth=1.0, zorder=1)
+        return
+    for index in range(len(panel.rows)):
+        ends = [-index - 0.44, -index]
+        axes.plot([panel.reference] * 2, ends, color=style.INK, linewidth=1.0, zorder=1)
 
 
 def _draw_dot(axes: Axes, dot: Dot, y: float) -> None:

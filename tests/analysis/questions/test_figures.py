@@ -384,3 +384,17 @@ def _rgba(position: int) -> tuple[float, float, float, float]:
     from matplotlib.colors import to_rgba  # noqa: PLC0415 - beside its one use
 
     return to_rgba(style.arm_colour(position))
+
+
+def test_on_a_phone_no_line_crosses_a_rows_words() -> None:
+    """The line of no difference leaves out where name and result of a row stand."""
+    dot = dots.Dot(value=0.8, low=0.7, high=0.9, colour=style.INK, marker="o")
+    rows = tuple(dots.Row(label="Time", dots=(dot,), result="3.67 s → 3.66 s") for _ in range(3))
+    figure = dots.figure([dots.Panel(rows=rows, axis="x", reference=1.0)], narrow=True)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    words = [text.get_window_extent() for text in axes.texts]
+    lines = [line.get_window_extent() for line in axes.lines if {*line.get_xdata()} == {1.0}]
+
+    assert len(lines) == len(rows)
+    assert not any(line.y0 < one.y1 and one.y0 < line.y1 for line in lines for one in words)
