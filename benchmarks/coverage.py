@@ -1,9 +1,9 @@
 """Do the intervals cover what they claim to, and do equal arms come out as equal? Full size.
 
-Truth is known: M/M/1 response times (closed form), counts that burst (a given miss rate), and
-pairs of arms that do not differ. Prints the share of repeats in which the interval held the truth,
-or cried wolf, with the binomial error of that share; ends with 1 when a target is missed by more
-than it.
+Truth is known: M/M/1 response times (closed form), counts that burst (a given miss rate), samples
+of traces (the whole), and pairs of arms that do not differ. Prints the share of repeats in which
+the interval held the truth, or cried wolf, with the binomial error of that share; ends with 1 when
+a target is missed by more than it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -75,6 +76,22 @@ def factor(rng: np.random.Generator, blocks: int) -> bool:
     return held(intervals.rate_ratio((every, every), (missed, sent), n=1), 20.0)
 
 
+def sampled(rng: np.random.Generator, rates: tuple[float, float], blocks: int = 8) -> bool:
+    """Requests kept at the first rate from three queries on: is the whole's factor held?
+
+    Off, 80 requests a block make 1 to 5 queries each; on, half of these are saved.
+    """
+    weighed, whole = [], []
+    for saved in (0.0, 0.5):
+        asked = rng.binomial(rng.integers(1, 6, (blocks, 80)), 1 - saved)
+        rate = np.where(asked >= 3, *rates)
+        weight = np.where(rng.random(asked.shape) < rate, 1 / rate, 0.0)
+        weighed.append(((asked * weight).sum(axis=1), weight.sum(axis=1)))
+        whole.append(asked.mean())
+    found = intervals.rate_ratio(*weighed, n=1, weight=1 / min(rates))
+    return held(found, float(whole[0] / whole[1]))
+
+
 def equal_arms(rng: np.random.Generator, *, interleaved: bool) -> list[bool]:
     """Six pairs on a drifting machine: which of five comparisons cry wolf?"""
     drift, arms = 1.0, [[], []]
@@ -123,7 +140,8 @@ def outcomes(rng: np.random.Generator, repeats: int) -> list[Outcome]:
         name = f"0.2 % planted, paired, {requests} requests an arm: decided"
         target, met = (">= 80 %", share >= 0.8) if requests == 500 else ("", True)
         found.append(Outcome(name, share, repeats, target, met))
-    return [*found, *_sequential(rng, repeats), *_overload(rng, repeats)]
+    found += [*_sequential(rng, repeats), *_overload(rng, repeats)]
+    return [*found, *_samples(rng, repeats)]
 
 
 def _sequential(rng: np.random.Generator, repeats: int) -> Iterator[Outcome]:
@@ -143,6 +161,14 @@ def _sequential(rng: np.random.Generator, repeats: int) -> Iterator[Outcome]:
     saved = 1.0 - float(np.mean(after)) / 18
     title = "3 standard deviations of a round: rounds saved"
     yield Outcome(title, saved, repeats, ">= 50 %", saved >= 0.5)
+
+
+def _samples(rng: np.random.Generator, repeats: int) -> Iterator[Outcome]:
+    """Traces kept at two rates: does the interval hold the whole's reduction factor?"""
+    for rates in ((1.0, 1 / 16), (0.25, 1 / 16), (1 / 16, 1 / 16)):
+        share = _share(partial(sampled, rng, rates), repeats * 5)
+        name = f"reduction factor, traces kept at {rates[0]:.3g} and {rates[1]:.3g}: covered"
+        yield Outcome(name, share, repeats * 5, ">= 90 %", share >= 0.9)
 
 
 def _overload(rng: np.random.Generator, repeats: int) -> Iterator[Outcome]:
