@@ -169,7 +169,7 @@ async def test_a_service_with_nothing_changed_gets_a_right_answer(
     """Queries per request and their reduction are PostgreSQL's own, and the change is named."""
     report = await recorded(service, tmp_path)
 
-    about_times = "arrivals were sent late"  # what a busy machine does says nothing of the counts
+    about_times = "rrivals were sent late"  # what a busy machine does says nothing of the counts
     assert [] == [reason for reason in report.reasons if about_times not in reason], report.said
     (row,) = (
         row
