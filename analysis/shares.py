@@ -10,13 +10,13 @@ inclusive, inclusive_low, inclusive_high.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri
 
 from analysis import self_time
 from analysis.calltree import sampling
@@ -24,6 +24,7 @@ from analysis.calltree.call_tree import CallTrees
 from analysis.calltree.groups import of_requests
 from analysis.critical_path import Rules, critical_times, trees_for
 from analysis.kernels import sums as sums_kernel
+from analysis.stats.intervals import jackknife_ends
 
 MIN_BLOCKS = 6
 """Fewer blocks than this carry no interval: the spread of so few says too little about itself."""
@@ -120,8 +121,11 @@ def sums_of(
     return Sums(operations=operations, requests=requests_of)
 
 
-def from_sums(parts: Iterable[Sums]) -> pd.DataFrame:
-    """Make the table of shares from the sums of one or many partitions of the traces."""
+def from_sums(parts: Iterable[Sums], *, levels: Mapping[int, int] | None = None) -> pd.DataFrame:
+    """Make the table of shares from the sums of one or many partitions of the traces.
+
+    ``levels`` is the load level of each block: how levels differ is no error of a share over all.
+    """
     kept = list(parts)
     operations = pd.concat([part.operations for part in kept], ignore_index=True)
     requests = pd.concat([part.requests for part in kept], ignore_index=True)
@@ -133,17 +137,23 @@ def from_sums(parts: Iterable[Sums]) -> pd.DataFrame:
     ).sum()
     requests = requests.groupby([*by, "block"], dropna=False, as_index=False).sum()
     if not by:
-        table, reason = _shares(operations, requests)
+        table, reason = _shares(operations, requests, levels)
         table.attrs["interval"] = reason
         return table
     tables: list[pd.DataFrame] = []
     reasons: dict[str, str] = {}
     of_group = dict(list(operations.groupby(by[0], dropna=False)))
     for group, rows in requests.groupby(by[0], dropna=False):
-        table, reasons[str(group)] = _shares(of_group.get(group, operations.iloc[:0]), rows)
+        table, reasons[str(group)] = _shares(
+            of_group.get(group, operations.iloc[:0]), rows, levels
+        )
         table.insert(0, by[0], group)
         tables.append(table)
-    found = pd.concat(tables, ignore_index=True) if tables else _shares(operations, requests)[0]
+    found = (
+        pd.concat(tables, ignore_index=True)
+        if tables
+        else _shares(operations, requests, levels)[0]
+    )
     found.attrs["interval"] = reasons
     return found
 
@@ -170,7 +180,9 @@ def _groups(
     return grouped.ngroup().to_numpy().astype(np.int64), keys
 
 
-def _shares(operations: pd.DataFrame, requests: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def _shares(
+    operations: pd.DataFrame, requests: pd.DataFrame, levels: Mapping[int, int] | None
+) -> tuple[pd.DataFrame, str]:
     """Shares of one group, and the sentence on its intervals."""
     count, total = float(requests["requests"].sum()), float(requests["root_ns"].sum())
     keys = ["service", "name"]
@@ -192,7 +204,8 @@ def _shares(operations: pd.DataFrame, requests: pd.DataFrame) -> tuple[pd.DataFr
             ).reindex(
                 index=blocks.index, columns=pd.MultiIndex.from_frame(table[keys]), fill_value=0
             )
-            low, high = _interval(spent.to_numpy(np.float64), blocks.to_numpy(np.float64))
+            strata = np.array([(levels or {}).get(int(block), 0) for block in blocks.index])
+            low, high = _interval(spent.to_numpy(np.float64), blocks.to_numpy(np.float64), strata)
         elif "xx" in requests.columns and total > 0:
             products = operations.groupby(keys)[[f"{times}_yy", f"{times}_xy"]].sum()
             whole = float(requests["xx"].sum())
@@ -228,22 +241,25 @@ def _sampled(
 
 
 def _interval(
-    critical: NDArray[np.float64], roots: NDArray[np.float64]
+    critical: NDArray[np.float64], roots: NDArray[np.float64], strata: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Interval of each ratio of sums with blocks as the unit.
+    """Interval of each ratio of sums with blocks as the unit; none where a stratum has one block.
 
-    Delete-one-block jackknife, t(K - 1).
-
-    ``critical`` is blocks x operations. Quenouille-Tukey jackknife of a ratio: Efron and
-    Tibshirani, An Introduction to the Bootstrap (1993), section 11.3. Clipped to [0, 1], where
-    every share lies.
+    ``critical`` is blocks x operations, ``strata`` the load level of each block. Quenouille-Tukey
+    jackknife of a ratio: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section
+    11.3.
+    Clipped to [0, 1], where every share lies.
     """
-    blocks = roots.size
     whole = critical.sum(axis=0) / roots.sum()
     without = (critical.sum(axis=0) - critical) / (roots.sum() - roots)[:, np.newaxis]
-    spread = np.sqrt((blocks - 1) / blocks * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
-    reach = stdtrit(blocks - 1, (1 + CONFIDENCE) / 2) * spread
-    return np.clip(whole - reach, 0, 1), np.clip(whole + reach, 0, 1)
+    if np.unique(strata, return_counts=True)[1].min() < 2:  # noqa: PLR2004 - one does not scatter
+        return np.full_like(whole, np.nan), np.full_like(whole, np.nan)
+    ends = [
+        jackknife_ends(float(share), left_out, strata)
+        for share, left_out in zip(whole, without.T, strict=True)
+    ]
+    low, high = np.clip(np.array(ends).reshape(-1, 2), 0, 1).T
+    return low, high
 
 
 def _reason(blocks: int) -> str:

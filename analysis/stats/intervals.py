@@ -406,8 +406,10 @@ def upper_of_none(exposure: float) -> float:
     return -math.log(1.0 - CONFIDENCE) / exposure
 
 
-def ratio_of_sums(above: Floats, below: Floats, *, unit: str, n: int) -> Estimate:
-    """Sum over sum, delete-one-block jackknife, t(K-1).
+def ratio_of_sums(
+    above: Floats, below: Floats, *, unit: str, n: int, strata: Sequence[int] | None = None
+) -> Estimate:
+    """Sum over sum, delete-one-block jackknife, t(K-1); ``strata`` as in ``mean``.
 
     The ends of a share stay in 0 to 1, and a ratio of what cannot be negative above 0.
     """
@@ -415,7 +417,8 @@ def ratio_of_sums(above: Floats, below: Floats, *, unit: str, n: int) -> Estimat
     if not len(below) or below.sum() <= 0:
         return nothing(unit, "nothing to divide by", n=n, blocks=len(below))
     whole = float(above.sum() / below.sum())
-    reason = too_few(len(below))
+    levels = None if strata is None else np.asarray(strata)
+    reason = too_few(len(below)) or _lonely(levels)
     if reason is not None:
         return Estimate(value=whole, unit=unit, n=n, blocks=len(below), reason=reason)
     rest = below.sum() - below
@@ -423,7 +426,7 @@ def ratio_of_sums(above: Floats, below: Floats, *, unit: str, n: int) -> Estimat
         why = "one block holds all of what is divided by"
         return Estimate(value=whole, unit=unit, n=n, blocks=len(below), reason=why)
     left_out = (above.sum() - above) / rest
-    low, high = jackknife_ends(whole, left_out)
+    low, high = jackknife_ends(whole, left_out, levels)
     if unit == "share":
         high = min(high, 1.0)
     if (above >= 0).all():

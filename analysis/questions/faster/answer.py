@@ -277,15 +277,16 @@ def _operation_rows(
             for side in (first, second)
             for spans in [np.nan_to_num(side["size"].to_numpy(np.float64))]
         ]
-        ratio, saved = pooled_means(sums[0], sums[1], n=n, strata=both["step"].tolist())
+        steps = both["step"].tolist()
+        ratio, saved = pooled_means(sums[0], sums[1], n=n, strata=steps)
         rows.append(
             OperationRow(
                 arm=arm,
                 service=operation[0],
                 operation=operation[1],
                 which="mixture" if which == ALL and len(cells) > 1 else which,
-                before=_pooled(sums[0]),
-                after=_pooled(sums[1]),
+                before=_pooled(sums[0], steps),
+                after=_pooled(sums[1], steps),
                 ratio=ratio,
                 saved=saved,
                 decided=decide(ratio, 1.0),
@@ -294,8 +295,8 @@ def _operation_rows(
     return rows
 
 
-def _pooled(of: tuple[Floats, Floats]) -> Estimate:
-    return ratio_of_sums(of[0], of[1], unit="ms", n=int(of[1].sum()))
+def _pooled(of: tuple[Floats, Floats], steps: list[int]) -> Estimate:
+    return ratio_of_sums(of[0], of[1], unit="ms", n=int(of[1].sum()), strata=steps)
 
 
 def end_to_end(

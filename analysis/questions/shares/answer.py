@@ -149,8 +149,9 @@ def _tables(manifest: Manifest, spans: pd.DataFrame, call_trees: CallTrees) -> _
     by = "arm" if manifest.arms else None
     critical = critical_times(call_trees, RULES[0])
     whole = of_stages(call_trees)
+    levels = {block.block: block.step for block in manifest.measured_blocks}
     made = [
-        from_sums([sums_of(trees, times, spans, by=by)])
+        from_sums([sums_of(trees, times, spans, by=by)], levels=levels)
         for trees, times in (
             (call_trees, critical),
             (whole, critical),
@@ -219,7 +220,8 @@ def _services(measured: Measured, operations: int) -> Iterator[ServiceRow]:
     )
     by = "arm" if manifest.arms else None
     times = critical_times(trees, RULES[0])
-    table = from_sums([sums_of(by_service, times, measured.spans, by=by)])
+    levels = {block.block: block.step for block in manifest.measured_blocks}
+    table = from_sums([sums_of(by_service, times, measured.spans, by=by)], levels=levels)
     blocks = _blocks_by_arm(manifest)
     for row in (table if by else table.assign(arm=None)).to_dict("records"):
         arm = _named(row["arm"])
@@ -269,7 +271,8 @@ def requests(roots: pd.DataFrame, blocks: pd.DataFrame) -> tuple[RequestRow, ...
     for arm, own in blocks.groupby("arm", dropna=False, sort=False):
         total = by_block(sums["sum"], own["block"])
         count = by_block(sums["size"], own["block"])
-        mean_ms = ratio_of_sums(total, count, unit="ms", n=int(by_block(seen, own["block"]).sum()))
+        n, strata = int(by_block(seen, own["block"]).sum()), own["step"].tolist()
+        mean_ms = ratio_of_sums(total, count, unit="ms", n=n, strata=strata)
         rows.append(RequestRow(arm=_named(arm), mean_ms=mean_ms))
     return tuple(rows)
 

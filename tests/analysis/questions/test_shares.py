@@ -141,10 +141,35 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     critical = rng.normal(20, 2, (300, 8)) + rng.normal(0, 3 / np.sqrt(30), (300, 8))
     roots = np.full(8, 100.0)
 
-    intervals = [shares._interval(run[:, np.newaxis], roots) for run in critical]
+    intervals = [
+        shares._interval(run[:, np.newaxis], roots, np.zeros(8, np.int64)) for run in critical
+    ]
 
     covered = np.mean([low[0] <= 0.2 <= high[0] for low, high in intervals])
     assert 0.90 <= covered <= 0.99
+
+
+def test_load_levels_are_strata_of_a_share() -> None:
+    """An operation is 10, 20 and 40 % at three levels: their scatter alone makes the interval.
+
+    Each block adds 1 % of its own: half-width 2.13 * 1 % / sqrt(18), t of 15 degrees of freedom;
+    how the levels differ would make 6 %. At 95 % of 300 repeats fewer than 269 in 1 of 10^4 seeds.
+    """
+    rng = np.random.default_rng(12)
+    levels = np.repeat([0, 1, 2], 6)
+    at = np.array([10.0, 20.0, 40.0])[levels]
+    ends = np.array(
+        [
+            shares._interval(
+                (at + rng.normal(0.0, 1.0, 18))[:, np.newaxis], np.full(18, 100.0), levels
+            )
+            for _ in range(300)
+        ]
+    )[:, :, 0]
+
+    covered = np.sum((ends[:, 0] <= at.mean() / 100) & (at.mean() / 100 <= ends[:, 1]))
+    assert covered >= 269
+    assert float(np.median(ends[:, 1] - ends[:, 0])) / 2 == pytest.approx(0.0050, rel=0.1)
 
 
 def test_without_enough_blocks_there_is_no_interval_and_a_reason() -> None:
