@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, get_args
 from analysis.checks.verdict import judge
 from analysis.errors import InputError
 from analysis.questions.catalogue import QUESTIONS, Question
+from analysis.questions.cost.answer import Cost
 from analysis.questions.database_load.answer import DatabaseLoad
 from analysis.questions.decisions import decided_together
 from analysis.questions.faster.answer import Faster
@@ -64,7 +65,8 @@ def ask(run: Run, kind: type[Answer]) -> Answer:
     if found.is_invalid:
         found.of(kind)
     tables = measured(run)
-    wanted = (Faster, DatabaseLoad) if kind in (Faster, DatabaseLoad) else (kind,)
+    compared = (Faster, DatabaseLoad, Cost)  # decided together
+    wanted = compared if kind in compared else (kind,)
     asked: list[Question[Any]] = [one for one in QUESTIONS if one.of in wanted]
     answers = decided_together(tuple(tables.once(one.answer) for one in asked))
     return next(one for one in answers if isinstance(one, kind))

@@ -1,14 +1,16 @@
 """Which of the differences that a report shows are decided, all of them together?
 
-The family is every comparison of two arms: times of the whole request, of its operations, and
-queries per request. The primary question is named beforehand and is the headline's: did the mean
-response time, over all load levels, change? ``analysis.stats.family`` has the method.
+The family is every comparison of two arms: times of the whole request, of its operations, queries
+per request, and what a request costs of each resource. The primary question is named beforehand
+and is the headline's: did the mean response time, over all load levels, change?
+``analysis.stats.family`` has the method.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from analysis.questions.cost.answer import Cost
 from analysis.questions.database_load.answer import DatabaseLoad
 from analysis.questions.faster.answer import EndToEndRow, Faster
 from analysis.stats.family import Hypothesis, decisions
@@ -24,7 +26,8 @@ def decided_together(answers: tuple[object, ...]) -> tuple[object, ...]:
     """The answers, with ``decided`` of all comparisons as the whole family allows."""
     faster = next((one for one in answers if isinstance(one, Faster)), None)
     load = next((one for one in answers if isinstance(one, DatabaseLoad)), None)
-    if faster is None or load is None:
+    cost = next((one for one in answers if isinstance(one, Cost)), None)
+    if faster is None or load is None or cost is None:
         return answers
     load = _without_totals(load, faster)
     words = iter(
@@ -37,6 +40,10 @@ def decided_together(answers: tuple[object, ...]) -> tuple[object, ...]:
                 *(Hypothesis(estimate=row.difference) for row in faster.kinds),
                 *(Hypothesis(estimate=row.ratio, null=1.0) for row in faster.operations),
                 *(Hypothesis(estimate=row.factor, null=1.0) for row in load.reductions),
+                *(
+                    Hypothesis(estimate=change.relative.shifted(1.0, "ratio"), null=1.0)
+                    for change in cost.changes
+                ),
             ]
         )
     )
@@ -49,10 +56,13 @@ def decided_together(answers: tuple[object, ...]) -> tuple[object, ...]:
     sure_load = replace(
         load, reductions=tuple(replace(row, decided=next(words)) for row in load.reductions)
     )
-    return tuple(
-        sure_faster if one is faster else sure_load if isinstance(one, DatabaseLoad) else one
-        for one in answers
+    sure_cost = replace(
+        cost, changes=tuple(replace(one, decided=next(words)) for one in cost.changes)
     )
+    sure: dict[type[object], object] = {
+        Faster: sure_faster, DatabaseLoad: sure_load, Cost: sure_cost
+    }  # fmt: skip
+    return tuple(sure.get(type(one), one) for one in answers)
 
 
 def _without_totals(load: DatabaseLoad, faster: Faster) -> DatabaseLoad:

@@ -28,6 +28,7 @@ from analysis.questions.failures.answer import SERVER_ERROR
 from analysis.questions.faster.times import Times, times_by_block, without_fast_failures
 from analysis.questions.measured import Measured
 from analysis.rundir.manifest import Manifest
+from analysis.stats.family import NOT_DECIDED, Hypothesis, decisions
 from analysis.stats.intervals import CONFIDENCE, Estimate, Floats, difference, nothing
 from analysis.stats.quantiles import pool, quantile
 from analysis.stats.queueing import erlang_c, servers_needed
@@ -563,21 +564,25 @@ def extrapolation(load: Iterable[LoadRow]) -> tuple[ExtrapolationRow, ...]:
     """The highest step hidden and predicted from the others: busy connections, in proportion.
 
     The prediction is a line through the origin: what a request of the other steps holds
-    connections for, times the hidden step's rate.
+    connections for, times the hidden step's rate. That it does not carry on is decided for all
+    arms and collections together.
     """
+    tried = [
+        (arm, collection, hidden, _together(shown))
+        for (arm, collection), (*shown, hidden) in _by_collection(load).items()
+        if shown and all(row.held_s_per_request.value for row in (*shown, hidden))
+    ]
+    gaps = [difference(hidden.held_s_per_request, carried) for _, _, hidden, carried in tried]
+    moved = decisions([Hypothesis(estimate=gap) for gap in gaps])
     rows = []
-    for (arm, collection), (*shown, hidden) in _by_collection(load).items():
-        if not shown or not all(row.held_s_per_request.value for row in (*shown, hidden)):
-            continue
-        carried = _together(shown)
+    for (arm, collection, hidden, carried), gap, said in zip(tried, gaps, moved, strict=True):
         held = carried.value or 0.0
         predicted = held * hidden.achieved_per_s
         seen = hidden.held_s_per_request
         measured = (seen.value or 0.0) * hidden.achieved_per_s
         error = predicted / measured - 1.0 if measured else math.nan
-        gap = difference(seen, carried)
         if gap.has_interval:
-            fine = gap.includes(0.0) or abs(error) <= MOVES_BY
+            fine = said == NOT_DECIDED or abs(error) <= MOVES_BY
         else:
             fine = abs(error) <= EXTRAPOLATES_WITHIN
         word = "It extrapolates" if fine else "It does not extrapolate"

@@ -74,6 +74,8 @@ class CostChange:
     """After minus before, per request."""
     relative: Estimate
     """After over before, minus 1."""
+    decided: str
+    """Of the relative change, with all other comparisons of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,13 +380,15 @@ def _changes(measured: Measured, use: _Use) -> Iterator[CostChange]:
     for arm in measured.manifest.treatments:
         if arm in use.arms:
             after = use.of(arm)
+            relative = _relative(use, baseline, arm)
             yield CostChange(
                 resource=use.resource.key,
                 arm=arm,
                 before=before,
                 after=after,
                 difference=difference(after, before),
-                relative=_relative(use, baseline, arm),
+                relative=relative,
+                decided=decide(relative),
             )
 
 

@@ -27,7 +27,7 @@ from analysis.document.tables import (
 from analysis.questions.cost import figure as cost_figure
 from analysis.questions.cost.answer import CPU, RESOURCES, CoresRow, Cost, CostChange, CostRow
 from analysis.questions.findings import Findings
-from analysis.stats.intervals import decide
+from analysis.stats.family import NOT_DECIDED
 
 QUESTION = "What does a request cost?"
 
@@ -99,7 +99,7 @@ def _answer(cost: Cost, setting: Setting) -> str:
 def _sentence(change: CostChange) -> str:
     """A part's CPU before and after, and whether it differs."""
     what = f"{LABELS[change.resource]} per request: {written.said_point(change.before)}"
-    if decide(change.difference) == "not decided":
+    if change.decided == NOT_DECIDED:
         why = "; no difference could be decided" if change.difference.has_interval else ""
         return f"{what} and {written.said_point(change.after)}{why}."
     by = f" ({written.said(change.relative)})" if change.relative.has_interval else ""

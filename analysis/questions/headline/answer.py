@@ -63,7 +63,7 @@ def _with_cost(found: Findings, arm: str, said_so_far: Headline) -> Headline:
     if change is None or not change.relative.has_interval:
         return said_so_far
     relative = change.relative
-    if relative.includes(0.0):
+    if change.decided == NOT_DECIDED:
         text = f"No difference of PostgreSQL's CPU per request could be decided: {said(relative)}."
     else:
         word = "falls" if (relative.value or 0.0) < 0 else "rises"

@@ -12,7 +12,7 @@ from analysis.questions.database_load.answer import DatabaseLoad, ReductionRow
 from analysis.questions.faster.answer import EndToEndRow, Faster
 from analysis.questions.findings import Findings
 from analysis.questions.headline import decision, gain_panel
-from analysis.stats.intervals import Estimate
+from analysis.stats.intervals import Estimate, decide
 from tests.support.runs.report_findings import cache_findings
 
 Ends = tuple[float, float]
@@ -62,6 +62,7 @@ def told(*, factor: Ends, users: Ends, cpu: Ends | None) -> Findings:
                 after=ms,
                 difference=ms,
                 relative=between(*cpu),
+                decided=decide(between(*cpu)),
             ),
         )
     )
