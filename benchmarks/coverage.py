@@ -1,9 +1,9 @@
-"""Do the intervals cover what they claim to, and do equal arms come out as equal? Full size.
+"""How often do intervals hold the truth, and verdicts say what is not so?
 
-Truth is known: M/M/1 response times (closed form), counts that burst (a given miss rate), samples
-of traces (the whole), and pairs of arms that do not differ. Prints the share of repeats in which
-the interval held the truth, or cried wolf, with the binomial error of that share; ends with 1 when
-a target is missed by more than it.
+Prints one Markdown table: every number and verdict that a report shows, in six worlds of known
+truth (``benchmarks.support.worlds``), with 6, 8 and 18 blocks per arm. Below it, queues whose
+percentiles are known in closed form. Ends with 1 where what is shown is surely off its target:
+intervals that hold the truth in less than 90 %, words that are false in more than 5 %.
 """
 
 from __future__ import annotations
@@ -11,69 +11,141 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from analysis.questions.faster.answer import paired_difference
-from analysis.stats import intervals
 from analysis.stats.backlog import overloaded
-from analysis.stats.intervals import Estimate, decide
-from analysis.stats.quantiles import quantile, quantile_difference
+from analysis.stats.intervals import decide, rate_ratio
+from analysis.stats.quantiles import quantile
 from analysis.stats.sequential import decided_after
+from benchmarks.support.shown import NUMBERS, VERDICTS, Simulated, Told, held
+from benchmarks.support.worlds import WORLDS, World
 from tests.support.runs import paired_arms
 from tests.support.runs.queue_simulation import (
     blocks_of_a_queue,
-    bursting_misses,
     mm1_quantile,
     mm1_response_times,
 )
 
-COMPARISONS = ("paired mean", "p50", "p90", "ratio of means", "reduction factor")
-"""What ``equal_arms`` compares, in its order."""
+BLOCKS = (6, 8, 18)
+
+LEAST_HELD = 0.90
+"""Of the intervals that are shown."""
+
+MOST_FALSE = 0.05
+"""Of the words that are said."""
+
+FEWEST_SHOWN = 20
+"""A cell of fewer shown numbers says nothing of how often they are right."""
+
+
+@dataclass(slots=True)
+class Cell:
+    """How one number of one world came out with so many blocks."""
+
+    right: int = 0
+    shown: int = 0
+    refused: int = 0
+
+    def add(self, right: bool | None) -> None:  # noqa: FBT001 - what was told, as it is
+        """Count one simulated run."""
+        self.refused += right is None
+        self.shown += right is not None
+        self.right += right is True
+
+    def told(self, *, is_verdict: bool) -> str:
+        """Percent that held the truth (of a verdict: that was false), and percent refused."""
+        if self.shown < FEWEST_SHOWN:
+            return "–"
+        share = self.right / self.shown
+        percent = f"{100 * (1 - share if is_verdict else share):.0f}"
+        refused = 100 * self.refused / (self.shown + self.refused)
+        return f"{percent} ({refused:.0f} –)" if refused >= 0.5 else percent
+
+    def is_off(self, *, is_verdict: bool) -> bool:
+        """Whether it surely misses its target: by more than three errors of the simulation."""
+        if self.shown < FEWEST_SHOWN:
+            return False
+        target = 1.0 - MOST_FALSE if is_verdict else LEAST_HELD
+        error = math.sqrt(target * (1.0 - target) / self.shown)
+        return self.right / self.shown < target - 3.0 * error
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one kind of repeat came out."""
+class Row:
+    """One number or verdict in all worlds."""
 
     name: str
-    share: float
-    repeats: int
-    target: str
-    met: bool
+    is_verdict: bool
+    cells: dict[tuple[str, int], Cell] = field(default_factory=dict)
 
     def line(self) -> str:
-        """One row of the printed table."""
-        error = math.sqrt(max(self.share * (1 - self.share), 0.25 / self.repeats) / self.repeats)
-        word = "ok" if self.met else "MISSED"
-        return f"{self.name:<58} {self.share:6.1%} ±{1.96 * error:5.1%}  {self.target:<9} {word}"
+        """As a row of a Markdown table."""
+        parts = []
+        for world in WORLDS:
+            told = [
+                self.cells[world.name, blocks].told(is_verdict=self.is_verdict)
+                for blocks in BLOCKS
+                if (world.name, blocks) in self.cells
+            ]
+            parts.append("–" if set(told) <= {"–"} else ", ".join(told))
+        name = f"*{self.name}*" if self.is_verdict else self.name
+        return f"| {name} | {' | '.join(parts)} |"
+
+    def off(self) -> Iterable[str]:
+        """What surely misses its target."""
+        for (world, blocks), cell in self.cells.items():
+            if cell.is_off(is_verdict=self.is_verdict):
+                yield f"{self.name}, {world}, {blocks} blocks: {cell.right} of {cell.shown} right"
 
 
-def held(estimate: Estimate, truth: float) -> bool:
-    """Whether the interval is there and holds the truth."""
-    if estimate.low is None or estimate.high is None:
-        return False
-    return estimate.low <= truth <= estimate.high
+def table(rng: np.random.Generator, repeats: int) -> list[Row]:
+    """Every row, from ``repeats`` simulated runs of each world and number of blocks."""
+    rows: dict[str, Row] = {}
+    for simulated, is_verdict in (
+        *((one, False) for one in NUMBERS),
+        *((one, True) for one in VERDICTS),
+    ):
+        for world in WORLDS:
+            for blocks in BLOCKS:
+                for name, right in _told(rng, simulated, world, blocks, repeats):
+                    row = rows.setdefault(name, Row(name, is_verdict))
+                    row.cells.setdefault((world.name, blocks), Cell()).add(right)
+    return list(rows.values())
 
 
-def queue(
-    rng: np.random.Generator, utilisation: float, q: float, size: int = 10_000
-) -> tuple[bool, bool]:
-    """Ten blocks: does the interval hold the true quantile, and was there one?"""
-    blocks = [mm1_response_times(rng, size, utilisation) for _ in range(10)]
-    found = quantile(blocks, q, unit="service times")
-    return held(found, mm1_quantile(q, utilisation)), found.has_interval
+def _told(
+    rng: np.random.Generator, simulated: Simulated, world: World, blocks: int, repeats: int
+) -> Told:
+    for _ in range(repeats):
+        yield from simulated(rng, world, blocks)
 
 
-def factor(rng: np.random.Generator, blocks: int) -> bool:
-    """Bursting misses at 5 %: does the interval hold the true factor of 20?"""
-    missed, sent = bursting_misses(rng, blocks, 150, 0.05)
-    every = rng.poisson(150, blocks).astype(np.float64)
-    return held(intervals.rate_ratio((every, every), (missed, sent), n=1), 20.0)
+def queues(rng: np.random.Generator, repeats: int) -> Iterable[str]:
+    """Percentiles of M/M/1 queues, whose values stay high for long."""
+    yield "| M/M/1 | blocks | held the truth | refused |"
+    yield "|---|---|---|---|"
+    for q, utilisation, blocks, size in (
+        (0.95, 0.5, 10, 10_000),
+        (0.95, 0.8, 18, 340),
+        (0.95, 0.8, 10, 10_000),
+        (0.99, 0.8, 10, 10_000),
+        (0.99, 0.9, 10, 2_000),
+    ):
+        cell = Cell()
+        for _ in range(repeats):
+            made = [mm1_response_times(rng, size, utilisation) for _ in range(blocks)]
+            cell.add(held(quantile(made, q, unit="ms"), mm1_quantile(q, utilisation)))
+        share = f"{cell.right / cell.shown:.0%}" if cell.shown else "–"
+        yield (
+            f"| p{q * 100:g} at utilisation {utilisation:g} | {blocks} of {size:,} | {share} |"
+            f" {cell.refused / repeats:.0%} |"
+        )
 
 
 def sampled(rng: np.random.Generator, rates: tuple[float, float], blocks: int = 8) -> bool:
@@ -88,63 +160,20 @@ def sampled(rng: np.random.Generator, rates: tuple[float, float], blocks: int = 
         weight = np.where(rng.random(asked.shape) < rate, 1 / rate, 0.0)
         weighed.append(((asked * weight).sum(axis=1), weight.sum(axis=1)))
         whole.append(asked.mean())
-    found = intervals.rate_ratio(*weighed, n=1, weight=1 / min(rates))
-    return held(found, float(whole[0] / whole[1]))
+    found = rate_ratio(*weighed, n=1, weight=1 / min(rates))
+    return bool(held(found, float(whole[0] / whole[1])))
 
 
-def equal_arms(rng: np.random.Generator, *, interleaved: bool) -> list[bool]:
-    """Six pairs on a drifting machine: which of five comparisons cry wolf?"""
-    drift, arms = 1.0, [[], []]
-    shared = [rng.lognormal(8.0, 0.25, 120) for _ in range(6)]
-    order = [0, 1, 1, 0] * 3 if interleaved else [0] * 6 + [1] * 6
-    for arm in order:
-        drift *= math.exp(rng.normal(0.0, 0.01))
-        draws = shared[len(arms[arm])]
-        arms[arm].append(draws * drift * np.exp(rng.normal(0.0, 0.02, 120)))
-    first, second = arms
-    misses = [bursting_misses(rng, 6, 120, 0.05) for _ in range(2)]
-    ones = np.full(6, 120.0)
-    means = [np.array([block.mean() for block in arm]) for arm in arms]
-    pairs = paired_arms.matched(zip(first, second, strict=True))
-    said = [
-        decide(paired_difference(pairs)),
-        decide(quantile_difference(second, first, 0.5, unit="ms")),
-        decide(quantile_difference(second, first, 0.9, unit="ms")),
-        decide(intervals.pooled_means((means[0], ones), (means[1], ones), n=1)[0], 1.0),
-        decide(intervals.rate_ratio(misses[0], misses[1], n=1), 1.0),
-    ]
-    return [word != "not decided" for word in said]
+def samples(rng: np.random.Generator, repeats: int) -> Iterable[str]:
+    """Traces kept at two rates: does the interval hold the whole's reduction factor?"""
+    yield "| traces kept at | reduction factor held the truth |"
+    yield "|---|---|"
+    for rates in ((1.0, 1 / 16), (0.25, 1 / 16), (1 / 16, 1 / 16)):
+        share = _share(partial(sampled, rng, rates), repeats * 5)
+        yield f"| {rates[0]:.3g} and {rates[1]:.3g} | {share:.0%} |"
 
 
-def planted(rng: np.random.Generator, requests: int) -> bool:
-    """A change of 0.2 % in pairs with the same LLM time: is it decided, and rightly?"""
-    pairs = []
-    for _ in range(10):
-        llm = rng.lognormal(8.0, 0.3, requests // 10)
-        one, two = (llm + rng.normal(500.0, 15.0, requests // 10) for _ in range(2))
-        pairs.append((one, two - 0.002 * 3600.0))
-    return decide(paired_difference(paired_arms.matched(pairs))) == "lower"
-
-
-def outcomes(rng: np.random.Generator, repeats: int) -> list[Outcome]:
-    """Every simulation of this page."""
-    found = [_covered(rng, repeats, rho, q) for rho, q in ((0.5, 0.95), (0.8, 0.95), (0.8, 0.99))]
-    found.append(_refused(rng, repeats))
-    for blocks in (6, 10, 18):
-        share = _share(lambda n=blocks: factor(rng, n), repeats * 5)
-        name = f"reduction factor, bursting misses, {blocks} blocks: covered"
-        found.append(Outcome(name, share, repeats * 5, ">= 92 %", share >= 0.92))
-    found += _wolves(rng, repeats)
-    for requests in (60, 200, 500):
-        share = _share(lambda n=requests: planted(rng, n), repeats)
-        name = f"0.2 % planted, paired, {requests} requests an arm: decided"
-        target, met = (">= 80 %", share >= 0.8) if requests == 500 else ("", True)
-        found.append(Outcome(name, share, repeats, target, met))
-    found += [*_sequential(rng, repeats), *_overload(rng, repeats)]
-    return [*found, *_samples(rng, repeats)]
-
-
-def _sequential(rng: np.random.Generator, repeats: int) -> Iterator[Outcome]:
+def sequential(rng: np.random.Generator, repeats: int) -> Iterable[str]:
     """18 rounds, looked at after each: decided where nothing differs, and how soon else."""
     shapes: dict[str, Callable[[tuple[int, ...]], np.ndarray]] = {
         "normal": rng.standard_normal,
@@ -152,36 +181,26 @@ def _sequential(rng: np.random.Generator, repeats: int) -> Iterator[Outcome]:
         "log-normal 1.5": lambda size: -np.diff(rng.lognormal(0.0, 1.5, (2, *size)), axis=0)[0],
         "Pareto 1.5": lambda size: -np.diff(rng.pareto(1.5, (2, *size)), axis=0)[0],
     }
+    yield "| equal arms, looked at 13 times | decided |"
+    yield "|---|---|"
     for name, draw in shapes.items():
         found = [decided_after([draw((18,))])[0] for _ in range(5 * repeats)]
-        share = float(np.mean([after is not None for after in found]))
-        title = f"A/A looked at 13 times, {name}: decided"
-        yield Outcome(title, share, len(found), "<= 5 %", share <= 0.05)
+        yield f"| {name} | {np.mean([after is not None for after in found]):.1%} |"
     after = [decided_after([rng.normal(3.0, 1.0, 18)])[0] or 18 for _ in range(repeats)]
     saved = 1.0 - float(np.mean(after)) / 18
-    title = "3 standard deviations of a round: rounds saved"
-    yield Outcome(title, saved, repeats, ">= 50 %", saved >= 0.5)
+    yield f"| 3 standard deviations of a round apart: rounds saved | {saved:.0%} |"
 
 
-def _samples(rng: np.random.Generator, repeats: int) -> Iterator[Outcome]:
-    """Traces kept at two rates: does the interval hold the whole's reduction factor?"""
-    for rates in ((1.0, 1 / 16), (0.25, 1 / 16), (1 / 16, 1 / 16)):
-        share = _share(partial(sampled, rng, rates), repeats * 5)
-        name = f"reduction factor, traces kept at {rates[0]:.3g} and {rates[1]:.3g}: covered"
-        yield Outcome(name, share, repeats * 5, ">= 90 %", share >= 0.9)
-
-
-def _overload(rng: np.random.Generator, repeats: int) -> Iterator[Outcome]:
+def overload(rng: np.random.Generator, repeats: int) -> Iterable[str]:
     """Two arms at 10, 30 and 60/s, blocks of 5 s: is any of the six called overloaded?"""
-    for utilisation, blocks, bursts in (
-        *((1.2, blocks, False) for blocks in (6, 8, 18)),
-        *((0.8, blocks, True) for blocks in (6, 8, 18)),
-    ):
-        share = _share(lambda u=utilisation, n=blocks, b=bursts: grows(rng, u, n, b), repeats)
-        over = utilisation > 1.0
-        name = f"60/s at {utilisation:g} of capacity, {blocks} blocks: overloaded"
-        met = share >= 0.8 if over else share <= 0.05
-        yield Outcome(name, share, repeats, ">= 80 %" if over else "<= 5 %", met)
+    yield "| 60/s, blocks of 5 s | 6, 8, 18 blocks: called overloaded |"
+    yield "|---|---|"
+    for utilisation, bursts in ((1.2, False), (0.8, True)):
+        shares = [
+            _share(lambda u=utilisation, n=blocks, b=bursts: grows(rng, u, n, b), repeats)
+            for blocks in BLOCKS
+        ]
+        yield f"| at {utilisation:g} of capacity | {', '.join(f'{s:.0%}' for s in shares)} |"
 
 
 def grows(rng: np.random.Generator, utilisation: float, blocks: int, bursts: bool) -> bool:  # noqa: FBT001 - simulated as told
@@ -200,50 +219,54 @@ def grows(rng: np.random.Generator, utilisation: float, blocks: int, bursts: boo
     return bool(overloaded(columns, pd.concat(requests, ignore_index=True)).any())
 
 
-def _wolves(rng: np.random.Generator, repeats: int) -> list[Outcome]:
-    """A/A: each comparison, all of them together, and what would come without interleaving."""
-    said = np.array([equal_arms(rng, interleaved=True) for _ in range(repeats * 5)])
-    found = [
-        Outcome(f"  A/A, {name}: different", float(cried), len(said), "", met=True)
-        for name, cried in zip(COMPARISONS, said.mean(axis=0), strict=True)
-    ]
-    whole = float(said.mean())
-    name = "A/A, interleaved pairs, 1 % drift a block, all: different"
-    found.append(Outcome(name, whole, said.size, "<= 5 %", met=whole <= 0.05))
-    apart = float(np.mean([equal_arms(rng, interleaved=False)[0] for _ in range(repeats)]))
-    name = "  A/A, all of one arm first, paired mean: different"
-    found.append(Outcome(name, apart, repeats, "(a trap)", met=True))
-    return found
-
-
-def _covered(rng: np.random.Generator, repeats: int, utilisation: float, q: float) -> Outcome:
-    share = _share(lambda: queue(rng, utilisation, q)[0], repeats)
-    name = f"M/M/1 at {utilisation:g}, p{q * 100:g}, 10 blocks: covered"
-    strict = q <= 0.95
-    return Outcome(name, share, repeats, ">= 90 %" if strict else "", share >= 0.9 or not strict)
-
-
-def _refused(rng: np.random.Generator, repeats: int) -> Outcome:
-    share = _share(lambda: not queue(rng, 0.9, 0.99, 2_000)[1], repeats)
-    name = "M/M/1 at 0.9, p99, 10 blocks of 2,000: refused"
-    return Outcome(name, share, repeats, ">= 90 %", share >= 0.9)
+def planted(rng: np.random.Generator, requests: int) -> bool:
+    """A change of 0.2 % in ten pairs with the same LLM time: is it decided, and rightly?"""
+    pairs = []
+    for _ in range(10):
+        llm = rng.lognormal(8.0, 0.3, requests // 10)
+        one, two = (llm + rng.normal(500.0, 15.0, requests // 10) for _ in range(2))
+        pairs.append((one, two - 0.002 * 3600.0))
+    return decide(paired_difference(paired_arms.matched(pairs))) == "lower"
 
 
 def _share(once: Callable[[], bool], repeats: int) -> float:
     return float(np.mean([once() for _ in range(repeats)]))
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Print the table and give 1 when a target was missed."""
     parser = argparse.ArgumentParser(prog="coverage", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=200, help="of each world and block count")
+    parser.add_argument("--quick", action="store_true", help="40 repeats, no queues")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     rng = np.random.default_rng(options.seed)
-    found = outcomes(rng, options.repeats)
-    for outcome in found:
-        print(outcome.line())
-    return 0 if all(outcome.met for outcome in found) else 1
+    repeats = 40 if options.quick else options.repeats
+    rows = table(rng, repeats)
+    print(f"Percent of {repeats} simulated runs with {', '.join(map(str, BLOCKS))} blocks per arm")
+    print("in which the interval held the truth, or (in italics) the word was false.")
+    print("In brackets what was refused; – is too few or nothing shown.\n")
+    print(f"| shown | {' | '.join(world.name for world in WORLDS)} |")
+    print("|---|" + "---|" * len(WORLDS))
+    for row in rows:
+        print(row.line())
+    if not options.quick:
+        print("\n" + "\n".join(queues(rng, repeats)))
+        print("\n" + "\n".join(overload(rng, repeats)))
+        print("\n" + "\n".join(sequential(rng, repeats)))
+        print("\n" + "\n".join(samples(rng, repeats)))
+        decided = ", ".join(
+            f"{_share(lambda n=n: planted(rng, n), repeats):.0%}" for n in (200, 500)
+        )
+        print(
+            f"\n0.2 % planted, paired by draw, 200 and 500 requests an arm: decided in {decided}"
+        )
+    off = [text for row in rows for text in row.off()]
+    print(
+        "\n"
+        + "\n".join(["Surely off target:", *off] if off else ["Nothing is surely off target."])
+    )
+    return 1 if off else 0
 
 
 if __name__ == "__main__":

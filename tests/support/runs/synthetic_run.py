@@ -46,6 +46,12 @@ class Truth:
     """Relative size of the noise that two requests of one draw do not share, on every stage."""
     end_to_end_change: float = 0.0
     """Relative change of the LLM's time in the arm `on`, for planting an effect."""
+    mood: float = 0.0
+    """Relative size of each block's own factor on all that this machine does."""
+    drift: float = 0.0
+    """The same of the steps of a random walk from block to block."""
+    database_cpu_ms: float = 0.0
+    """CPU of PostgreSQL per request, counted by arm at each block's start; 0: not counted."""
     personalities: int = 50
     users: int = 200
 
@@ -93,6 +99,10 @@ class _Made:
     llm: list[dict[str, Any]] = field(default_factory=list)
     clock_ns: int = START_NS + 1_000_000_000
     traces: int = 0
+    walked: float = 1.0
+    """Where the machine's random walk is."""
+    cpu_s: list[tuple[int, str, float]] = field(default_factory=list)
+    """What a block's requests took of PostgreSQL's CPU: when it began, and whose it was."""
 
 
 def write_run(
@@ -185,6 +195,11 @@ def _add_block(
     intended = made.clock_ns + (gaps * 1e9).astype(np.int64)
     lag = own.exponential(damage.lag_ms / 4.6, planned)  # p99 of an exponential is 4.6 means
     block = len(made.blocks)
+    moods = np.random.default_rng([seed, block, 7])  # apart from the draws, which stay as they are
+    made.walked *= float(np.exp(moods.normal(0.0, truth.drift)))
+    machine = made.walked * float(np.exp(moods.normal(0.0, truth.mood)))
+    taken = moods.lognormal(0.0, 0.5, planned).sum() * truth.database_cpu_ms / 1e3 * machine
+    made.cpu_s.append((made.clock_ns, arm, float(taken)))
     arrivals = Arrivals(
         first_trace=made.traces + 1,
         arm=arm,
@@ -194,6 +209,7 @@ def _add_block(
         sent_ns=intended + (lag * 1e6).astype(np.int64),
         shared=shared,
         own=own,
+        machine=machine,
     )
     spans, roots = chat_spans(arrivals, truth)
     failed = own.uniform(size=planned) < damage.error_share
@@ -288,7 +304,21 @@ def _counters(spans: pd.DataFrame, made: _Made, damage: Damage) -> pd.DataFrame:
         text = json.dumps(labels)
         rows.append((START_NS, source, name, text, start))
         rows.append((made.clock_ns + 10**9, source, name, text, start + total))
+    rows += _cpu(made) if any(taken for _, _, taken in made.cpu_s) else []
     return pd.DataFrame(rows, columns=["t_ns", "source", "name", "labels", "value"])
+
+
+def _cpu(made: _Made) -> list[tuple[int, str, str, str, float]]:
+    """CPU seconds of each arm's database, at the start of each of the arm's blocks."""
+    rows = []
+    for arm in ("off", "on"):
+        total, label = 0.0, json.dumps({"database": f"worthit_{arm}"})
+        for start_ns, whose, taken in made.cpu_s:
+            if whose == arm:
+                rows.append((start_ns, "postgres", "cpu_seconds", label, total))
+                total += taken
+        rows.append((made.clock_ns + 10**9, "postgres", "cpu_seconds", label, total))
+    return rows
 
 
 def _events(made: _Made) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class Arrivals:
     sent_ns: NDArray[np.int64]
     shared: np.random.Generator
     own: np.random.Generator
+    machine: float = 1.0
+    """By how much the block's machine is slow; what is elsewhere, as the LLM, is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +219,8 @@ def _llm(
     parent: str,
 ) -> NDArray[np.int64]:
     chat = name.startswith("chat")
-    took = _draw(arrivals, truth, truth.llm_ms if chat else 30.0, truth.llm_sigma)
+    elsewhere = replace(arrivals, machine=1.0)
+    took = _draw(elsewhere, truth, truth.llm_ms if chat else 30.0, truth.llm_sigma)
     if chat and arrivals.arm == "on":
         took = (took * (1 + truth.end_to_end_change)).astype(np.int64)
     operation = {"gen_ai.operation.name": name.split(maxsplit=1)[0]}
@@ -237,7 +240,7 @@ def _draw(arrivals: Arrivals, truth: Truth, median_ms: float, sigma: float) -> N
     n = len(arrivals.draw)
     alike = np.exp(arrivals.shared.normal(0, sigma, n))
     unlike = np.exp(arrivals.own.normal(0, truth.noise, n)) if truth.noise else 1.0
-    return np.asarray(median_ms * 1e6 * alike * unlike, dtype=np.int64)
+    return np.asarray(median_ms * 1e6 * alike * unlike * arrivals.machine, dtype=np.int64)
 
 
 def _client(
