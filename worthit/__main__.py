@@ -46,6 +46,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "shares": ("worthit.cli.shares", "Where does one request's time go?"),
     "trace": ("worthit.cli.trace", "Show one request of a run as a tree."),
     "compare": ("worthit.cli.compare", "Compare two runs, or two arms of one."),
+    "history": ("worthit.cli.history", "Many runs of one experiment: is the newest worse?"),
     "check": ("worthit.cli.check", "Which claims hold in this run?"),
     "export": ("worthit.cli.export", "Send a run's traces to Jaeger or any OTLP backend."),
     "plugin": ("worthit.cli.plugin", "Print the path of the Locust plugin."),

@@ -54,6 +54,8 @@ _FOREIGN = (
 )
 
 RUN_ELSEWHERE: dict[str, str] = {
+    "worthit history runs/* --worse-by 2 --figure history.png": "tests/worthit/cli/test_history.py"
+    "::test_the_newest_of_nine_runs_is_worse_and_ends_with_3",
     "make demo": _DEMO,
     ".venv/bin/worthit demo --quick --json > outcome.json": _WORKFLOW,
     ".venv/bin/worthit demo": _DEMO,

@@ -1,0 +1,1 @@
+"""What did many runs of one experiment find?"""
