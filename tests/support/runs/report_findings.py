@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
-from typing import Any
+from dataclasses import MISSING, fields
+from typing import Any, get_origin, get_type_hints
 
 from analysis.claims.ledger import Decision, Ledger, LedgerRow
 from analysis.questions.catalogue import QUESTIONS
@@ -55,7 +55,10 @@ def with_answers(*answers: object) -> tuple[object, ...]:
 
 
 def _empty(kind: type[Any]) -> object:
-    return kind(**{field.name: "" if field.name == "profile" else () for field in fields(kind)})
+    """An answer of which every field is empty in its own type, or left to its default."""
+    types = get_type_hints(kind)
+    needed = [field.name for field in fields(kind) if field.default is MISSING]
+    return kind(**{name: (get_origin(types[name]) or types[name])() for name in needed})
 
 
 def run_facts(**changed: Any) -> RunFacts:  # noqa: ANN401 - as RunFacts
