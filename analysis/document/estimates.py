@@ -8,6 +8,7 @@ stands in the estimate.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from analysis.document import formatting
@@ -68,6 +69,29 @@ def said_point(estimate: Estimate) -> str:
     return words
 
 
+def size(
+    rows: Iterable[tuple[str | None, Estimate]], what: str, label: Callable[[str], str]
+) -> str:
+    """How many requests are behind figures, and in how many blocks or turns (``what``).
+
+    Of each arm its first row counts. ``540 requests per arm in 18 blocks``, or where the arms
+    differ ``540 requests in 5 blocks of off, 432 in 4 of on``.
+    """
+    of_arms: dict[str | None, Estimate] = {}
+    for arm, one in rows:
+        of_arms.setdefault(arm, one)
+    sizes = [(formatting.count(one.n), formatting.count(one.blocks)) for one in of_arms.values()]
+    (n, blocks), *others = sizes
+    if all(other == (n, blocks) for other in others):
+        return f"{n} requests {'per arm ' if others else ''}in {blocks} {what}"
+    first, *rest = (
+        (label(arm or ""), number, several)
+        for arm, (number, several) in zip(of_arms, sizes, strict=True)
+    )
+    told = [f"{first[1]} requests in {first[2]} {what} of {first[0]}"]
+    return ", ".join(told + [f"{number} in {several} of {arm}" for arm, number, several in rest])
+
+
 def saving(factor: Estimate) -> Estimate:
     """A factor of reduction as it is said: as it is from 2 times on, else as the share saved."""
     value = factor.low if factor.value is None else factor.value
@@ -79,11 +103,13 @@ def saving(factor: Estimate) -> Estimate:
 def less(factor: Estimate, word: str = "less") -> str:
     """A factor of reduction in words, ``20.1 times less`` or ``19.0 % less``; empty for none.
 
-    Below 1 it is more: of so many times, or of so many percent.
+    Below 1 it is more: of so many times, or of so many percent. Of exactly 1 it is as much.
     """
     value = factor.low if factor.value is None else factor.value
     if value is None or value <= 0:
         return ""
+    if value == 1.0 and factor.low == factor.high:
+        return "as many" if word == "fewer" else "as much"
     if value >= 1.0:
         return f"{said(saving(factor))} {word}"
     more = replace(factor, value=value).inverse()

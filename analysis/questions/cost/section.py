@@ -55,7 +55,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
     if not whole:
         return None
     computing = [row for row in whole if row.resource in _COMPUTING]
-    n = whole[0].per_request
+    sizes = [(row.arm, row.per_request) for row in whole]
     return Section(
         key="cost",
         question=QUESTION,
@@ -68,7 +68,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
             "Nothing of this: the time that the profile adds is waited, not computed."
         ),
         sample=(
-            f"{formatting.count(n.n)} requests per arm in {formatting.count(n.blocks)} turns;"
+            f"{written.size(sizes, 'turns', setting.label)};"
             " counters of the processes and servers, sampled every second; 95 % intervals from the"
             " spread between an arm's turns: blocks of it without one of another arm between."
         ),

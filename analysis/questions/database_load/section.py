@@ -52,7 +52,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
     if not load.statements:
         return None
     whole, cached = (_reduction(load, name, setting) for name in (None, setting.cached_collection))
-    first = load.statements[0].per_request
+    sizes = [(row.arm, row.per_request) for row in load.statements]
     return Section(
         key="load",
         question=QUESTION,
@@ -65,10 +65,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
             "The number of queries is real; how long each held its connection was topped up to the"
             " profile."
         ),
-        sample=(
-            f"{formatting.count(first.n)} requests per arm in {formatting.count(first.blocks)}"
-            " blocks."
-        ),
+        sample=f"{written.size(sizes, 'blocks', setting.label)}.",
         drawings=(_drawing(load.statements, whole, setting),),
         tables=(_by_statement(load.statements, setting), *_by_rate(load, setting), *_waits(load)),
     )

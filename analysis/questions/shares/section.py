@@ -157,7 +157,10 @@ def _answer(stages: Sequence[StageRow], setting: Setting) -> str:
     longest = max(own, key=lambda row: row.share.value or 0.0)
     if not longest.share.is_known:
         return "No span took any time, so there is nothing to share out."
-    parts = [f"The largest part, {written.said(longest.share)}, goes to {longest.operation}."]
+    several = len({row.arm for row in stages}) > 1
+    where = f" in {setting.label(longest.arm)}" if several else ""
+    largest = written.said(longest.share)
+    parts = [f"The largest part, {largest}, goes to {longest.operation}{where}."]
     cached = {
         row.arm: written.said(row.share)
         for row in stages

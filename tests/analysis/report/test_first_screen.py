@@ -12,7 +12,7 @@ from rich.console import Console
 from typing_extensions import override
 
 from analysis.document.document import Document, Respect
-from analysis.document.estimates import less, said
+from analysis.document.estimates import less, said, size
 from analysis.questions.asking import findings
 from analysis.report import assembly, markdown, page, terminal
 from analysis.report.pictures import Pictures
@@ -122,6 +122,7 @@ def test_no_sentence_has_more_than_three_digits_of_a_measured_number(document: D
         ((1.02, 0.99, 1.05), "2.0 % (−1.0 to 4.8) fewer"),
         ((0.8, 0.75, 0.85), "25 % (18 to 33) more"),
         ((0.25, 0.2, 0.3), "4.0 times (3.3 to 5.0) more"),
+        ((1.0, 1.0, 1.0), "as many"),
     ],
 )
 def test_a_factor_near_1_is_said_in_percent(
@@ -132,6 +133,23 @@ def test_a_factor_near_1_is_said_in_percent(
     made = Estimate(value=value, low=low, high=high, unit="ratio", n=100, blocks=12)
 
     assert words == less(made, "fewer").replace("\u202f", " ")
+
+
+def test_arms_of_different_size_are_told_one_by_one() -> None:
+    """The same size is said once; "per arm" would be false of the others."""
+    small, large = (
+        Estimate(value=1.0, low=None, high=None, unit="count", n=n, blocks=blocks)
+        for n, blocks in ((432, 4), (540, 5))
+    )
+
+    assert (
+        size([("off", large), ("on", large)], "blocks", str) == "540 requests per arm in 5 blocks"
+    )
+    assert (
+        size([("off", large), ("on", small)], "blocks", str)
+        == "540 requests in 5 blocks of off, 432 in 4 of on"
+    )
+    assert size([(None, large)], "blocks", str) == "540 requests in 5 blocks"
 
 
 def test_an_interval_narrower_than_three_digits_is_left_to_the_table() -> None:
