@@ -106,6 +106,7 @@ OPTIONAL = {
     "worthit/cli/report.py": {"distributed"},
     "worthit/cli/terminal/tracefiles.py": {"distributed"},
     "worthit/run/importing.py": {"distributed"},
+    "worthit/counters/mongo_counters.py": {"pymongo"},
     "worthit/counters/mysql_counters.py": {"pymysql"},
     "analysis/report/notebooks.py": {"nbclient", "nbconvert", "nbformat", "traitlets"},
 }

@@ -25,6 +25,7 @@ from worthit.run.importing import ArmFiles, ImportOptions, import_traces
 MS = 1_000_000
 BLOCKS, REQUESTS = 8, 80
 """Blocks of each arm, and requests of each block."""
+DRAWS = 12
 SLOW = 3
 """Queries from which a sampler keeps a request more often."""
 
@@ -130,21 +131,19 @@ def _answers(run: Measured) -> Iterator[tuple[str, Estimate]]:
         yield f"mean of a request, {request.arm}", request.mean_ms
 
 
-@pytest.mark.parametrize(
-    ("rates", "draws"), [((0.25, 0.25), 34), ((1 / 16, 1 / 16), 32), ((0.25, 1 / 16), 34)]
-)
+@pytest.mark.parametrize("rates", [(0.25, 0.25), (1 / 16, 1 / 16), (0.25, 1 / 16)])
 def test_a_sample_answers_as_the_whole_does_within_its_intervals(
-    whole: Run, rates: tuple[float, float], draws: int
+    whole: Run, rates: tuple[float, float]
 ) -> None:
     """Of the draws at one rate and at two, nine of ten intervals hold the truth.
 
-    No answer alone is held by fewer than 80 %: with 34 draws that is 28, and of the thirty rows
-    here one of a true 95 % falls below it in one of thirty tries.
+    No answer alone is held by fewer than 8 of 12, where one of a true 95 % falls in one of 10,000
+    tries. How often they hold in many more draws: ``benchmarks coverage``.
     """
     truth = {name: found.value for name, found in _answers(measured(whole))}
     inside = dict.fromkeys(truth, 0)
     values: dict[str, list[float]] = {name: [] for name in truth}
-    for seed in range(draws):
+    for seed in range(DRAWS):
         for name, found in _answers(measured(_kept(whole, _rates(whole, rates), seed))):
             value = truth[name]
             assert value is not None, name
@@ -152,10 +151,10 @@ def test_a_sample_answers_as_the_whole_does_within_its_intervals(
             inside[name] += found.includes(value)
             values[name].append(found.value)
 
-    assert [] == [(name, held) for name, held in inside.items() if held < 0.8 * draws]
-    assert sum(inside.values()) >= 0.9 * draws * len(inside)
+    assert [] == [(name, held) for name, held in inside.items() if held < 8]
+    assert sum(inside.values()) >= 0.9 * DRAWS * len(inside)
     for name, value in truth.items():
-        error = float(np.std(values[name])) / draws**0.5
+        error = float(np.std(values[name])) / DRAWS**0.5
         assert float(np.mean(values[name])) == pytest.approx(value, abs=5 * error), name
 
 
