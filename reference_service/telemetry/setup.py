@@ -170,7 +170,7 @@ class CountedExporter(SpanExporter):
 
     def _read(self, response: requests.Response, *_: object, **__: object) -> None:
         """Note what a collector rejected of the batch that is being sent."""
-        with suppress(DecodeError):
+        with suppress(DecodeError):  # an answer without a word on it: the status decides
             said = ExportTraceServiceResponse.FromString(response.content)
             self._rejected = said.partial_success.rejected_spans
 

@@ -8,8 +8,8 @@ on a core, takes nothing from one function's sum without giving it to the others
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -17,13 +17,14 @@ import numpy as np
 from analysis.questions.cost import answer as cost
 from analysis.questions.measured import Measured
 from analysis.rundir.profiles import Sampled
-from analysis.stats.intervals import Estimate, decide, difference, ratio_of_sums
+from analysis.stats.family import NOT_DECIDED, Hypothesis, decisions
+from analysis.stats.intervals import Estimate, difference, ratio_of_sums
 
 MOST_FUNCTIONS: Final = 15
 """Functions told of by themselves: those that burn most in some arm, and those that moved most."""
 
 LEAST_DRAWN: Final = 0.01
-"""Of an arm's CPU: what burns less than this in every arm is not drawn."""
+"""Of an arm's CPU: what burns less than this in every arm is neither drawn nor compared."""
 
 Stack: TypeAlias = tuple[str, ...]
 
@@ -50,6 +51,8 @@ class Moved:
     before: Estimate
     after: Estimate
     difference: Estimate
+    decided: str
+    """Of the difference, with those of all functions that burn as much (Holm)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,11 @@ class _Arm:
         n = int(self.requests.sum())
         return ratio_of_sums(burnt, self.requests, unit=cost.CPU, n=n)
 
+    def part(self, stacks: Iterable[Stack]) -> float:
+        """Which part of the arm's CPU was burnt while any of these stacks was seen."""
+        whole = sum(float(cpu.sum()) for cpu in self.stacks.values())
+        return sum(float(self.stacks[stack].sum()) for stack in stacks) / whole if whole else 0.0
+
 
 def answer(measured: Measured) -> CpuProfile:
     """CPU per request of each function by arm, what moved, and the flame graphs' nodes."""
@@ -104,17 +112,19 @@ def answer(measured: Measured) -> CpuProfile:
         if block_arm.get(one.block) in arms:
             seen[block_arm[one.block]] += one.samples
     baseline = measured.manifest.baseline
-    moved = tuple(
+    moved = [
         row
         for arm in measured.manifest.treatments
         if baseline in arms and arm in arms
         for row in _moved(arm, arms[baseline], arms[arm])
-    )
+    ]
+    words = decisions([Hypothesis(estimate=row.difference) for row in moved])
+    moved = [replace(row, decided=word) for row, word in zip(moved, words, strict=True)]
     return CpuProfile(
         samples=dict(seen),
         whole={name: arm.per_request(arm.stacks) for name, arm in arms.items()},
         functions=tuple(row for name, arm in arms.items() for row in _functions(name, arm)),
-        moved=moved,
+        moved=tuple(_first_decided(moved)),
         nodes=_nodes(arms),
     )
 
@@ -170,20 +180,31 @@ def _moved(name: str, before: _Arm, after: _Arm) -> list[Moved]:
     first, second = (_by_function(arm, innermost=True) for arm in (before, after))
     rows = []
     for function in sorted({*first, *second}):
-        sides = (
-            before.per_request(first.get(function, ())),
-            after.per_request(second.get(function, ())),
-        )
+        own = (first.get(function, ()), second.get(function, ()))
+        parts = [arm.part(stacks) for arm, stacks in zip((before, after), own, strict=True)]
+        if max(parts) < LEAST_DRAWN:
+            continue
+        sides = before.per_request(own[0]), after.per_request(own[1])
         gap = difference(sides[1], sides[0])
         rows.append(
-            Moved(function=function, arm=name, before=sides[0], after=sides[1], difference=gap)
+            Moved(
+                function=function,
+                arm=name,
+                before=sides[0],
+                after=sides[1],
+                difference=gap,
+                decided=NOT_DECIDED,
+            )
         )
-    rows.sort(key=lambda row: (not _is_decided(row), -abs(row.difference.value or 0.0)))
-    return rows[:MOST_FUNCTIONS]
+    return rows
 
 
-def _is_decided(row: Moved) -> bool:
-    return decide(row.difference) != "not decided"
+def _first_decided(rows: Sequence[Moved]) -> Iterator[Moved]:
+    """Of each arm those that are decided, the greatest first, then the others."""
+    for arm in dict.fromkeys(row.arm for row in rows):
+        own = [row for row in rows if row.arm == arm]
+        own.sort(key=lambda row: (row.decided == NOT_DECIDED, -abs(row.difference.value or 0.0)))
+        yield from own[:MOST_FUNCTIONS]
 
 
 def _nodes(arms: Mapping[str, _Arm]) -> tuple[Node, ...]:

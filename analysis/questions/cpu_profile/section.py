@@ -15,13 +15,13 @@ from analysis.document.tables import Field, estimates, sample_sizes, tabulate, w
 from analysis.questions.cpu_profile import figure as flame
 from analysis.questions.cpu_profile.answer import CpuProfile, FunctionRow, Moved
 from analysis.questions.findings import Findings
-from analysis.stats.intervals import decide
+from analysis.stats.family import NOT_DECIDED
 from worthit.contract.profiles import PROFILES, SAMPLES_PER_S
 
 QUESTION = "Which code burns the service's CPU?"
 
 _SAMPLED: Final = (
-    "All measured blocks of this run were sampled, in both arms alike: its times include what"
+    "All measured blocks of this run were sampled, in all arms alike: its times include what"
     " sampling costs, and it is not compared with a run that was not sampled."
 )
 _READY: Final = (
@@ -69,7 +69,7 @@ def section(findings: Findings, setting: Setting) -> Section | None:
 
 def _answer(profile: CpuProfile, setting: Setting) -> str:
     own = [row for row in profile.moved if row.arm == setting.treatment]
-    decided = [row for row in own if decide(row.difference) != "not decided"]
+    decided = [row for row in own if row.decided != NOT_DECIDED]
     if decided:
         first = decided[0]
         return (
@@ -128,6 +128,7 @@ def _moved(profile: CpuProfile, setting: Setting) -> tuple[Table, ...]:
         estimates("Before", lambda row: row.before),
         estimates("After", lambda row: row.after),
         estimates("Difference per request", lambda row: row.difference),
+        words("With all others", lambda row: row.decided),
         sample_sizes(lambda row: row.difference, "Requests"),
     )
     return (tabulate(rows, fields, "What moved"),) if rows else ()

@@ -17,6 +17,8 @@ from analysis.questions.cpu_profile.figure import boxes
 from analysis.questions.measured import measured
 from analysis.rundir.profiles import read_profiles
 from analysis.rundir.run import open_run
+from analysis.stats.family import NOT_DECIDED
+from analysis.stats.intervals import decide
 from tests.support.runs.synthetic_run import Truth, write_run
 
 COMMON_MS = {"main;parse": 2.0, "main;answer;encode": 3.0, "main;answer": 0.5}
@@ -25,8 +27,11 @@ HOT_MS = 1.0
 """Per request, in the arm `on` alone."""
 
 
-def profiled(folder: Path, seed: int) -> CpuProfile:
-    """A run whose service burns a known CPU per request, sampled 100 times per second of it."""
+def profiled(folder: Path, seed: int, *, hot_ms: float = HOT_MS, others: int = 0) -> CpuProfile:
+    """A run whose service burns a known CPU per request, sampled 100 times per second of it.
+
+    `others` are functions of 0.3 ms that burn the same in both arms.
+    """
     run = write_run(folder, Truth(rates_per_s=(40.0,), pairs=12, block_s=2.5), seed=seed)
     manifest = json.loads((run / "manifest.json").read_text())
     requests = pd.read_parquet(run / "requests.parquet")
@@ -36,7 +41,8 @@ def profiled(folder: Path, seed: int) -> CpuProfile:
     total = {"off": 0.0, "on": 0.0}
     for block in manifest["blocks"]:
         arm = block["arm"]
-        truth = COMMON_MS | ({HOT: HOT_MS} if arm == "on" else {})
+        truth = COMMON_MS | ({HOT: hot_ms} if arm == "on" and hot_ms else {})
+        truth |= {f"main;other{number}": 0.3 for number in range(others)}
         sent = int((requests["block"] == block["block"]).sum())
         # what a block burns scatters, and what samples see of it is a Poisson count
         burnt = {stack: sent * ms * rng.gamma(400, 1 / 400) for stack, ms in truth.items()}
@@ -73,10 +79,21 @@ def test_a_function_planted_in_one_arm_is_named_first_with_its_cpu_in_the_interv
         first = profiled(tmp_path / str(seed), seed).moved[0]
         assert first.function == "hot (planted.py:1)"
         assert first.before.value == 0.0
+        assert first.decided == "higher"
         assert first.difference.low is not None
         assert first.difference.high is not None
         held += first.difference.low <= HOT_MS <= first.difference.high
     assert held >= 5
+
+
+def test_of_many_functions_that_burn_the_same_none_moved(tmp_path: Path) -> None:
+    """Each of 33 by its own interval would be false in 4 of 5 runs; together in one of 20."""
+    found = [profiled(tmp_path / str(seed), seed, hot_ms=0.0, others=30) for seed in range(6)]
+    alone = [row for one in found for row in one.moved if decide(row.difference) != NOT_DECIDED]
+    said = [row for one in found for row in one.moved if row.decided != NOT_DECIDED]
+
+    assert len(alone) >= 4
+    assert len(said) <= 1
 
 
 def test_the_functions_add_up_to_the_cpu_that_the_process_counted(tmp_path: Path) -> None:

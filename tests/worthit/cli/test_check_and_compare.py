@@ -162,6 +162,11 @@ def test_two_runs_are_not_paired(runs: Path, capsys: pytest.CaptureFixture[str])
         ("scenario", "burst", "The scenario differs: chat and burst."),
         ("machine", {"cpus": 64}, "The machine's number of CPUs differs: 2 and 64."),
         ("versions", {"postgres": "17"}, "The version of postgres differs: 18 and 17."),
+        (
+            "experiment",
+            {"cpu_profile": True},
+            "The sampling of a CPU profile differs: off and on.",
+        ),
     ],
 )
 def test_runs_that_differ_in_kind_are_refused_in_words(
