@@ -80,16 +80,16 @@ def from_environment() -> Telemetry:
     """Start the SDK as the OTEL_* variables say; raises UnknownExporterError."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    traced, pushed = protocol("TRACES"), protocol("METRICS")
     resource = Resource.create({"service.instance.id": str(uuid4())})
     prometheus = CollectorRegistry()
     readers: list[MetricReader] = [
         PrometheusMetricReader(registry=prometheus, scope_info_enabled=False)
     ]
-    if pushed := protocol("METRICS"):
+    if pushed is not None:
         readers.append(PeriodicExportingMetricReader(_metric_exporter(pushed)))
     meters = MeterProvider(readers, resource, shutdown_on_exit=False)
     meter = meters.get_meter(SCOPE, schema_url=SCHEMA_URL)
-    traced = protocol("TRACES")
     if traced is None:
         return Telemetry(
             tracer=NoOpTracerProvider().get_tracer(SCOPE),

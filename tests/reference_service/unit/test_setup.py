@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 
@@ -196,7 +197,8 @@ def test_exporters_and_protocols_are_those_of_the_standard_variables(
 def test_an_exporter_that_is_not_here_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
 ) -> None:
-    """The sentence names the variable, what it is and what it may be."""
+    """The sentence names the variable, what it is and what it may be; nothing was started."""
+    threads = threading.active_count()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c")
     monkeypatch.setenv(name, value)
 
@@ -204,3 +206,4 @@ def test_an_exporter_that_is_not_here_is_refused(
         setup.from_environment()
 
     assert f"{name} is '{value}'; expected {said}." == str(raised.value)
+    assert threads == threading.active_count()
